@@ -1,0 +1,91 @@
+"""Seconds for one image: the plain `model(x)` beside `segcore.models.prepare`, by turns in one run.
+
+    python -m benchmarks.speed [--model NAME] [--size 520] [--repeats 5] [--threads N] [--json FILE]
+
+The weights are random, which makes no difference to the speed, so nothing is downloaded. Processor time is that
+of the whole process, all threads together. Medians over the repeats, after one round that is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from segcore import catalogue, models
+
+PLAIN = "plain `model(x)`, float32"
+
+
+def variants(name: str) -> dict[str, Callable[[torch.Tensor], object]]:
+    """What is compared, by title; each takes a float32 tensor (1, 3, h, w)."""
+    network = models.build_network(name).eval()
+    without_aux = models.build_network(name).eval()
+    without_aux.aux_classifier = None
+    compared = {PLAIN: network}
+    if network.aux_classifier is not None:
+        compared["the same without its auxiliary head"] = without_aux
+    for precision in dict.fromkeys(("float32", models.pick_precision("auto", "cpu"))):
+        compared[f"segcore, {precision}"] = models.prepare(network, device="cpu", precision=precision)
+    return compared
+
+
+def measure(compared: dict, image: torch.Tensor, repeats: int) -> dict[str, tuple[float, float]]:
+    """Median (wall, processor) seconds by title; by turns, so that what else runs slows all of them alike."""
+    taken = {title: [] for title in compared}
+    with torch.no_grad():
+        for _ in range(repeats + 1):
+            for title, run in compared.items():
+                wall, processor = time.perf_counter(), time.process_time()
+                run(image)
+                taken[title].append((time.perf_counter() - wall, time.process_time() - processor))
+    return {
+        title: tuple(statistics.median(column) for column in zip(*times[1:], strict=True)) for title, times in taken.items()
+    }
+
+
+def machine() -> str:
+    """The processor, its threads and the libraries, in one line."""
+    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+    return (
+        f"{processor}, {torch.get_num_threads()} threads, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def table(medians: dict[str, tuple[float, float]]) -> str:
+    """The medians as Markdown, each also as a multiple of the plain model's processor time."""
+    lines = ["| | wall, s | processor, s | processor, of plain |", "| --- | ---: | ---: | ---: |"]
+    for title, (wall, processor) in medians.items():
+        lines.append(f"| {title} | {wall:.3f} | {processor:.3f} | {processor / medians[PLAIN][1]:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=catalogue.CATALOGUE, default=catalogue.PREFERRED)
+    parser.add_argument("--size", type=int, default=520, help="height and width in pixels (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="counted rounds (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="how many threads torch may use (default: its own choice)")
+    parser.add_argument("--json", type=Path, help="write the numbers there too")
+    arguments = parser.parse_args()
+    if min(arguments.size, arguments.repeats, arguments.threads or 1) < 1:
+        parser.error("--size, --repeats and --threads are at least 1")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    medians = measure(variants(arguments.model), torch.randn(1, 3, arguments.size, arguments.size), arguments.repeats)
+    title = f"{arguments.model}, {arguments.size} x {arguments.size}, median of {arguments.repeats}"
+    print(f"{title}\n{machine()}\n\n{table(medians)}")
+    if arguments.json:
+        numbers = {name: {"wall": wall, "processor": processor} for name, (wall, processor) in medians.items()}
+        arguments.json.write_text(json.dumps({"title": title, "machine": machine(), "seconds": numbers}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

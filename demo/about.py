@@ -1,0 +1,47 @@
+"""The page's last tab: what the words mean, where the model fails, and what happens to a photograph."""
+
+from segcore.classes import FRIENDLY_NAMES
+
+ABOUT = f"""
+## What you see
+A segmentation model gives every pixel of a photograph one of 21 labels: **{", ".join(FRIENDLY_NAMES[1:])}**, or
+background, which is everything else. It has never heard of anything outside this list: a giraffe is background to it,
+or, wrongly, a horse.
+
+**Multiclass** shows all classes at once. **Binary** asks for one of them, or for any object, against everything else.
+With the *automatic* threshold a pixel counts where that class is the likeliest of all 21; with a threshold of your own
+it counts where the model gives the class at least that probability.
+
+**Confidence** is the mean probability that the model gives its own answer. It is not the chance of being right: these
+models are often sure and wrong. The Brier score in the other tab measures that.
+
+## What the scores mean, and where they mislead
+| score | what it says | where it misleads |
+| --- | --- | --- |
+| Pixel accuracy | the share of pixels with the right label | a picture that is mostly background scores high even if every object is missed |
+| IoU of a class | the pixels in both prediction and truth, over those in either | small objects swing wildly |
+| Mean IoU of the objects | the mean of those over the classes in the picture or the prediction | one class imagined anywhere counts as a zero |
+| Mean IoU | the same with background | background flatters it |
+| F1, or Dice | twice the shared pixels over the sum of both | always above IoU; never compare one with the other |
+| MSE | the mean squared difference of the masks | in binary mode it is exactly 1 - pixel accuracy: no news |
+| Brier score | MSE with the model's probabilities | lower is better; says nothing about where the errors are |
+| Boundary IoU | IoU of the two outlines alone (Cheng et al. 2021) | people draw outlines differently too |
+
+A class that is neither in the truth nor in the prediction has no score, is shown as N/A and is left out of the means.
+
+## Protocols
+Scores depend on how they are taken, so every table and file says it.
+**Original size**: scored on the photograph as it is; crowds and places where two classes overlap are left out.
+**torchvision's**: the shorter side at 520 pixels, overlaps left out, crowds counted: how the published scores were taken.
+**The report's**: photograph and truth both squeezed to 520 × 520.
+
+## What the model cannot do
+It does not count: two people side by side are one region. Edges are decided on a coarse grid of 8 or 16 pixels and
+drawn out smoothly, so thin things (bicycle spokes, chair legs) blur. Small objects are missed first. Drawings, medical,
+satellite and night images are not what it was trained on.
+
+## What happens to your photograph
+It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file is deleted
+within about an hour, and with everything else when the page is stopped. Files that you take away carry none of its date,
+place or other metadata.
+"""

@@ -1,0 +1,69 @@
+"""Starts the page: `python demo/app.py`, `make demo`, or a Hugging Face Space."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+if __name__ == "__main__":  # started by path, Python looks for modules in demo/, not beside it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from demo.settings import EXAMPLES, Settings
+
+
+def main() -> int:
+    """Read the settings, build the page, serve it until it is stopped. Returns the exit status."""
+    settings = Settings.read()
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    with tempfile.TemporaryDirectory(prefix="segcore-uploads-", ignore_cleanup_errors=True) as uploads:
+        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
+        return serve(settings)
+
+
+def serve(settings: Settings) -> int:
+    """Everything after the environment is set; Gradio reads it when it is imported."""
+    from demo import page
+    from demo.engine import Engine
+    from demo.samples import Thumbnails
+    from segcore import catalogue
+    from segcore.coco import CocoDataset
+    from segcore.errors import SegcoreError
+    from segcore.image import MAX_BYTES
+
+    try:
+        engine = Engine(settings.model, offline=settings.offline, threads=settings.threads)
+        examples = CocoDataset.open(EXAMPLES)
+        dataset = CocoDataset.open_default(settings.coco)
+    except SegcoreError as error:
+        print(f"segcore: {error}", file=sys.stderr)
+        return 2
+    thumbnails = Thumbnails()
+    samples = [thumbnails.sample(examples, image) for image in examples.images]
+    blocks = page.build(engine, samples, dataset, thumbnails)
+    blocks.queue(max_size=64)
+    try:
+        blocks.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            theme=page.THEME,
+            head=page.HEAD,
+            max_file_size=MAX_BYTES,
+            footer_links=["api", "settings"],
+            ssr_mode=False,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:  # the port is taken
+        print(f"segcore: {error}", file=sys.stderr)
+        return 1
+    threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
+    if engine.default != catalogue.PREFERRED:
+        engine.fetch(catalogue.PREFERRED)
+    blocks.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

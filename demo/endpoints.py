@@ -1,0 +1,97 @@
+"""The two endpoints for programs: `/segment` and `/evaluate_coco`, usable with gradio_client."""
+
+from __future__ import annotations
+
+import gradio as gr
+import numpy as np
+
+from demo.engine import Engine
+from demo.tabs.controls import MULTICLASS, NETWORK, photograph_input
+from segcore.catalogue import AUTO
+from segcore.classes import ANY_OBJECT
+from segcore.coco import CocoDataset
+from segcore.errors import SegcoreError
+
+AUTOMATIC_THRESHOLD = -1
+
+
+class Endpoints:
+    """Functions from plain values to images and dictionaries; errors are sentences."""
+
+    def __init__(self, engine: Engine, dataset: CocoDataset) -> None:
+        self.engine = engine
+        self.dataset = dataset
+
+    def wire(self) -> None:
+        """Make both callable; nothing of them is seen on the page."""
+        with gr.Group(visible=False):
+            image = photograph_input(label="image")
+            image_id = gr.Number(precision=0, label="image_id")
+            mode = gr.Textbox(MULTICLASS, label="mode")
+            class_name = gr.Textbox(ANY_OBJECT, label="class_name")
+            threshold = gr.Number(AUTOMATIC_THRESHOLD, label="threshold")
+            protocol = gr.Textbox("original", label="protocol")
+            model = gr.Textbox(AUTO, label="model")
+            overlay, truth, errors = (gr.Image(format="png", label=each) for each in ("overlay", "truth", "errors"))
+            result = gr.JSON(label="result")
+            call = gr.Button()
+        call.click(
+            self.segment, [image, mode, class_name, threshold, model], [overlay, result], api_name="segment", **NETWORK
+        )
+        call.click(
+            self.evaluate_coco,
+            [image_id, mode, class_name, protocol, model],
+            [overlay, truth, errors, result],
+            api_name="evaluate_coco",
+            **NETWORK,
+        )
+
+    def segment(
+        self,
+        image: str,
+        mode: str = MULTICLASS,
+        class_name: str = ANY_OBJECT,
+        threshold: float = AUTOMATIC_THRESHOLD,
+        model: str = AUTO,
+    ) -> tuple[np.ndarray, dict]:
+        """Segment one photograph.
+
+        mode: "multiclass" or "binary"; class_name: "any" or one of the 20 classes; threshold: 0..1, or -1 for
+        automatic; model: a name from the catalogue or "auto". Returns the overlay and what `segcore predict` writes
+        as JSON.
+        """
+        from pathlib import Path
+
+        from demo import handlers
+
+        try:
+            if image is None:
+                raise gr.Error("Give an image.", print_exception=False)
+            return handlers.segment_for_program(self.engine, Path(image), mode, class_name, threshold, model)
+        except SegcoreError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def evaluate_coco(
+        self,
+        image_id: int,
+        mode: str = MULTICLASS,
+        class_name: str = ANY_OBJECT,
+        protocol: str = "original",
+        model: str = AUTO,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
+        """Score one image of the page's COCO folder.
+
+        image_id: COCO's number; protocol: "original", "torchvision" or "report"; the others as in /segment. Returns
+        the prediction and the truth painted over the photograph, the map of errors, and the scores by the keys of
+        `segcore evaluate`.
+        """
+        from demo import handlers
+
+        try:
+            if image_id is None:
+                raise gr.Error("Give the id of an image.", print_exception=False)
+            return handlers.evaluate_for_program(
+                self.engine, self.dataset, int(image_id), mode, class_name, protocol, model
+            )
+        except SegcoreError as error:
+            raise gr.Error(str(error), print_exception=False) from error

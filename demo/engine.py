@@ -1,0 +1,143 @@
+"""The models of this process: each loaded once, the least used dropped, and the big one fetched in the background."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from segcore import catalogue
+from segcore.errors import SegcoreError, UsageError
+
+if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up does not wait for
+    import numpy as np
+
+    from segcore.segmenter import Segmentation, Segmenter
+
+MAX_SEGMENTERS = 3
+# Of the process, not of an object: a ZeroGPU worker is a fork of it, and is handed names, never networks.
+_segmenters: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """How far a download is: bytes done of total (None: not known), and in the end an error or none."""
+
+    done: int = 0
+    total: int | None = None
+    finished: bool = False
+    error: str | None = None
+
+
+class Engine:
+    """Runs networks for all visitors. Every method may be called from several threads."""
+
+    def __init__(self, model: str = catalogue.AUTO, *, offline: bool = False, threads: int | None = None) -> None:
+        self.default = catalogue.resolve(model)
+        self.offline = offline
+        self.threads = threads
+        self._lock = threading.Lock()
+        self._fetching: dict[str, Fetching] = {}
+
+    def resolve(self, model: str) -> str:
+        """The model that answers for `model`; "auto" stays what it was when the page started."""
+        return self.default if model == catalogue.AUTO else catalogue.resolve(model)
+
+    def segmenter(self, model: str, precision: str) -> Segmenter:
+        """The one segmenter of that model and precision, loaded at first use.
+
+        Raises WeightsError with what to do where the weights are damaged, UsageError where they are not here yet.
+        """
+        if not catalogue.on_disk(model):
+            raise UsageError(self.missing(model))
+        return _loaded(model, precision, self.threads)
+
+    def segment(self, photograph: np.ndarray, model: str, *, resize: str, exact: bool = False) -> Segmentation:
+        """Run a model on uint8 (H, W, 3). `exact` is float32 throughout, as published scores are taken."""
+        model, precision = self.resolve(model), "float32" if exact else "auto"
+        self.segmenter(model, precision)
+        dtype = "float32" if exact else "float16"
+        return _run(model, precision, self.threads, photograph, resize, dtype)
+
+    def warm_up(self) -> None:
+        """Import PyTorch and load the default model, so that the first visitor need not wait for it."""
+        self.segmenter(self.default, "auto")
+
+    # ---- downloads
+
+    def missing(self, model: str) -> str:
+        """What to tell a visitor who asks for a model that is not on disk; starts its download where that is allowed."""
+        title = catalogue.entry(model).title
+        if self.offline:
+            return f"{title} is not on this machine, and it is set to stay offline. Please choose another model."
+        self.fetch(model)
+        state = self.fetching(model)
+        if state.error:
+            return f"{title} could not be downloaded: {state.error} Please choose another model."
+        share = f" ({100 * state.done // state.total} % here)" if state.total else ""
+        return f"{title} is being downloaded{share}. Please choose another model until it is here."
+
+    def fetch(self, model: str) -> None:
+        """Start downloading a model's weights in the background, unless they are here, on the way or failed before."""
+        with self._lock:
+            if self.offline or catalogue.on_disk(model) or model in self._fetching:
+                return
+            self._fetching[model] = Fetching()
+        threading.Thread(target=self._fetch, args=(model,), name=f"fetch {model}", daemon=True).start()
+
+    def fetching(self, model: str) -> Fetching | None:
+        """How far the download of a model is, None if there was none."""
+        return self._fetching.get(model)
+
+    def _fetch(self, model: str) -> None:
+        from segcore.models import fetch_weights
+
+        def progress(done: int, total: int | None) -> None:
+            self._fetching[model] = Fetching(done, total)
+
+        try:
+            fetch_weights(model, progress=progress)
+        except SegcoreError as error:
+            self._fetching[model] = replace(self._fetching[model], finished=True, error=str(error))
+        else:
+            self._fetching[model] = replace(self._fetching[model], finished=True)
+
+
+def _loaded(model: str, precision: str, threads: int | None) -> Segmenter:
+    with _loading:
+        if (model, precision) not in _segmenters:
+            _segmenters[model, precision] = _load(model, precision, threads)
+        _segmenters.move_to_end((model, precision))
+        while len(_segmenters) > MAX_SEGMENTERS:
+            _segmenters.popitem(last=False)
+        return _segmenters[model, precision]
+
+
+def _load(model: str, precision: str, threads: int | None) -> Segmenter:
+    import torch
+
+    from segcore.segmenter import Segmenter
+
+    if threads:
+        torch.set_num_threads(threads)
+    return Segmenter(model, precision=precision)
+
+
+def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Ask for a GPU for the length of a call where Hugging Face's ZeroGPU lends one (its `spaces` package is there)."""
+    if importlib.util.find_spec("spaces") is None:
+        return function
+    import spaces
+
+    return spaces.GPU(function)
+
+
+@_on_gpu
+def _run(
+    model: str, precision: str, threads: int | None, photograph: np.ndarray, resize: str, dtype: str
+) -> Segmentation:
+    return _loaded(model, precision, threads)(photograph, resize=resize, dtype=dtype).without_image()

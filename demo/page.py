@@ -1,0 +1,91 @@
+"""The page: its frame, its tabs, the endpoints for programs, and how it looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio_client import utils as client_utils
+
+from demo import tables
+from demo.about import ABOUT
+from demo.endpoints import Endpoints
+from demo.engine import Engine
+from demo.samples import Sample, Thumbnails
+from demo.tabs import controls
+from demo.tabs.ground_truth import GroundTruthTab
+from demo.tabs.photograph import PhotographTab
+from segcore import catalogue
+from segcore.coco import CocoDataset
+
+TITLE = "segcore"
+UPLOADS_LIVE = 3600  # seconds; uploads and downloads older than this are deleted
+_SYSTEM_FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+# System fonts, since a page that works with no network cannot ask another server for its letters.
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    secondary_hue="indigo",
+    neutral_hue="slate",
+    font=_SYSTEM_FONT,
+    font_mono=["ui-monospace", "Consolas", "monospace"],
+)
+# In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
+HEAD = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
+_HEADER = """<header class="masthead"><h1>segcore</h1>
+<p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p></header>"""
+
+
+class Page(gr.Blocks):
+    """Blocks that take files only as uploads: Gradio would fetch any URL that is given in place of one."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list, *args: Any, **kwargs: Any) -> Any:
+        client_utils.traverse(inputs, _refuse_url, client_utils.is_file_obj)
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+
+def _refuse_url(file: dict) -> dict:
+    if client_utils.is_http_url_like(str(file.get("path") or "")):
+        raise gr.Error("Please upload the file itself; addresses are not fetched.", print_exception=False)
+    return file
+
+
+def build(engine: Engine, samples: list[Sample], dataset: CocoDataset, thumbnails: Thumbnails) -> Page:
+    """The whole page, ready to launch."""
+    with Page(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_LIVE // 4, UPLOADS_LIVE)) as page:
+        gr.HTML(_HEADER, apply_default_css=False)
+        banner = controls.html("banner")
+        run_again = gr.Button("Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again")
+        with gr.Tabs():
+            with gr.Tab("Your photograph"):
+                photograph = PhotographTab(page, engine, samples)
+            with gr.Tab("COCO with ground truth") as truth_tab:
+                truth = GroundTruthTab(page, truth_tab, engine, dataset, thumbnails)
+            with gr.Tab("What it means"):
+                gr.Markdown(ABOUT, elem_id="about")
+        if not engine.offline and engine.default != catalogue.PREFERRED:
+            _announce_download(page, engine, banner, run_again, [photograph.model, truth.model])
+        Endpoints(engine, dataset).wire()
+    return page
+
+
+def _announce_download(
+    page: Page, engine: Engine, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
+) -> None:
+    """Say how far the big model is, and offer it once it is here."""
+
+    def look() -> tuple:
+        state = engine.fetching(catalogue.PREFERRED)
+        text, running, ready = tables.download_state(catalogue.PREFERRED, state, here=catalogue.on_disk(catalogue.PREFERRED))
+        return text, gr.update(visible=ready), gr.update(active=running)
+
+    timer = gr.Timer(2)
+    private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    for event in (page.load, timer.tick):
+        event(look, None, [banner, run_again, timer], **private)
+    run_again.click(
+        lambda: (*[catalogue.PREFERRED] * len(models), gr.update(visible=False), ""),
+        None,
+        [*models, run_again, banner],
+        **private,
+    )

@@ -1,0 +1,48 @@
+"""The photographs of a COCO folder as the galleries show them: small copies, made once, and what is in each."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from segcore.classes import FRIENDLY_NAMES
+from segcore.coco import CocoDataset, CocoImage
+
+THUMBNAIL_SIDE = 240
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photograph of a dataset: its id and file, a small copy of it, and a caption."""
+
+    image_id: int
+    path: Path
+    thumbnail: Path
+    caption: str
+
+
+class Thumbnails:
+    """Small copies of a dataset's photographs in a folder that goes when the process ends."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="segcore-thumbnails-", ignore_cleanup_errors=True)
+
+    def sample(self, dataset: CocoDataset, image: CocoImage) -> Sample:
+        """Raises OSError for a photograph that cannot be read."""
+        path = dataset.path(image.id)
+        names = [FRIENDLY_NAMES[number] for number in dataset.classes_in(image.id)]
+        caption = ", ".join(names) or "none"
+        return Sample(image.id, path, self._thumbnail(path), caption)
+
+    def _thumbnail(self, path: Path) -> Path:
+        target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")
+        if not target.exists():
+            with Image.open(path) as picture:
+                picture.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+                picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+                picture.convert("RGB").save(target, quality=85)
+        return target

@@ -1,0 +1,157 @@
+"""The page's tables and sentences as HTML, every name and number escaped; needs no gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from segcore import catalogue
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from demo.engine import Fetching
+    from segcore.export import Found
+    from segcore.protocols import Protocol
+    from segcore.segmenter import MadeBy
+    from segcore.task import Task
+
+NOT_DEFINED = "N/A"
+# Name and explanation of each score that is one number, in the order in which people read them.
+OVERALL = {
+    "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
+    "foreground_mean_iou": ("Mean IoU of the objects", "overlap with the truth, averaged over the classes without background"),
+    "mean_iou": ("Mean IoU", "the same with background, which flatters it"),
+    "f1_macro": ("F1, mean over classes", "also called Dice: overlap counted kindlier than IoU"),
+    "f1_weighted": ("F1, weighted", "the same, each class by its share of true pixels"),
+    "mse": ("MSE", "mean squared error of the masks: in binary mode the share of wrong pixels"),
+    "brier": ("Brier score", "the same with the model's probabilities; over-confidence raises it"),
+    "boundary_iou": ("Boundary IoU", "how well the edges fit"),
+    "mean_accuracy": ("Mean class accuracy", "recall averaged over the classes"),
+    "frequency_weighted_iou": ("IoU, weighted", "IoU averaged by each class's share of true pixels"),
+    "classes_counted": ("Classes counted", "how many classes the means are over"),
+}
+PER_CLASS = {
+    "iou": "IoU",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "boundary_iou": "Boundary IoU",
+}
+
+
+def percent(share: float) -> str:
+    """0..1 as people read it: whole percents, with "under 1 %" for what would round to nothing."""
+    return "under 1 %" if 0 < share < 0.01 else f"{share:.0%}".replace("%", " %")
+
+
+def number(value: float | int | None) -> str:
+    """A score to four digits, a count as it is, or N/A."""
+    if value is None:
+        return NOT_DEFINED
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, keys: Iterable[str] = ()) -> str:
+    """Cells are HTML already; `keys` names the rows for scripts."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    named = list(keys)
+    body = ""
+    for position, (first, *rest) in enumerate(rows):
+        key = f' data-key="{escape(named[position])}"' if named else ""
+        body += f'<tr{key}><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+    return (
+        f'<div class="table"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _swatched(name: str, color: str) -> str:
+    return f'<span class="swatch" style="background:{color}"></span>{escape(name)}'
+
+
+def _color(task: Task, row: int) -> str:
+    return "#" + bytes(task.palette[row]).hex()
+
+
+def found(classes: Sequence[Found], task: Task) -> str:
+    """The classes of a picture, largest first, with their area and the model's mean confidence."""
+    if not classes:
+        return ""
+    rows = [
+        (_swatched(each.friendly, _color(task, each.number)), percent(each.share), f"{each.confidence:.2f}")
+        for each in classes
+    ]
+    return _table(("Class", "Area", "Confidence"), rows, caption="What was found", keys=[each.name for each in classes])
+
+
+def overall(scores: dict[str, float | None], task: Task) -> str:
+    """The scores that are one number, with what each means."""
+    rows = []
+    for key, (name, meaning) in OVERALL.items():
+        if key == "foreground_mean_iou" and task.binary:
+            name, meaning = f"IoU of {task.friendly_names[1]}", "overlap with the truth: shared pixels over all pixels of either"
+        rows.append((escape(name), f'<b data-score="{key}">{number(scores[key])}</b>', escape(meaning)))
+    return _table(("Score", "Value", "What it says"), rows, caption="Scores of this picture", keys=OVERALL)
+
+
+def per_class(scores: dict[str, dict[str, float | None]], matrix: np.ndarray, task: Task) -> str:
+    """The scores of every class that is in the truth or in the prediction."""
+    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    present = [row for row in range(len(matrix)) if true[row] or predicted[row]]
+    rows, keys = [], []
+    for row in present:
+        name = task.names[row]
+        values = [number(scores[name][key]) for key in PER_CLASS]
+        swatch = _swatched(task.friendly_names[row], _color(task, row))
+        rows.append((swatch, *values, f"{true[row]:,}", f"{predicted[row]:,}"))
+        keys.append(name)
+    header = ("Class", *PER_CLASS.values(), "True pixels", "Predicted pixels")
+    return _table(header, rows, caption="Scores of each class", keys=keys)
+
+
+def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None) -> str:
+    """The line under a result: which model, device and protocol gave it."""
+    parts = [
+        f"<b>{escape(catalogue.entry(made.model).title)}</b>",
+        f"weights {made.weights_sha256[:8]}",
+        escape(made.device.upper()),
+        escape(made.precision),
+        {"squeeze": "squeezed to 520 × 520", "aspect": "shorter side 520", "torchvision": "shorter side 520, no limit"}[made.resize],
+    ]
+    if protocol:
+        parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")
+    times = "once" if network_runs == 1 else f"{network_runs} times"
+    parts.append(f"network {made.seconds:.2f} s, run {times} on your visit")
+    return f'<p class="made-by" data-network-runs="{network_runs}">{" · ".join(parts)}</p>'
+
+
+def notice(text: str, *, kind: str = "info") -> str:
+    """A sentence set apart; empty text gives nothing."""
+    return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
+
+
+def verdict(text: str) -> str:
+    """The judgement in plain words."""
+    return f'<p class="verdict" role="status">{escape(text)}</p>'
+
+
+def download_state(model: str, state: Fetching | None, *, here: bool) -> tuple[str, bool, bool]:
+    """What the page says of the big model's download: HTML, whether to look again, whether it can be offered."""
+    title = escape(catalogue.entry(model).title)
+    if here:
+        return f'<p class="notice">{title} is here.</p>', False, True
+    if state is None or not state.finished:
+        share = ""
+        if state and state.total:
+            share = f": {state.done / state.total:.0%} of {state.total / 1e6:.0f} MB"
+        text = f"{title}, the big model, is being downloaded{share}. The small one that ships with the page answers until then."
+        return f'<p class="notice">{text}</p>', True, False
+    text = f"{title} could not be downloaded; the small model that ships with the page goes on answering. {escape(state.error)}"
+    return f'<p class="notice">{text}</p>', False, False
+
+
+def where(page_number: int, pages: int, images: int) -> str:
+    """Where one is in a gallery of several pages."""
+    return f'<p class="where">page {page_number} of {pages}<br>{images:,} images</p>'

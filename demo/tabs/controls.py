@@ -1,0 +1,174 @@
+"""What the tabs share: the controls for what is asked of the model, downloads on demand, and errors as sentences."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from demo import tables
+from demo.engine import Engine
+from demo.samples import Sample
+from segcore import catalogue
+from segcore.classes import ANY_OBJECT, CLASSES
+from segcore.errors import SegcoreError, UsageError
+
+SESSION_SECONDS = 6 * 3600
+MULTICLASS, BINARY = "multiclass", "binary"
+NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
+QUICK = {"concurrency_limit": 4, "trigger_mode": "always_last", "show_progress": "hidden"}
+OBJECT_CHOICES = [("Any object", ANY_OBJECT)] + [(each.friendly.capitalize(), each.voc) for each in CLASSES[1:]]
+
+
+class TaskControls(NamedTuple):
+    """Mode, and for binary mode the class, whether the arg-max decides, and else the threshold."""
+
+    mode: gr.Radio
+    class_name: gr.Dropdown
+    automatic: gr.Checkbox
+    threshold: gr.Slider
+
+
+def task_controls() -> TaskControls:
+    """Lay the task's controls out and let the mode show those that it needs."""
+    mode = gr.Radio(
+        [("Multiclass", MULTICLASS), ("Binary", BINARY)],
+        value=MULTICLASS,
+        label="Mode",
+        info="Multiclass finds all 20 kinds of object at once; binary looks for one kind against everything else.",
+    )
+    with gr.Group(visible=False) as binary:
+        class_name = gr.Dropdown(OBJECT_CHOICES, value=ANY_OBJECT, label="Class", info="What to look for.")
+        automatic = gr.Checkbox(
+            True, label="Automatic threshold", info="A pixel counts where this class is the likeliest of all."
+        )
+        threshold = gr.Slider(
+            0.05, 0.95, value=0.5, step=0.01, label="Threshold", info="Lower finds more, higher is surer.", visible=False
+        )
+    private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    mode.change(lambda chosen: gr.update(visible=chosen == BINARY), mode, binary, **private)
+    automatic.change(lambda is_on: gr.update(visible=not is_on), automatic, threshold, **private)
+    return TaskControls(mode, class_name, automatic, threshold)
+
+
+class ModelControls(NamedTuple):
+    """Which model runs, and what the photograph is resized to."""
+
+    model: gr.Dropdown
+    resize: gr.Radio
+
+
+def model_controls(engine: Engine) -> ModelControls:
+    """Lay out what makes the network run again."""
+    choices = [("Automatic", catalogue.AUTO)] + [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
+    model = gr.Dropdown(
+        choices,
+        value=catalogue.AUTO,
+        label="Model",
+        info=f"Automatic is {catalogue.entry(engine.default).title}. Your choice is yours alone.",
+        filterable=False,
+    )
+    resize = gr.Radio(
+        [("Squeeze to 520 × 520", "squeeze"), ("Keep the shape", "aspect")],
+        value="squeeze",
+        label="Resize",
+        info="What the network sees. Keeping the shape is slower and often finer.",
+    )
+    return ModelControls(model, resize)
+
+
+def spoken(outputs: int) -> Callable[[Callable], Callable]:
+    """Turn segcore's errors into a notice, the last of `outputs`, and leave all other outputs as they were."""
+
+    def decorate(callback: Callable) -> Callable:
+        @functools.wraps(callback)
+        def wrapper(*args: Any) -> tuple:
+            try:
+                return (*callback(*args), "")
+            except SegcoreError as error:
+                return (*[gr.skip()] * (outputs - 1), tables.notice(str(error), kind="error"))
+
+        return wrapper
+
+    return decorate
+
+
+def photograph_input(**kwargs: Any) -> gr.Image:
+    """An image input that hands over the uploaded file itself: `gr.Image` would decode it first, and fail where that does.
+
+    No subclass, since Gradio writes a .pyi file beside the source of each.
+    """
+    component = gr.Image(type="filepath", image_mode=None, **kwargs)
+    component.preprocess = functools.partial(_uploaded_file, component.preprocess)
+    return component
+
+
+def _uploaded_file(decode: Callable[[Any], str], payload: Any) -> str | None:
+    if payload is None:
+        return None
+    if payload.url and payload.url.startswith("data:"):  # a picture inside the request, as the webcam may send it
+        return decode(payload)
+    return payload.path
+
+
+def html(elem_id: str) -> gr.HTML:
+    """A place for what `demo.tables` makes; takes no room while it is empty."""
+    return gr.HTML(elem_id=elem_id, elem_classes="made-here", apply_default_css=False)
+
+
+def gallery(label: str, elem_id: str, *, columns: int, samples: Sequence[Sample] = ()) -> gr.Gallery:
+    """Small pictures to pick one from."""
+    return gr.Gallery(
+        pictures(samples),
+        label=label,
+        columns=columns,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id=elem_id,
+        elem_classes="picker",
+    )
+
+
+def pictures(samples: Sequence[Sample]) -> list[tuple[str, str]]:
+    """What a gallery shows: thumbnails and captions."""
+    return [(str(each.thumbnail), each.caption) for each in samples]
+
+
+def required(shown: Any) -> Any:
+    """What is shown, or a sentence for who asks too early."""
+    if shown is None:
+        raise UsageError("There is nothing to take away yet: choose a picture first.")
+    return shown
+
+
+def download_buttons(labels: dict[str, str], write: Callable[..., Path], inputs: Sequence[Any], *, name: str) -> None:
+    """A row of buttons, labels by kind; each writes its file when it is clicked, and the browser then takes it.
+
+    write(kind, folder, *inputs) -> path. The files are in Gradio's upload folder, which is emptied in time.
+    """
+    with gr.Row():
+        buttons = [(kind, gr.Button(label, size="sm", min_width=130)) for kind, label in labels.items()]
+    target = gr.DownloadButton(visible="hidden", elem_id=f"{name}-download")
+    for kind, button in buttons:
+        written = functools.partial(_write, write, kind)
+        event = button.click(written, list(inputs), target, api_visibility="private", concurrency_limit=2)
+        event.success(None, None, None, js=_CLICK.replace("TARGET", f"#{name}-download"), api_visibility="private")
+
+
+# The link's address arrives with the component's next rendering.
+_CLICK = """() => setTimeout(() => document.querySelector("TARGET")?.click(), 150)"""
+
+
+def _write(write: Callable[..., Path], kind: str, *inputs: Any) -> str:
+    folder = Path(gr.utils.get_upload_folder(), "downloads", uuid.uuid4().hex)
+    try:
+        return str(write(kind, folder, *inputs))
+    except SegcoreError as error:
+        raise gr.Error(str(error), print_exception=False) from error

@@ -1,0 +1,178 @@
+"""The tab for images whose truth is known: prediction beside truth, the map of errors, and the scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demo import tables
+from demo.engine import Engine
+from demo.samples import Thumbnails
+from demo.tabs import controls
+from demo.viewer import picture_viewer
+from segcore.classes import object_id
+from segcore.coco import CocoDataset
+
+PER_PAGE = 24
+OUTPUTS = 8  # compared, viewer, verdict, warning, overall, per_class, made_by, notice
+UNCHANGED = (gr.skip(),) * (OUTPUTS - 1)
+ALL = "all"
+PROTOCOLS = [("Original size", "original"), ("torchvision's", "torchvision"), ("The report's", "report")]
+spoken = controls.spoken(OUTPUTS)
+
+
+class GroundTruthTab:
+    """Layout, wiring and callbacks; a visitor's own things live in `compared`, in that visitor's session."""
+
+    def __init__(self, page: gr.Blocks, tab: gr.Tab, engine: Engine, dataset: CocoDataset, thumbnails: Thumbnails) -> None:
+        self.engine = engine
+        self.dataset = dataset
+        self.thumbnails = thumbnails
+        self._lay_out()
+        self._wire(page, tab)
+
+    def _lay_out(self) -> None:
+        self.compared = gr.State(None, time_to_live=controls.SESSION_SECONDS)
+        self.image_ids = gr.State([])
+        self.page_number = gr.State(0)
+        with gr.Row(elem_classes="workspace"):
+            with gr.Column(min_width=0, elem_classes="picture-column"):
+                self.notice = controls.html("truth-notice")
+                self.verdict = controls.html("truth-verdict")
+                self.viewer = picture_viewer(
+                    elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
+                )
+                self.warning = controls.html("truth-warning")
+            with gr.Column(min_width=0, elem_classes="control-column"):
+                self.class_filter = gr.Dropdown(
+                    [("All images", ALL), *controls.OBJECT_CHOICES], value=ALL, label="Images with", elem_id="truth-filter"
+                )
+                self.gallery = controls.gallery("Pick an image", "truth-gallery", columns=3)
+                with gr.Row(visible=len(self.dataset.images) > PER_PAGE, elem_classes="pager"):
+                    self.previous = gr.Button("‹ Previous", size="sm", min_width=80)
+                    self.where = controls.html("truth-where")
+                    self.next = gr.Button("Next ›", size="sm", min_width=80)
+                with gr.Group():
+                    self.task = controls.task_controls()
+                with gr.Group():
+                    self.protocol = gr.Radio(
+                        PROTOCOLS,
+                        value="original",
+                        label="Protocol",
+                        info="How the scores are taken. The last two choose their own resize.",
+                    )
+                    self.model, self.resize = controls.model_controls(self.engine)
+                with gr.Accordion("Take it away", open=False):
+                    controls.download_buttons(
+                        {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
+                        self.write_download,
+                        [self.compared, self.protocol, *self.task],
+                        name="truth",
+                    )
+            with gr.Column(min_width=0, elem_classes="details-column"):
+                self.overall = controls.html("truth-overall")
+                self.per_class = controls.html("truth-per-class")
+                self.made_by = controls.html("truth-made-by")
+
+    def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
+        choice = [self.compared, self.model, self.protocol, self.resize, *self.task]
+        out = {
+            "outputs": [
+                self.compared,
+                self.viewer,
+                self.verdict,
+                self.warning,
+                self.overall,
+                self.per_class,
+                self.made_by,
+                self.notice,
+            ],
+            "api_visibility": "private",
+        }
+        pages = {
+            "outputs": [self.gallery, self.image_ids, self.page_number, self.where],
+            "api_visibility": "private",
+            "show_progress": "hidden",
+        }
+        page.load(self.on_filter, self.class_filter, **pages)
+        self.class_filter.change(self.on_filter, self.class_filter, **pages)
+        self.previous.click(self.on_previous, [self.class_filter, self.page_number], **pages)
+        self.next.click(self.on_next, [self.class_filter, self.page_number], **pages)
+        tab.select(self.on_open, [self.image_ids, *choice], **out, **controls.NETWORK)
+        self.gallery.select(self.on_pick, [self.image_ids, *choice], **out, **controls.NETWORK)
+        run_again = [self.model.change, self.resize.change, self.protocol.change]
+        gr.on(run_again, self.on_setting, choice, **out, **controls.NETWORK)
+        gr.on([each.change for each in self.task], self.on_look, [self.compared, self.protocol, *self.task], **out, **controls.QUICK)
+
+    # ---- the gallery
+
+    def on_filter(self, class_filter: str) -> tuple:
+        """Another class, or the start: its first images."""
+        return self._page_of_images(class_filter, 0)
+
+    def on_previous(self, class_filter: str, page_number: int) -> tuple:
+        return self._page_of_images(class_filter, page_number - 1)
+
+    def on_next(self, class_filter: str, page_number: int) -> tuple:
+        return self._page_of_images(class_filter, page_number + 1)
+
+    def _page_of_images(self, class_filter: str, page_number: int) -> tuple:
+        if class_filter == ALL:
+            ids = [image.id for image in self.dataset.images]
+        else:
+            ids = list(self.dataset.ids_with_class(object_id(class_filter)))
+        last = max(0, (len(ids) - 1) // PER_PAGE)
+        page_number = min(max(0, page_number), last)
+        ids_here = ids[page_number * PER_PAGE : (page_number + 1) * PER_PAGE]
+        samples = [self.thumbnails.sample(self.dataset, self.dataset.image(number)) for number in ids_here]
+        where = tables.where(page_number + 1, last + 1, len(ids))
+        return gr.update(value=controls.pictures(samples), selected_index=None), ids_here, page_number, where
+
+    # ---- the comparison
+
+    @spoken
+    def on_open(self, image_ids: list[int], compared: Any, *choice: Any) -> tuple:
+        """The tab is opened: for the first time, with the first image."""
+        if compared is not None or not image_ids:
+            return UNCHANGED
+        return self._compare(image_ids[0], None, *choice)
+
+    @spoken
+    def on_pick(self, event: gr.SelectData, image_ids: list[int], compared: Any, *choice: Any) -> tuple:
+        """An image of the gallery was picked."""
+        return self._compare(image_ids[event.index], compared, *choice)
+
+    @spoken
+    def on_setting(self, compared: Any, *choice: Any) -> tuple:
+        """Another model, resize or protocol: runs the network only where the tensor it sees is another."""
+        return UNCHANGED if compared is None else self._compare(compared.image_id, compared, *choice)
+
+    @spoken
+    def on_look(self, compared: Any, protocol: str, *task: Any) -> tuple:
+        """Mode, class or threshold: the kept logits answer."""
+        return UNCHANGED if compared is None else self._look(compared, protocol, task)
+
+    def _compare(self, image_id: int, compared: Any, model: str, protocol: str, resize: str, *task: Any) -> tuple:
+        from demo import handlers
+
+        compared = handlers.compare(self.engine, compared, self.dataset, image_id, model, protocol, resize)
+        return self._look(compared, protocol, task)
+
+    def _look(self, compared: Any, protocol: str, task: tuple) -> tuple:
+        from demo import handlers
+
+        view = handlers.view_compared(self.dataset, compared, handlers.task_of(*task), protocol)
+        verdict = tables.verdict(view.verdict)
+        return compared, view.viewer, verdict, tables.notice(view.warning), view.overall, view.per_class, view.made_by
+
+    def write_download(self, kind: str, folder: Path, compared: Any, protocol: str, *task: Any) -> Path:
+        """The report's figure, or the scores as a file."""
+        from demo import handlers
+
+        asked = handlers.task_of(*task)
+        view = handlers.view_compared(self.dataset, controls.required(compared), asked, protocol)
+        if kind == "figure":
+            return handlers.figure(compared, view, asked, folder)
+        return handlers.scores_file(view, folder, kind)

@@ -1,0 +1,375 @@
+// The viewer itself. Runs once per component, after viewer_labels.js; Gradio hands in `element`, `props` and `watch`.
+const root = element.querySelector(".viewer");
+const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "legends"].map((name) =>
+  root.querySelector(`.${name}`),
+);
+const WHAT_IS_DRAWN = { overlay: "Overlay", compare: "Photograph on the left, overlay on the right", mask: "Mask" };
+const MAX_PHOTOS = 8;
+
+// Photographs by key; on `window`, so that they outlive a component that Gradio takes down and mounts again.
+const photos = (window.segcorePhotos ??= new Map());
+const state = { view: "overlay", opacity: 60, divider: 50, names: true, enlarged: null, highlight: null };
+const hidden = new Map(); // group -> Set of ids
+const solo = new Map(); // group -> id
+let panels = [];
+let groups = new Map(); // group -> Map of id -> legend entry
+let latestTurn = 0;
+let version = 0;
+
+const clamp = (number, low, high) => Math.max(low, Math.min(high, number));
+const within = (node, name) => (node instanceof Element ? node.closest(name) : null);
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, text] of Object.entries(attributes)) node.setAttribute(name, text);
+  node.append(...children); // strings become text nodes: a name never turns into markup
+  return node;
+}
+
+function makeSwatch(color) {
+  const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
+  swatch.style.setProperty("--swatch", color);
+  return swatch;
+}
+
+// ---- which labels are shown
+
+function soloOf(group) {
+  const id = solo.get(group);
+  return groups.get(group)?.has(id) ? id : null; // a class that this picture lacks cannot stand alone in it
+}
+
+function isShown(group, id) {
+  const alone = soloOf(group);
+  return alone === null ? !hidden.get(group)?.has(id) : alone === id;
+}
+
+function shownEntries(group) {
+  return [...groups.get(group).values()].filter(({ id }) => isShown(group, id));
+}
+
+function hiddenNames() {
+  return [...groups].flatMap(([group, entries]) => {
+    const prefix = group === "classes" ? "" : `${group}:`;
+    return [...entries.keys()].filter((id) => !isShown(group, id)).map((id) => prefix + id);
+  });
+}
+
+function toggleShown(group, id) {
+  if (soloOf(group) !== null) {
+    hidden.set(group, new Set([...groups.get(group).keys()].filter((each) => !isShown(group, each))));
+    solo.delete(group);
+  }
+  const ids = hidden.get(group) ?? new Set();
+  if (!ids.delete(id)) ids.add(id);
+  hidden.set(group, ids);
+}
+
+function toggleSolo(group, id) {
+  const wasAlone = soloOf(group) === id;
+  solo.delete(group);
+  hidden.delete(group);
+  if (!wasAlone) solo.set(group, id);
+}
+
+// ---- from a value to the page
+
+async function loadPhoto({ key, src }) {
+  const known = src ?? photos.get(key);
+  if (!known) return null;
+  photos.delete(key);
+  photos.set(key, known); // the most recently shown comes last
+  while (photos.size > MAX_PHOTOS) photos.delete(photos.keys().next().value);
+  const image = make("img", { class: "photo", alt: "", draggable: "false", decoding: "sync", src: known });
+  await image.decode();
+  return image;
+}
+
+async function show(value) {
+  const turn = ++latestTurn;
+  root.dataset.ready = "false";
+  root.setAttribute("aria-busy", "true");
+  const described = value ? (value.layout === "grid" ? value.panels : value.panels.slice(0, 1)) : [];
+  let drawn = { described: [], maps: [], photo: null };
+  let sentence = value ? value.message : props.placeholder;
+  try {
+    const decoding = described.map(({ labels }) => labels && decodeLabels(labels));
+    const [photo, ...maps] = await Promise.all([value && loadPhoto(value.photo), ...decoding]);
+    drawn = { described, maps, photo };
+    if (value && !photo) sentence = "The photograph is no longer kept in this page: please choose it again.";
+  } catch (error) {
+    console.error(error);
+    sentence = "This picture could not be shown: please choose it again.";
+  }
+  if (turn !== latestTurn) return; // a later value has overtaken this one
+  root.dataset.layout = value?.layout ?? "single";
+  root.dataset.empty = drawn.described.length === 0;
+  build(drawn);
+  message.textContent = sentence;
+  refresh();
+  root.dataset.version = ++version;
+  root.dataset.ready = "true";
+  root.setAttribute("aria-busy", "false");
+}
+
+function build({ described, maps, photo }) {
+  groups = new Map();
+  for (const { group, legend } of described) {
+    if (!groups.has(group)) groups.set(group, new Map());
+    for (const entry of legend) if (!groups.get(group).has(entry.id)) groups.get(group).set(entry.id, entry);
+  }
+  resizes.disconnect();
+  state.highlight = null;
+  panels = described.map((panel, index) => buildPanel(panel, maps[index], photo));
+  stage.replaceChildren(...panels.map(({ figure }) => figure));
+  stage.dataset.panels = panels.length;
+  legends.replaceChildren();
+  for (const [group, entries] of groups) {
+    if (entries.size === 0) continue;
+    const users = panels.filter((panel) => panel.group === group && panel.map).map(({ title }) => title);
+    legends.append(buildLegend(group, entries, root.dataset.layout === "grid" ? users.join(" · ") : ""));
+  }
+  legends.append(make("button", { type: "button", class: "show-all", "data-action": "show-all" }, "Show all"));
+  panels.forEach(({ picture }) => resizes.observe(picture));
+}
+
+function buildPanel({ title, group, legend, unpainted, named }, map, photo) {
+  const image = photo?.cloneNode() ?? "";
+  if (image && !map) image.alt = title;
+  const fill = make("canvas", { class: "fill", role: "img" });
+  const outline = make("canvas", { class: "outline", "aria-hidden": "true" });
+  for (const canvas of [fill, outline]) Object.assign(canvas, { width: map?.width ?? 1, height: map?.height ?? 1 });
+  const painted = named ? legend.filter(({ id }) => map?.anchors.has(id)) : [];
+  const makePill = ({ id, name, color }) =>
+    make("span", { class: "pill", "data-id": id, "aria-hidden": "true" }, makeSwatch(color), name);
+  const pills = new Map(painted.map((entry) => [entry.id, makePill(entry)]));
+  const layer = make("div", { class: "layer" }, fill, outline, ...pills.values());
+  const divider = make("div", { class: "divider" }, make("span", { class: "grip" }));
+  const range = make("input", { type: "range", class: "divider-range", "data-control": "divider", min: 0, max: 100 });
+  range.setAttribute("aria-label", "Divider: photograph on the left, overlay on the right");
+  range.value = state.divider;
+  const cross = make("div", { class: "cross", hidden: "" });
+  const tip = make("div", { class: "tip", hidden: "" });
+  const picture = make("div", { class: "picture" }, image, ...(map ? [layer, range, divider] : []), cross, tip);
+  const enlarge = make("button", { type: "button", class: "enlarge", "data-action": "enlarge", "data-title": title });
+  enlarge.setAttribute("aria-label", `Enlarge ${title}`);
+  const figure = make("figure", { class: "panel" }, make("figcaption", {}, make("span", {}, title), enlarge), picture);
+  const size = map ?? { width: photo?.naturalWidth ?? 4, height: photo?.naturalHeight ?? 3 };
+  figure.style.setProperty("--aspect", size.width / size.height);
+  return { title, group, unpainted, named, map, fill, outline, pills, cross, tip, picture, figure };
+}
+
+function buildLegend(group, entries, title) {
+  const list = make("ul", { class: "legend", "aria-label": `Legend ${title}`.trim() });
+  for (const { id, name, color, note } of entries.values()) {
+    const data = { "data-group": group, "data-id": id };
+    const button = (action, ...children) =>
+      make("button", { ...data, type: "button", class: action, "data-action": action }, ...children);
+    const toggle = button("toggle", makeSwatch(color), make("span", { class: "name" }, name));
+    if (note) toggle.append(" ", make("span", { class: "note" }, note));
+    const only = button("only", "Only");
+    only.setAttribute("aria-label", `Only ${name}`);
+    list.append(make("li", { ...data, class: "chip" }, toggle, only));
+  }
+  const heading = title ? [make("p", { class: "legend-title", "aria-hidden": "true" }, title)] : [];
+  return make("div", { class: "legend-row" }, ...heading, list);
+}
+
+// ---- drawing
+
+function refresh(group) {
+  applyControls();
+  drawGroups(group);
+}
+
+function drawGroups(...wanted) {
+  panels.filter(({ group }) => wanted.includes(group) || wanted.includes(undefined)).forEach(draw);
+}
+
+// What style alone can do: opacity, view and divider move without painting anything again.
+function applyControls() {
+  if (root.dataset.layout === "grid" && state.view === "compare") state.view = "overlay";
+  const hiddenList = hiddenNames();
+  Object.assign(root.dataset, {
+    view: state.view,
+    names: state.names,
+    opacity: state.opacity,
+    hidden: hiddenList.join(","),
+  });
+  root.style.setProperty("--overlay-opacity", state.opacity / 100);
+  root.style.setProperty("--divider", `${state.divider}%`);
+  for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.checked = radio.value === state.view;
+  const slider = toolbar.querySelector("[data-control=opacity]");
+  slider.disabled = state.view === "mask";
+  slider.nextElementSibling.textContent = `${state.opacity} %`;
+  root.querySelector(".show-all").hidden = hiddenList.length === 0;
+  for (const chip of root.querySelectorAll(".chip")) {
+    const { group, id } = chip.dataset;
+    chip.querySelector(".toggle").setAttribute("aria-pressed", isShown(group, Number(id)));
+    chip.querySelector(".only").setAttribute("aria-pressed", soloOf(group) === Number(id));
+  }
+  for (const { title, group, map, fill, figure } of panels) {
+    figure.classList.toggle("enlarged", title === state.enlarged);
+    figure.querySelector(".enlarge").setAttribute("aria-pressed", title === state.enlarged);
+    const present = shownEntries(group).filter(({ id }) => map?.anchors.has(id));
+    const list = present.map(({ name, note }) => `${name} ${note}`.trim()).join(", ");
+    const what = root.dataset.layout === "grid" ? title : WHAT_IS_DRAWN[state.view];
+    fill.setAttribute("aria-label", `${what}: ${list || "nothing is painted"}`);
+  }
+}
+
+function draw(panel) {
+  const { group, map, named, fill, outline, pills, picture } = panel;
+  if (!map) return;
+  const shown = shownEntries(group);
+  const spot = shown.filter(({ id }) => state.highlight?.group === group && state.highlight.id === id);
+  const lit = spot.length ? spot : shown;
+  const words = new Uint32Array(256).fill(spot.length ? DIMMED : 0);
+  for (const { id, color } of lit) words[id] = opaqueWord(color);
+  paintLabels(fill, map, words);
+
+  const regions = new Uint8Array(256);
+  for (const { id } of state.names && named ? lit : []) regions[id] = id;
+  paintOutlines(outline, map, regions, clamp(Math.round(map.width / (picture.clientWidth || map.width)), 1, 6));
+  for (const [id, pill] of pills) pill.hidden = !state.names || !lit.some((entry) => entry.id === id);
+  placePills(panel);
+}
+
+// Each name at the heart of its largest area, above it where the area is small, and not over another name.
+function placePills({ picture, map, pills }) {
+  const { clientWidth: width, clientHeight: height } = picture;
+  const placed = [];
+  const radiusOf = ([id]) => map.anchors.get(id).radius;
+  const visible = [...pills].filter(([, pill]) => !pill.hidden);
+  for (const [id, pill] of visible.sort((a, b) => radiusOf(b) - radiusOf(a))) {
+    const { x, y, radius } = map.anchors.get(id);
+    const [wide, high] = [pill.offsetWidth, pill.offsetHeight];
+    const lift = radius * width < high * 0.6 ? radius * width + high * 0.6 : 0;
+    const left = clamp(x * width - wide / 2, 4, Math.max(4, width - wide - 4));
+    let top = clamp(y * height - high / 2 - lift, 4, Math.max(4, height - high - 4));
+    const covers = (other) =>
+      left < other.right && other.left < left + wide && top < other.bottom && other.top < top + high;
+    while (placed.some(covers) && top + 2 * high < height) top += high / 2;
+    placed.push({ left, top, right: left + wide, bottom: top + high });
+    pill.style.translate = `${Math.round(left)}px ${Math.round(top)}px`;
+  }
+}
+
+// ---- pointing at the picture: what lies there, in every panel
+
+function pointAt(x, y) {
+  const grid = root.dataset.layout === "grid";
+  const under = new Set();
+  for (const { group, unpainted, map, cross, tip, picture } of panels) {
+    const id = map ? labelAt(map, x, y) : undefined;
+    const entry = isShown(group, id) ? groups.get(group).get(id) : undefined;
+    if (entry) under.add(`${group}:${id}`);
+    const text = entry?.name ?? (grid ? unpainted[id] : undefined);
+    cross.hidden = !grid;
+    cross.style.setProperty("--x", `${x * 100}%`);
+    cross.style.setProperty("--y", `${y * 100}%`);
+    tip.hidden = !text;
+    if (text) tip.replaceChildren(...(entry ? [makeSwatch(entry.color)] : []), text);
+    const left = clamp(
+      x * picture.clientWidth - tip.offsetWidth / 2,
+      4,
+      Math.max(4, picture.clientWidth - tip.offsetWidth - 4),
+    );
+    const above = y * picture.clientHeight - tip.offsetHeight - 14;
+    tip.style.translate = `${left}px ${above < 4 ? y * picture.clientHeight + 18 : above}px`;
+  }
+  for (const chip of root.querySelectorAll(".chip")) {
+    chip.classList.toggle("under", under.has(`${chip.dataset.group}:${chip.dataset.id}`));
+  }
+}
+
+function pointAway() {
+  for (const { cross, tip } of panels) cross.hidden = tip.hidden = true;
+  for (const chip of root.querySelectorAll(".chip.under")) chip.classList.remove("under");
+}
+
+function followPointer(event, picture) {
+  const box = picture.getBoundingClientRect();
+  const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  if (picture.hasPointerCapture(event.pointerId)) moveDivider(x * 100);
+  pointAt(clamp(x, 0, 1), clamp(y, 0, 1));
+}
+
+function moveDivider(percent) {
+  state.divider = clamp(Math.round(percent * 10) / 10, 0, 100);
+  for (const range of root.querySelectorAll(".divider-range")) range.value = state.divider;
+  applyControls();
+}
+
+function highlight(node) {
+  const chip = within(node, ".chip");
+  const next = chip && { group: chip.dataset.group, id: Number(chip.dataset.id) };
+  if (next?.id === state.highlight?.id && next?.group === state.highlight?.group) return;
+  const groupsTouched = [state.highlight, next].filter(Boolean).map(({ group }) => group);
+  state.highlight = next;
+  drawGroups(...groupsTouched);
+}
+
+// ---- events, all on the root: its contents come and go
+
+const actions = {
+  toggle: ({ group, id }) => toggleShown(group, Number(id)),
+  only: ({ group, id }) => toggleSolo(group, Number(id)),
+  "show-all": () => [hidden, solo].forEach((each) => each.clear()),
+  enlarge: ({ title }) => (state.enlarged = state.enlarged === title ? null : title),
+};
+const controls = {
+  view: ({ value }) => (state.view = value),
+  opacity: ({ value }) => (state.opacity = Number(value)),
+  names: ({ checked }) => (state.names = checked),
+  divider: ({ value }) => (state.divider = Number(value)),
+};
+
+root.addEventListener("click", (event) => {
+  const button = within(event.target, "[data-action]");
+  if (!button) return;
+  actions[button.dataset.action](button.dataset);
+  refresh(button.dataset.group);
+});
+root.addEventListener("input", (event) => {
+  const { control } = event.target.dataset;
+  controls[control](event.target);
+  if (control === "names") refresh();
+  else applyControls();
+});
+root.addEventListener("pointerdown", (event) => {
+  const picture = within(event.target, ".picture");
+  if (!picture) return pointAway();
+  if (state.view === "compare" && event.isPrimary && event.button === 0) {
+    event.preventDefault();
+    picture.setPointerCapture(event.pointerId);
+    picture.querySelector(".divider-range").focus({ preventScroll: true, focusVisible: false });
+  }
+  followPointer(event, picture);
+});
+root.addEventListener("pointermove", (event) => {
+  const picture = within(event.target, ".picture");
+  if (picture) followPointer(event, picture);
+});
+root.addEventListener("pointerover", (event) => {
+  if (event.pointerType !== "mouse") return;
+  highlight(event.target);
+  if (!within(event.target, ".picture")) pointAway();
+});
+root.addEventListener("pointerleave", (event) => {
+  if (event.pointerType !== "mouse") return; // a tapped name stays until the next tap
+  highlight(null);
+  pointAway();
+});
+root.addEventListener("focusin", (event) => highlight(event.target.matches(":focus-visible") ? event.target : null));
+root.addEventListener("focusout", () => highlight(null));
+
+// Outlines and names depend on the size on screen; a tab that was hidden has none until it is opened.
+const resizes = new ResizeObserver((entries) => {
+  const resized = new Set(entries.map(({ target }) => target));
+  panels.filter(({ picture }) => resized.has(picture)).forEach(draw);
+});
+
+for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.name = `${element.id}-view`;
+watch("value", () => show(props.value || null));
+show(props.value || null);

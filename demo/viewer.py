@@ -1,0 +1,61 @@
+"""The picture viewer: a `gr.HTML` that draws label maps over a photograph; no control asks the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+
+def _read(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+# Gradio treats this and the style sheet as templates: neither may hold a backtick, a backslash, "${" or "{{".
+_SKELETON = """
+<section class="viewer" aria-label="Picture" data-ready="false" data-version="0" data-empty="true">
+  <div class="toolbar">
+    <fieldset class="views">
+      <legend>View</legend>
+      <label><input type="radio" data-control="view" value="overlay" checked><span>Overlay</span></label>
+      <label><input type="radio" data-control="view" value="compare"><span>Compare</span></label>
+      <label><input type="radio" data-control="view" value="mask"><span>Mask only</span></label>
+    </fieldset>
+    <label class="opacity">
+      <span>Opacity</span>
+      <input type="range" data-control="opacity" min="0" max="100" value="60">
+      <output>60 %</output>
+    </label>
+    <label class="names">
+      <input type="checkbox" data-control="names" checked><span>Names and outlines</span>
+    </label>
+  </div>
+  <div class="stage"></div>
+  <p class="message" role="status">Loading…</p>
+  <div class="legends"></div>
+</section>
+"""
+
+
+def picture_viewer(
+    value: dict | None = None, *, placeholder: str = "The picture will appear here.", **kwargs: Any
+) -> gr.HTML:
+    """A viewer whose value is what `viewer_data.view` makes, or None; `placeholder` is the sentence for None.
+
+    Use it as an output and return the dictionary itself. `kwargs` go to `gr.HTML` (elem_id, visible, ...).
+    This is a function and not a subclass, because gradio writes a .pyi file beside every component class.
+
+    What a visitor chose (view, opacity, names, labels hidden or alone) stays when the value changes. The
+    section `.viewer` tells it in data attributes: view, opacity, names, hidden ("15,12,errors:2"), layout,
+    empty, ready ("true" once the latest value is drawn) and version (+1 with each value drawn).
+    """
+    return gr.HTML(
+        value,
+        html_template=_SKELETON,
+        css_template=_read("viewer.css"),
+        js_on_load=_read("viewer_labels.js") + _read("viewer.js"),
+        apply_default_css=False,
+        placeholder=placeholder,
+        **kwargs,
+    )

@@ -1,0 +1,108 @@
+"""The models there are, by name; light enough to be asked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+
+AUTO = "auto"
+_SHIPPED_FOLDER = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model. `title` and `summary` are for people: a few words, and one sentence that helps to choose.
+
+    Exactly one of these says where its weights are from: `torchvision_weights`, the entry for
+    `torchvision.models.get_weight`, which knows their URL, hash, transforms and categories, or
+    `shipped_sha256`, the hash of the file of that name in segcore/weights.
+    """
+
+    name: str
+    title: str
+    summary: str
+    torchvision_weights: str | None = None
+    shipped_sha256: str | None = None
+
+
+CATALOGUE = {
+    each.name: each
+    for each in (
+        ModelEntry(
+            "deeplabv3_resnet101",
+            "DeepLabV3, ResNet-101",
+            "The most accurate of the four; a large download and the slowest.",
+            torchvision_weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1",
+        ),
+        ModelEntry(
+            "deeplabv3_resnet50",
+            "DeepLabV3, ResNet-50",
+            "Nearly as accurate as ResNet-101, for about two thirds of the work.",
+            torchvision_weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
+        ),
+        ModelEntry(
+            "deeplabv3_mobilenet_v3_large",
+            "DeepLabV3, MobileNetV3-Large",
+            "Small and quick; the least accurate of torchvision's three.",
+            torchvision_weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
+        ),
+        ModelEntry(
+            "deeplabv3_efficientnet_lite0",
+            "DeepLabV3, EfficientNet-Lite0",
+            "Ships with segcore and needs no download; quick, but trained on far fewer photographs than the others.",
+            shipped_sha256="cac1dbeee28b549be094384ed4f5aea57eb68956a9bd67c09d1b6b70bd50cd0a",
+        ),
+    )
+}
+PREFERRED = "deeplabv3_resnet101"
+SHIPPED = "deeplabv3_efficientnet_lite0"
+
+
+def entry(name: str) -> ModelEntry:
+    """The model of that name. Raises UsageError, with the names there are, for any other."""
+    if name not in CATALOGUE:
+        raise UsageError(f"there is no model {name!r}; choose one of: {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]
+
+
+def shipped_path(name: str) -> Path:
+    """Where the package keeps the weights of a model that it ships."""
+    return _SHIPPED_FOLDER / f"{name}.safetensors"
+
+
+def checkpoints_folder() -> Path:
+    """Where downloaded weights live: torch.hub's own folder, so that they are shared with torchvision.
+
+    $TORCH_HOME/hub/checkpoints; TORCH_HOME is $XDG_CACHE_HOME/torch if not set, and that ~/.cache.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
+    return Path(os.path.expanduser(home)) / "hub" / "checkpoints"
+
+
+def on_disk(name: str) -> bool:
+    """Whether there is a file of the name that the model's weights have; loading shows whether it is whole.
+
+    The exact name is torchvision's to know, and importing that takes seconds. But published checkpoints are
+    called after their builder and end in their hash: `<name>-<8 hex digits>.pth`, or `<name>_coco-...`.
+    """
+    if entry(name).torchvision_weights is None:
+        return shipped_path(name).is_file()
+    published = re.compile(rf"{name}(_coco)?-[0-9a-f]{{8}}\.pth")
+    folder = checkpoints_folder()
+    return folder.is_dir() and any(published.fullmatch(each.name) for each in folder.iterdir())
+
+
+def resolve(name: str) -> str:
+    """The name itself, checked; for "auto" the best model that needs no download: ResNet-101 if its weights
+    are on disk, else the shipped one. Raises UsageError for a name that is not in the catalogue.
+    """
+    if name == AUTO:
+        return PREFERRED if on_disk(PREFERRED) else SHIPPED
+    if name not in CATALOGUE:
+        raise UsageError(f"there is no model {name!r}; choose {AUTO!r} or one of: {', '.join(CATALOGUE)}")
+    return name

@@ -1,0 +1,269 @@
+"""The command line: predict, evaluate, models, fetch-weights.
+
+Exit status: 0 done; 1 something of the input failed, each named on stderr and the rest done; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from . import catalogue
+from .errors import SegcoreError, UsageError
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; `argv` is without the program's name. Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except UsageError as error:
+        return _complain(str(error), WRONG_USAGE)
+    except (SegcoreError, OSError) as error:
+        return _complain(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _complain("stopped", FAILED)
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"segcore: {message}", file=sys.stderr)
+    return status
+
+
+# ------------------------------------------------------------------------------------------------ the commands
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Segment files and folders of photographs into --out."""
+    from .segmenter import Segmenter
+
+    task = _task(arguments)
+    files = _image_files(arguments.input)
+    stems = _output_stems(files)
+    segmenter = Segmenter(
+        arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
+    )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    status = DONE
+    for path in tqdm(files, "predict", unit="image", disable=None):
+        try:
+            _predict_one(segmenter, task, path, arguments.out / stems[path], arguments)
+        except (SegcoreError, OSError) as error:
+            tqdm.write(f"segcore: {path}: {error}", file=sys.stderr)
+            status = FAILED
+    return status
+
+
+def _predict_one(segmenter, task, path: Path, target: Path, arguments: argparse.Namespace) -> None:
+    from .export import decide
+
+    result = segmenter(path)
+    decided = decide(result, task)
+    record = decided.record(path.name)
+    decided.overlay(result.image).save(f"{target}_overlay.png")
+    decided.labels_image().save(f"{target}_labels.png")
+    if arguments.cutout:
+        decided.cutout(result.image).save(f"{target}_cutout.png")
+    if arguments.probabilities:
+        decided.save_probabilities(Path(f"{target}.npz"))
+    _write_json(Path(f"{target}.json"), record)
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score a model on a COCO folder; prints the headline and writes what was asked for."""
+    from . import evaluate as evaluation
+    from .coco import CocoDataset
+    from .protocols import protocol
+    from .segmenter import Segmenter
+
+    task, chosen = _task(arguments), protocol(arguments.protocol)
+    dataset = CocoDataset.open(arguments.coco, arguments.split)
+    images = evaluation.choose_images(dataset, image_ids=arguments.image_ids, limit=arguments.limit)
+    segmenter = Segmenter(
+        arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
+    )
+    run = evaluation.Run(segmenter, dataset, chosen, task, images, arguments.batch_size)
+    for folder in (arguments.figures, arguments.save_labels):
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+    with _progress_bar("evaluate", "image") as progress:
+        outcome = evaluation.evaluate(
+            run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
+        )
+    record = outcome.to_dict()
+    if arguments.json:
+        _write_json(arguments.json, record)
+    if arguments.csv:
+        arguments.csv.write_text(evaluation.to_csv(record), encoding="utf-8")
+    print(evaluation.headline(record))
+    for each in record["skipped"]:
+        print(f"segcore: image {each['image_id']} left out: {each['reason']}", file=sys.stderr)
+    return FAILED if record["skipped"] else DONE
+
+
+def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
+    """What to do with each newly scored image: save its label map, its figure, both or nothing."""
+    from PIL import Image
+
+    from . import draw
+
+    def keep(sample) -> None:
+        stem = Path(sample.image.file_name).stem
+        if arguments.save_labels:
+            Image.fromarray(sample.prediction).save(arguments.save_labels / f"{stem}.png")
+        if arguments.figures:
+            figure = draw.figure(
+                sample.photograph,
+                sample.prediction,
+                sample.truth,
+                title=run.caption(sample.image),
+                names=run.task.friendly_names,
+                palette=run.task.palette,
+            )
+            (arguments.figures / f"{stem}.png").write_bytes(figure)
+
+    return keep if arguments.save_labels or arguments.figures else None
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """Print the catalogue: size, published scores, on disk or not."""
+    from .models import facts
+
+    print(f"{'name':32}{'size':>9}{'mean IoU':>10}{'accuracy':>10}  on disk")
+    for name in catalogue.CATALOGUE:
+        known = facts(name)
+        scores = [f"{100 * score:.1f} %" if score else "-" for score in (known.mean_iou, known.pixel_accuracy)]
+        here = "yes" if catalogue.on_disk(name) else "no"
+        print(f"{name:32}{known.megabytes:6.1f} MB{scores[0]:>10}{scores[1]:>10}  {here}")
+    print("\nScores as torchvision publishes them: COCO val2017, the 20 VOC classes, protocol torchvision, float32.")
+    return DONE
+
+
+def fetch_weights(arguments: argparse.Namespace) -> int:
+    """Download the weights of one model, resuming what an earlier try left."""
+    from .models import fetch_weights as fetch
+
+    with _progress_bar(arguments.name, "B") as progress:
+        path = fetch(arguments.name, base_url=arguments.base_url, progress=progress)
+    print(path)
+    return DONE
+
+
+# ------------------------------------------------------------------------------------------------ their parts
+
+
+def _task(arguments: argparse.Namespace):
+    from .task import Task
+
+    return Task(arguments.mode, arguments.class_name, arguments.threshold)
+
+
+def _image_files(inputs: list[Path]) -> list[Path]:
+    """The named files, and of each folder the files that are called like images, in order and each once.
+
+    Raises UsageError where that leaves nothing. A named file that is not there fails later, by itself.
+    """
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            files += sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+        else:
+            files.append(path)
+    if not files:
+        raise UsageError(f"there are no images in {', '.join(map(str, inputs))}; name files or a folder that holds some")
+    return list(dict.fromkeys(files))
+
+
+def _output_stems(files: list[Path]) -> dict[Path, str]:
+    """What each file's outputs are called: its stem; where two share one, the whole name keeps them apart."""
+    owners: dict[str, Path] = {}
+    stems: dict[Path, str] = {}
+    for path in files:
+        stem = path.stem if path.stem not in owners else path.name.replace(".", "_")
+        while stem in owners:
+            stem += "_"
+        owners[stem], stems[path] = path, stem
+    return stems
+
+
+def _write_json(path: Path, record: dict) -> None:
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _progress_bar(label: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A tqdm bar, silent where stderr is no terminal, as the callback that segcore's long functions take."""
+    with tqdm(desc=label, unit=unit, unit_scale=unit == "B", disable=None) as bar:
+
+        def update(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update
+
+
+# ------------------------------------------------------------------------------------------------ the arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="segcore", description=sys.modules[__package__].__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("predict", help=predict.__doc__, description=predict.__doc__)
+    command.set_defaults(run=predict)
+    command.add_argument("input", nargs="+", type=Path, metavar="INPUT", help="a photograph, or a folder of them")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    command.add_argument("--cutout", action="store_true", help="also the objects on a transparent ground")
+    command.add_argument("--probabilities", action="store_true", help="also every class's probability, as .npz")
+    _add_model_arguments(command, precision="auto")
+
+    command = commands.add_parser("evaluate", help=evaluate.__doc__, description=evaluate.__doc__)
+    command.set_defaults(run=evaluate)
+    command.add_argument("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
+    command.add_argument("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
+    command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    command.add_argument("--image-ids", type=_integers, metavar="1,2", help="only these images")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write every score, per class and per image")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="the same as a table")
+    command.add_argument("--figures", type=Path, metavar="DIR", help="photograph, prediction and truth of each image")
+    command.add_argument("--save-labels", type=Path, metavar="DIR", help="the label maps that were scored, as PNG")
+    command.add_argument("--resume", type=Path, metavar="DIR", help="keep progress here and go on from it")
+    command.add_argument("--batch-size", type=int, default=1, metavar="N", help="images through the network at once")
+    _add_model_arguments(command, precision="float32")
+
+    command = commands.add_parser("models", help=models.__doc__, description=models.__doc__)
+    command.set_defaults(run=models)
+
+    command = commands.add_parser("fetch-weights", help=fetch_weights.__doc__, description=fetch_weights.__doc__)
+    command.set_defaults(run=fetch_weights)
+    command.add_argument("name", metavar="NAME", help=f"one of: {', '.join(catalogue.CATALOGUE)}")
+    command.add_argument("--base-url", metavar="URL", help="a mirror: URL/<the published file's name>")
+    return parser
+
+
+def _add_model_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
+    command.add_argument("--model", default=catalogue.AUTO, help=f"auto (default) or: {', '.join(catalogue.CATALOGUE)}")
+    command.add_argument("--mode", default="multiclass", choices=("multiclass", "binary"))
+    command.add_argument("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
+    command.add_argument("--threshold", type=_threshold, metavar="auto|T", help="in binary mode; auto: the likeliest class")
+    command.add_argument("--resize", default="squeeze", choices=("squeeze", "aspect"), help="default: squeeze to 520 x 520")
+    command.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    command.add_argument("--precision", default=precision, help=f"auto, float32 or bfloat16; default {precision}")
+
+
+def _threshold(text: str) -> float | None:
+    return None if text == "auto" else float(text)
+
+
+def _integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]

@@ -1,0 +1,33 @@
+"""Everything that segcore raises on purpose; each message says what was wrong and what to do next."""
+
+
+class SegcoreError(Exception):
+    """Base of all of segcore's own errors; its text is fit to be shown to a person."""
+
+
+class UsageError(SegcoreError, ValueError):
+    """A name or a setting that does not exist or does not fit; the message lists what does."""
+
+
+class ImageError(SegcoreError, ValueError):
+    """A file that is not a readable image, or is larger than can be handled."""
+
+
+class AnnotationError(SegcoreError, ValueError):
+    """A COCO annotation file that is absent, broken or lacks a field; names file, record and field."""
+
+
+class LabelError(SegcoreError, ValueError):
+    """Label maps that cannot be compared: other shapes, other types, values outside the classes."""
+
+
+class WeightsError(SegcoreError):
+    """Weights that are not on disk, or are not what was published under their name."""
+
+
+class DownloadError(SegcoreError):
+    """A download that failed for good; what had arrived is kept where resuming can help."""
+
+
+class Cancelled(SegcoreError):
+    """The caller asked to stop; what was finished before is kept."""

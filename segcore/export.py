@@ -1,0 +1,119 @@
+"""What a person takes away of one result: label map, overlay, cut-out, probabilities, and a JSON record with COCO RLE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from . import draw
+from .classes import BACKGROUND, VOC_NAMES
+from .segmenter import Segmentation
+from .task import Task
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """One class of a picture: its VOC id (None for "any object"), its pixels, their share (0..1) and mean probability."""
+
+    id: int | None
+    name: str
+    friendly: str
+    number: int  # the value that marks it in the prediction
+    pixels: int
+    share: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A result seen through a task at one size: the decision for every pixel, and what it says of each class."""
+
+    result: Segmentation
+    task: Task
+    prediction: np.ndarray  # uint8 (H, W): 0..20, in binary mode 0 and 1
+
+    def found(self) -> list[Found]:
+        """The objects' classes that have pixels, largest first; the background is not among them."""
+        pixels = np.bincount(self.prediction.ravel(), minlength=self.task.num_classes)
+        confidence = self.task.confidence(self.result.logits, self.prediction)
+        numbers = [number for number in np.argsort(-pixels, kind="stable") if number != BACKGROUND and pixels[number]]
+        return [
+            Found(
+                id=self.task.object_id if self.task.binary else int(number),
+                name=self.task.names[number],
+                friendly=self.task.friendly_names[number],
+                number=int(number),
+                pixels=int(pixels[number]),
+                share=float(pixels[number] / self.prediction.size),
+                confidence=float(confidence[number]),
+            )
+            for number in numbers
+        ]
+
+    def record(self, file_name: str) -> dict[str, object]:
+        """The command line's JSON of one photograph; `rle` is COCO's compressed run-length encoding of each class."""
+        height, width = self.result.size_hw
+        made_by = self.result.made_by
+        return {
+            "schema": SCHEMA,
+            "file": file_name,
+            "width": width,
+            "height": height,
+            "model": made_by.model,
+            "weights_sha256": made_by.weights_sha256,
+            "resize": made_by.resize,
+            "device": made_by.device,
+            "precision": made_by.precision,
+            "seconds": round(made_by.seconds, 4),
+            **self.task.record(),
+            "classes": [
+                {
+                    "id": each.id,
+                    "name": each.name,
+                    "pixels": each.pixels,
+                    "share": each.share,
+                    "confidence": each.confidence,
+                    "rle": encode_rle(self.prediction == each.number),
+                }
+                for each in self.found()
+            ],
+        }
+
+    def labels_image(self) -> Image.Image:
+        """A palette image of VOC ids with VOC's colours."""
+        return draw.labels_image(self.task.voc_labels(self.result.logits, self.prediction))
+
+    def overlay(self, photograph: np.ndarray, alpha: float = 0.5) -> Image.Image:
+        """The photograph, uint8 (H, W, 3) of the prediction's size, with the prediction painted over it."""
+        return Image.fromarray(draw.overlay(photograph, self.prediction, alpha=alpha, palette=self.task.palette))
+
+    def save_probabilities(self, path: Path) -> None:
+        """Write `probabilities`, float16 (21, H, W) in the order of `classes`, and the settings, as compressed .npz."""
+        np.savez_compressed(
+            path,
+            probabilities=self.result.probabilities().astype(np.float16),
+            classes=np.array(VOC_NAMES),
+            model=self.result.made_by.model,
+            resize=self.result.made_by.resize,
+        )
+
+    def cutout(self, photograph: np.ndarray) -> Image.Image:
+        """The objects on a transparent ground: RGBA."""
+        return Image.fromarray(draw.cutout(photograph, self.prediction != BACKGROUND))
+
+
+def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
+    """Look at `result` through `task`, at the photograph's own size or another."""
+    return Decided(result, task, task.predict(result.logits, size_hw or result.size_hw))
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, object]:
+    """bool (H, W) -> COCO's {"size": [H, W], "counts": str}, which `pycocotools.mask.decode` turns back."""
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}

@@ -1,0 +1,169 @@
+"""From a network to one that runs fast: device, precision, memory format, folded batch norm."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.segmentation import LRASPP
+
+from .errors import UsageError
+
+AUTO = "auto"
+DEVICES = ("cuda", "mps", "cpu")  # in the order of preference
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# What torch.cpu.get_capabilities() calls the instructions that multiply bfloat16: Intel and AMD, then ARM.
+_BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
+
+
+def _is_available(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    return kind == "cpu" or torch.backends.mps.is_available()
+
+
+def pick_device(device: str = AUTO) -> str:
+    """The device to run on: "auto" is the first available of cuda, mps and cpu; any other is checked.
+
+    Raises UsageError for a device that does not exist or is not available here.
+    """
+    available = [each for each in DEVICES if _is_available(each)]
+    if device == AUTO:
+        return available[0]
+    kind, _, index = str(device).partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if kind not in available or (index and not (index.isdecimal() and int(index) < count)):
+        choices = ", ".join((AUTO, *available))
+        raise UsageError(f"the device {device!r} is not available here; choose one of: {choices}")
+    return str(device)
+
+
+def _has_fast_bfloat16(device: str) -> bool:
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return torch.backends.mkldnn.is_available() and any(map(capabilities.get, _BFLOAT16_INSTRUCTIONS))
+    return False
+
+
+def pick_precision(precision: str = AUTO, device: str = "cpu") -> str:
+    """The precision to compute in: "auto" is "bfloat16" where `device`, a CPU or a CUDA device, has that in
+    hardware, else "float32"; any other is checked.
+
+    Raises UsageError for any other name.
+    """
+    if precision == AUTO:
+        return "bfloat16" if _has_fast_bfloat16(device) else "float32"
+    if precision not in PRECISIONS:
+        choices = ", ".join((AUTO, *PRECISIONS))
+        raise UsageError(f"there is no precision {precision!r}; choose one of: {choices}")
+    return precision
+
+
+class _Core(nn.Module):
+    """Backbone and classifier alone: no auxiliary head, no upsampling."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.backbone = network.backbone
+        self.classifier = network.classifier
+        self.takes_all_features = isinstance(network, LRASPP)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.backbone(x)
+        if self.takes_all_features:
+            return self.classifier(features)
+        if not isinstance(features, Mapping) or "out" not in features:
+            got = list(features) if isinstance(features, Mapping) else type(features).__name__
+            raise UsageError(f"expected a backbone that returns a dictionary with the key 'out', got {got}")
+        return self.classifier(features["out"])
+
+
+def _foldable(core: nn.Module) -> list[tuple[str, str]]:
+    """The names of each convolution and the batch norm that alone reads it, found by tracing the network."""
+    try:
+        graph = fx.Tracer().trace(core)
+    except (fx.proxy.TraceError, TypeError):
+        return []  # a forward that branches on its input cannot be traced; it runs as it is, only slower
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    times_called = Counter(node.target for node in calls)
+    pairs = []
+    for norm in calls:
+        conv = norm.args[0]
+        if (
+            isinstance(conv, fx.Node)
+            and conv.op == "call_module"
+            and type(core.get_submodule(conv.target)) is nn.Conv2d
+            and type(core.get_submodule(norm.target)) is nn.BatchNorm2d
+            and core.get_submodule(norm.target).track_running_stats
+            and len(conv.users) == times_called[conv.target] == times_called[norm.target] == 1
+        ):
+            pairs.append((conv.target, norm.target))
+    return pairs
+
+
+def _fold_batch_norms(core: nn.Module) -> None:
+    """Put each batch norm's scale and shift into the convolution before it; changes `core`, in eval mode."""
+    for conv, norm in _foldable(core):
+        core.set_submodule(conv, fuse_conv_bn_eval(core.get_submodule(conv), core.get_submodule(norm)))
+        core.set_submodule(norm, nn.Identity())
+
+
+class Predictor:
+    """A network ready to run, as `prepare` makes it. May be called from several threads.
+
+    device: where it runs ("cpu", "cuda", ...); precision: "float32" or "bfloat16".
+    """
+
+    def __init__(self, core: nn.Module, device: str, precision: str) -> None:
+        self.device = device
+        self.precision = precision
+        self._core = core
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w'), on the CPU, not upsampled.
+
+        Raises UsageError for a tensor of another shape or type.
+        """
+        if not isinstance(batch, Tensor):
+            raise UsageError(f"expected a tensor as preprocessing gives it, got {type(batch).__name__}")
+        if not batch.is_floating_point() or batch.ndim != 4 or batch.shape[1] != 3:
+            raise UsageError(f"expected a float tensor (N, 3, h, w), got {batch.dtype} {tuple(batch.shape)}")
+        if batch.numel() == 0:
+            raise UsageError(f"expected at least one image of at least 1 x 1 pixel, got {tuple(batch.shape)}")
+        # Not inference_mode: its tensors may not be written to afterwards, and here it saves no time.
+        with torch.no_grad():
+            batch = batch.to(self.device, PRECISIONS[self.precision], memory_format=torch.channels_last)
+            logits = self._core(batch)
+            return logits.to("cpu", torch.float32, memory_format=torch.contiguous_format)
+
+
+def prepare(network: nn.Module, *, device: str = AUTO, precision: str = AUTO) -> Predictor:
+    """Make a torchvision-style segmentation network ready to run: a `Predictor`, tensor -> logits.
+
+    network: has a `backbone` that returns a dictionary of features and a `classifier` that takes its "out"
+    (FCN, DeepLabV3 and those made like them) or all of it (LRASPP). It is copied, and left as it was.
+    device: "auto", "cuda", "cuda:N", "mps" or "cpu"; precision: "auto", "float32" or "bfloat16".
+
+    Evaluation mode, no gradients, no auxiliary head. Batch norm is folded into the convolutions in float32
+    and only then rounded to `precision`. The memory format is channels-last, the quicker one in both.
+    Raises UsageError for a network of another kind, and for a device or precision that is not available.
+    """
+    for part in ("backbone", "classifier"):
+        if not isinstance(getattr(network, part, None), nn.Module):
+            raise UsageError(
+                f"expected a segmentation network like torchvision's, with a backbone and a classifier; "
+                f"{type(network).__name__} has no {part}"
+            )
+    device = pick_device(device)
+    precision = pick_precision(precision, device)
+    core = copy.deepcopy(_Core(network)).cpu().float().eval().requires_grad_(False)
+    _fold_batch_norms(core)
+    core.to(device, PRECISIONS[precision], memory_format=torch.channels_last)
+    return Predictor(core, device, precision)

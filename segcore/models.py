@@ -1,0 +1,200 @@
+"""Each model of the catalogue joined with its network, weights and preprocessing, and made ready to run.
+
+It imports torch and torchvision, which takes seconds; `catalogue` answers what needs neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import nn
+
+from . import catalogue, download
+from .catalogue import entry, on_disk, resolve
+from .classes import NUM_CLASSES, VOC_NAMES
+from .errors import WeightsError
+from .inference import Predictor, pick_device, pick_precision, prepare
+from .networks import deeplabv3_efficientnet_lite0
+from .preprocess import Preprocess
+
+__all__ = [
+    "Facts",
+    "Predictor",
+    "build_network",
+    "facts",
+    "fetch_weights",
+    "load",
+    "on_disk",
+    "pick_device",
+    "pick_precision",
+    "prepare",
+    "preprocess_for",
+    "resolve",
+    "weights_path",
+    "weights_sha256",
+]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is published of a model's weights.
+
+    `megabytes` (millions of bytes) is the file's size, nan for a shipped file that is missing. `mean_iou` and
+    `pixel_accuracy`, 0..1, are torchvision's own on COCO val2017 with VOC's classes; None for the shipped
+    model, whose scores are in its card in segcore/weights.
+    """
+
+    file: str
+    megabytes: float
+    mean_iou: float | None
+    pixel_accuracy: float | None
+
+
+def _published(name: str) -> torchvision.models.WeightsEnum | None:
+    """torchvision's entry of the model's weights, None for a shipped model.
+
+    Raises WeightsError should their classes not be segcore's, in order.
+    """
+    identifier = entry(name).torchvision_weights
+    if identifier is None:
+        return None
+    weights = torchvision.models.get_weight(identifier)
+    classes = tuple(each.strip("_") for each in weights.meta["categories"])  # they say "__background__"
+    if classes != VOC_NAMES:
+        raise WeightsError(
+            f"expected weights of {name} for the classes {', '.join(VOC_NAMES)}, got {', '.join(classes)}; "
+            "install the version of torchvision that requirements.txt names"
+        )
+    return weights
+
+
+def facts(name: str) -> Facts:
+    """Size and published scores of a model, on disk or not. Raises UsageError for an unknown name."""
+    weights = _published(name)
+    path = weights_path(name)
+    if weights is None:
+        return Facts(path.name, path.stat().st_size / 1e6 if path.is_file() else float("nan"), None, None)
+    scores = weights.meta["_metrics"]["COCO-val2017-VOC-labels"]
+    mebibytes = weights.meta["_file_size"]
+    return Facts(path.name, mebibytes * 2**20 / 1e6, scores["miou"] / 100, scores["pixel_acc"] / 100)
+
+
+def weights_path(name: str) -> Path:
+    """Where the model's weights are, or would be once fetched: torch.hub's folder, or the package's own."""
+    weights = _published(name)
+    if weights is None:
+        return catalogue.shipped_path(name)
+    return catalogue.checkpoints_folder() / weights.url.rpartition("/")[2]
+
+
+def _expected_sha256(name: str) -> str:
+    """The SHA-256, or its beginning, that the weights must have; published files carry it in their names."""
+    shipped = entry(name).shipped_sha256
+    return shipped or re.search(r"-([0-9a-f]{8,64})\.", weights_path(name).name)[1]
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, modified_ns: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_sha256(name: str) -> str:
+    """The SHA-256 of the model's weights on disk, 64 hex digits; computed once while the file stays as it is.
+
+    Raises WeightsError if they are not on disk, UsageError for a name not in the catalogue.
+    """
+    path = weights_path(name)
+    try:
+        status = path.stat()
+        return _sha256(path, status.st_mtime_ns, status.st_size)
+    except FileNotFoundError:
+        raise WeightsError(f"the weights of {name} are not on disk ({path}); {_how_to_get(name)}") from None
+    except OSError as error:
+        raise WeightsError(f"the weights of {name} cannot be read: {error}") from error
+
+
+def _how_to_get(name: str) -> str:
+    if entry(name).torchvision_weights is None:
+        return "they are part of segcore: install it again (in a clone that keeps them in LFS: git lfs pull)"
+    return f"fetch them with: python -m segcore fetch-weights {name}"
+
+
+def fetch_weights(
+    name: str,
+    *,
+    base_url: str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Path:
+    """Download the model's weights unless they are on disk and whole; returns where they are.
+
+    base_url: a mirror, asked for `<base_url>/<the published file's name>`; by default the published address.
+    progress(done, total): bytes; total is None where the server does not say.
+    Raises DownloadError when it failed for good, Cancelled, UsageError for a name not in the catalogue, and
+    WeightsError for a shipped model that is missing or damaged.
+    """
+    weights, path = _published(name), weights_path(name)
+    if weights is None:
+        _checked_path(name)
+        return path
+    url = weights.url if base_url is None else f"{base_url.rstrip('/')}/{path.name}"
+    return download.fetch(url, path, sha256_prefix=_expected_sha256(name), progress=progress, cancel=cancel)
+
+
+def build_network(name: str) -> nn.Module:
+    """The model's network with random weights; with an auxiliary head where the published ones have it."""
+    if _published(name) is None:
+        return deeplabv3_efficientnet_lite0(NUM_CLASSES)
+    return torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=NUM_CLASSES, aux_loss=True)
+
+
+def _checked_path(name: str) -> Path:
+    found, expected = weights_sha256(name), _expected_sha256(name)
+    path = weights_path(name)
+    if not found.startswith(expected):
+        raise WeightsError(
+            f"the weights of {name} are damaged: the SHA-256 of {path} begins with {found[: len(expected)]}, "
+            f"not {expected}; {_how_to_get(name)}"
+        )
+    return path
+
+
+def load(name: str) -> nn.Module:
+    """The model's network with its weights: float32, in eval mode, on the CPU, without the auxiliary head.
+
+    Every call gives a network of its own. Its forward is torchvision's, normalised float32 (N, 3, h, w) ->
+    {"out": logits (N, 21, h, w)}; `prepare` is for running it.
+    Raises WeightsError if the weights are not on disk or damaged, UsageError for a name not in the catalogue.
+    """
+    path = _checked_path(name)
+    if path.suffix == ".safetensors":
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    network = build_network(name)
+    network.load_state_dict(state)
+    network.aux_classifier = None
+    return network.float().eval()
+
+
+def preprocess_for(name: str, resize: str = "squeeze") -> Preprocess:
+    """What stands before the model's network: size, mean and deviation of its weights' own transforms.
+
+    resize: as in `Preprocess`. Raises UsageError for an unknown one and for an unknown name.
+    """
+    weights = _published(name)
+    if weights is None:
+        return Preprocess(resize=resize)  # the shipped model was trained with the same normalisation
+    transforms = weights.transforms()
+    (size,) = transforms.resize_size
+    return Preprocess(size=size, resize=resize, mean=tuple(transforms.mean), std=tuple(transforms.std))

@@ -1,0 +1,219 @@
+"""From the network's own coarse logits to labels, probabilities and masks at any size, in stripes of rows.
+
+Everything here upsamples bilinearly in float32 with half-pixel centres, as
+`torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` does, and decides only then. The value of a
+pixel depends on that pixel alone, to the last bit, never on how the picture was cut into stripes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .classes import BACKGROUND, IGNORE_INDEX
+from .errors import LabelError, UsageError
+
+STRIPE_VALUES = 150_000  # float32 values worked on at once: 0.6 MB, which stays in a core's cache
+
+
+class _Taps(NamedTuple):
+    """For each output position along one axis: its two neighbours in the source and the weight of the upper one."""
+
+    lower: np.ndarray  # int64 (n,)
+    upper: np.ndarray  # int64 (n,)
+    weight: np.ndarray  # float32 (n,)
+
+
+def _taps(source: int, size: int) -> _Taps:
+    scale = float(np.float32(source / size))
+    position = np.maximum((np.arange(size) + 0.5) * scale - 0.5, 0).astype(np.float32)
+    lower = np.minimum(position.astype(np.int64), source - 1)
+    return _Taps(lower, np.minimum(lower + 1, source - 1), np.clip(position - lower.astype(np.float32), 0, 1))
+
+
+def _mix(lower: np.ndarray, upper: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """In this form, unlike `lower + weight * (upper - lower)`, rounding cannot put the lesser of two classes first."""
+    mixed = lower * (1 - weight)
+    mixed += upper * weight
+    return mixed
+
+
+def _checked(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
+    values = np.asarray(logits)
+    if values.ndim != 3 or not np.issubdtype(values.dtype, np.floating):
+        raise LabelError(f"logits must be float (classes, h, w), got {values.dtype} {values.shape}")
+    if min(size_hw) < 1:
+        raise LabelError(f"the wanted size must be at least 1 x 1, got {size_hw}")
+    return values.astype(np.float32, copy=False)
+
+
+def _stripes(logits: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield (rows, float32 (classes, len(rows), width)): the upsampled logits, some rows at a time."""
+    classes, h, w = logits.shape
+    height, width = size_hw
+    ys, xs = _taps(h, height), _taps(w, width)
+    wide = _mix(logits.take(xs.lower, axis=2), logits.take(xs.upper, axis=2), xs.weight)  # (classes, h, width)
+    step = max(1, STRIPE_VALUES // (classes * width))
+    for start in range(0, height, step):
+        rows = slice(start, min(start + step, height))
+        lower, upper = wide.take(ys.lower[rows], axis=1), wide.take(ys.upper[rows], axis=1)
+        yield rows, _mix(lower, upper, ys.weight[rows, None])
+
+
+def _corner_values(logits: np.ndarray) -> np.ndarray:
+    """The logits at the corners of each cell of the coarse grid: (4, classes, h, w); the last cells end at the border."""
+    padded = np.pad(logits, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    return np.stack([padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]])
+
+
+def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
+    """The class of highest logit of every pixel at `size_hw`.
+
+    logits: float (classes, h, w), an array or a tensor on the CPU, of any stride. Returns uint8 (H, W); of equal logits
+    the lower class wins. Raises LabelError for other shapes.
+
+    Bilinear interpolation cannot leave the range of the four surrounding values. So where all four corners of a cell of
+    the coarse grid agree, its pixels need no arithmetic; in the other cells only the classes whose highest corner
+    reaches the best lowest corner can win.
+    """
+    logits = _checked(logits, size_hw)
+    _, h, w = logits.shape
+    ys, xs = _taps(h, size_hw[0]), _taps(w, size_hw[1])
+    corners = _corner_values(logits)
+    winners = corners.argmax(axis=1).astype(np.uint8)  # (4, h, w)
+    disputed = (winners != winners[0]).any(axis=0)  # (h, w)
+    contenders = corners.max(axis=0) >= corners.min(axis=0).max(axis=0)  # (classes, h, w)
+
+    labels = winners[0][ys.lower].take(xs.lower, axis=1)
+    first_rows = np.searchsorted(ys.lower, np.arange(h + 1))
+    for row in np.flatnonzero(disputed.any(axis=1)):
+        columns = np.flatnonzero(disputed[row][xs.lower])
+        classes = np.flatnonzero(contenders[:, row, disputed[row]].any(axis=1))
+        if columns.size == 0:  # the picture is narrower than the grid, and none of its pixels lies in such a cell
+            continue
+        lower, upper, weight = xs.lower[columns], xs.upper[columns], xs.weight[columns]
+        here, below = logits[classes, row], logits[classes, min(row + 1, h - 1)]  # (contenders, w)
+        here = _mix(here.take(lower, axis=1), here.take(upper, axis=1), weight)  # (contenders, columns)
+        below = _mix(below.take(lower, axis=1), below.take(upper, axis=1), weight)
+        step = max(1, STRIPE_VALUES // (4 * len(columns)))
+        for start in range(first_rows[row], first_rows[row + 1], step):
+            rows = slice(start, min(start + step, first_rows[row + 1]))
+            labels[rows, columns] = classes[_argmax_between(here, below, ys.weight[rows, None])]
+    return labels
+
+
+def _argmax_between(here: np.ndarray, below: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The first index of the highest of `_mix(here, below, weight)`: (n, columns) twice, (rows, 1) -> uint8 (rows, columns).
+
+    One plane at a time, since argmax over an array's first axis costs several times as much. The index only ever rises,
+    so the larger of the old and the new one is the right one.
+    """
+    best = _mix(here[0], below[0], weight)
+    index = np.zeros(best.shape, np.uint8)
+    value, part, better = np.empty_like(best), np.empty_like(best), np.empty(best.shape, bool)
+    for number in range(1, len(here)):
+        np.multiply(here[number], 1 - weight, out=value)
+        value += np.multiply(below[number], weight, out=part)
+        np.greater(value, best, out=better)
+        np.maximum(index, better.view(np.uint8) * np.uint8(number), out=index)
+        np.maximum(best, value, out=best)
+    return index
+
+
+def _softmax_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (classes, ...) -> exp of them over their highest, (classes, ...), and its sum over the classes."""
+    shares = np.exp(values - values.max(axis=0))
+    return shares, shares.sum(axis=0)
+
+
+def probability_stripes(
+    logits: Any, size_hw: tuple[int, int], *, binary: bool = False, object_id: int | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield (rows, probabilities) some rows at a time: float32 (classes, rows, W), or with `binary` P(object), (rows, W).
+
+    `object_id` None is any object: 1 - P(background).
+    """
+    logits = _checked(logits, size_hw)
+    for rows, values in _stripes(logits, size_hw):
+        shares, total = _softmax_parts(values)
+        if not binary:
+            yield rows, shares / total
+        elif object_id is None:
+            yield rows, 1 - shares[BACKGROUND] / total
+        else:
+            yield rows, shares[object_id] / total
+
+
+def probability(logits: Any, size_hw: tuple[int, int], object_id: int | None) -> np.ndarray:
+    """P(class `object_id`), or 1 - P(background) for None, at `size_hw`: float32 (H, W), softmax after upsampling."""
+    result = np.empty(size_hw, np.float32)
+    for rows, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
+        result[rows] = stripe
+    return result
+
+
+def probabilities(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
+    """Softmax after upsampling: float32 (classes, H, W), summing to 1 over the classes."""
+    result = np.empty((len(logits), *size_hw), np.float32)
+    for rows, stripe in probability_stripes(logits, size_hw):
+        result[:, rows] = stripe
+    return result
+
+
+def mean_confidence(logits: Any, labels: np.ndarray) -> np.ndarray:
+    """For each class the mean probability (softmax after upsampling) of its own pixels in `labels`, uint8 (H, W).
+
+    Returns float64 (classes,); nan for a class without pixels.
+    """
+    logits = _checked(logits, labels.shape)
+    total = np.zeros(len(logits))
+    for rows, values in _stripes(logits, labels.shape):
+        shares, sums = _softmax_parts(values)
+        own = np.take_along_axis(shares, labels[None, rows], axis=0)[0] / sums
+        total += np.bincount(labels[rows].ravel(), own.ravel(), len(logits))
+    pixels = np.bincount(labels.ravel(), minlength=len(logits))
+    return np.divide(total, pixels, out=np.full(len(logits), np.nan), where=pixels > 0)
+
+
+def binary_mask(
+    logits: Any, size_hw: tuple[int, int], object_id: int | None, threshold: float | None = None
+) -> np.ndarray:
+    """One class (or with None any object) against all else, at `size_hw`: bool (H, W).
+
+    Without a threshold the arg-max decides; with one, P(object) >= threshold. Raises UsageError for one outside 0..1.
+    """
+    if threshold is None:
+        labels = label_map(logits, size_hw)
+        return labels != BACKGROUND if object_id is None else labels == object_id
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"a threshold is a probability from 0 to 1, got {threshold}")
+    result = np.empty(size_hw, bool)
+    for rows, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
+        result[rows] = stripe >= np.float32(threshold)
+    return result
+
+
+def squared_error(
+    logits: Any, truth: np.ndarray, *, binary: bool = False, object_id: int | None = None
+) -> tuple[float, int]:
+    """The Brier score's sum and number of terms; both may be added up over images before they are divided.
+
+    truth: uint8 (H, W) of classes, or with `binary` of 0 and 1 for `object_id` (None: any object); 255 is left out.
+    Multiclass: squared differences of the softmax from the one-hot truth, over pixels and classes; binary: of P(object)
+    from 0 or 1, over pixels.
+    """
+    total, terms = 0.0, 0
+    for rows, stripe in probability_stripes(logits, truth.shape, binary=binary, object_id=object_id):
+        counted = truth[rows] != IGNORE_INDEX
+        labels = np.where(counted, truth[rows], 0)
+        if binary:
+            error = np.square(stripe - labels)
+            terms += int(counted.sum())
+        else:
+            own = np.take_along_axis(stripe, labels[None], axis=0)[0]
+            error = np.square(stripe).sum(axis=0) - 2 * own + 1
+            terms += int(counted.sum()) * len(stripe)
+        total += float(error[counted].sum(dtype=np.float64))
+    return total, terms

@@ -1,0 +1,113 @@
+"""What is asked of the logits: all 21 classes, or one class (or any object) against everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import postprocess
+from .classes import ANY_OBJECT, BACKGROUND, FRIENDLY_NAMES, SCREEN_PALETTE, VOC_NAMES, object_id
+from .errors import UsageError
+from .metrics import to_binary
+
+MULTICLASS, BINARY = "multiclass", "binary"
+AUTOMATIC = "auto"
+Logits = Any  # float (21, h, w), an array or a tensor on the CPU
+
+
+@dataclass(frozen=True)
+class Task:
+    """A mode, in binary mode with a class name and a threshold on its probability; None lets the arg-max decide.
+
+    Raises UsageError for a mode, class or threshold that there is not.
+    """
+
+    mode: str = MULTICLASS
+    class_name: str = ANY_OBJECT
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in (MULTICLASS, BINARY):
+            raise UsageError(f"the mode must be {MULTICLASS!r} or {BINARY!r}, got {self.mode!r}")
+        number = object_id(self.class_name)
+        object.__setattr__(self, "class_name", ANY_OBJECT if number is None else VOC_NAMES[number])
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UsageError(f"a threshold is a probability from 0 to 1, or {AUTOMATIC!r}; got {self.threshold}")
+
+    @property
+    def binary(self) -> bool:
+        return self.mode == BINARY
+
+    @property
+    def object_id(self) -> int | None:
+        """The class asked for in binary mode, None for any object."""
+        return object_id(self.class_name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the confusion matrix's rows."""
+        return (VOC_NAMES[BACKGROUND], self.class_name) if self.binary else VOC_NAMES
+
+    @property
+    def friendly_names(self) -> tuple[str, ...]:
+        """The same for people."""
+        if not self.binary:
+            return FRIENDLY_NAMES
+        return FRIENDLY_NAMES[BACKGROUND], "any object" if self.object_id is None else FRIENDLY_NAMES[self.object_id]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+    @property
+    def palette(self) -> np.ndarray:
+        """Screen colours of the predicted numbers: uint8 (256, 3)."""
+        if not self.binary:
+            return SCREEN_PALETTE
+        palette = SCREEN_PALETTE.copy()
+        palette[1] = SCREEN_PALETTE[1 if self.object_id is None else self.object_id]
+        return palette
+
+    def record(self) -> dict[str, object]:
+        """The mode, class and threshold as exported files name them; what does not apply is None."""
+        if not self.binary:
+            return {"mode": self.mode, "class": None, "threshold": None}
+        threshold = AUTOMATIC if self.threshold is None else self.threshold
+        return {"mode": self.mode, "class": self.class_name, "threshold": threshold}
+
+    def predict(self, logits: Logits, size_hw: tuple[int, int]) -> np.ndarray:
+        """The decision at `size_hw`, as it is scored: uint8 (H, W) of 0..20, in binary mode of 0 and 1."""
+        if not self.binary:
+            return postprocess.label_map(logits, size_hw)
+        return postprocess.binary_mask(logits, size_hw, self.object_id, self.threshold).view(np.uint8)
+
+    def truth(self, labels: np.ndarray) -> np.ndarray:
+        """A ground-truth label map as this task counts it: uint8 of 0..20, in binary mode of 0 and 1; 255 stays."""
+        return to_binary(labels, self.object_id) if self.binary else labels
+
+    def voc_labels(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
+        """`prediction` in VOC ids, for exported label maps: uint8 (H, W) of 0..20.
+
+        "Any object" has no VOC id of its own: its pixels carry the likeliest of the 20 classes.
+        """
+        if not self.binary:
+            return prediction
+        if self.object_id is not None:
+            return prediction * np.uint8(self.object_id)
+        objects = postprocess.label_map(logits[BACKGROUND + 1 :], prediction.shape) + np.uint8(BACKGROUND + 1)
+        return prediction * objects
+
+    def confidence(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
+        """The mean probability of each predicted class (in binary mode: of the object) over its pixels: float64 (n,)."""
+        if not self.binary:
+            return postprocess.mean_confidence(logits, prediction)
+        chosen = prediction == 1
+        if not chosen.any():
+            return np.array([np.nan, np.nan])
+        probability = postprocess.probability(logits, prediction.shape, self.object_id)
+        return np.array([1 - probability[~chosen].mean(dtype=np.float64) if not chosen.all() else np.nan,
+                         probability[chosen].mean(dtype=np.float64)])  # fmt: skip
+
+

@@ -1,0 +1,469 @@
+"""Scores against scikit-learn, literal definitions and sums worked out by hand."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from segcore import metrics
+from segcore.classes import FRIENDLY_NAMES, IGNORE_INDEX
+from segcore.errors import LabelError, UsageError
+
+CLASSES = range(21)
+
+
+def blobs(seed: int, size_hw: tuple[int, int] = (60, 80), classes: tuple[int, ...] = (0, 0, 5, 15, 20)) -> np.ndarray:
+    """A label map of smooth regions: uint8 (H, W)."""
+    noise = np.random.default_rng(seed).random((len(classes), *size_hw))
+    smooth = [ndimage.gaussian_filter(plane, min(size_hw) / 8) for plane in noise]
+    return np.array(classes, np.uint8)[np.argmax(smooth, axis=0)]
+
+
+def with_ignored(labels: np.ndarray) -> np.ndarray:
+    labels = labels.copy()
+    labels[5:20, 30:50] = IGNORE_INDEX
+    return labels
+
+
+# ---- counting
+
+
+def test_confusion_matrix_by_hand():
+    target = np.array([[0, 0, 1], [1, 2, 2], [2, 255, 255]], np.uint8)
+    prediction = np.array([[0, 1, 1], [1, 2, 0], [2, 2, 0]], np.uint8)
+    matrix = metrics.confusion_matrix(target, prediction, num_classes=3)
+    assert matrix.dtype == np.int64
+    assert matrix.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 2]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32, np.int64, np.uint64])
+@pytest.mark.parametrize("noise", [0.0, 0.5])  # long runs and short ones are counted in two ways
+def test_confusion_matrix_equals_scikit_learn(dtype, noise):
+    target, prediction = blobs(1), blobs(2)
+    rng = np.random.default_rng(3)
+    prediction = np.where(rng.random(target.shape) < noise, rng.integers(0, 21, target.shape), prediction)
+    expected = sklearn.metrics.confusion_matrix(target.ravel(), prediction.ravel(), labels=CLASSES)
+    assert np.array_equal(metrics.confusion_matrix(target.astype(dtype), prediction.astype(dtype)), expected)
+
+
+def test_confusion_matrix_leaves_ignored_pixels_out():
+    target, prediction = with_ignored(blobs(1)), blobs(2)
+    valid = target != IGNORE_INDEX
+    expected = sklearn.metrics.confusion_matrix(target[valid], prediction[valid], labels=CLASSES)
+    for dtype in (np.uint8, np.int64):
+        assert np.array_equal(metrics.confusion_matrix(target.astype(dtype), prediction), expected)
+
+
+def test_confusion_matrix_of_views_bools_and_nothing():
+    target, prediction = blobs(1), blobs(2)
+    assert np.array_equal(
+        metrics.confusion_matrix(target.T[::2, ::-1], prediction.T[::2, ::-1]),
+        metrics.confusion_matrix(target.T[::2, ::-1].copy(), prediction.T[::2, ::-1].copy()),
+    )
+    assert metrics.confusion_matrix(target == 5, target > 5, num_classes=2).sum() == target.size
+    assert metrics.confusion_matrix(np.zeros((0, 4), int), np.zeros((0, 4), int)).sum() == 0
+
+
+def test_confusion_matrix_of_a_photograph_of_many_pixels():
+    target = np.tile(blobs(1), (30, 20))  # more than are counted at once
+    prediction = np.roll(target, 7, axis=1)
+    expected = sklearn.metrics.confusion_matrix(target.ravel(), prediction.ravel(), labels=CLASSES)
+    assert np.array_equal(metrics.confusion_matrix(target, prediction), expected)
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "message"),
+    [
+        ([[0, 21]], [[0, 0]], "target holds the value 21"),
+        ([[0, 0]], [[0, 21]], "prediction holds the value 21"),
+        ([[0, 0]], [[0, 255]], "prediction holds the value 255"),
+        ([[0, 255]], [[0, 255]], "prediction holds the value 255"),
+        ([[0, -1]], [[0, 0]], "target holds the value -1"),
+        ([[0, 0]], [[0, 256]], "prediction holds the value 256"),
+        ([[0.0, 1.0]], [[0, 0]], "target must be an array of integers.*float64"),
+        ([[0, 1]], [["a", "b"]], "prediction must be an array of integers"),
+        ([[0, 1]], [[0], [1]], r"one shape.*\(1, 2\) and \(2, 1\)"),
+    ],
+)
+def test_confusion_matrix_errors(target, prediction, message):
+    with pytest.raises(LabelError, match=message):
+        metrics.confusion_matrix(np.array(target), np.array(prediction))
+
+
+@pytest.mark.parametrize("value", [21, 254])
+def test_confusion_matrix_errors_in_bytes(value):
+    fine, wrong = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
+    wrong[3, 3] = value
+    with pytest.raises(LabelError, match=f"target holds the value {value}.*0 to 20 and 255"):
+        metrics.confusion_matrix(wrong, fine)
+    with pytest.raises(LabelError, match=f"prediction holds the value {value}.*0 to 20$"):
+        metrics.confusion_matrix(fine, wrong)
+
+
+def test_confusion_matrix_errors_in_num_classes():
+    with pytest.raises(UsageError, match="2 to 255, not 256"):
+        metrics.confusion_matrix([0], [0], num_classes=256)
+
+
+# ---- scores
+
+
+def test_scores_by_hand():
+    scores = metrics.scores([[3, 1, 0], [0, 2, 0], [1, 0, 3]])
+    assert scores["pixel_accuracy"] == pytest.approx(8 / 10)
+    assert scores["iou"] == pytest.approx([3 / 5, 2 / 3, 3 / 4])
+    assert scores["f1"] == pytest.approx([6 / 8, 4 / 5, 6 / 7])
+    assert scores["precision"] == pytest.approx([3 / 4, 2 / 3, 1])
+    assert scores["recall"] == pytest.approx([3 / 4, 1, 3 / 4])
+    assert scores["mean_iou"] == pytest.approx((3 / 5 + 2 / 3 + 3 / 4) / 3)
+    assert scores["foreground_mean_iou"] == pytest.approx((2 / 3 + 3 / 4) / 2)
+    assert scores["classes_counted"] == 3
+    assert scores["f1_macro"] == pytest.approx((6 / 8 + 4 / 5 + 6 / 7) / 3)
+    assert scores["f1_weighted"] == pytest.approx((4 * 6 / 8 + 2 * 4 / 5 + 4 * 6 / 7) / 10)
+    assert scores["frequency_weighted_iou"] == pytest.approx((4 * 3 / 5 + 2 * 2 / 3 + 4 * 3 / 4) / 10)
+    assert scores["mean_accuracy"] == pytest.approx((3 / 4 + 1 + 3 / 4) / 3)
+    assert scores["mse"] == pytest.approx(2 * 0.2 / 3)
+
+
+def test_scores_equal_scikit_learn():
+    target, prediction = blobs(1), blobs(2, classes=(0, 5, 15, 7))  # 20 is missed, 7 is extra
+    scores = metrics.scores(metrics.confusion_matrix(target, prediction))
+    pair = target.ravel(), prediction.ravel()
+    present = np.union1d(target, prediction)
+    settings = {"labels": present, "zero_division": 0}
+    assert scores["classes_counted"] == len(present) == 5
+    assert scores["pixel_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(*pair))
+    for key, score in (("f1", sklearn.metrics.f1_score), ("iou", sklearn.metrics.jaccard_score)):
+        assert scores[key][present] == pytest.approx(score(*pair, average=None, **settings))
+        assert np.isnan(np.delete(scores[key], present)).all()
+    assert scores["f1_macro"] == pytest.approx(sklearn.metrics.f1_score(*pair, average="macro", **settings))
+    assert scores["f1_weighted"] == pytest.approx(sklearn.metrics.f1_score(*pair, average="weighted", **settings))
+    assert scores["mean_iou"] == pytest.approx(sklearn.metrics.jaccard_score(*pair, average="macro", **settings))
+    weighted = sklearn.metrics.jaccard_score(*pair, average="weighted", **settings)
+    assert scores["frequency_weighted_iou"] == pytest.approx(weighted)
+    for key, score in (
+        ("precision", sklearn.metrics.precision_score),
+        ("recall", sklearn.metrics.recall_score),
+    ):
+        expected = score(*pair, average=None, labels=CLASSES, zero_division=np.nan)
+        assert scores[key] == pytest.approx(expected, nan_ok=True)
+    assert scores["mean_accuracy"] == pytest.approx(np.nanmean(scores["recall"]))
+
+
+@pytest.mark.parametrize("num_classes", [2, 21])
+def test_mse_is_that_of_the_masks(num_classes):
+    target, prediction = with_ignored(blobs(1)), blobs(2)
+    if num_classes == 2:
+        target, prediction = metrics.to_binary(target, 15), metrics.to_binary(prediction, 15)
+        expected = sklearn.metrics.mean_squared_error(
+            target[target != IGNORE_INDEX], prediction[target != IGNORE_INDEX]
+        )
+    else:
+        valid = target != IGNORE_INDEX
+        one_hot = np.eye(num_classes)
+        expected = np.mean((one_hot[target[valid]] - one_hot[prediction[valid]]) ** 2)
+    scores = metrics.scores(metrics.confusion_matrix(target, prediction, num_classes))
+    assert scores["mse"] == pytest.approx(expected)
+
+
+def test_scores_of_an_absent_class_are_undefined_and_left_out():
+    scores = metrics.scores([[8, 0, 0], [2, 6, 0], [0, 0, 0]])
+    assert scores["iou"] == pytest.approx([8 / 10, 6 / 8, np.nan], nan_ok=True)
+    assert scores["mean_iou"] == pytest.approx((8 / 10 + 6 / 8) / 2)
+    assert scores["foreground_mean_iou"] == pytest.approx(6 / 8)
+    assert scores["classes_counted"] == 2
+
+
+def test_scores_of_an_extra_class_are_0_and_count():
+    scores = metrics.scores([[6, 2], [0, 0]])
+    assert scores["iou"].tolist() == [6 / 8, 0]
+    assert scores["f1"][1] == 0
+    assert scores["precision"][1] == 0
+    assert np.isnan(scores["recall"][1])
+    assert scores["mean_iou"] == pytest.approx(3 / 8)
+    assert scores["mean_accuracy"] == pytest.approx(6 / 8)
+
+
+def test_scores_of_nothing_are_undefined():
+    matrix = metrics.confusion_matrix(np.full((3, 3), IGNORE_INDEX), np.zeros((3, 3), int))
+    scores = metrics.scores(matrix)
+    assert scores.pop("classes_counted") == 0
+    assert set(scores) == {*metrics.OVERALL_KEYS, *metrics.PER_CLASS_KEYS} - {"classes_counted"}
+    assert all(np.isnan(value).all() for value in scores.values())
+
+
+def test_scores_are_plain_numbers_by_name():
+    scores = metrics.scores(np.eye(21, dtype=int))
+    assert {type(scores[key]) for key in metrics.OVERALL_KEYS} == {float, int}
+    assert {scores[key].shape for key in metrics.PER_CLASS_KEYS} == {(21,)}
+    assert scores["pixel_accuracy"] == scores["mean_iou"] == 1
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.zeros((2, 3), int), r"square.*\(2, 3\)"),
+        (np.zeros(4, int), r"square.*\(4,\)"),
+        (np.zeros((2, 2)), "integers.*float64"),
+        ([[1, -2], [0, 1]], "holds -2"),
+    ],
+)
+def test_scores_errors(matrix, message):
+    with pytest.raises(LabelError, match=message):
+        metrics.scores(matrix)
+
+
+def test_dataset_and_image_mean_differ():
+    perfect, half, ignored = [[4, 0], [0, 4]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]
+    matrices = np.array([perfect, half, ignored])
+    assert metrics.scores(matrices.sum(axis=0))["pixel_accuracy"] == pytest.approx(10 / 12)
+    mean = metrics.image_mean(matrices)
+    assert set(mean) == set(metrics.OVERALL_KEYS)
+    assert mean["pixel_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
+    assert mean["mean_iou"] == pytest.approx((1 + 1 / 3) / 2)
+    assert mean["classes_counted"] == pytest.approx(4 / 3)
+
+
+def test_image_mean_of_each_score():
+    matrices = [metrics.confusion_matrix(blobs(seed), blobs(seed + 9)) for seed in range(3)]
+    each = [metrics.scores(matrix) for matrix in matrices]
+    expected = {key: np.mean([scores[key] for scores in each]) for key in metrics.OVERALL_KEYS}
+    assert metrics.image_mean(matrices) == pytest.approx(expected)
+    assert all(np.isnan(value) for value in metrics.image_mean([]).values())
+
+
+def test_mean_defined():
+    assert metrics.mean_defined([1, np.nan, 2]) == 1.5
+    assert np.isnan(metrics.mean_defined([np.nan]))
+    assert np.isnan(metrics.mean_defined([]))
+
+
+LABELS = arrays(np.uint8, (6, 4), elements=st.integers(0, 4))
+
+
+@settings(max_examples=30, deadline=None)
+@given(LABELS, LABELS)
+def test_parts_add_up_to_the_whole(target, prediction):
+    parts = (metrics.confusion_matrix(target[i : i + 2], prediction[i : i + 2], 5) for i in (0, 2, 4))
+    assert np.array_equal(sum(parts), metrics.confusion_matrix(target, prediction, 5))
+
+
+@settings(max_examples=30, deadline=None)
+@given(LABELS, LABELS, st.permutations(range(1, 5)))
+def test_the_order_of_the_classes_changes_no_mean(target, prediction, order):
+    renamed = np.array([0, *order])
+    before = metrics.scores(metrics.confusion_matrix(target, prediction, 5))
+    after = metrics.scores(metrics.confusion_matrix(renamed[target], renamed[prediction], 5))
+    for key in metrics.OVERALL_KEYS:
+        assert after[key] == pytest.approx(before[key], nan_ok=True)
+    for key in metrics.PER_CLASS_KEYS:
+        assert after[key][renamed] == pytest.approx(before[key], nan_ok=True)
+
+
+def test_scores_are_25_times_faster_than_scikit_learn():
+    target, prediction = blobs(1, (480, 640)), blobs(2, (480, 640))
+
+    def seconds(function, repeats):
+        started = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        return (time.perf_counter() - started) / repeats
+
+    def theirs():
+        pair = target.ravel(), prediction.ravel()
+        sklearn.metrics.accuracy_score(*pair)
+        sklearn.metrics.f1_score(*pair, average="macro")
+
+    def ours():
+        metrics.scores(metrics.confusion_matrix(target, prediction))
+
+    ratios = [seconds(theirs, 1) / seconds(ours, 20) for _ in range(5)]
+    assert max(ratios) >= 25  # the other four may have shared the processor with something else
+
+
+# ---- binary mode
+
+
+def test_to_binary():
+    labels = np.array([[0, 15, 3], [255, 20, 15]])
+    person = metrics.to_binary(labels, 15)
+    assert person.dtype == np.uint8
+    assert person.tolist() == [[0, 1, 0], [255, 0, 1]]
+    assert metrics.to_binary(labels, None).tolist() == [[0, 1, 1], [255, 1, 1]]
+
+
+def test_to_binary_errors():
+    with pytest.raises(LabelError, match="label map holds the value 21"):
+        metrics.to_binary(np.array([[21]]), 15)
+    with pytest.raises(UsageError, match="the background is no object"):
+        metrics.to_binary(np.array([[0]]), 0)
+    with pytest.raises(UsageError, match="no class 21"):
+        metrics.to_binary(np.array([[0]]), 21)
+
+
+@pytest.mark.parametrize("class_id", [None, 5, 15])
+def test_binary_matrix_counts_the_binary_maps(class_id):
+    target, prediction = with_ignored(blobs(1)), blobs(2)
+    expected = metrics.confusion_matrix(
+        metrics.to_binary(target, class_id), metrics.to_binary(prediction, class_id), num_classes=2
+    )
+    assert np.array_equal(metrics.binary_matrix(metrics.confusion_matrix(target, prediction), class_id), expected)
+
+
+def test_binary_matrix_errors():
+    with pytest.raises(LabelError, match=r"21 x 21.*\(2, 2\)"):
+        metrics.binary_matrix([[1, 0], [0, 1]], None)
+
+
+# ---- boundaries
+
+
+def literal_boundary_counts(target, prediction, num_classes):
+    distance = max(1, round(0.02 * np.sqrt(target.shape[0] ** 2 + target.shape[1] ** 2)))
+    counts = np.zeros((2, num_classes), int)
+    for number in range(num_classes):
+        true, predicted = (
+            mask & ~ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=distance, border_value=0)
+            for mask in (target == number, prediction == number)
+        )
+        valid = target != IGNORE_INDEX
+        counts[:, number] = (true & predicted & valid).sum(), ((true | predicted) & valid).sum()
+    return counts
+
+
+@pytest.mark.parametrize("size_hw", [(60, 80), (81, 40), (240, 320), (150, 7), (2, 300), (1, 1)])
+def test_boundary_counts_are_those_of_the_definition(size_hw):
+    target, prediction = with_ignored(blobs(1, size_hw)), blobs(2, size_hw)
+    expected = literal_boundary_counts(target, prediction, 21)
+    assert np.array_equal(metrics.boundary_counts(target, prediction), expected)
+
+
+def test_boundary_counts_by_hand():
+    target = np.zeros((9, 9), np.uint8)
+    target[2:7, 2:7] = 1
+    prediction = np.roll(target, 1, axis=1)
+    intersection, union = metrics.boundary_counts(target, prediction, num_classes=2)
+    # Two rings of 16 pixels, one column apart, share 4 pixels above, 4 below and none at the sides.
+    assert (intersection[1], union[1]) == (8, 24)
+    assert metrics.boundary_iou(intersection, union)[1] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("size_hw", "distance"), [((480, 640), 16), ((3, 4), 1), ((375, 500), 12), ((75, 100), 2)])
+def test_boundary_distance(size_hw, distance):
+    assert metrics.boundary_distance(*size_hw) == distance  # 12.5 and 2.5 go to the even neighbour
+
+
+def test_boundary_of_a_perfect_prediction():
+    target = blobs(1)
+    intersection, union = metrics.boundary_counts(target, target)
+    assert np.array_equal(intersection, union)
+    present = np.unique(target)
+    iou = metrics.boundary_iou(intersection, union)
+    assert (iou[present] == 1).all()
+    assert np.isnan(np.delete(iou, present)).all()
+
+
+def test_boundary_where_all_is_ignored():
+    intersection, union = metrics.boundary_counts(np.full((9, 9), 255), np.ones((9, 9), int), num_classes=2)
+    assert union.tolist() == [0, 0]
+    assert np.isnan(metrics.boundary_iou(intersection, union)).all()
+
+
+def test_boundary_counts_errors():
+    with pytest.raises(LabelError, match="prediction holds the value 21"):
+        metrics.boundary_counts(np.zeros((3, 3), int), np.full((3, 3), 21))
+    with pytest.raises(LabelError, match=r"\(height, width\).*\(9,\)"):
+        metrics.boundary_counts(np.zeros(9, int), np.zeros(9, int))
+
+
+# ---- the verdict
+
+
+def matrix_of(**pixels: int) -> np.ndarray:
+    """int64 (21, 21) of `truth_prediction=pixels`, in friendly names."""
+    matrix = np.zeros((21, 21), np.int64)
+    for pair, count in pixels.items():
+        truth, prediction = (FRIENDLY_NAMES.index(name) for name in pair.split("_"))
+        matrix[truth, prediction] += count
+    return matrix
+
+
+def boundary_of(**values: float) -> np.ndarray:
+    boundary = np.full(21, np.nan)
+    for name, value in values.items():
+        boundary[FRIENDLY_NAMES.index(name)] = value
+    return boundary
+
+
+def test_verdict_of_a_mixed_picture():
+    matrix = matrix_of(
+        background_background=900, person_person=90, person_background=10, dog_dog=50, dog_background=50,
+        cat_cat=20, cat_background=80, chair_chair=9, chair_background=91,
+    )  # fmt: skip
+    boundary = boundary_of(background=0.9, person=0.5, dog=0.4, cat=0.33, chair=0.1)
+    verdict = metrics.verdict(matrix, boundary)
+    assert (verdict.found, verdict.partly, verdict.missed) == ((12, 15), (8,), (9,))
+    assert verdict.extra == ()
+    assert verdict.edges == "fair"
+    assert verdict.edges_iou == pytest.approx(0.41)
+    assert verdict.sentence == (
+        "Found 2 of 4 classes; partly found: cat; missed: chair. The edges are fair (boundary IoU 0.41)."
+    )
+
+
+@pytest.mark.parametrize(("edges", "word"), [(0.6, "tight"), (0.599, "fair"), (0.35, "fair"), (0.349, "loose")])
+def test_verdict_on_edges(edges, word):
+    verdict = metrics.verdict(matrix_of(cat_cat=9, dog_dog=9), boundary_of(cat=edges, dog=edges))
+    assert verdict.sentence == f"Found both classes. The edges are {word} (boundary IoU {edges:.2f})."
+
+
+@pytest.mark.parametrize(
+    ("pixels", "sentence"),
+    [
+        ({"cat_cat": 9, "dog_dog": 9, "cow_cow": 9}, "Found all 3 classes."),
+        ({"cat_cat": 50, "cat_background": 50}, "Found the only class here: cat."),
+        ({"cat_cat": 49, "cat_background": 51}, "Only partly found the only class here: cat."),
+        ({"cat_cat": 10, "cat_background": 90}, "Only partly found the only class here: cat."),
+        ({"cat_cat": 9, "cat_background": 91}, "Missed the only class here: cat."),
+        ({"cat_cow": 50, "dog_cow": 50}, "Found none of the 2 classes; missed: cat and dog. "
+                                         "The model also sees cow, which is not there."),
+        ({"cat_cat": 990, "cat_cow": 5, "cat_bus": 5}, "Found the only class here: cat. "
+                                                       "The model also sees bus and cow, which are not there."),
+        ({"cat_cat": 996, "cat_cow": 4}, "Found the only class here: cat."),
+        ({"background_background": 9}, "There is nothing of the 20 classes to score in this picture, "
+                                       "and the model rightly found nothing."),
+        ({"background_background": 999, "background_cat": 1}, "There is nothing of the 20 classes to score in "
+                                                              "this picture, and the model found next to nothing."),
+        ({"background_background": 9, "background_cat": 1}, "There is nothing of the 20 classes to score in "
+                                                            "this picture, but the model sees cat."),
+        ({}, "This picture cannot be scored: its ground truth leaves every pixel out."),
+    ],
+)  # fmt: skip
+def test_verdict_sentences(pixels, sentence):
+    assert metrics.verdict(matrix_of(**pixels), boundary_of()).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("matrix", "name", "sentence"),
+    [
+        ([[5, 0], [1, 4]], "dog", "Found the dog. The edges are tight (boundary IoU 0.70)."),
+        ([[5, 0], [4, 1]], "any object", "Only partly found the objects. The edges are tight (boundary IoU 0.70)."),
+        ([[5, 0], [5, 0]], "TV", "Missed the TV."),
+        ([[5, 0], [0, 0]], "dog", "There is no dog to score in this picture, and the model rightly found nothing."),
+        ([[5, 5], [0, 0]], "any object", "There are no objects to score in this picture, but the model sees some."),
+    ],
+)
+def test_verdict_in_binary_mode(matrix, name, sentence):
+    assert metrics.verdict(matrix, [0.9, 0.7], names=("background", name)).sentence == sentence
+
+
+def test_verdict_errors():
+    with pytest.raises(LabelError, match="the matrix has 2.*21 boundary IoUs and 21 names"):
+        metrics.verdict([[1, 0], [0, 1]], boundary_of())

@@ -1,0 +1,449 @@
+import copy
+import hashlib
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from torch import nn
+
+from segcore import catalogue, image, models, postprocess
+from segcore.classes import VOC_NAMES
+from segcore.errors import DownloadError, UsageError, WeightsError
+
+SHIPPED = "deeplabv3_efficientnet_lite0"
+DOWNLOADED = ["deeplabv3_resnet101", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"]
+MOBILENET = "deeplabv3_mobilenet_v3_large"
+
+
+def randomised(network: nn.Module) -> nn.Module:
+    """Batch norms as training leaves them, so that folding has something to get wrong; in eval mode."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value, low, high in (
+                (module.weight, 0.5, 1.5),
+                (module.bias, -0.5, 0.5),
+                (module.running_mean, -0.5, 0.5),
+                (module.running_var, 0.5, 1.5),
+            ):
+                value.data.uniform_(low, high, generator=generator)
+    return network.eval()
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def assert_same_logits(network: nn.Module, predictor: models.Predictor, batch: torch.Tensor) -> None:
+    with torch.no_grad():
+        expected = network(batch)["out"]
+    logits = F.interpolate(predictor(batch), size=batch.shape[-2:], mode="bilinear", align_corners=False)
+    assert expected.abs().max() > 0
+    assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.fixture(scope="module")
+def resnet101() -> nn.Module:
+    return randomised(models.build_network("deeplabv3_resnet101"))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> nn.Module:
+    return models.load(SHIPPED)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """An empty folder in which torch.hub, and so segcore, looks for checkpoints."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> SimpleNamespace:
+    """A MobileNetV3 checkpoint with random weights, in a file called after its hash as torchvision's are."""
+    network = randomised(models.build_network(MOBILENET))
+    folder = tmp_path_factory.mktemp("published")
+    torch.save(network.state_dict(), folder / "new")
+    sha256 = hashlib.sha256((folder / "new").read_bytes()).hexdigest()
+    path = (folder / "new").rename(folder / f"{MOBILENET}-{sha256[:8]}.pth")
+    return SimpleNamespace(network=network, path=path, sha256=sha256)
+
+
+@pytest.fixture
+def published_as_weights(published, hub, monkeypatch):
+    """torchvision's entry of the MobileNetV3 weights, with the address of the random ones."""
+    original = torchvision.models.get_weight(catalogue.entry(MOBILENET).torchvision_weights)
+    url = f"http://published.invalid/models/{published.path.name}"
+    weights = SimpleNamespace(url=url, meta=original.meta, transforms=original.transforms)
+    monkeypatch.setattr(torchvision.models, "get_weight", lambda _: weights)
+    return published
+
+
+@pytest.fixture
+def mirror(published):
+    handler = partial(SimpleHTTPRequestHandler, directory=str(published.path.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+# The catalogue
+
+
+def test_catalogue_order():
+    assert list(catalogue.CATALOGUE) == [*DOWNLOADED, SHIPPED]
+
+
+def test_catalogue_needs_no_torch():
+    program = "import sys, segcore.catalogue as c; c.resolve('auto'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("function", [catalogue.entry, catalogue.resolve, models.load, models.facts])
+def test_unknown_model_errors(function):
+    with pytest.raises(UsageError, match=rf"'resnet'.*deeplabv3_resnet101.*{SHIPPED}"):
+        function("resnet")
+
+
+@pytest.mark.parametrize("variables", [{"TORCH_HOME": "~/t"}, {"XDG_CACHE_HOME": "/x"}, {}])
+def test_checkpoints_are_where_torch_hub_has_them(variables, monkeypatch):
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert catalogue.checkpoints_folder() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_auto_is_the_best_model_on_disk(hub):
+    assert catalogue.resolve("auto") == SHIPPED
+    models.weights_path("deeplabv3_resnet50").touch()
+    assert catalogue.resolve("auto") == SHIPPED
+    models.weights_path("deeplabv3_resnet101").touch()
+    assert catalogue.resolve("auto") == "deeplabv3_resnet101"
+    assert catalogue.resolve(SHIPPED) == SHIPPED
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_on_disk_knows_the_published_files_name(name, hub):
+    path = models.weights_path(name)
+    path.with_name(path.name + ".part").touch()
+    (hub / f"{name}_mine.pth").touch()
+    assert not models.on_disk(name)
+    path.touch()
+    assert [each for each in DOWNLOADED if models.on_disk(each)] == [name]
+
+
+# Weights
+
+
+def test_facts_are_those_published():
+    facts = models.facts("deeplabv3_resnet101")
+    assert (facts.mean_iou, facts.pixel_accuracy) == (0.674, 0.924)
+    assert 240 < facts.megabytes < 250
+    assert models.facts(SHIPPED).megabytes == pytest.approx(models.weights_path(SHIPPED).stat().st_size / 1e6)
+
+
+def test_shipped_weights_give_a_network_ready_to_run(shipped):
+    assert not shipped.training
+    assert {each.dtype for each in shipped.parameters()} == {torch.float32}
+    expected = hashlib.sha256(models.weights_path(SHIPPED).read_bytes()).hexdigest()
+    assert models.weights_sha256(SHIPPED) == expected
+
+
+def test_weights_sha256_follows_the_file(published_as_weights, hub):
+    path = models.weights_path(MOBILENET)
+    path.write_bytes(b"one")
+    assert models.weights_sha256(MOBILENET) == hashlib.sha256(b"one").hexdigest()
+    path.write_bytes(b"other")
+    assert models.weights_sha256(MOBILENET) == hashlib.sha256(b"other").hexdigest()
+
+
+def test_load_takes_a_torchvision_checkpoint_whole(published_as_weights, hub):
+    models.weights_path(MOBILENET).write_bytes(published_as_weights.path.read_bytes())
+    network = models.load(MOBILENET)
+    assert network.aux_classifier is None
+    batch = noise(1, 3, 64, 80)
+    with torch.no_grad():
+        assert torch.equal(network(batch)["out"], published_as_weights.network(batch)["out"])
+
+
+@pytest.mark.parametrize("function", [models.load, models.weights_sha256])
+def test_missing_weights_errors(function, hub):
+    with pytest.raises(WeightsError, match="fetch-weights deeplabv3_resnet50"):
+        function("deeplabv3_resnet50")
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_damaged_weights_errors(content, tmp_path, monkeypatch, published_as_weights):
+    models.weights_path(MOBILENET).write_bytes(content)
+    with pytest.raises(WeightsError, match=f"damaged.*fetch-weights {MOBILENET}"):
+        models.load(MOBILENET)
+
+    monkeypatch.setattr(catalogue, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
+    (tmp_path / f"{SHIPPED}.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged.*install it again"):
+        models.load(SHIPPED)
+
+
+def test_one_flipped_bit_in_the_shipped_weights_is_seen(tmp_path, monkeypatch):
+    content = bytearray(models.weights_path(SHIPPED).read_bytes())
+    content[-1000] ^= 1
+    monkeypatch.setattr(catalogue, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
+    (tmp_path / f"{SHIPPED}.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged"):
+        models.load(SHIPPED)
+
+
+def test_weights_of_other_classes_errors(monkeypatch):
+    meta = {"categories": ["__background__", "cat"]}
+    monkeypatch.setattr(torchvision.models, "get_weight", lambda _: SimpleNamespace(meta=meta))
+    with pytest.raises(WeightsError, match="got background, cat"):
+        models.load("deeplabv3_resnet101")
+
+
+def test_fetch_weights_from_a_mirror(published_as_weights, mirror):
+    seen = []
+    path = models.fetch_weights(MOBILENET, base_url=f"{mirror}/", progress=lambda *done: seen.append(done))
+    assert path == models.weights_path(MOBILENET)
+    assert path.read_bytes() == published_as_weights.path.read_bytes()
+    size = published_as_weights.path.stat().st_size
+    assert seen[-1] == (size, size)
+    assert models.weights_sha256(MOBILENET) == published_as_weights.sha256
+
+
+def test_fetch_weights_errors(published_as_weights, mirror):
+    right = published_as_weights.path.read_bytes()
+    try:
+        published_as_weights.path.write_bytes(b"not those")
+        with pytest.raises(DownloadError):
+            models.fetch_weights(MOBILENET, base_url=mirror)
+    finally:
+        published_as_weights.path.write_bytes(right)
+    assert not models.on_disk(MOBILENET)
+
+
+def test_fetch_weights_of_the_shipped_model_needs_no_network():
+    assert models.fetch_weights(SHIPPED, base_url="http://nowhere.invalid") == models.weights_path(SHIPPED)
+
+
+# Preprocessing
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+@pytest.mark.parametrize("size", [(640, 480), (333, 500), (521, 520)])
+def test_preprocessing_is_the_published_weights_own(name, size):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    weights = torchvision.models.get_weight(catalogue.entry(name).torchvision_weights)
+    expected = weights.transforms()(Image.fromarray(pixels))[None]
+    assert torch.equal(models.preprocess_for(name, "torchvision")(pixels), expected)
+
+
+def test_preprocessing_follows_the_weights(monkeypatch):
+    original = torchvision.models.get_weight(catalogue.entry(MOBILENET).torchvision_weights)
+    other = SimpleNamespace(resize_size=[256], mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
+    weights = SimpleNamespace(meta=original.meta, transforms=lambda: other)
+    monkeypatch.setattr(torchvision.models, "get_weight", lambda _: weights)
+    preprocess = models.preprocess_for(MOBILENET, "squeeze")
+    assert (preprocess.size, preprocess.mean, preprocess.std) == (256, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+@pytest.mark.parametrize("name", [MOBILENET, SHIPPED])
+def test_preprocess_for_errors(name):
+    with pytest.raises(UsageError, match="stretch"):
+        models.preprocess_for(name, "stretch")
+
+
+# Ready to run
+
+
+def test_prepared_resnet101_equals_torchvision(resnet101):
+    predictor = models.prepare(resnet101, device="cpu", precision="float32")
+    assert_same_logits(resnet101, predictor, noise(1, 3, 129, 129))
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", MOBILENET, "lraspp_mobilenet_v3_large", SHIPPED])
+def test_prepared_networks_equal_their_own_forward(name, shipped):
+    if name == SHIPPED:
+        network = shipped
+    else:
+        network = randomised(torchvision.models.get_model(name, weights=None, weights_backbone=None))
+    predictor = models.prepare(network, device="cpu", precision="float32")
+    assert_same_logits(network, predictor, noise(2, 3, 97, 130))
+
+
+def test_prepared_logits_are_at_the_networks_own_stride(resnet101, shipped):
+    image = noise(1, 3, 65, 96)
+    assert models.prepare(resnet101, device="cpu")(image).shape == (1, 21, 9, 12)
+    logits = models.prepare(shipped, device="cpu")(image)
+    assert logits.shape == (1, 21, 5, 6)
+    assert (logits.dtype, logits.device.type, logits.is_contiguous()) == (torch.float32, "cpu", True)
+    logits += 1  # an ordinary tensor, which may be written to
+
+
+def test_prepare_leaves_the_network_as_it_was(shipped):
+    network = copy.deepcopy(shipped).train()
+    before = copy.deepcopy(network.state_dict())
+    image = noise(2, 3, 64, 64)
+    predictor = models.prepare(network, device="cpu", precision="float32")
+    first = predictor(image)
+    assert network.training
+    assert all(each.requires_grad for each in network.parameters())
+    assert list(network.state_dict()) == list(before)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    network.classifier[4].weight.data.zero_()
+    assert torch.equal(predictor(image), first)
+    assert_same_logits(shipped, predictor, image)
+
+
+def test_prepared_network_may_be_called_from_threads(shipped):
+    predictor = models.prepare(shipped, device="cpu")
+    images = [noise(1, 3, 64 + 16 * index, 80) for index in range(8)]
+    expected = [predictor(each) for each in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(map(torch.equal, pool.map(predictor, images), expected))
+
+
+def test_prepare_of_a_forward_that_branches_on_its_input(shipped):
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = shipped.backbone
+
+        def forward(self, x):
+            return self.body(x if x.mean() > -100 else -x)
+
+    network = torchvision.models.segmentation.DeepLabV3(Branching(), shipped.classifier)
+    assert_same_logits(network, models.prepare(network, device="cpu", precision="float32"), noise(1, 3, 64, 64))
+
+
+def test_prepare_keeps_a_batch_norm_that_is_not_alone_in_reading_a_convolution():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, bias=False)
+            self.norm = nn.BatchNorm2d(8)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return {"out": x + self.norm(x)}
+
+    network = torchvision.models.segmentation.FCN(Shared(), nn.Conv2d(8, 21, 1))
+    randomised(network)
+    assert_same_logits(network, models.prepare(network, device="cpu", precision="float32"), noise(1, 3, 20, 20))
+
+
+def test_prepare_errors(shipped):
+    with pytest.raises(UsageError, match="Linear has no backbone"):
+        models.prepare(nn.Linear(1, 1))
+    with pytest.raises(UsageError, match="'float64'.*auto, float32, bfloat16"):
+        models.prepare(shipped, precision="float64")
+    features = torchvision.models.segmentation.FCN(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 21, 1))
+    with pytest.raises(UsageError, match="dictionary with the key 'out'"):
+        models.prepare(features, device="cpu")(noise(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        torch.zeros(3, 64, 64),
+        torch.zeros(1, 4, 64, 64),
+        torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
+        torch.zeros(0, 3, 64, 64),
+        torch.zeros(1, 3, 0, 64),
+        np.zeros((1, 3, 64, 64), np.float32),
+    ],
+)
+def test_prepared_network_errors(batch, shipped):
+    with pytest.raises(UsageError, match="expected"):
+        models.prepare(shipped, device="cpu")(batch)
+
+
+def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
+    exact = models.prepare(shipped, device="cpu", precision="float32")
+    rounded = models.prepare(shipped, device="cpu", precision="bfloat16")
+    preprocess = models.preprocess_for(SHIPPED, "squeeze")
+    paths = sorted((shared_coco / "val2017").glob("*.jpg"))[::12]
+    agreement = []
+    for path in paths:
+        photograph = image.read(path, upright=False)
+        tensor = preprocess(photograph)
+        labels = [postprocess.label_map(each(tensor)[0], photograph.shape[:2]) for each in (exact, rounded)]
+        agreement.append(np.mean(labels[0] == labels[1]))
+    assert paths
+    assert np.mean(agreement) >= 0.995
+
+
+# Device and precision
+
+
+@pytest.mark.parametrize(("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_pick_device(cuda, mps, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert models.pick_device("auto") == expected
+    assert models.pick_device("cpu") == "cpu"
+    if cuda:
+        assert models.pick_device("cuda:1") == "cuda:1"
+    else:
+        with pytest.raises(UsageError, match="'cuda' is not available"):
+            models.pick_device("cuda")
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:2", "cuda:x", "cuda:-1"])
+def test_pick_device_errors(device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match="choose one of: auto, cuda, .*cpu"):
+        models.pick_device(device)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "float32"),
+        ({"neon": True, "bf16": True}, "bfloat16"),
+        ({"neon": True, "bf16": False}, "float32"),
+    ],
+)
+def test_pick_precision_on_a_cpu(instructions, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert models.pick_precision("auto", "cpu") == expected
+    assert models.pick_precision("float32", "cpu") == "float32"
+
+
+def test_pick_precision_on_other_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert models.pick_precision("auto", "cuda:0") == "float32"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert models.pick_precision("auto", "cuda") == "bfloat16"
+    assert models.pick_precision("auto", "mps") == "float32"
+
+
+def test_pick_precision_errors():
+    with pytest.raises(UsageError, match="'half'.*auto, float32, bfloat16"):
+        models.pick_precision("half")
+
+
+def test_voc_names_are_those_of_every_published_checkpoint():
+    for name in DOWNLOADED:
+        categories = torchvision.models.get_weight(catalogue.entry(name).torchvision_weights).meta["categories"]
+        assert ("background", *categories[1:]) == VOC_NAMES
+        assert categories[0] == "__background__"

@@ -1,0 +1,568 @@
+"""The picture viewer: its data in Python, its behaviour in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import shutil
+import socket
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo import viewer_data
+
+CHROMIUM = shutil.which("chromium")
+PERSON, DOG = 15, 12
+PERSON_COLOR, DOG_COLOR = (0xDE, 0x1C, 0x4E), (0x3C, 0xF9, 0x59)
+BAD_LINES = ("error", "warning")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no program named chromium on this machine")
+
+
+def scene() -> np.ndarray:
+    """Person on the left half, dog in the right lower quarter, background elsewhere: uint8 (60, 80)."""
+    labels = np.zeros((60, 80), np.uint8)
+    labels[:, :40] = PERSON
+    labels[30:, 40:] = DOG
+    return labels
+
+
+def speck() -> np.ndarray:
+    """A person of a single pixel in a large picture."""
+    labels = np.zeros((900, 1200), np.uint8)
+    labels[451, 601] = PERSON
+    return labels
+
+
+def legend() -> list[dict]:
+    return [
+        viewer_data.legend_entry(PERSON, "person", "#de1c4e", "50 %"),
+        viewer_data.legend_entry(DOG, "dog", "#3cf959", "25 %"),
+    ]
+
+
+def photograph() -> np.ndarray:
+    across = np.linspace(0, 255, 640, dtype=np.uint8)
+    return np.broadcast_to(across[None, :, None], (480, 640, 3)).copy()
+
+
+# ---- the data
+
+
+def test_encode_labels_is_exact_and_small():
+    labels = scene()
+    encoded = viewer_data.encode_labels(labels[:, ::-1])  # not contiguous
+    raw = zlib.decompress(base64.b64decode(encoded["deflate"]))
+    decoded = np.frombuffer(raw, np.uint8).reshape(encoded["height"], encoded["width"])
+    np.testing.assert_array_equal(decoded, labels[:, ::-1])
+    large = viewer_data.encode_labels(np.kron(labels, np.ones((20, 20), np.uint8)))
+    assert len(large["deflate"]) < 20_000  # of 1.9 million labels
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 4), np.int64), ((4, 4, 1), np.uint8), ((0, 4), np.uint8)])
+def test_encode_labels_errors(shape, dtype):
+    labels = np.zeros(shape, dtype)
+    with pytest.raises(ValueError, match="expected a uint8"):
+        viewer_data.encode_labels(labels)
+
+
+def test_encode_photo_keeps_the_picture_and_no_metadata():
+    image = photograph()
+    encoded = viewer_data.encode_photo(image)
+    prefix, data = encoded["src"].split(",")
+    assert prefix == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as decoded:
+        assert not decoded.getexif()
+        assert np.abs(np.asarray(decoded).astype(int) - image).mean() < 2
+    assert viewer_data.encode_photo(image)["key"] == encoded["key"]
+    assert viewer_data.encode_photo(255 - image)["key"] != encoded["key"]
+    assert viewer_data.already_sent(encoded) == {"key": encoded["key"], "src": None}
+
+
+def test_encode_photo_errors():
+    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+        viewer_data.encode_photo(np.zeros((4, 4), np.uint8))
+
+
+def test_legend_entry_errors():
+    with pytest.raises(ValueError, match="0..255"):
+        viewer_data.legend_entry(256, "person", "#de1c4e")
+    with pytest.raises(ValueError, match="red;"):
+        viewer_data.legend_entry(1, "person", "red; background: url(x)")
+
+
+def test_view_errors():
+    photo = viewer_data.encode_photo(photograph())
+    with pytest.raises(ValueError, match="single"):
+        viewer_data.view(photo, [viewer_data.panel("Prediction")], layout="row")
+    with pytest.raises(ValueError, match="at least one panel"):
+        viewer_data.view(photo, [])
+
+
+# ---- the browser
+
+EVERY_ID = np.random.default_rng(0).permutation(np.arange(37 * 53) % 256).astype(np.uint8).reshape(37, 53)
+NASTY = "<img src=x onerror=\"document.title='hacked'\">"
+
+
+def every_id_value(photo) -> dict:
+    entries = [viewer_data.legend_entry(i, f"label {i}", f"#{i:02x}{255 - i:02x}80") for i in range(256)]
+    return viewer_data.view(photo, [viewer_data.panel("All", EVERY_ID, entries)])
+
+
+def grid_value(photo) -> dict:
+    truth = np.roll(scene(), 10, axis=1)
+    errors = np.where(truth == scene(), 0, 2).astype(np.uint8)
+    panels = [
+        viewer_data.panel("Photograph"),
+        viewer_data.panel("Prediction", scene(), legend()),
+        viewer_data.panel("Ground truth", truth, legend()),
+        viewer_data.panel(
+            "Errors", errors, [viewer_data.legend_entry(2, "missed", "#2f6fe0")], group="errors", named=False
+        ),
+    ]
+    return viewer_data.view(photo, panels, layout="grid")
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The address of a page with three viewers and a button for each kind of update."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        import gradio as gr
+
+        from demo.viewer import picture_viewer
+
+        photo, other = viewer_data.encode_photo(photograph()), viewer_data.encode_photo(255 - photograph())
+        known = viewer_data.already_sent(photo)
+
+        ticks = itertools.count()
+
+        def with_labels(labels, **changes):
+            panels = [viewer_data.panel("Prediction", labels, legend())]
+            return viewer_data.view(**{"photo": known, "panels": panels, **changes})
+
+        def burst():
+            for shift in range(12):
+                message = "the last" if shift == 11 else ""
+                photograph_now = other if shift % 2 else photo
+                yield with_labels(np.roll(scene(), shift, axis=1), photo=photograph_now, message=message)
+
+        nothing = viewer_data.panel("Prediction", np.zeros((60, 80), np.uint8))
+        nasty = viewer_data.panel(NASTY, scene(), [viewer_data.legend_entry(PERSON, NASTY, "#de1c4e", NASTY)])
+        damaged = viewer_data.panel("Prediction", scene(), legend())
+        damaged["labels"] = {**damaged["labels"], "width": 81}
+        updates = {  # "start" never gives the same value twice, so that it always counts as a change
+            "start": lambda: {**with_labels(scene(), photo=photo), "tick": next(ticks)},
+            "flip": lambda: with_labels(scene()[:, ::-1].copy()),
+            "nothing": lambda: with_labels(None, panels=[nothing], message="I know only these 20 things."),
+            "unknown photo": lambda: with_labels(scene(), photo={"key": "never seen", "src": None}),
+            "nasty": lambda: with_labels(None, panels=[nasty], message=NASTY),
+            "speck": lambda: with_labels(speck()),
+            "damaged": lambda: with_labels(None, panels=[damaged]),
+            "clear": lambda: None,
+            "burst": burst,
+        }
+        with gr.Blocks() as blocks:
+            value = with_labels(scene(), photo=photo)
+            viewer = picture_viewer(value, elem_id="one", placeholder="Choose a photograph.")
+            for name, update in updates.items():
+                gr.Button(name).click(update, None, viewer, show_progress="hidden", api_visibility="private")
+            picture_viewer(grid_value(photo), elem_id="grid")
+            picture_viewer(every_id_value(photo), elem_id="every")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        _, url, _ = blocks.launch(
+            prevent_thread_lock=True, server_name="127.0.0.1", server_port=port, quiet=True, ssr_mode=False
+        )
+        yield url
+        blocks.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(address, chromium):
+    """Opens the page in a browser window of its own: (page, list of the console's errors and warnings)."""
+    contexts = []
+
+    def open_(*, theme="light", width=1280, height=900, **context_options):
+        context = chromium.new_context(viewport={"width": width, "height": height}, **context_options)
+        contexts.append(context)
+        page = context.new_page()
+        complaints = []
+        page.on("console", lambda line: complaints.append(line.text) if line.type in BAD_LINES else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}?__theme={theme}")
+        for name in ("one", "grid", "every"):
+            page.wait_for_selector(f"#{name} .viewer[data-ready=true]")
+        return page, complaints
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def desktop(opened):
+    return opened()
+
+
+@pytest.fixture
+def page(desktop):
+    """The page on a desktop, everything as at the start; fails if the console says anything bad meanwhile."""
+    page, complaints = desktop
+    update(page, "start")
+    page.locator("#one .views").get_by_text("Overlay").click()
+    page.locator("#one [data-control=opacity]").fill("60")
+    page.locator("#one .names input").check()
+    for show_all in page.locator(".show-all:visible").all():
+        show_all.click()
+    leave(page)
+    complaints.clear()
+    yield page
+    assert complaints == []
+
+
+def viewer_data_attribute(page, name, viewer="one"):
+    return page.locator(f"#{viewer} .viewer").get_attribute(f"data-{name}")
+
+
+def overlay(page, viewer="one", panel=0, canvas="fill") -> np.ndarray:
+    """What is painted, uint8 (h, w, 4), at the label map's own size."""
+    size, encoded = page.locator(f"#{viewer} .panel").nth(panel).locator(f"canvas.{canvas}").evaluate(
+        """canvas => {
+            const { width, height } = canvas;
+            const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            const { data } = copy.getImageData(0, 0, width, height);
+            let text = "";
+            for (const byte of data) text += String.fromCharCode(byte);
+            return [[height, width], btoa(text)];
+        }"""
+    )
+    return np.frombuffer(base64.b64decode(encoded), np.uint8).reshape(*size, 4)
+
+
+def painted(labels, **colors) -> np.ndarray:
+    """The overlay that `labels` should give: only the classes named are painted."""
+    expected = np.zeros((*labels.shape, 4), np.uint8)
+    for name, number, color in (("person", PERSON, PERSON_COLOR), ("dog", DOG, DOG_COLOR)):
+        if colors.get(name, True):
+            expected[labels == number] = (*color, 255)
+    return expected
+
+
+def update(page, name):
+    before = int(viewer_data_attribute(page, "version"))
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_selector(f"#one .viewer[data-ready=true]:not([data-version='{before}'])")
+
+
+def chip(page, number, viewer="one"):
+    return page.locator(f"#{viewer} .chip[data-id='{number}']").first
+
+
+def leave(page):
+    page.mouse.move(2, 2)
+
+
+@needs_chromium
+def test_every_label_is_painted_exactly(page):
+    drawn = overlay(page, "every")
+    blue, alpha = np.full_like(EVERY_ID, 0x80), np.full_like(EVERY_ID, 255)
+    expected = np.stack([EVERY_ID, 255 - EVERY_ID, blue, alpha], axis=-1)
+    np.testing.assert_array_equal(drawn, expected)
+
+
+@needs_chromium
+def test_hide_solo_and_show_all(page):
+    np.testing.assert_array_equal(overlay(page), painted(scene()))
+    show_all = page.locator("#one .show-all")
+    assert not show_all.is_visible()
+
+    chip(page, PERSON).locator(".toggle").click()
+    leave(page)
+    np.testing.assert_array_equal(overlay(page), painted(scene(), person=False))
+    assert viewer_data_attribute(page, "hidden") == "15"
+    assert chip(page, PERSON).locator(".toggle").get_attribute("aria-pressed") == "false"
+    show_all.click()
+    np.testing.assert_array_equal(overlay(page), painted(scene()))
+
+    chip(page, PERSON).get_by_role("button", name="Only person").click()
+    leave(page)
+    np.testing.assert_array_equal(overlay(page), painted(scene(), dog=False))
+    assert viewer_data_attribute(page, "hidden") == "12"
+    chip(page, DOG).locator(".toggle").click()  # shown beside the one that stood alone
+    leave(page)
+    np.testing.assert_array_equal(overlay(page), painted(scene()))
+    chip(page, DOG).get_by_role("button", name="Only dog").click()
+    chip(page, DOG).get_by_role("button", name="Only dog").click()  # again: all
+    assert viewer_data_attribute(page, "hidden") == ""
+
+
+@needs_chromium
+def test_what_is_chosen_outlives_a_new_value(page):
+    chip(page, PERSON).locator(".toggle").click()
+    page.locator("#one [data-control=opacity]").fill("35")
+    page.locator("#one .names input").uncheck()
+    page.locator("#one .views").get_by_text("Mask only").click()
+    photo = page.locator("#one .photo").get_attribute("src")
+    update(page, "flip")
+    np.testing.assert_array_equal(overlay(page), painted(scene()[:, ::-1], person=False))
+    shown = {name: viewer_data_attribute(page, name) for name in ("hidden", "opacity", "names", "view")}
+    assert shown == {"hidden": "15", "opacity": "35", "names": "false", "view": "mask"}
+    assert page.locator("#one .photo").get_attribute("src") == photo  # not sent again, yet shown
+
+
+@needs_chromium
+def test_the_last_of_many_values_wins(page):
+    page.evaluate(
+        """() => {
+            const decode = HTMLImageElement.prototype.decode;
+            let delay = 600; // the earlier ones take the longest
+            HTMLImageElement.prototype.decode = async function () {
+                await decode.call(this);
+                await new Promise((resolve) => setTimeout(resolve, (delay -= 50)));
+                if (delay <= 0) HTMLImageElement.prototype.decode = decode;
+            };
+        }"""
+    )
+    page.get_by_role("button", name="burst", exact=True).click()
+    page.locator("#one .message").get_by_text("the last").wait_for()
+    page.wait_for_timeout(600)
+    np.testing.assert_array_equal(overlay(page), painted(np.roll(scene(), 11, axis=1)))
+
+
+@needs_chromium
+def test_opacity_and_views(page):
+    fill, layer, photo = (page.locator(f"#one .{name}") for name in ("fill", "layer", "photo"))
+    style = "(node, name) => getComputedStyle(node)[name]"
+    page.locator("#one [data-control=opacity]").fill("25")
+    assert fill.evaluate(style, "opacity") == "0.25"
+    assert page.locator("#one .opacity output").inner_text() == "25 %"
+
+    page.locator("#one .views").get_by_text("Mask only").click()
+    assert photo.evaluate(style, "visibility") == "hidden"
+    assert fill.evaluate(style, "opacity") == "1"
+    assert page.locator("#one [data-control=opacity]").is_disabled()
+
+    page.locator("#one .views").get_by_text("Compare").click()
+    assert photo.evaluate(style, "visibility") == "visible"
+    assert layer.evaluate(style, "clipPath") == "inset(0px 0px 0px 50%)"
+    box = page.locator("#one .picture").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 60)
+    page.mouse.up()
+    assert layer.evaluate(style, "clipPath") == "inset(0px 0px 0px 25%)"
+    divider = page.get_by_role("slider", name="Divider")
+    assert divider.input_value() == "25"
+    divider.press("ArrowRight")
+    assert layer.evaluate(style, "clipPath") == "inset(0px 0px 0px 26%)"
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)  # the button is up: nothing is dragged
+    assert divider.input_value() == "26"
+
+
+@needs_chromium
+def test_names_and_outlines(page):
+    outline = overlay(page, canvas="outline")
+    assert outline[10, 40, 3] > 0 and outline[30, 60, 3] > 0  # person | background, background | dog
+    assert outline[10, 10, 3] == 0 and outline[10, 70, 3] == 0
+    for number, name in ((PERSON, "person"), (DOG, "dog")):
+        pill = page.locator(f"#one .pill[data-id='{number}']")
+        assert pill.inner_text() == name
+        at, picture = pill.bounding_box(), page.locator("#one .picture").bounding_box()
+        row = int((at["y"] + at["height"] / 2 - picture["y"]) / picture["height"] * 60)
+        column = int((at["x"] + at["width"] / 2 - picture["x"]) / picture["width"] * 80)
+        assert scene()[row, column] == number
+    chip(page, DOG).locator(".toggle").click()
+    leave(page)
+    assert not page.locator(f"#one .pill[data-id='{DOG}']").is_visible()
+    assert overlay(page, canvas="outline")[30, 60, 3] == 0
+    page.locator("#one .names input").uncheck()
+    assert not overlay(page, canvas="outline").any()
+    assert page.locator("#one .pill:visible").count() == 0
+
+
+@needs_chromium
+def test_a_single_pixel_is_named(page):
+    update(page, "speck")
+    at, picture = page.locator("#one .pill").bounding_box(), page.locator("#one .picture").bounding_box()
+    bottom = (at["y"] + at["height"] - picture["y"]) / picture["height"]
+    middle = (at["x"] + at["width"] / 2 - picture["x"]) / picture["width"]
+    assert abs(middle - 0.5) < 0.01 and 0.48 < bottom < 0.502  # just above it
+    assert page.get_by_role("img", name="Overlay: person 50 %", exact=True).count() == 1
+
+
+@needs_chromium
+def test_pointing_at_a_chip_and_at_the_picture(page):
+    chip(page, DOG).locator(".toggle").hover()
+    drawn = overlay(page)
+    assert (drawn[scene() == DOG] == (*DOG_COLOR, 255)).all()
+    rest = drawn[scene() != DOG]
+    assert (rest[:, :3] == 0).all() and (rest[:, 3] > 0).all()  # dimmed
+    leave(page)
+    np.testing.assert_array_equal(overlay(page), painted(scene()))
+
+    tip = page.locator("#one .tip")
+    box = page.locator("#one .picture").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
+    assert tip.is_visible() and tip.inner_text() == "dog"
+    assert "under" in chip(page, DOG).get_attribute("class")
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.1)
+    assert not tip.is_visible()  # background
+    leave(page)
+    assert page.locator("#one .chip.under").count() == 0
+
+
+@needs_chromium
+def test_chips_work_from_the_keyboard(page):
+    page.locator("#one .names input").focus()
+    page.keyboard.press("Tab")
+    assert (overlay(page)[scene() == DOG][:, :3] == 0).all()  # focus lights the person alone
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+Tab")
+    np.testing.assert_array_equal(overlay(page), painted(scene(), person=False))
+
+
+@needs_chromium
+def test_grid_points_at_the_same_place_everywhere(page):
+    page.locator("#grid .stage").scroll_into_view_if_needed()
+    box = page.locator("#grid .picture").nth(1).bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.75)  # column 44, row 45
+    tips = page.locator("#grid .tip").all()
+    said = [tip.inner_text() if tip.is_visible() else None for tip in tips]
+    assert said == [None, "dog", "person", "missed"]
+    crosses = page.locator("#grid .cross").all()
+    assert all(cross.is_visible() for cross in crosses)
+    lefts = [cross.evaluate("node => node.style.getPropertyValue('--x')") for cross in crosses]
+    assert len(set(lefts)) == 1 and abs(float(lefts[0][:-1]) - 55) < 0.5
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.1)
+    assert page.locator("#grid .tip").nth(2).inner_text() == "background"
+
+
+@needs_chromium
+def test_grid_shares_a_legend_by_group(page):
+    assert page.locator("#grid .legend").count() == 2
+    chip(page, PERSON, "grid").locator(".toggle").click()
+    leave(page)
+    np.testing.assert_array_equal(overlay(page, "grid", 1), painted(scene(), person=False))
+    truth = np.roll(scene(), 10, axis=1)
+    np.testing.assert_array_equal(overlay(page, "grid", 2), painted(truth, person=False))
+    assert overlay(page, "grid", 3).any()
+    page.locator("#grid .chip[data-group=errors] .toggle").click()
+    leave(page)
+    assert not overlay(page, "grid", 3).any()
+    assert viewer_data_attribute(page, "hidden", "grid") == "15,errors:2"
+    assert viewer_data_attribute(page, "hidden") == ""  # the other viewer is another matter
+    assert not page.locator("#grid .views").get_by_text("Compare").is_visible()
+    narrow = page.locator("#grid .picture").nth(1).bounding_box()["width"]
+    page.get_by_role("button", name="Enlarge Prediction").click()
+    assert page.locator("#grid .picture").nth(1).bounding_box()["width"] > 1.5 * narrow
+
+
+@needs_chromium
+def test_sentences_where_there_is_nothing_to_show(page):
+    page.locator("#one .views").get_by_text("Compare").click()
+    update(page, "nothing")
+    assert page.locator("#one .message").inner_text() == "I know only these 20 things."
+    assert page.locator("#one .photo").is_visible() and page.locator("#one .chip").count() == 0
+    update(page, "unknown photo")
+    assert "choose it again" in page.locator("#one .message").inner_text()
+    np.testing.assert_array_equal(overlay(page), painted(scene()))
+    update(page, "clear")
+    assert page.locator("#one .message").inner_text() == "Choose a photograph."
+    assert viewer_data_attribute(page, "empty") == "true"
+    update(page, "flip")
+    assert viewer_data_attribute(page, "view") == "compare"
+    np.testing.assert_array_equal(overlay(page), painted(scene()[:, ::-1]))
+
+
+@needs_chromium
+def test_names_never_become_markup(page):
+    update(page, "nasty")
+    assert chip(page, PERSON).locator(".name").inner_text() == NASTY
+    assert page.locator("#one .pill").first.inner_text() == NASTY
+    assert page.title() != "hacked" and page.locator("#one img:not(.photo)").count() == 0
+
+
+@needs_chromium
+def test_damaged_labels_are_said_to_be_so(page, desktop):
+    complaints = desktop[1]
+    update(page, "damaged")
+    assert "expected 81 x 60 labels, got 4800" in complaints.pop()
+    assert "could not be shown" in page.locator("#one .message").inner_text()
+    update(page, "flip")
+    np.testing.assert_array_equal(overlay(page), painted(scene()[:, ::-1]))
+
+
+@needs_chromium
+def test_the_picture_is_described(page):
+    assert page.get_by_role("img", name="Overlay: person 50 %, dog 25 %").count() == 1
+    chip(page, PERSON).locator(".toggle").click()
+    assert page.get_by_role("img", name="Overlay: dog 25 %").count() == 1
+    assert page.get_by_role("img", name="Ground truth: person 50 %, dog 25 %").count() == 1
+    assert page.get_by_role("img", name="Photograph", exact=True).count() == 1
+
+
+@needs_chromium
+def test_phone(opened):
+    page, complaints = opened(width=390, height=844, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    stage, root = (page.locator(f"#one .{name}").bounding_box() for name in ("picture", "viewer"))
+    assert stage["width"] == root["width"] and stage["y"] == root["y"]  # full width, and first
+    heights = page.locator("#one :is(.views span, .toggle, .only, .names)").evaluate_all(
+        "nodes => nodes.map(node => node.getBoundingClientRect().height)"
+    )
+    assert min(heights) >= 40
+    tops = [each.bounding_box()["y"] for each in page.locator("#grid .picture").all()]
+    assert tops == sorted(set(tops))  # stacked
+    page.touchscreen.tap(stage["x"] + stage["width"] * 0.9, stage["y"] + stage["height"] * 0.9)
+    assert page.locator("#one .tip").is_visible()  # stays though the finger is gone
+    assert page.locator("#one .tip").inner_text() == "dog"
+    page.touchscreen.tap(stage["x"] + 5, stage["y"] + stage["height"] + 5)
+    assert not page.locator("#one .tip").is_visible()
+    assert complaints == []
+
+
+@needs_chromium
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read_in_both_themes(opened, theme):
+    page, complaints = opened(theme=theme)
+    texts = page.locator("#one :is(.views span, .name, .note, .only, .opacity output, .names span)")
+    contrasts = texts.evaluate_all(
+        """nodes => {
+            const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+            const luminance = (color) => {
+                canvas.fillStyle = color;
+                canvas.fillRect(0, 0, 1, 1);
+                const linear = (c) => (c <= 10 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+                const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(linear);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const backdrop = (node) => {
+                const color = getComputedStyle(node).backgroundColor;
+                return color === "rgba(0, 0, 0, 0)" ? backdrop(node.parentElement) : color;
+            };
+            return nodes.map((node) => {
+                const [a, b] = [luminance(getComputedStyle(node).color), luminance(backdrop(node))];
+                return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            });
+        }"""
+    )
+    assert len(contrasts) > 8 and min(contrasts) >= 4.5
+    assert complaints == []
