@@ -64,8 +64,10 @@ class Engine:
         return _run(model, precision, self.threads, photograph, resize, dtype)
 
     def warm_up(self) -> None:
-        """Import PyTorch and load the default model, so that the first visitor need not wait for it."""
-        self.segmenter(self.default, "auto")
+        """Import PyTorch, load the default model and run it once, so that the first visitor need not wait for it."""
+        import numpy as np
+
+        self.segment(np.zeros((8, 8, 3), np.uint8), self.default, resize="squeeze")
 
     # ---- downloads
 

@@ -13,14 +13,14 @@ from PIL import Image
 
 from demo import tables, viewer_data
 from demo.engine import Engine
-from segcore import catalogue, draw, evaluate, image, metrics, models
-from segcore.classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX, VOC_NAMES
+from segcore import draw, evaluate, image, metrics, models
+from segcore.classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX
 from segcore.coco import CocoDataset
-from segcore.errors import SegcoreError, UsageError
-from segcore.export import Decided, Found, decide
+from segcore.errors import UsageError
+from segcore.export import Found, decide
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import MadeBy, Segmentation
-from segcore.task import BINARY, Task
+from segcore.task import Task
 
 SCREEN_SIDE = 1600
 MAX_RESULTS = 12  # kept for each visitor, a few hundred KB each
@@ -131,7 +131,9 @@ def nothing_found(task: Task) -> str:
         return NOTHING_FOUND
     if task.threshold is None:
         return f"No pixel is most likely {task.friendly_names[1]}. A threshold can show weaker signs of it."
-    return f"No pixel reaches {task.threshold:.0%} for {task.friendly_names[1]}. Lower the threshold to see weaker signs."
+    return (
+        f"No pixel reaches {task.threshold:.0%} for {task.friendly_names[1]}. Lower the threshold to see weaker signs."
+    )
 
 
 def class_legend(task: Task, found: Sequence[Found]) -> list[dict]:
@@ -207,7 +209,13 @@ class ComparedView:
 
 
 def compare(
-    engine: Engine, before: Compared | None, dataset: CocoDataset, image_id: int, model: str, protocol_name: str, resize: str
+    engine: Engine,
+    before: Compared | None,
+    dataset: CocoDataset,
+    image_id: int,
+    model: str,
+    protocol_name: str,
+    resize: str,
 ) -> Compared:
     """Segment one image of the dataset as `evaluate` does, in float32, unless this visitor had just that before.
 
@@ -244,7 +252,7 @@ def view_compared(dataset: CocoDataset, compared: Compared, task: Task, protocol
         verdict=metrics.verdict(counts.matrix, scores["boundary_iou"], task.friendly_names).sentence,
         warning=_other_objects(dataset.other_categories(compared.image_id)),
         overall=tables.overall(record["dataset"], task),
-        per_class=tables.per_class(record["per_class"], counts.matrix, task),
+        per_class=tables.per_class(record["per_class"], counts.matrix, task) + tables.errors(_kinds(errors)),
         made_by=tables.made_by(compared.result.made_by, network_runs=compared.network_runs, protocol=chosen),
         record=record,
         prediction=prediction,
@@ -254,7 +262,12 @@ def view_compared(dataset: CocoDataset, compared: Compared, task: Task, protocol
 
 
 def _score_record(
-    compared: Compared, dataset: CocoDataset, task: Task, chosen: Protocol, scores: dict[str, float | np.ndarray], matrix: np.ndarray
+    compared: Compared,
+    dataset: CocoDataset,
+    task: Task,
+    chosen: Protocol,
+    scores: dict[str, float | np.ndarray],
+    matrix: np.ndarray,
 ) -> dict[str, object]:
     """The settings, this image's scores by the keys of `evaluate`, flat and as its "dataset" of one, and each class's."""
     made_by: MadeBy = compared.result.made_by
@@ -279,7 +292,13 @@ def _score_record(
 
 
 def _comparison(
-    compared: Compared, task: Task, chosen: Protocol, preprocess, prediction: np.ndarray, truth: np.ndarray, errors: np.ndarray
+    compared: Compared,
+    task: Task,
+    chosen: Protocol,
+    preprocess,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    errors: np.ndarray,
 ) -> dict:
     """The viewer's value: photograph, prediction, truth and errors side by side, as they were compared."""
     photo = compared.photo
@@ -301,6 +320,11 @@ def _comparison(
         ),
     ]
     return viewer_data.view(photo, panels, layout="grid")
+
+
+def _kinds(errors: np.ndarray) -> list[tuple[str, str | None, int]]:
+    pixels = draw.count_errors(errors)
+    return [(kind.name, kind.color, pixels[kind.name]) for kind in draw.ERROR_KINDS if pixels[kind.name]]
 
 
 def _shares(task: Task, labels: np.ndarray) -> list[dict]:

@@ -55,13 +55,15 @@ def build(engine: Engine, samples: list[Sample], dataset: CocoDataset, thumbnail
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_LIVE // 4, UPLOADS_LIVE)) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         banner = controls.html("banner")
-        run_again = gr.Button("Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again")
+        run_again = gr.Button(
+            "Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again"
+        )
         with gr.Tabs():
             with gr.Tab("Your photograph"):
                 photograph = PhotographTab(page, engine, samples)
             with gr.Tab("COCO with ground truth") as truth_tab:
                 truth = GroundTruthTab(page, truth_tab, engine, dataset, thumbnails)
-            with gr.Tab("What it means"):
+            with gr.Tab("Guide"):
                 gr.Markdown(ABOUT, elem_id="about")
         if not engine.offline and engine.default != catalogue.PREFERRED:
             _announce_download(page, engine, banner, run_again, [photograph.model, truth.model])
@@ -76,7 +78,9 @@ def _announce_download(
 
     def look() -> tuple:
         state = engine.fetching(catalogue.PREFERRED)
-        text, running, ready = tables.download_state(catalogue.PREFERRED, state, here=catalogue.on_disk(catalogue.PREFERRED))
+        text, running, ready = tables.download_state(
+            catalogue.PREFERRED, state, here=catalogue.on_disk(catalogue.PREFERRED)
+        )
         return text, gr.update(visible=ready), gr.update(active=running)
 
     timer = gr.Timer(2)

@@ -31,7 +31,9 @@ class Settings:
         """Flags win over the environment. A flag that does not exist ends the program with its usage."""
         parser = argparse.ArgumentParser(prog="demo/app.py", description="segcore's web page.")
         parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="default: loopback")
-        parser.add_argument("--port", type=int, default=environment.get("GRADIO_SERVER_PORT"), help="default: from 7860")
+        parser.add_argument(
+            "--port", type=int, default=environment.get("GRADIO_SERVER_PORT"), help="default: from 7860"
+        )
         parser.add_argument("--coco", type=Path, default=environment.get("SEGCORE_COCO", EXAMPLES), metavar="DIR",
                             help="a COCO folder for the ground-truth tab; default: the samples")  # fmt: skip
         parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), help="default: auto")

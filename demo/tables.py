@@ -21,7 +21,10 @@ NOT_DEFINED = "N/A"
 # Name and explanation of each score that is one number, in the order in which people read them.
 OVERALL = {
     "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
-    "foreground_mean_iou": ("Mean IoU of the objects", "overlap with the truth, averaged over the classes without background"),
+    "foreground_mean_iou": (
+        "Mean IoU of the objects",
+        "overlap with the truth, averaged over the classes without background",
+    ),
     "mean_iou": ("Mean IoU", "the same with background, which flatters it"),
     "f1_macro": ("F1, mean over classes", "also called Dice: overlap counted kindlier than IoU"),
     "f1_weighted": ("F1, weighted", "the same, each class by its share of true pixels"),
@@ -91,7 +94,10 @@ def overall(scores: dict[str, float | None], task: Task) -> str:
     rows = []
     for key, (name, meaning) in OVERALL.items():
         if key == "foreground_mean_iou" and task.binary:
-            name, meaning = f"IoU of {task.friendly_names[1]}", "overlap with the truth: shared pixels over all pixels of either"
+            name, meaning = (
+                f"IoU of {task.friendly_names[1]}",
+                "overlap with the truth: shared pixels over all pixels of either",
+            )
         rows.append((escape(name), f'<b data-score="{key}">{number(scores[key])}</b>', escape(meaning)))
     return _table(("Score", "Value", "What it says"), rows, caption="Scores of this picture", keys=OVERALL)
 
@@ -111,6 +117,19 @@ def per_class(scores: dict[str, dict[str, float | None]], matrix: np.ndarray, ta
     return _table(header, rows, caption="Scores of each class", keys=keys)
 
 
+def errors(kinds: Sequence[tuple[str, str | None, int]]) -> str:
+    """The kinds of the map of errors, (name, colour, pixels), and their sum, which is the picture."""
+    total = sum(pixels for _, _, pixels in kinds)
+    rows = [
+        (_swatched(name, color or "transparent"), f"{pixels:,}", percent(pixels / total))
+        for name, color, pixels in kinds
+    ]
+    rows.append(("all pixels", f"{total:,}", "100 %"))
+    return _table(
+        ("Kind", "Pixels", "Share"), rows, caption="The map of errors", keys=[*(name for name, _, _ in kinds), "all"]
+    )
+
+
 def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None) -> str:
     """The line under a result: which model, device and protocol gave it."""
     parts = [
@@ -118,7 +137,9 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
         f"weights {made.weights_sha256[:8]}",
         escape(made.device.upper()),
         escape(made.precision),
-        {"squeeze": "squeezed to 520 × 520", "aspect": "shorter side 520", "torchvision": "shorter side 520, no limit"}[made.resize],
+        {"squeeze": "squeezed to 520 × 520", "aspect": "shorter side 520", "torchvision": "shorter side 520, no limit"}[
+            made.resize
+        ],
     ]
     if protocol:
         parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")

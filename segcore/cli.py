@@ -179,7 +179,9 @@ def _image_files(inputs: list[Path]) -> list[Path]:
         else:
             files.append(path)
     if not files:
-        raise UsageError(f"there are no images in {', '.join(map(str, inputs))}; name files or a folder that holds some")
+        raise UsageError(
+            f"there are no images in {', '.join(map(str, inputs))}; name files or a folder that holds some"
+        )
     return list(dict.fromkeys(files))
 
 
@@ -254,9 +256,15 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
     command.add_argument("--model", default=catalogue.AUTO, help=f"auto (default) or: {', '.join(catalogue.CATALOGUE)}")
     command.add_argument("--mode", default="multiclass", choices=("multiclass", "binary"))
-    command.add_argument("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
-    command.add_argument("--threshold", type=_threshold, metavar="auto|T", help="in binary mode; auto: the likeliest class")
-    command.add_argument("--resize", default="squeeze", choices=("squeeze", "aspect"), help="default: squeeze to 520 x 520")
+    command.add_argument(
+        "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"
+    )
+    command.add_argument(
+        "--threshold", type=_threshold, metavar="auto|T", help="in binary mode; auto: the likeliest class"
+    )
+    command.add_argument(
+        "--resize", default="squeeze", choices=("squeeze", "aspect"), help="default: squeeze to 520 x 520"
+    )
     command.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     command.add_argument("--precision", default=precision, help=f"auto, float32 or bfloat16; default {precision}")
 

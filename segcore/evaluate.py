@@ -375,7 +375,9 @@ class _Journal:
             self.path.unlink()
             return self.read()
         if lines[0].rstrip("\n") != self.header:
-            raise UsageError(f"{self.path} belongs to a run with other settings or images; give --resume another folder")
+            raise UsageError(
+                f"{self.path} belongs to a run with other settings or images; give --resume another folder"
+            )
         if not lines[-1].endswith("\n"):
             self.path.write_text("".join(lines[:-1]), encoding="utf-8")
             lines.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from . import draw
-from .classes import BACKGROUND, VOC_NAMES
+from . import draw, postprocess
+from .classes import BACKGROUND, NUM_CLASSES, VOC_NAMES
 from .segmenter import Segmentation
 from .task import Task
 
@@ -40,7 +41,8 @@ class Decided:
 
     def found(self) -> list[Found]:
         """The objects' classes that have pixels, largest first; the background is not among them."""
-        pixels = np.bincount(self.prediction.ravel(), minlength=self.task.num_classes)
+        # Not bincount: it would make a copy of 8 bytes a pixel.
+        pixels = np.array([np.count_nonzero(self.prediction == number) for number in range(self.task.num_classes)])
         confidence = self.task.confidence(self.result.logits, self.prediction)
         numbers = [number for number in np.argsort(-pixels, kind="stable") if number != BACKGROUND and pixels[number]]
         return [
@@ -71,7 +73,7 @@ class Decided:
             "device": made_by.device,
             "precision": made_by.precision,
             "seconds": round(made_by.seconds, 4),
-            **self.task.record(),
+            "mode": self.task.mode,
             "classes": [
                 {
                     "id": each.id,
@@ -94,14 +96,22 @@ class Decided:
         return Image.fromarray(draw.overlay(photograph, self.prediction, alpha=alpha, palette=self.task.palette))
 
     def save_probabilities(self, path: Path) -> None:
-        """Write `probabilities`, float16 (21, H, W) in the order of `classes`, and the settings, as compressed .npz."""
-        np.savez_compressed(
-            path,
-            probabilities=self.result.probabilities().astype(np.float16),
-            classes=np.array(VOC_NAMES),
-            model=self.result.made_by.model,
-            resize=self.result.made_by.resize,
-        )
+        """Write `probabilities`, float16 (21, H, W) in the order of `classes`, and the settings, as compressed .npz.
+
+        All planes together are larger than memory may be, so they are gathered in a temporary file beside it.
+        """
+        size_hw = self.prediction.shape
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            planes = np.memmap(file, np.float16, "w+", shape=(NUM_CLASSES, *size_hw))
+            for rows, stripe in postprocess.probability_stripes(self.result.logits, size_hw):
+                planes[:, rows] = stripe
+            np.savez_compressed(
+                path,
+                probabilities=planes,
+                classes=np.array(VOC_NAMES),
+                model=self.result.made_by.model,
+                resize=self.result.made_by.resize,
+            )
 
     def cutout(self, photograph: np.ndarray) -> Image.Image:
         """The objects on a transparent ground: RGBA."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ def _count_pairs(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     target, prediction = target.ravel(), prediction.ravel()
     counts = np.zeros(_VALUES * _VALUES, np.int64)
     for start in range(0, target.size, _CHUNK):
-        # The prediction, which has no 255, goes in front: that keeps the numbers, and with them the counts, few.
+        # The prediction, in which 255 is rare, goes in front: that keeps the numbers, and with them the counts, few.
         pairs = prediction[start : start + _CHUNK].astype(np.uint16)
         pairs <<= 8
         pairs |= target[start : start + _CHUNK]
@@ -126,19 +126,6 @@ def scores(matrix: Any) -> dict[str, Any]:
     result = _scores(_counts(matrix))
     overall = {key: result[key].item() for key in OVERALL_KEYS}
     return overall | {key: result[key] for key in PER_CLASS_KEYS}
-
-
-def image_mean(matrices: Iterable[Any]) -> dict[str, float]:
-    """The mean over images of each of OVERALL_KEYS, images in which it is undefined left out.
-
-    `matrices` are the confusion matrices (n, n) of the single images, or one array (images, n, n). The other way
-    to summarise, the dataset's score, is `scores` of their sum. Raises LabelError as `scores` does.
-    """
-    matrices = [_counts(matrix) for matrix in matrices]
-    if not matrices:
-        return dict.fromkeys(OVERALL_KEYS, float("nan"))
-    result = _scores(np.stack(matrices))
-    return {key: mean_defined(result[key]) for key in OVERALL_KEYS}
 
 
 def mean_defined(values: Any) -> float:
@@ -215,22 +202,6 @@ def to_binary(label_map: Any, class_id: int | None) -> np.ndarray:
     return table[labels]
 
 
-def binary_matrix(matrix: Any, class_id: int | None) -> np.ndarray:
-    """The int64 2 x 2 matrix of binary mode from the 21 x 21 one: all else, and `class_id` (None: any of the 20).
-
-    It equals counting the `to_binary` of both label maps, and so holds for arg-max predictions (automatic
-    threshold). Raises LabelError for a matrix of another size and UsageError for a class that binary mode does
-    not know.
-    """
-    counts = _counts(matrix)
-    if counts.shape != (NUM_CLASSES, NUM_CLASSES):
-        raise LabelError(f"a matrix of {NUM_CLASSES} x {NUM_CLASSES} is needed; it is {counts.shape}")
-    membership = np.zeros((NUM_CLASSES, 2), np.int64)
-    membership[:, 0] = 1
-    membership[_chosen(class_id)] = 0, 1
-    return membership.T @ counts @ membership
-
-
 def _chosen(class_id: int | None) -> slice | int:
     """Which of the 21 classes binary mode calls 1."""
     return slice(BACKGROUND + 1, NUM_CLASSES) if class_id is None else object_id(class_id)
@@ -256,11 +227,11 @@ def boundary_counts(
     target, prediction = _labels(target, "target"), _labels(prediction, "prediction")
     if target.ndim != 2:
         raise LabelError(f"boundaries need label maps of shape (height, width); these are {target.shape}")
-    valid = target != IGNORE_INDEX
     distance = boundary_distance(*target.shape)
+    outside_prediction = _interior(prediction, distance) | (target == IGNORE_INDEX)
     pairs = _count_pairs(
-        np.where(valid & ~_interior(target, distance), target, IGNORE_INDEX),
-        np.where(valid & ~_interior(prediction, distance), prediction, IGNORE_INDEX),
+        np.where(_interior(target, distance), np.uint8(IGNORE_INDEX), target),
+        np.where(outside_prediction, np.uint8(IGNORE_INDEX), prediction),
     )
     intersection = pairs.diagonal()[:num_classes].copy()
     union = pairs.sum(axis=1)[:num_classes] + pairs.sum(axis=0)[:num_classes] - intersection

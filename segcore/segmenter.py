@@ -105,9 +105,7 @@ class Segmenter:
         self.predict_logits = models.prepare(models.load(self.model), device=device, precision=precision)
         self.device, self.precision = self.predict_logits.device, self.predict_logits.precision
 
-    def __call__(
-        self, source: Source, *, resize: str | None = None, dtype: str = "float16"
-    ) -> Segmentation:
+    def __call__(self, source: Source, *, resize: str | None = None, dtype: str = "float16") -> Segmentation:
         """Segment a path, bytes, PIL image or uint8 (H, W, 3) array.
 
         resize: overrides the segmenter's own for once; dtype: what the logits are kept in, "float16" or "float32".

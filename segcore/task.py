@@ -10,7 +10,7 @@ import numpy as np
 from . import postprocess
 from .classes import ANY_OBJECT, BACKGROUND, FRIENDLY_NAMES, SCREEN_PALETTE, VOC_NAMES, object_id
 from .errors import UsageError
-from .metrics import to_binary
+from .metrics import ANY_OBJECT_NAME, to_binary
 
 MULTICLASS, BINARY = "multiclass", "binary"
 AUTOMATIC = "auto"
@@ -55,7 +55,7 @@ class Task:
         """The same for people."""
         if not self.binary:
             return FRIENDLY_NAMES
-        return FRIENDLY_NAMES[BACKGROUND], "any object" if self.object_id is None else FRIENDLY_NAMES[self.object_id]
+        return FRIENDLY_NAMES[BACKGROUND], ANY_OBJECT_NAME if self.object_id is None else FRIENDLY_NAMES[self.object_id]
 
     @property
     def num_classes(self) -> int:
@@ -100,14 +100,13 @@ class Task:
         return prediction * objects
 
     def confidence(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
-        """The mean probability of each predicted class (in binary mode: of the object) over its pixels: float64 (n,)."""
+        """The mean probability of each predicted class over its own pixels: float64 (n,), nan where it has none."""
         if not self.binary:
             return postprocess.mean_confidence(logits, prediction)
-        chosen = prediction == 1
-        if not chosen.any():
-            return np.array([np.nan, np.nan])
-        probability = postprocess.probability(logits, prediction.shape, self.object_id)
-        return np.array([1 - probability[~chosen].mean(dtype=np.float64) if not chosen.all() else np.nan,
-                         probability[chosen].mean(dtype=np.float64)])  # fmt: skip
-
-
+        total = np.zeros(2)
+        stripes = postprocess.probability_stripes(logits, prediction.shape, binary=True, object_id=self.object_id)
+        for rows, probability in stripes:
+            chosen = prediction[rows] == 1
+            total += np.sum(1 - probability, where=~chosen), np.sum(probability, where=chosen)
+        pixels = np.array([np.count_nonzero(prediction == number) for number in (0, 1)])
+        return np.divide(total, pixels, out=np.full(2, np.nan), where=pixels > 0)

@@ -47,7 +47,13 @@ def task_controls() -> TaskControls:
             True, label="Automatic threshold", info="A pixel counts where this class is the likeliest of all."
         )
         threshold = gr.Slider(
-            0.05, 0.95, value=0.5, step=0.01, label="Threshold", info="Lower finds more, higher is surer.", visible=False
+            0.05,
+            0.95,
+            value=0.5,
+            step=0.01,
+            label="Threshold",
+            info="Lower finds more, higher is surer.",
+            visible=False,
         )
     private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     mode.change(lambda chosen: gr.update(visible=chosen == BINARY), mode, binary, **private)
@@ -82,15 +88,19 @@ def model_controls(engine: Engine) -> ModelControls:
 
 
 def spoken(outputs: int) -> Callable[[Callable], Callable]:
-    """Turn segcore's errors into a notice, the last of `outputs`, and leave all other outputs as they were."""
+    """Turn segcore's errors into a notice, the last of `outputs`, and leave all other outputs as they were.
+
+    A callback that returns None changes nothing at all.
+    """
 
     def decorate(callback: Callable) -> Callable:
         @functools.wraps(callback)
         def wrapper(*args: Any) -> tuple:
             try:
-                return (*callback(*args), "")
+                result = callback(*args)
             except SegcoreError as error:
                 return (*[gr.skip()] * (outputs - 1), tables.notice(str(error), kind="error"))
+            return (gr.skip(),) * outputs if result is None else (*result, "")
 
         return wrapper
 

@@ -17,7 +17,6 @@ from segcore.coco import CocoDataset
 
 PER_PAGE = 24
 OUTPUTS = 8  # compared, viewer, verdict, warning, overall, per_class, made_by, notice
-UNCHANGED = (gr.skip(),) * (OUTPUTS - 1)
 ALL = "all"
 PROTOCOLS = [("Original size", "original"), ("torchvision's", "torchvision"), ("The report's", "report")]
 spoken = controls.spoken(OUTPUTS)
@@ -26,7 +25,9 @@ spoken = controls.spoken(OUTPUTS)
 class GroundTruthTab:
     """Layout, wiring and callbacks; a visitor's own things live in `compared`, in that visitor's session."""
 
-    def __init__(self, page: gr.Blocks, tab: gr.Tab, engine: Engine, dataset: CocoDataset, thumbnails: Thumbnails) -> None:
+    def __init__(
+        self, page: gr.Blocks, tab: gr.Tab, engine: Engine, dataset: CocoDataset, thumbnails: Thumbnails
+    ) -> None:
         self.engine = engine
         self.dataset = dataset
         self.thumbnails = thumbnails
@@ -47,7 +48,10 @@ class GroundTruthTab:
                 self.warning = controls.html("truth-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self.class_filter = gr.Dropdown(
-                    [("All images", ALL), *controls.OBJECT_CHOICES], value=ALL, label="Images with", elem_id="truth-filter"
+                    [("All images", ALL), *controls.OBJECT_CHOICES],
+                    value=ALL,
+                    label="Images with",
+                    elem_id="truth-filter",
                 )
                 self.gallery = controls.gallery("Pick an image", "truth-gallery", columns=3)
                 with gr.Row(visible=len(self.dataset.images) > PER_PAGE, elem_classes="pager"):
@@ -96,15 +100,22 @@ class GroundTruthTab:
             "api_visibility": "private",
             "show_progress": "hidden",
         }
+        network = controls.NETWORK | {"show_progress_on": self.viewer}
         page.load(self.on_filter, self.class_filter, **pages)
         self.class_filter.change(self.on_filter, self.class_filter, **pages)
         self.previous.click(self.on_previous, [self.class_filter, self.page_number], **pages)
         self.next.click(self.on_next, [self.class_filter, self.page_number], **pages)
-        tab.select(self.on_open, [self.image_ids, *choice], **out, **controls.NETWORK)
-        self.gallery.select(self.on_pick, [self.image_ids, *choice], **out, **controls.NETWORK)
+        tab.select(self.on_open, [self.image_ids, *choice], **out, **network)
+        self.gallery.select(self.on_pick, [self.image_ids, *choice], **out, **network)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
-        gr.on(run_again, self.on_setting, choice, **out, **controls.NETWORK)
-        gr.on([each.change for each in self.task], self.on_look, [self.compared, self.protocol, *self.task], **out, **controls.QUICK)
+        gr.on(run_again, self.on_setting, choice, **out, **network)
+        gr.on(
+            [each.change for each in self.task],
+            self.on_look,
+            [self.compared, self.protocol, *self.task],
+            **out,
+            **controls.QUICK,
+        )
 
     # ---- the gallery
 
@@ -133,26 +144,26 @@ class GroundTruthTab:
     # ---- the comparison
 
     @spoken
-    def on_open(self, image_ids: list[int], compared: Any, *choice: Any) -> tuple:
+    def on_open(self, image_ids: list[int], compared: Any, *choice: Any) -> tuple | None:
         """The tab is opened: for the first time, with the first image."""
         if compared is not None or not image_ids:
-            return UNCHANGED
+            return None
         return self._compare(image_ids[0], None, *choice)
 
     @spoken
-    def on_pick(self, event: gr.SelectData, image_ids: list[int], compared: Any, *choice: Any) -> tuple:
+    def on_pick(self, event: gr.SelectData, image_ids: list[int], compared: Any, *choice: Any) -> tuple | None:
         """An image of the gallery was picked."""
         return self._compare(image_ids[event.index], compared, *choice)
 
     @spoken
-    def on_setting(self, compared: Any, *choice: Any) -> tuple:
+    def on_setting(self, compared: Any, *choice: Any) -> tuple | None:
         """Another model, resize or protocol: runs the network only where the tensor it sees is another."""
-        return UNCHANGED if compared is None else self._compare(compared.image_id, compared, *choice)
+        return None if compared is None else self._compare(compared.image_id, compared, *choice)
 
     @spoken
-    def on_look(self, compared: Any, protocol: str, *task: Any) -> tuple:
+    def on_look(self, compared: Any, protocol: str, *task: Any) -> tuple | None:
         """Mode, class or threshold: the kept logits answer."""
-        return UNCHANGED if compared is None else self._look(compared, protocol, task)
+        return None if compared is None else self._look(compared, protocol, task)
 
     def _compare(self, image_id: int, compared: Any, model: str, protocol: str, resize: str, *task: Any) -> tuple:
         from demo import handlers

@@ -13,7 +13,6 @@ from demo.tabs import controls
 from demo.viewer import picture_viewer
 
 OUTPUTS = 5  # shown, viewer, table, made_by, notice
-UNCHANGED = (gr.skip(),) * (OUTPUTS - 1)
 spoken = controls.spoken(OUTPUTS)
 
 
@@ -71,40 +70,44 @@ class PhotographTab:
             "outputs": [self.shown, self.viewer, self.table, self.made_by, self.notice],
             "api_visibility": "private",
         }
-        page.load(self.on_load, inputs, **out, **controls.NETWORK)
-        self.upload.change(self.on_upload, [self.upload, *inputs], **out, **controls.NETWORK)
-        self.gallery.select(self.on_sample, inputs, **out, **controls.NETWORK)
-        gr.on([self.model.change, self.resize.change], self.on_model, inputs, **out, **controls.NETWORK)
+        network = controls.NETWORK | {"show_progress_on": self.viewer}
+        page.load(self.on_load, inputs, **out, **network)
+        # Emptied at once, so that the next photograph can be dropped there, whatever became of this one.
+        self.upload.change(self.on_upload, [self.upload, *inputs], **out, **network).then(
+            lambda: None, None, self.upload, api_visibility="private", show_progress="hidden"
+        )
+        self.gallery.select(self.on_sample, inputs, **out, **network)
+        gr.on([self.model.change, self.resize.change], self.on_model, inputs, **out, **network)
         gr.on([each.change for each in self.task], self.on_look, [self.shown, *self.task], **out, **controls.QUICK)
 
     @spoken
-    def on_load(self, shown: Any, model: str, resize: str, *task: Any) -> tuple:
+    def on_load(self, shown: Any, model: str, resize: str, *task: Any) -> tuple | None:
         """The page opens with a sample and its result."""
         return self._open(self.samples[0].path, shown, model, resize, task)
 
     @spoken
-    def on_upload(self, path: str | None, shown: Any, model: str, resize: str, *task: Any) -> tuple:
-        """A photograph was given; None is one that was taken away, and what is shown stays."""
-        return UNCHANGED if path is None else self._open(path, shown, model, resize, task)
+    def on_upload(self, path: str | None, shown: Any, model: str, resize: str, *task: Any) -> tuple | None:
+        """A photograph was given; None is the place for it, emptied."""
+        return None if path is None else self._open(path, shown, model, resize, task)
 
     @spoken
-    def on_sample(self, event: gr.SelectData, shown: Any, model: str, resize: str, *task: Any) -> tuple:
+    def on_sample(self, event: gr.SelectData, shown: Any, model: str, resize: str, *task: Any) -> tuple | None:
         """One of the samples was picked."""
         return self._open(self.samples[event.index].path, shown, model, resize, task)
 
     @spoken
-    def on_model(self, shown: Any, model: str, resize: str, *task: Any) -> tuple:
+    def on_model(self, shown: Any, model: str, resize: str, *task: Any) -> tuple | None:
         """Another model or resize: the only controls that run the network."""
         from demo import handlers
 
         if shown is None:
-            return UNCHANGED
+            return None
         return _look(handlers.segment_again(self.engine, shown, model, resize), task, photo_sent=True)
 
     @spoken
-    def on_look(self, shown: Any, *task: Any) -> tuple:
+    def on_look(self, shown: Any, *task: Any) -> tuple | None:
         """Mode, class or threshold: the kept logits answer."""
-        return UNCHANGED if shown is None else _look(shown, task, photo_sent=True)
+        return None if shown is None else _look(shown, task, photo_sent=True)
 
     def _open(self, path: str | Path, shown: Any, model: str, resize: str, task: tuple) -> tuple:
         from demo import handlers

@@ -1,0 +1,98 @@
+"""Starts the page as a person would, for the tests that talk to it from outside."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+START_UP = 60  # seconds; a busy machine with a cold disk needs many more than an idle one
+SETTINGS = ("GRADIO_", "SEGCORE_", "SPACE_", "SPACES_", "PYTHONPATH", "CPU_CORES")  # what would change how it runs
+
+
+@dataclass(frozen=True)
+class RunningPage:
+    """A page that answers at `url`, without a trailing slash."""
+
+    url: str
+    process: subprocess.Popen
+    log_file: Path
+
+    def log(self) -> str:
+        """What it has written to stdout and stderr so far."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def running_page(*flags: str, env: Mapping[str, str] | None = None, root: Path = ROOT) -> Iterator[RunningPage]:
+    """Run `python demo/app.py --port <a free one> *flags` from `root`, offline, until the block ends.
+
+    env: variables set besides the caller's own, from which all that configure the page are left out. Where it names
+    GRADIO_SERVER_PORT, the page is told its port by that alone.
+    Raises RuntimeError with the log of a page that dies or does not answer.
+    """
+    settings = dict(env or {})
+    port = settings.get("GRADIO_SERVER_PORT") or str(free_port())
+    if "GRADIO_SERVER_PORT" not in settings:
+        flags = ("--port", port, *flags)
+    with tempfile.TemporaryDirectory(prefix="segcore-page-", ignore_cleanup_errors=True) as folder:
+        log_file = Path(folder, "log.txt")
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "demo/app.py", *flags],
+                cwd=root,
+                env=_own_environment() | {"SEGCORE_OFFLINE": "1", "PYTHONUNBUFFERED": "1"} | settings,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        page = RunningPage(f"http://127.0.0.1:{port}", process, log_file)
+        try:
+            _wait_for(page)
+            yield page
+        finally:
+            _stop(process)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _own_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+
+
+def _wait_for(page: RunningPage) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is not a proxy's business
+    end = time.monotonic() + START_UP
+    while time.monotonic() < end:
+        if page.process.poll() is not None:
+            raise RuntimeError(f"the page ended with status {page.process.returncode}:\n{page.log()}")
+        try:
+            with opener.open(page.url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the page did not answer within {START_UP} s:\n{page.log()}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,296 @@
+"""The page in a real browser, as a visitor uses it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segcore import cli
+from tests.page_server import running_page
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no program named chromium on this machine")
+PHOTOGRAPH, TRUTH = "#photograph-viewer", "#truth-viewer"
+# Gradio's own client says this when the progress of an upload ends.
+HARMLESS = "Method not implemented."
+
+
+@pytest.fixture(scope="module")
+def page_url():
+    with running_page() as page:
+        yield page.url
+        assert "Traceback" not in page.log()
+        assert "Warning" not in page.log()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, page_url):
+    """Open the page for a new visitor; afterwards no console may have an error, and no request may have left the machine."""
+    complaints, contexts = [], []
+
+    def open_one(**options):
+        context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda it: complaints.append(it.url) if not it.url.startswith((page_url, "data:", "blob:")) else 0)
+        page.goto(page_url)
+        drawn(page, PHOTOGRAPH)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert [each for each in complaints if each != HARMLESS] == []
+
+
+def version(page, viewer):
+    return int(page.get_attribute(f"{viewer} .viewer", "data-version"))
+
+
+def drawn(page, viewer, after=0):
+    """Wait until the viewer has drawn something newer than version `after`."""
+    page.wait_for_function(
+        """([viewer, after]) => {
+            const { ready, empty, version } = document.querySelector(`${viewer} .viewer`)?.dataset ?? {};
+            return ready === "true" && empty === "false" && Number(version) > after;
+        }""",
+        arg=[viewer, after],
+        timeout=60_000,
+    )
+
+
+def shows(page, viewer, change):
+    """Do `change` and wait for the viewer to show its outcome."""
+    before = version(page, viewer)
+    change()
+    drawn(page, viewer, after=before)
+
+
+def network_runs(page, tab):
+    return int(page.get_attribute(f"#{tab}-made-by .made-by", "data-network-runs"))
+
+
+def row(page, tab, key):
+    """The cells of one row of the tab's tables, by its key."""
+    return page.locator(f"#{tab} tr[data-key='{key}'] > *").all_inner_texts()
+
+
+def largest_class(page):
+    return page.locator("#photograph-table tbody th").first.inner_text()
+
+
+def panel_of(page, tab_name):
+    page.get_by_role("tab", name=tab_name).click()
+    return page.get_by_role("tabpanel").filter(visible=True)
+
+
+def pixels(page, viewer):
+    """The bytes of the overlay as it is painted."""
+    return page.evaluate("viewer => document.querySelector(`${viewer} canvas.fill`).toDataURL()", viewer)
+
+
+def test_opens_with_a_sample_and_its_result(open_page):
+    page = open_page()
+
+    assert row(page, "photograph-table", "person")[0] == "person"
+    assert "EfficientNet-Lite0" in page.inner_text("#photograph-made-by")
+    assert network_runs(page, "photograph") == 1
+
+
+def test_upload_then_every_control_without_running_the_network(open_page, examples_coco):
+    page = open_page()
+    dog = examples_coco / "samples" / "000000900005.jpg"
+
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", dog))
+    assert largest_class(page) == "dog"
+    assert network_runs(page, "photograph") == 2
+
+    painted = pixels(page, PHOTOGRAPH)
+    page.locator(f"{PHOTOGRAPH} button[data-action=toggle]", has_text="dog").click()
+    assert page.get_attribute(f"{PHOTOGRAPH} .viewer", "data-hidden") == "12"
+    assert pixels(page, PHOTOGRAPH) != painted
+
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
+    everything = row(page, "photograph-table", "any")[1]
+    panel.get_by_role("checkbox", name="Automatic threshold").uncheck()
+    slider = panel.get_by_role("slider", name="Threshold")
+    slider.focus()
+    shows(page, PHOTOGRAPH, lambda: slider.press("End"))
+    page.wait_for_function(
+        "before => !document.querySelector('#photograph-table').innerText.includes(before)", arg=everything
+    )
+    assert network_runs(page, "photograph") == 2
+
+
+def test_a_file_that_is_no_image_is_named_and_nothing_is_lost(open_page, tmp_path):
+    page = open_page()
+    (tmp_path / "notes.jpg").write_text("not a photograph")
+    before = page.inner_text("#photograph-table")
+
+    page.set_input_files("#photograph-upload input[type=file]", tmp_path / "notes.jpg")
+
+    page.wait_for_selector("#photograph-notice .notice.error")
+    assert "notes.jpg is not an image" in page.inner_text("#photograph-notice")
+    assert page.inner_text("#photograph-table") == before
+    shows(page, PHOTOGRAPH, lambda: page.locator("#photograph-samples button").nth(1).click())
+    assert page.locator("#photograph-notice .notice").count() == 0
+
+
+@pytest.mark.parametrize("protocol, label", [("original", "Original size"), ("torchvision", "torchvision's")])
+def test_scores_are_those_of_the_command_line(open_page, examples_coco, tmp_path, capsys, protocol, label):
+    page = open_page()
+    panel = panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    shows(page, TRUTH, lambda: page.locator("#truth-gallery button").nth(4).click())
+    if protocol != "original":
+        shows(page, TRUTH, lambda: panel.get_by_role("radio", name=label).check())
+
+    options = ["--coco", str(examples_coco), "--image-ids", "900005", "--protocol", protocol]
+    assert cli.main(["evaluate", *options, "--json", str(tmp_path / "scores.json")]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+
+    for key, value in scores["dataset"].items():
+        shown = page.inner_text(f"#truth-overall [data-score={key}]")
+        assert shown == ("N/A" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"), key
+    for name in ("dog", "background"):
+        assert row(page, "truth-per-class", name)[1] == f"{scores['per_class'][name]['iou']:.4f}"
+
+
+def test_mode_and_going_back_run_no_network(open_page):
+    page = open_page()
+    panel = panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    assert network_runs(page, "truth") == 1
+
+    shows(page, TRUTH, lambda: panel.get_by_role("radio", name="Binary").check())
+    assert page.locator("#truth-overall").inner_text().count("IoU of any object") == 1
+    assert network_runs(page, "truth") == 1
+    shows(page, TRUTH, lambda: page.locator("#truth-gallery button").nth(1).click())
+    assert network_runs(page, "truth") == 2
+    shows(page, TRUTH, lambda: page.locator("#truth-gallery button").nth(0).click())
+    assert network_runs(page, "truth") == 2
+
+
+def test_the_kinds_of_error_add_up_to_the_picture(open_page):
+    page = open_page()
+    panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+
+    table = page.locator("#truth-per-class table").last
+    counts = [int(cell.replace(",", "")) for cell in table.locator("td:nth-child(2)").all_inner_texts()]
+
+    assert sum(counts[:-1]) == counts[-1] == 512 * 512
+
+
+def test_filter_the_gallery_by_class(open_page):
+    page = open_page()
+    panel = panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    assert page.locator("#truth-gallery button").count() == 9
+
+    panel.get_by_label("Images with").click()
+    page.get_by_role("option", name="Dog").click()
+
+    page.wait_for_function("document.querySelectorAll('#truth-gallery button').length === 1")
+    shows(page, TRUTH, lambda: page.locator("#truth-gallery button").click())
+    assert "dog" in page.inner_text("#truth-verdict")
+
+
+def test_downloads_are_full_size_and_exact(open_page, tmp_path):
+    page = open_page()
+    rgb = np.random.default_rng(0).integers(0, 255, (300, 2000, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    Image.fromarray(rgb).save(tmp_path / "wide.jpg", exif=exif)
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", tmp_path / "wide.jpg"))
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.get_by_role("button", name="Take it away").click()
+
+    files = {}
+    for label in ("Label map (PNG)", "Overlay (PNG)", "Cut-out (PNG)", "JSON with COCO RLE"):
+        with page.expect_download() as download:
+            panel.get_by_role("button", name=label).click()
+        name = download.value.suggested_filename
+        files[name] = tmp_path / "taken" / name
+        download.value.save_as(files[name])
+
+    assert set(files) == {"wide_labels.png", "wide_overlay.png", "wide_cutout.png", "wide.json"}
+    for name, mode in {"wide_labels.png": "P", "wide_overlay.png": "RGB", "wide_cutout.png": "RGBA"}.items():
+        with Image.open(files[name]) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", mode, (2000, 300))
+            assert not image.getexif()
+    record = json.loads(files["wide.json"].read_text())
+    labels = np.asarray(Image.open(files["wide_labels.png"]))
+    assert {each["id"]: each["pixels"] for each in record["classes"]} == {
+        int(number): int((labels == number).sum()) for number in np.unique(labels) if number
+    }
+
+
+def test_two_visitors_see_their_own(open_page, examples_coco):
+    one, other = open_page(), open_page()
+    samples = examples_coco / "samples"
+
+    before = version(one, PHOTOGRAPH), version(other, PHOTOGRAPH)
+    one.set_input_files("#photograph-upload input[type=file]", samples / "000000900002.jpg")
+    other.set_input_files("#photograph-upload input[type=file]", samples / "000000900005.jpg")
+    drawn(one, PHOTOGRAPH, after=before[0])
+    drawn(other, PHOTOGRAPH, after=before[1])
+
+    assert largest_class(one) == "cat"
+    assert largest_class(other) == "dog"
+    other_panel = other.get_by_role("tabpanel").filter(visible=True)
+    shows(other, PHOTOGRAPH, lambda: other_panel.get_by_role("radio", name="Binary").check())
+    assert largest_class(other) == "any object"
+    assert largest_class(one) == "cat"
+
+
+def test_impatient_clicks_end_in_what_was_asked_last(open_page):
+    page = open_page()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    for number in (1, 2, 3, 3, 4, 4):
+        page.locator("#photograph-samples button").nth(number).click()
+    for name in ("Binary", "Multiclass", "Binary", "Multiclass"):
+        panel.get_by_role("radio", name=name).check()
+
+    page.wait_for_function("document.querySelector('#photograph-table tbody th')?.innerText === 'dog'")
+
+
+def test_a_model_that_is_not_here_says_so(open_page):
+    page = open_page()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+
+    panel.get_by_label("Model").click()
+    page.get_by_role("option", name="DeepLabV3, ResNet-101").click()
+
+    page.wait_for_selector("#photograph-notice .notice.error")
+    assert "is not on this machine" in page.inner_text("#photograph-notice")
+    assert row(page, "photograph-table", "person")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone(open_page, scheme):
+    page = open_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    for tab in ("Your photograph", "COCO with ground truth", "Guide"):
+        page.get_by_role("tab", name=tab).click()
+        if tab.startswith("COCO"):
+            drawn(page, TRUTH)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    dark = page.evaluate("document.body.classList.contains('dark')")
+    assert dark == (scheme == "dark")
