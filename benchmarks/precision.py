@@ -24,7 +24,7 @@ def agreement(paths: list[Path], model: str, resize: str) -> np.ndarray:
     preprocess = models.preprocess_for(model, resize)
     predictors = [models.prepare(network, precision=precision) for precision in ("float32", "bfloat16")]
     shares = np.empty(len(paths))
-    for index, path in enumerate(tqdm(paths, unit="image")):
+    for index, path in enumerate(tqdm(paths, unit="image", disable=None)):
         photograph = image.read(path, upright=False)
         tensor = preprocess(photograph)
         exact, rounded = (postprocess.label_map(each(tensor)[0], photograph.shape[:2]) for each in predictors)

@@ -46,7 +46,8 @@ def measure(compared: dict, image: torch.Tensor, repeats: int) -> dict[str, tupl
                 run(image)
                 taken[title].append((time.perf_counter() - wall, time.process_time() - processor))
     return {
-        title: tuple(statistics.median(column) for column in zip(*times[1:], strict=True)) for title, times in taken.items()
+        title: tuple(statistics.median(column) for column in zip(*times[1:], strict=True))
+        for title, times in taken.items()
     }
 
 

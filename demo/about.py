@@ -18,9 +18,9 @@ models are often sure and wrong. The Brier score in the other tab measures that.
 ## What the scores mean, and where they mislead
 | score | what it says | where it misleads |
 | --- | --- | --- |
-| Pixel accuracy | the share of pixels with the right label | a picture that is mostly background scores high even if every object is missed |
+| Pixel accuracy | the share of pixels with the right label | a picture of little but background scores high whatever is missed |
 | IoU of a class | the pixels in both prediction and truth, over those in either | small objects swing wildly |
-| Mean IoU of the objects | the mean of those over the classes in the picture or the prediction | one class imagined anywhere counts as a zero |
+| Mean IoU of the objects | their mean over the classes in truth or prediction | one class imagined anywhere counts as a zero |
 | Mean IoU | the same with background | background flatters it |
 | F1, or Dice | twice the shared pixels over the sum of both | always above IoU; never compare one with the other |
 | MSE | the mean squared difference of the masks | in binary mode it is exactly 1 - pixel accuracy: no news |
@@ -32,7 +32,7 @@ A class that is neither in the truth nor in the prediction has no score, is show
 ## Protocols
 Scores depend on how they are taken, so every table and file says it.
 **Original size**: scored on the photograph as it is; crowds and places where two classes overlap are left out.
-**torchvision's**: the shorter side at 520 pixels, overlaps left out, crowds counted: how the published scores were taken.
+**torchvision's**: the shorter side at 520 pixels, overlaps left out, crowds counted: how published scores were taken.
 **The report's**: photograph and truth both squeezed to 520 × 520.
 
 ## What the model cannot do
@@ -42,6 +42,6 @@ satellite and night images are not what it was trained on.
 
 ## What happens to your photograph
 It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file is deleted
-within about an hour, and with everything else when the page is stopped. Files that you take away carry none of its date,
-place or other metadata.
+within about an hour, and with everything else when the page is stopped. Files that you take away carry none of its
+date, place or other metadata.
 """

@@ -72,21 +72,22 @@ class Engine:
     # ---- downloads
 
     def missing(self, model: str) -> str:
-        """What to tell a visitor who asks for a model that is not on disk; starts its download where that is allowed."""
+        """What to tell who asks for a model that is not on disk; starts its download where that is allowed."""
         title = catalogue.entry(model).title
         if self.offline:
-            return f"{title} is not on this machine, and it is set to stay offline. Please choose another model."
+            return f"{title} is not on this machine, which is set to stay offline. Please choose another model."
+        before = self.fetching(model)
         self.fetch(model)
-        state = self.fetching(model)
-        if state.error:
-            return f"{title} could not be downloaded: {state.error} Please choose another model."
-        share = f" ({100 * state.done // state.total} % here)" if state.total else ""
+        if before and before.error:
+            return f"{title} could not be downloaded; it is being tried again. Please choose another model meanwhile."
+        share = f" ({before.done / before.total:.0%} of it is here)" if before and before.total else ""
         return f"{title} is being downloaded{share}. Please choose another model until it is here."
 
     def fetch(self, model: str) -> None:
-        """Start downloading a model's weights in the background, unless they are here, on the way or failed before."""
+        """Start downloading a model's weights in the background, unless they are here or on the way."""
         with self._lock:
-            if self.offline or catalogue.on_disk(model) or model in self._fetching:
+            state = self._fetching.get(model)
+            if self.offline or catalogue.on_disk(model) or (state and not state.finished):
                 return
             self._fetching[model] = Fetching()
         threading.Thread(target=self._fetch, args=(model,), name=f"fetch {model}", daemon=True).start()

@@ -104,7 +104,7 @@ def _segmented(engine: Engine, shown: Shown, photograph: np.ndarray | None, mode
 
 @dataclass(frozen=True)
 class PhotographView:
-    """All that the photograph tab shows of one result: the viewer's value, a table and the line that says what made it."""
+    """All that the photograph tab shows of one result: the viewer's value, a table, and what made it."""
 
     viewer: dict
     table: str
@@ -157,7 +157,7 @@ DOWNLOADS = ("labels", "overlay", "cutout", "json")
 
 
 def write_download(shown: Shown, task: Task, kind: str, folder: Path, *, alpha: float = 0.5) -> Path:
-    """One of DOWNLOADS at the photograph's full size, written into `folder`; carries nothing of the photograph's EXIF."""
+    """One of DOWNLOADS at the photograph's full size, written into `folder`; carries nothing of its EXIF."""
     stem = Path(shown.file_name).stem or "photograph"
     folder.mkdir(parents=True, exist_ok=True)
     decided = decide(shown.result, task)
@@ -269,7 +269,7 @@ def _score_record(
     scores: dict[str, float | np.ndarray],
     matrix: np.ndarray,
 ) -> dict[str, object]:
-    """The settings, this image's scores by the keys of `evaluate`, flat and as its "dataset" of one, and each class's."""
+    """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
     made_by: MadeBy = compared.result.made_by
     numbers = evaluate.overall(scores)
     return {

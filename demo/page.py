@@ -33,7 +33,8 @@ THEME = gr.themes.Default(
 # In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
 HEAD = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
 _HEADER = """<header class="masthead"><h1>segcore</h1>
-<p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p></header>"""
+<p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p>
+</header>"""
 
 
 class Page(gr.Blocks):

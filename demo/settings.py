@@ -49,7 +49,7 @@ class Settings:
 
 
 def _processor_share(environment: Mapping[str, str]) -> int | None:
-    """How many cores a container may use, where that is fewer than it sees: PyTorch would start a thread for each it sees."""
+    """How many cores a container may use, where that is limited: PyTorch would start a thread for each that it sees."""
     if environment.get("CPU_CORES", "").isdecimal():
         return max(1, int(environment["CPU_CORES"]))
     try:

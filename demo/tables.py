@@ -162,15 +162,14 @@ def download_state(model: str, state: Fetching | None, *, here: bool) -> tuple[s
     """What the page says of the big model's download: HTML, whether to look again, whether it can be offered."""
     title = escape(catalogue.entry(model).title)
     if here:
-        return f'<p class="notice">{title} is here.</p>', False, True
-    if state is None or not state.finished:
-        share = ""
-        if state and state.total:
-            share = f": {state.done / state.total:.0%} of {state.total / 1e6:.0f} MB"
-        text = f"{title}, the big model, is being downloaded{share}. The small one that ships with the page answers until then."
-        return f'<p class="notice">{text}</p>', True, False
-    text = f"{title} could not be downloaded; the small model that ships with the page goes on answering. {escape(state.error)}"
-    return f'<p class="notice">{text}</p>', False, False
+        return f'<p class="notice">{title}, the big model, is here.</p>', False, True
+    if state and state.error:
+        text = f"{title}, the big model, could not be downloaded. The small one goes on answering."
+        reason = f"<details><summary>Why?</summary>{escape(state.error)}</details>"
+        return f'<div class="notice"><p>{text}</p>{reason}</div>', False, False
+    share = f": {state.done / state.total:.0%} of {state.total / 1e6:.0f} MB" if state and state.total else ""
+    text = f"{title}, the big model, is being downloaded{share}. The small one answers until then."
+    return f'<p class="notice">{text}</p>', True, False
 
 
 def where(page_number: int, pages: int, images: int) -> str:

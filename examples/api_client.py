@@ -1,4 +1,4 @@
-"""Ask a running page from a program; all that this needs is the package gradio_client.
+"""Ask a running page from a program; it needs no more than the package gradio_client.
 
     python examples/api_client.py http://127.0.0.1:7860 photo.jpg
     python examples/api_client.py http://127.0.0.1:7860 photo.jpg --mode binary --class cat --threshold 0.3
@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import httpx
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
@@ -23,15 +24,11 @@ def main() -> int:
     arguments = read_arguments()
     try:
         client = Client(arguments.url, verbose=False)
-    except (OSError, ValueError) as error:
-        print(f"There is no page at {arguments.url}: {error}", file=sys.stderr)
-        return 1
-    try:
         overlay = segment(client, arguments) if arguments.coco_image is None else evaluate(client, arguments)
-    except (AppError, OSError) as error:
-        print(error, file=sys.stderr)
+        shutil.copy(overlay, arguments.out)
+    except (AppError, httpx.HTTPError, OSError, ValueError) as error:
+        print(f"{arguments.url}: {error}", file=sys.stderr)
         return 1
-    shutil.copy(overlay, arguments.out)
     print(f"the overlay is in {arguments.out}")
     return 0
 
@@ -75,14 +72,17 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Ask a running segcore page from a program.")
     parser.add_argument("url", help="where the page is, such as http://127.0.0.1:7860")
     parser.add_argument("photo", nargs="?", type=Path, default=SAMPLE, help="default: one of the samples")
-    parser.add_argument("--coco-image", type=int, metavar="ID", help="score this image of the page's COCO folder instead")
+    parser.add_argument("--coco-image", type=int, metavar="ID", help="score this image of the page's folder instead")
     parser.add_argument("--mode", default="multiclass", choices=("multiclass", "binary"))
     parser.add_argument("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode")
     parser.add_argument("--threshold", type=float, default=-1, help="in binary mode, 0 to 1; default: automatic")
     parser.add_argument("--protocol", default="original", choices=("original", "torchvision", "report"))
     parser.add_argument("--model", default="auto", help="a model of the page, such as deeplabv3_resnet101")
     parser.add_argument("--out", type=Path, default=Path("overlay.png"), help="where the overlay goes")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.url.startswith(("http://", "https://")):  # Gradio would take it for the name of a Space
+        parser.error(f"the page's address begins with http:// or https://, got {arguments.url!r}")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ COCO_TO_VOC = {each.coco_id: number for number, each in enumerate(CLASSES) if nu
 
 
 def _voc_palette() -> np.ndarray:
-    """The PASCAL VOC colour map: the bits of each id, low to high, dealt to red, green and blue from the top bit down."""
+    """The PASCAL VOC colour map: each id's bits, low to high, dealt to red, green and blue from the top bit down."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):

@@ -52,7 +52,7 @@ def predict(arguments: argparse.Namespace) -> int:
     segmenter = Segmenter(
         arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
     )
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(arguments.out)
     status = DONE
     for path in tqdm(files, "predict", unit="image", disable=None):
         try:
@@ -92,9 +92,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
     )
     run = evaluation.Run(segmenter, dataset, chosen, task, images, arguments.batch_size)
-    for folder in (arguments.figures, arguments.save_labels):
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (arguments.figures, arguments.save_labels)):
+        _make_folder(folder)
+    for file in filter(None, (arguments.json, arguments.csv)):
+        _make_room_for(file)
     with _progress_bar("evaluate", "image") as progress:
         outcome = evaluation.evaluate(
             run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
@@ -116,8 +117,10 @@ def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
 
     from . import draw
 
+    stems = _output_stems([Path(image.file_name) for image in run.images])
+
     def keep(sample) -> None:
-        stem = Path(sample.image.file_name).stem
+        stem = stems[Path(sample.image.file_name)]
         if arguments.save_labels:
             Image.fromarray(sample.prediction).save(arguments.save_labels / f"{stem}.png")
         if arguments.figures:
@@ -197,6 +200,21 @@ def _output_stems(files: list[Path]) -> dict[Path, str]:
     return stems
 
 
+def _make_folder(path: Path) -> None:
+    """Make a folder for results, with those above it. Raises UsageError where a file is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{path} is not a folder, or lies in what is none; name another for the results") from None
+
+
+def _make_room_for(path: Path) -> None:
+    """See to it, before the work begins, that a file can be written in the end. Raises UsageError if it cannot."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it")
+    _make_folder(path.parent)
+
+
 def _write_json(path: Path, record: dict) -> None:
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -270,8 +288,14 @@ def _add_model_arguments(command: argparse.ArgumentParser, *, precision: str) ->
 
 
 def _threshold(text: str) -> float | None:
-    return None if text == "auto" else float(text)
+    try:
+        return None if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected auto or a probability from 0 to 1, got {text!r}") from None
 
 
 def _integers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected image ids with commas between them, got {text!r}") from None

@@ -286,8 +286,7 @@ def _read_annotations(path: Path) -> _Parsed:
         document = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise AnnotationError(
-            f"{path} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; "
-            "get it again"
+            f"{path} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
         ) from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise AnnotationError(f"{path} cannot be read: {error}; get it again") from error
@@ -439,9 +438,7 @@ def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> arr
     for name, values, size in (("x", polygon[0::2], image.width), ("y", polygon[1::2], image.height)):
         for value in (min(values), max(values), sum(values) / len(values)):  # a nan is sure to reach the mean
             if not -size <= value <= 2 * size:
-                raise record.error(
-                    "segmentation", f"must lie in the picture; {name} is {value} in polygon {index}"
-                )
+                raise record.error("segmentation", f"must lie in the picture; {name} is {value} in polygon {index}")
     return polygon
 
 

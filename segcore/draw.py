@@ -168,9 +168,7 @@ def count_errors(kinds: np.ndarray) -> dict[str, int]:
     _check_labels(kinds, "the map of errors")
     counts = _pixels_per_label(kinds)
     if counts[len(ERROR_KINDS) :].any():
-        raise LabelError(
-            f"expected kinds 0..{len(ERROR_KINDS) - 1}, got {kinds.max()}; give what errors_map returned"
-        )
+        raise LabelError(f"expected kinds 0..{len(ERROR_KINDS) - 1}, got {kinds.max()}; give what errors_map returned")
     return {kind.name: int(counts[kind.number]) for kind in ERROR_KINDS}
 
 
@@ -277,10 +275,7 @@ def _legend_entries(
     unnamed = [number for number in ids if number >= len(names) and number != IGNORE_INDEX]
     if unnamed:
         raise LabelError(f"expected classes 0..{len(names) - 1} (one per name), got {unnamed[-1]}")
-    return [
-        ("ignored" if number == IGNORE_INDEX else names[number], tuple(palette[number] / 255))
-        for number in ids
-    ]
+    return [("ignored" if number == IGNORE_INDEX else names[number], tuple(palette[number] / 255)) for number in ids]
 
 
 def _panel_size(height: int, width: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -76,7 +77,7 @@ def count(logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task)
 
 
 def overall(scores: dict[str, float | np.ndarray]) -> Scores:
-    """The scores that are one number, fit for JSON: undefined is None; the mean boundary IoU is called `boundary_iou`."""
+    """The scores that are one number, fit for JSON: undefined is None; `boundary_iou` is the mean over the classes."""
     numbers = {key: value for key, value in scores.items() if np.ndim(value) == 0}
     numbers["boundary_iou"] = numbers.pop("mean_boundary_iou")
     return {key: _json_number(value) for key, value in numbers.items()}
@@ -281,7 +282,7 @@ def evaluate(
         for batch in _batches_to_score(run, done, ahead, cancel):
             fresh = batch.done or _score_batch(run, batch, on_image)
             if journal and not batch.done:
-                journal.append(fresh)
+                journal.append([each for each in fresh if each.counts])
             scored += fresh
             if progress:
                 progress(len(scored), len(run.images))
@@ -313,7 +314,7 @@ def _batches_to_score(
         if upcoming:
             yield upcoming.result()
         if cancel and cancel.is_set():
-            raise Cancelled("the evaluation was stopped; what was finished is kept where --resume pointed")
+            raise Cancelled("the evaluation was stopped; a folder to resume from keeps what was finished")
         upcoming = following
     if upcoming:
         yield upcoming.result()
@@ -357,12 +358,16 @@ def _run_network(segmenter: Segmenter, loaded: list[tuple]) -> Iterator[torch.Te
 
 
 class _Journal:
-    """A file of one JSON line per scored image behind a first line that says what is evaluated."""
+    """A file of one JSON line per scored image behind a first line that says what is evaluated.
+
+    Images that were left out are not in it, so that they are tried again once they have been mended.
+    """
 
     def __init__(self, folder: Path, run: Run) -> None:
         self.path = folder / "progress.jsonl"
         self.images = {image.id: image for image in run.images}
-        self.header = json.dumps(run.record() | {"batch_size": run.batch_size, "image_ids": list(self.images)})
+        made_of = {"batch_size": run.batch_size, "image_ids": list(self.images), "ground_truth": _fingerprint(run)}
+        self.header = json.dumps(run.record() | made_of)
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> dict[int, Scored]:
@@ -370,7 +375,7 @@ class _Journal:
         if not self.path.exists():
             self.path.write_text(self.header + "\n", encoding="utf-8")
             return {}
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         if not lines or not lines[0].endswith("\n"):
             self.path.unlink()
             return self.read()
@@ -381,22 +386,29 @@ class _Journal:
         if not lines[-1].endswith("\n"):
             self.path.write_text("".join(lines[:-1]), encoding="utf-8")
             lines.pop()
-        return {each.image.id: each for each in map(self._decode, lines[1:])}
+        try:
+            return {each.image.id: each for each in map(self._decode, lines[1:])}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{self.path} is damaged ({error!r}); give --resume another folder") from error
 
     def append(self, scored: list[Scored]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(self._encode(each) for each in scored)
 
     def _encode(self, scored: Scored) -> str:
-        record: dict[str, object] = {"image_id": scored.image.id, "skipped": scored.skipped}
-        if scored.counts:
-            record |= {key: np.asarray(value).tolist() for key, value in vars(scored.counts).items()}
-        return json.dumps(record) + "\n"
+        counts = {key: np.asarray(value).tolist() for key, value in vars(scored.counts).items()}
+        return json.dumps({"image_id": scored.image.id} | counts) + "\n"
 
     def _decode(self, line: str) -> Scored:
         record = json.loads(line)
-        image, skipped = self.images[record.pop("image_id")], record.pop("skipped")
-        if skipped is not None:
-            return Scored(image, None, skipped)
+        image = self.images[record.pop("image_id")]
         arrays = {key: np.array(value, np.int64) for key, value in record.items() if isinstance(value, list)}
         return Scored(image, Counts(**record | arrays))
+
+
+def _fingerprint(run: Run) -> str:
+    """The SHA-256 of the records and annotations of a run's images: counts taken with others must not be added to."""
+    digest = hashlib.sha256()
+    for image in run.images:
+        digest.update(repr((image, run.dataset.objects.get(image.id))).encode())
+    return digest.hexdigest()

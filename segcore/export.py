@@ -1,4 +1,4 @@
-"""What a person takes away of one result: label map, overlay, cut-out, probabilities, and a JSON record with COCO RLE."""
+"""What a person takes away of one result: label map, overlay, cut-out, probabilities, and JSON with COCO RLE."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Found:
-    """One class of a picture: its VOC id (None for "any object"), its pixels, their share (0..1) and mean probability."""
+    """One class of a picture: its VOC id (None for "any"), its pixels, their share (0..1) and mean probability."""
 
     id: int | None
     name: str

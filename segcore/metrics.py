@@ -210,9 +210,7 @@ def _chosen(class_id: int | None) -> slice | int:
 # ---- boundaries
 
 
-def boundary_counts(
-    target: Any, prediction: Any, num_classes: int = NUM_CLASSES
-) -> tuple[np.ndarray, np.ndarray]:
+def boundary_counts(target: Any, prediction: Any, num_classes: int = NUM_CLASSES) -> tuple[np.ndarray, np.ndarray]:
     """Pixels in the intersection and in the union of the true and the predicted boundary bands of each class.
 
     Boundary IoU (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR

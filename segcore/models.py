@@ -155,7 +155,9 @@ def build_network(name: str) -> nn.Module:
     """The model's network with random weights; with an auxiliary head where the published ones have it."""
     if _published(name) is None:
         return deeplabv3_efficientnet_lite0(NUM_CLASSES)
-    return torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=NUM_CLASSES, aux_loss=True)
+    return torchvision.models.get_model(
+        name, weights=None, weights_backbone=None, num_classes=NUM_CLASSES, aux_loss=True
+    )
 
 
 def _checked_path(name: str) -> Path:

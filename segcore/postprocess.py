@@ -63,7 +63,7 @@ def _stripes(logits: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[sli
 
 
 def _corner_values(logits: np.ndarray) -> np.ndarray:
-    """The logits at the corners of each cell of the coarse grid: (4, classes, h, w); the last cells end at the border."""
+    """The logits at the corners of each cell of the coarse grid: (4, classes, h, w); the last ones end at the border."""
     padded = np.pad(logits, ((0, 0), (0, 1), (0, 1)), mode="edge")
     return np.stack([padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]])
 
@@ -105,8 +105,9 @@ def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _argmax_between(here: np.ndarray, below: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The first index of the highest of `_mix(here, below, weight)`: (n, columns) twice, (rows, 1) -> uint8 (rows, columns).
+    """The first index of the highest of `_mix(here, below, weight)`.
 
+    here, below: (n, columns); weight: (rows, 1). Returns uint8 (rows, columns).
     One plane at a time, since argmax over an array's first axis costs several times as much. The index only ever rises,
     so the larger of the old and the new one is the right one.
     """
@@ -131,9 +132,9 @@ def _softmax_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def probability_stripes(
     logits: Any, size_hw: tuple[int, int], *, binary: bool = False, object_id: int | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows, probabilities) some rows at a time: float32 (classes, rows, W), or with `binary` P(object), (rows, W).
+    """Yield (rows, probabilities) some rows at a time.
 
-    `object_id` None is any object: 1 - P(background).
+    float32 (classes, rows, W), or with `binary` P(object), (rows, W); `object_id` None is any object: 1 - P(background).
     """
     logits = _checked(logits, size_hw)
     for rows, values in _stripes(logits, size_hw):

@@ -1,4 +1,4 @@
-"""The three evaluation protocols: how the image is resized, how the truth is built, and at which size both are compared."""
+"""The three evaluation protocols: how the image is resized, how the truth is built, at which size they meet."""
 
 from __future__ import annotations
 

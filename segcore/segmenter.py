@@ -1,4 +1,4 @@
-"""A photograph in, a `Segmentation` out: the steps composed, and the small result from which everything else is derived."""
+"""A photograph in, a `Segmentation` out: the steps composed, and the small result that all else is derived from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MadeBy:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """What the network said of one photograph, a few hundred KB; every label, probability and mask is derived from it.
 
@@ -58,7 +58,7 @@ class Segmentation:
         return postprocess.label_map(self.logits, size_hw)
 
     def probability(self, name: str | int, size_hw: tuple[int, int] | None = None) -> np.ndarray:
-        """P(class) by name or number, or 1 - P(background) for "any": float32 (H, W), at the photograph's size by default."""
+        """P(class), or 1 - P(background) for "any": float32 (H, W), at the photograph's size by default."""
         return postprocess.probability(self.logits, size_hw or self.size_hw, object_id(name))
 
     def probabilities(self) -> np.ndarray:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 START_UP = 60  # seconds; a busy machine with a cold disk needs many more than an idle one
-SETTINGS = ("GRADIO_", "SEGCORE_", "SPACE_", "SPACES_", "PYTHONPATH", "CPU_CORES")  # what would change how it runs
+_SETTINGS = ("GRADIO_", "SEGCORE_", "SPACE_", "SPACES_", "PYTHONPATH", "CPU_CORES")  # what would change how it runs
+_DEFAULTS = {"SEGCORE_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def running_page(*flags: str, env: Mapping[str, str] | None = None, root: Path =
     """Run `python demo/app.py --port <a free one> *flags` from `root`, offline, until the block ends.
 
     env: variables set besides the caller's own, from which all that configure the page are left out. Where it names
-    GRADIO_SERVER_PORT, the page is told its port by that alone.
+    GRADIO_SERVER_PORT, the page is told its port by that alone. What the page keeps under TMPDIR goes when it ends.
     Raises RuntimeError with the log of a page that dies or does not answer.
     """
     settings = dict(env or {})
@@ -46,12 +47,13 @@ def running_page(*flags: str, env: Mapping[str, str] | None = None, root: Path =
     if "GRADIO_SERVER_PORT" not in settings:
         flags = ("--port", port, *flags)
     with tempfile.TemporaryDirectory(prefix="segcore-page-", ignore_cleanup_errors=True) as folder:
-        log_file = Path(folder, "log.txt")
+        log_file, temporary = Path(folder, "log.txt"), Path(folder, "tmp")
+        temporary.mkdir()
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "demo/app.py", *flags],
                 cwd=root,
-                env=_own_environment() | {"SEGCORE_OFFLINE": "1", "PYTHONUNBUFFERED": "1"} | settings,
+                env=_own_environment() | _DEFAULTS | {"TMPDIR": str(temporary)} | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -72,7 +74,7 @@ def free_port() -> int:
 
 
 def _own_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
 
 
 def _wait_for(page: RunningPage) -> None:

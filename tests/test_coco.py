@@ -84,7 +84,7 @@ def opened(written):
 
 
 def torchvision_truth(annotations: list[dict], height: int, width: int) -> np.ndarray:
-    """`FilterAndRemapCocoCategories` and `ConvertCocoPolysToMask` of torchvision's references/segmentation, in NumPy."""
+    """`FilterAndRemapCocoCategories`, `ConvertCocoPolysToMask` of torchvision's references/segmentation, in NumPy."""
     masks, numbers = [], []
     for each in annotations:
         if each["category_id"] in TORCHVISION_CATEGORIES:

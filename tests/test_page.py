@@ -39,7 +39,7 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, page_url):
-    """Open the page for a new visitor; afterwards no console may have an error, and no request may have left the machine."""
+    """Open the page for a new visitor; no console may have an error, and no request may have left the machine."""
     complaints, contexts = [], []
 
     def open_one(**options):
@@ -48,7 +48,10 @@ def open_page(chromium, page_url):
         page = context.new_page()
         page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda it: complaints.append(it.url) if not it.url.startswith((page_url, "data:", "blob:")) else 0)
+        page.on(
+            "request",
+            lambda it: complaints.append(it.url) if not it.url.startswith((page_url, "data:", "blob:")) else 0,
+        )
         page.goto(page_url)
         drawn(page, PHOTOGRAPH)
         return page

@@ -28,7 +28,9 @@ SIZES = [(480, 640), (37, 100), (520, 520), (33, 47), (7, 5), (1, 1), (1, 300), 
 
 
 @pytest.mark.parametrize("size_hw", SIZES)
-@pytest.mark.parametrize("logits", [smooth_logits(33, 47), noisy_logits(33, 47), noisy_logits(1, 1), noisy_logits(1, 9)])
+@pytest.mark.parametrize(
+    "logits", [smooth_logits(33, 47), noisy_logits(33, 47), noisy_logits(1, 1), noisy_logits(1, 9)]
+)
 def test_label_map_is_the_argmax_of_the_upsampled_logits(logits, size_hw):
     expected = upsampled(logits, size_hw).argmax(0).numpy()
 

@@ -108,7 +108,7 @@ def spoken(outputs: int) -> Callable[[Callable], Callable]:
 
 
 def photograph_input(**kwargs: Any) -> gr.Image:
-    """An image input that hands over the uploaded file itself: `gr.Image` would decode it first, and fail where that does.
+    """An image input that hands over the uploaded file: `gr.Image` would decode it first, and fail where that does.
 
     No subclass, since Gradio writes a .pyi file beside the source of each.
     """

@@ -1,0 +1,191 @@
+"""The page's models: who gets which, loaded once, and the big one fetched behind the scenes."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+import threading
+import types
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from demo import engine as engines
+from demo import tables
+from demo.engine import Engine
+from segcore import catalogue, models
+from segcore.errors import DownloadError, UsageError
+
+PHOTOGRAPH = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+OTHER = "another"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    """No segmenter loaded yet, and no published weights on disk."""
+    monkeypatch.setattr(engines, "_segmenters", type(engines._segmenters)())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.fixture
+def other_model(monkeypatch, tmp_path):
+    """A second model on disk: the shipped network with random weights."""
+    torch.manual_seed(0)
+    state = models.build_network(catalogue.SHIPPED).state_dict()
+    path = tmp_path / f"{OTHER}.safetensors"
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    digest = models._sha256(path, 0, 0)
+    added = catalogue.ModelEntry(OTHER, "Another", "Knows nothing.", shipped_sha256=digest)
+    monkeypatch.setitem(catalogue.CATALOGUE, OTHER, added)
+    shipped_path = catalogue.shipped_path
+    monkeypatch.setattr(catalogue, "shipped_path", lambda name: path if name == OTHER else shipped_path(name))
+    return OTHER
+
+
+def test_auto_is_the_shipped_model_where_no_other_is_on_disk():
+    assert Engine("auto").resolve("auto") == catalogue.SHIPPED
+
+
+def test_auto_stays_what_it_was_when_the_big_model_arrives(tmp_path):
+    engine = Engine("auto")
+    weights = models.weights_path(catalogue.PREFERRED)
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert engine.resolve("auto") == catalogue.SHIPPED
+    assert Engine("auto").resolve("auto") == catalogue.PREFERRED
+
+
+def test_a_model_is_loaded_once_by_many_visitors_at_once(monkeypatch):
+    loads = []
+    load = engines._load
+    monkeypatch.setattr(engines, "_load", lambda *args: loads.append(args) or load(*args))
+    engine = Engine()
+    threads = [
+        threading.Thread(target=engine.segment, args=(PHOTOGRAPH, "auto"), kwargs={"resize": "squeeze"})
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+
+
+def test_two_visitors_with_different_models_at_once(other_model):
+    engine = Engine()
+    alone = {name: engine.segment(PHOTOGRAPH, name, resize="squeeze") for name in ("auto", other_model)}
+    assert not np.array_equal(alone["auto"].logits, alone[other_model].logits)
+
+    results = {}
+    barrier = threading.Barrier(2)
+
+    def visit(name):
+        barrier.wait()
+        results[name] = [engine.segment(PHOTOGRAPH, name, resize="squeeze") for _ in range(3)]
+
+    threads = [threading.Thread(target=visit, args=(name,)) for name in alone]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, expected in alone.items():
+        for result in results[name]:
+            assert result.made_by.model == expected.made_by.model
+            np.testing.assert_array_equal(result.logits, expected.logits)
+
+
+def test_the_least_used_model_goes_first(other_model, monkeypatch):
+    monkeypatch.setattr(engines, "MAX_SEGMENTERS", 2)
+    engine = Engine()
+    engine.segmenter(catalogue.SHIPPED, "float32")
+    engine.segmenter(other_model, "float32")
+    engine.segmenter(catalogue.SHIPPED, "float32")
+    engine.segmenter(catalogue.SHIPPED, "bfloat16")
+    assert set(engines._segmenters) == {(catalogue.SHIPPED, "float32"), (catalogue.SHIPPED, "bfloat16")}
+
+
+def test_exact_is_float32_and_keeps_float32_logits():
+    result = Engine().segment(PHOTOGRAPH, "auto", resize="squeeze", exact=True)
+    assert result.made_by.precision == "float32"
+    assert result.logits.dtype == np.float32
+    assert Engine().segment(PHOTOGRAPH, "auto", resize="squeeze").logits.dtype == np.float16
+
+
+def test_results_hold_neither_the_photograph_nor_tensors():
+    result = Engine().segment(PHOTOGRAPH, "auto", resize="squeeze")
+    assert result.image is None
+    assert isinstance(result.logits, np.ndarray)
+
+
+def test_offline_never_downloads(monkeypatch):
+    monkeypatch.setattr(models, "fetch_weights", lambda *args, **kwargs: pytest.fail("downloaded"))
+    engine = Engine(offline=True)
+    with pytest.raises(UsageError, match="stay offline"):
+        engine.segment(PHOTOGRAPH, catalogue.PREFERRED, resize="squeeze")
+    engine.fetch(catalogue.PREFERRED)
+    assert engine.fetching(catalogue.PREFERRED) is None
+
+
+def test_download_is_told_as_it_goes_and_offered_when_it_is_here(monkeypatch):
+    half, finish = threading.Event(), threading.Event()
+
+    def fetch_weights(name, *, progress):
+        progress(50_000_000, 200_000_000)
+        half.set()
+        assert finish.wait(10)
+        weights = models.weights_path(name)
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+
+    monkeypatch.setattr(models, "fetch_weights", fetch_weights)
+    engine, big = Engine(), catalogue.PREFERRED
+    engine.fetch(big)
+    assert half.wait(10)
+    text, look_again, offer = tables.download_state(big, engine.fetching(big), here=catalogue.on_disk(big))
+    assert "25%" in text and look_again and not offer
+    with pytest.raises(UsageError, match="being downloaded .25%"):
+        engine.segment(PHOTOGRAPH, big, resize="squeeze")
+
+    finish.set()
+    wait_for_fetch(big)
+    text, look_again, offer = tables.download_state(big, engine.fetching(big), here=catalogue.on_disk(big))
+    assert not look_again and offer
+
+
+def test_a_failed_download_says_why_and_is_tried_again_when_asked(monkeypatch):
+    calls = []
+
+    def fetch_weights(name, *, progress):
+        calls.append(name)
+        raise DownloadError("<the server said no>")
+
+    monkeypatch.setattr(models, "fetch_weights", fetch_weights)
+    engine, big = Engine(), catalogue.PREFERRED
+    engine.fetch(big)
+    wait_for_fetch(big)
+    text, look_again, offer = tables.download_state(big, engine.fetching(big), here=False)
+    assert "&lt;the server said no&gt;" in text and not look_again and not offer
+    with pytest.raises(UsageError, match="tried again"):
+        engine.segment(PHOTOGRAPH, big, resize="squeeze")
+    wait_for_fetch(big)
+    assert calls == [big, big]
+
+
+def wait_for_fetch(model):
+    for thread in threading.enumerate():
+        if thread.name == f"fetch {model}":
+            thread.join(10)
+
+
+def test_zero_gpu_is_asked_where_its_package_is_installed(monkeypatch):
+    spaces = types.ModuleType("spaces")
+    spaces.__spec__ = importlib.machinery.ModuleSpec("spaces", loader=None)
+    spaces.GPU = lambda function: ("on a GPU", function)
+    monkeypatch.setitem(sys.modules, "spaces", spaces)
+    assert engines._on_gpu(len) == ("on a GPU", len)
+
+
+def test_without_zero_gpu_functions_stay_as_they_are():
+    assert engines._on_gpu(len) is len
