@@ -18,9 +18,9 @@ models are often sure and wrong. The Brier score in the other tab measures that.
 ## What the scores mean, and where they mislead
 | score | what it says | where it misleads |
 | --- | --- | --- |
-| Pixel accuracy | the share of pixels with the right label | a picture of little but background scores high whatever is missed |
+| Pixel accuracy | share of pixels with the right label | a picture of little but background scores high anyhow |
 | IoU of a class | the pixels in both prediction and truth, over those in either | small objects swing wildly |
-| Mean IoU of the objects | their mean over the classes in truth or prediction | one class imagined anywhere counts as a zero |
+| Mean IoU of the objects | their mean over the classes in truth or prediction | one imagined class counts as a zero |
 | Mean IoU | the same with background | background flatters it |
 | F1, or Dice | twice the shared pixels over the sum of both | always above IoU; never compare one with the other |
 | MSE | the mean squared difference of the masks | in binary mode it is exactly 1 - pixel accuracy: no news |

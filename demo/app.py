@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 
 if __name__ == "__main__":  # started by path, Python looks for modules in demo/, not beside it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from demo.engine import Engine
 from demo.settings import EXAMPLES, Settings
 
 
 def main() -> int:
     """Read the settings, build the page, serve it until it is stopped. Returns the exit status."""
     settings = Settings.read()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are deleted when a service manager stops it
+    # PyTorch silences this one itself, which fails where it is imported beside other threads, as here.
+    warnings.filterwarnings("ignore", message="Warning only once for all operators")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     with tempfile.TemporaryDirectory(prefix="segcore-uploads-", ignore_cleanup_errors=True) as uploads:
         os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
@@ -26,7 +32,6 @@ def main() -> int:
 def serve(settings: Settings) -> int:
     """Everything after the environment is set; Gradio reads it when it is imported."""
     from demo import page
-    from demo.engine import Engine
     from demo.samples import Thumbnails
     from segcore import catalogue
     from segcore.coco import CocoDataset
@@ -58,11 +63,20 @@ def serve(settings: Settings) -> int:
     except OSError as error:  # the port is taken
         print(f"segcore: {error}", file=sys.stderr)
         return 1
-    threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
     if engine.default != catalogue.PREFERRED:
         engine.fetch(catalogue.PREFERRED)
     blocks.block_thread()
     return 0
+
+
+def _warm_up(engine: Engine) -> None:
+    from segcore.errors import SegcoreError
+
+    try:
+        engine.warm_up()
+    except SegcoreError as error:  # visitors are told the same when they ask
+        print(f"segcore: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

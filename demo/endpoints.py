@@ -85,12 +85,12 @@ class Endpoints:
         the prediction and the truth painted over the photograph, the map of errors, and the scores by the keys of
         `segcore evaluate`.
         """
-        from demo import handlers
+        from demo import comparison
 
         try:
             if image_id is None:
                 raise gr.Error("Give the id of an image.", print_exception=False)
-            return handlers.evaluate_for_program(
+            return comparison.evaluate_for_program(
                 self.engine, self.dataset, int(image_id), mode, class_name, protocol, model
             )
         except SegcoreError as error:

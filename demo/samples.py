@@ -32,7 +32,7 @@ class Thumbnails:
         self._folder = tempfile.TemporaryDirectory(prefix="segcore-thumbnails-", ignore_cleanup_errors=True)
 
     def sample(self, dataset: CocoDataset, image: CocoImage) -> Sample:
-        """Raises OSError for a photograph that cannot be read."""
+        """A photograph that cannot be read gets a grey square, and its error when it is picked."""
         path = dataset.path(image.id)
         names = [FRIENDLY_NAMES[number] for number in dataset.classes_in(image.id)]
         caption = ", ".join(names) or "none"
@@ -41,8 +41,15 @@ class Thumbnails:
     def _thumbnail(self, path: Path) -> Path:
         target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")
         if not target.exists():
-            with Image.open(path) as picture:
-                picture.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-                picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-                picture.convert("RGB").save(target, quality=85)
+            _small_copy(path).save(target, quality=85)
         return target
+
+
+def _small_copy(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            return picture.convert("RGB")
+    except (OSError, Image.DecompressionBombError):
+        return Image.new("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE), "#808080")

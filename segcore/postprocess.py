@@ -63,7 +63,7 @@ def _stripes(logits: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[sli
 
 
 def _corner_values(logits: np.ndarray) -> np.ndarray:
-    """The logits at the corners of each cell of the coarse grid: (4, classes, h, w); the last ones end at the border."""
+    """The logits at the corners of each cell of the coarse grid: (4, classes, h, w); the last end at the border."""
     padded = np.pad(logits, ((0, 0), (0, 1), (0, 1)), mode="edge")
     return np.stack([padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]])
 
@@ -134,7 +134,7 @@ def probability_stripes(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield (rows, probabilities) some rows at a time.
 
-    float32 (classes, rows, W), or with `binary` P(object), (rows, W); `object_id` None is any object: 1 - P(background).
+    float32 (classes, rows, W), or with `binary` P(object), (rows, W), which is 1 - P(background) for `object_id` None.
     """
     logits = _checked(logits, size_hw)
     for rows, values in _stripes(logits, size_hw):

@@ -166,24 +166,24 @@ class GroundTruthTab:
         return None if compared is None else self._look(compared, protocol, task)
 
     def _compare(self, image_id: int, compared: Any, model: str, protocol: str, resize: str, *task: Any) -> tuple:
-        from demo import handlers
+        from demo import comparison
 
-        compared = handlers.compare(self.engine, compared, self.dataset, image_id, model, protocol, resize)
+        compared = comparison.compare(self.engine, compared, self.dataset, image_id, model, protocol, resize)
         return self._look(compared, protocol, task)
 
     def _look(self, compared: Any, protocol: str, task: tuple) -> tuple:
-        from demo import handlers
+        from demo import comparison, handlers
 
-        view = handlers.view_compared(self.dataset, compared, handlers.task_of(*task), protocol)
+        view = comparison.view_compared(self.dataset, compared, handlers.task_of(*task), protocol)
         verdict = tables.verdict(view.verdict)
         return compared, view.viewer, verdict, tables.notice(view.warning), view.overall, view.per_class, view.made_by
 
     def write_download(self, kind: str, folder: Path, compared: Any, protocol: str, *task: Any) -> Path:
         """The report's figure, or the scores as a file."""
-        from demo import handlers
+        from demo import comparison, handlers
 
         asked = handlers.task_of(*task)
-        view = handlers.view_compared(self.dataset, controls.required(compared), asked, protocol)
+        view = comparison.view_compared(self.dataset, controls.required(compared), asked, protocol)
         if kind == "figure":
-            return handlers.figure(compared, view, asked, folder)
-        return handlers.scores_file(view, folder, kind)
+            return comparison.figure(compared, view, asked, folder)
+        return comparison.scores_file(view, folder, kind)
