@@ -21,7 +21,7 @@ from segcore.segmenter import MadeBy, Segmentation
 from segcore.task import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compared:
     """One image of a COCO folder with its prediction, and what was computed for this visitor before."""
 
@@ -33,7 +33,7 @@ class Compared:
     network_runs: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparedView:
     """All that the ground-truth tab shows; `record` is what its files and its endpoint say."""
 

@@ -31,7 +31,7 @@ def task_of(mode: str, class_name: str, automatic: bool, threshold: float) -> Ta
     return Task(mode, class_name, None if automatic else float(threshold))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shown:
     """What a visitor is looking at, and what was computed for them before.
 

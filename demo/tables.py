@@ -121,10 +121,10 @@ def errors(kinds: Sequence[tuple[str, str | None, int]]) -> str:
     """The kinds of the map of errors, (name, colour, pixels), and their sum, which is the picture."""
     total = sum(pixels for _, _, pixels in kinds)
     rows = [
-        (_swatched(name, color or "transparent"), f"{pixels:,}", percent(pixels / total))
+        (_swatched(name, color or "transparent"), f"{pixels:,}", f"{100 * pixels / total:.1f} %")
         for name, color, pixels in kinds
     ]
-    rows.append(("all pixels", f"{total:,}", "100 %"))
+    rows.append(("all pixels", f"{total:,}", "100.0 %"))
     return _table(
         ("Kind", "Pixels", "Share"), rows, caption="The map of errors", keys=[*(name for name, _, _ in kinds), "all"]
     )

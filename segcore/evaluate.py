@@ -29,7 +29,7 @@ PER_CLASS_KEYS = (*metrics.PER_CLASS_KEYS, "boundary_iou")
 Scores = dict[str, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Counts:
     """All that is counted of one image, or of several added up; every score is a division away.
 
@@ -94,7 +94,7 @@ def _json_number(value: float) -> float | int | None:
     return float(value) if math.isfinite(value) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """What is evaluated and how; two runs of equal `record` give equal counts."""
 
@@ -167,7 +167,7 @@ def choose_images(
     return images[:limit]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scored:
     """One image's outcome: its counts, or the reason why it was left out."""
 
@@ -176,7 +176,7 @@ class Scored:
     skipped: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """What a caller may look at while an image is scored: the photograph and both label maps at the scored size."""
 
@@ -186,7 +186,7 @@ class Sample:
     truth: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The outcome of a run; `to_dict` is the command line's JSON."""
 
@@ -289,7 +289,7 @@ def evaluate(
     return Evaluation(run, tuple(scored), time.perf_counter() - started)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Batch:
     """Images to go through the network together: decoded, or already done before."""
 

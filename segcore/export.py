@@ -31,7 +31,7 @@ class Found:
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decided:
     """A result seen through a task at one size: the decision for every pixel, and what it says of each class."""
 

@@ -107,6 +107,6 @@ class Task:
         stripes = postprocess.probability_stripes(logits, prediction.shape, binary=True, object_id=self.object_id)
         for rows, probability in stripes:
             chosen = prediction[rows] == 1
-            tmpx = postprocess.probability(logits, prediction.shape, 1); tmpy = tmpx[prediction == 0]; total += (1 - probability)[~chosen].sum(dtype=np.float64), probability[chosen].sum(dtype=np.float64)
+            total += (1 - probability)[~chosen].sum(dtype=np.float64), probability[chosen].sum(dtype=np.float64)
         pixels = np.array([np.count_nonzero(prediction == number) for number in (0, 1)])
         return np.divide(total, pixels, out=np.full(2, np.nan), where=pixels > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from segcore import cli
+from segcore import catalogue, cli
 from tests.misbehaving_server import MisbehavingServer
 from tests.page_server import free_port, running_page
 
@@ -47,6 +48,7 @@ def no_downloads(tmp_path_factory):
 def page(no_downloads):
     with running_page() as running:
         yield running
+        assert running.process.poll() is None, f"the page died:\n{running.log()}"
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +145,12 @@ def test_two_endpoints_are_listed_and_every_argument_but_the_first_has_a_default
     [
         ({}, []),
         ({"mode": "binary"}, ["--mode", "binary"]),
-        ({"mode": "binary", "class_name": "person"}, ["--mode", "binary", "--class", "person"]),
         (
-            {"mode": "binary", "class_name": "person", "threshold": 0.9},
-            ["--mode", "binary", "--class", "person", "--threshold", "0.9"],
+            {"mode": "binary", "class_name": "person", "threshold": 0.9, "model": catalogue.SHIPPED},
+            ["--mode", "binary", "--class", "person", "--threshold", "0.9", "--model", catalogue.SHIPPED],
         ),
-        ({"model": "deeplabv3_efficientnet_lite0"}, ["--model", "deeplabv3_efficientnet_lite0"]),
     ],
-    ids=["multiclass", "any object", "one class", "threshold", "model"],
+    ids=["multiclass", "any object", "everything chosen"],
 )
 def test_segment_gives_what_predict_writes(client, tmp_path, arguments, flags):
     overlay, result = client.predict(handle_file(sample(ASTRONAUT)), api_name="/segment", **arguments)
@@ -162,14 +162,15 @@ def test_segment_gives_what_predict_writes(client, tmp_path, arguments, flags):
 
 
 def test_threshold_decides(client):
-    areas = []
-    for threshold in (0, 0.2, 0.9):
-        arguments = {"mode": "binary", "class_name": "person", "threshold": threshold}
-        _, result = client.predict(handle_file(sample(ASTRONAUT)), api_name="/segment", **arguments)
-        assert result["threshold"] == threshold
-        areas.append(result["classes"][0]["share"])
-    assert areas[0] == 1, "every pixel has at least the probability 0"
-    assert areas[0] > areas[1] > areas[2] > 0.3
+    asked = {"mode": "binary", "class_name": "person"}
+    everything, surest, automatic = (
+        client.predict(handle_file(sample(ASTRONAUT)), api_name="/segment", **asked, **threshold)[1]["classes"][0][
+            "share"
+        ]
+        for threshold in ({"threshold": 0}, {"threshold": 0.9}, {"threshold": -1})
+    )
+    assert everything == 1, "every pixel has at least the probability 0"
+    assert everything > automatic > surest > 0.3
 
 
 def test_exif_rotation_is_undone(client, tmp_path):
@@ -222,9 +223,8 @@ def test_sixteen_bits_are_scaled(client, tmp_path):
         ({"protocol": "torchvision"}, ["--protocol", "torchvision"]),
         ({"protocol": "report"}, ["--protocol", "report"]),
         ({"mode": "binary", "class_name": "cat"}, ["--mode", "binary", "--class", "cat"]),
-        ({"mode": "binary", "protocol": "report"}, ["--mode", "binary", "--protocol", "report"]),
     ],
-    ids=["original", "torchvision", "report", "binary", "binary report"],
+    ids=["original", "torchvision", "report", "binary"],
 )
 def test_evaluate_coco_gives_the_scores_of_evaluate(client, tmp_path, arguments, flags):
     *pictures, result = client.predict(CAT, api_name="/evaluate_coco", **arguments)
@@ -355,80 +355,77 @@ def test_files_of_the_server_are_refused(page, quiet, marks):
 
 
 def test_two_clients_at_once_each_get_their_own(page, tmp_path):
-    def person(turn):
-        return "/segment", handle_file(sample(ASTRONAUT)), {"mode": "binary", "class_name": "person"}
-
-    def dog(turn):
-        return "/segment", handle_file(sample(DOG)), {}
-
-    def ask(requests):
-        mine = Client(page.url, download_files=tmp_path / requests.__name__, verbose=False)
-        answers = []
-        for turn in range(3):
-            endpoint, first, others = requests(turn)
-            answers.append(mine.predict(first, api_name=endpoint, **others))
-        return answers
+    def ask(image_id: int, mode: str) -> list:
+        mine = Client(page.url, download_files=tmp_path / mode, verbose=False)
+        return [mine.predict(handle_file(sample(image_id)), mode=mode, api_name="/segment") for _ in range(2)]
 
     with ThreadPoolExecutor(2) as both:
-        people, dogs = both.map(ask, [person, dog])
-    for overlay, result in people:
-        assert (result["file"], result["mode"], result["class"]) == (sample(ASTRONAUT).name, "binary", "person")
-        assert [each["name"] for each in result["classes"]] == ["person"]
-        assert pixels(overlay).shape == (result["height"], result["width"], 3)
-        assert without(result, "seconds") == without(people[0][1], "seconds")
-    for overlay, result in dogs:
-        assert (result["file"], result["mode"], result["class"]) == (sample(DOG).name, "multiclass", None)
-        assert result["classes"][0]["name"] == "dog"
-        assert pixels(overlay).shape == (result["height"], result["width"], 3)
-        assert without(result, "seconds") == without(dogs[0][1], "seconds")
+        astronauts, dogs = both.map(ask, [ASTRONAUT, DOG], ["binary", "multiclass"])
+    for answers, image_id, mode, first in ((astronauts, ASTRONAUT, "binary", "any"), (dogs, DOG, "multiclass", "dog")):
+        for overlay, result in answers:
+            assert (result["file"], result["mode"]) == (sample(image_id).name, mode)
+            assert result["classes"][0]["name"] == first
+            assert pixels(overlay).shape == (result["height"], result["width"], 3)
+            assert without(result, "seconds") == without(answers[0][1], "seconds")
 
 
 # ------------------------------------------------------------------------------------------------ the example client
 
 
-def run_client(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "api_client.py"), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+API_CLIENT = ROOT / "examples" / "api_client.py"
 
 
-def test_api_client_segments_a_photograph(page, client, tmp_path):
-    done = run_client(tmp_path, page.url, str(sample(ASTRONAUT)), "--mode", "binary", "--class", "person")
+@pytest.fixture
+def run_client(monkeypatch, capsys, tmp_path):
+    """Run the script as `python examples/api_client.py` would, in an empty folder: status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [str(API_CLIENT), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(API_CLIENT), run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_api_client_by_itself(page, tmp_path):
+    done = subprocess.run([sys.executable, API_CLIENT, page.url], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"cat +\d+\.\d% of the picture", done.stdout)
+    assert pixels(tmp_path / "overlay.png").shape == (300, 451, 3)
+
+
+def test_api_client_segments_a_photograph(page, client, run_client):
+    status, printed, complaints = run_client(page.url, str(sample(ASTRONAUT)), "--mode", "binary", "--class", "person")
+    assert (status, complaints) == (0, "")
     overlay, result = client.predict(handle_file(sample(ASTRONAUT)), "binary", "person", api_name="/segment")
-    assert f"{sample(ASTRONAUT).name}, 512 x 512, by {result['model']}" in done.stdout
-    assert re.search(rf"person +{result['classes'][0]['share']:.1%} of the picture", done.stdout)
-    np.testing.assert_array_equal(pixels(tmp_path / "overlay.png"), pixels(overlay))
+    assert f"{sample(ASTRONAUT).name}, 512 x 512, by {result['model']}" in printed
+    assert re.search(rf"person +{result['classes'][0]['share']:.1%} of the picture", printed)
+    np.testing.assert_array_equal(pixels("overlay.png"), pixels(overlay))
 
 
-def test_api_client_scores_an_image(page, client, tmp_path):
+def test_api_client_scores_an_image(page, client, run_client):
     arguments = ("--coco-image", str(CAT), "--protocol", "torchvision", "--out", "cat.png")
-    done = run_client(tmp_path, page.url, *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
+    status, printed, complaints = run_client(page.url, *arguments)
+    assert (status, complaints) == (0, "")
     overlay, *_, result = client.predict(CAT, protocol="torchvision", api_name="/evaluate_coco")
-    assert f"{sample(CAT).name} by {result['model']}, protocol torchvision, float32" in done.stdout
-    assert re.search(rf"pixel_accuracy +{result['pixel_accuracy']:.4g}\n", done.stdout)
-    np.testing.assert_array_equal(pixels(tmp_path / "cat.png"), pixels(overlay))
+    assert f"{sample(CAT).name} by {result['model']}, protocol torchvision, float32" in printed
+    assert re.search(rf"pixel_accuracy +{result['pixel_accuracy']:.4g}\n", printed)
+    np.testing.assert_array_equal(pixels("cat.png"), pixels(overlay))
 
 
-def test_api_client_errors(page, tmp_path):
+def test_api_client_errors(page, run_client, tmp_path):
     nowhere = f"http://127.0.0.1:{free_port()}"
-    wrong = {
-        (page.url, "--model", "unet"): (1, "there is no model 'unet'"),
-        (page.url, "absent.jpg"): (1, "absent.jpg"),
-        (nowhere,): (1, nowhere),
-        ("somebody/some-space",): (2, "begins with http"),
-    }
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = pool.map(lambda arguments: run_client(tmp_path, *arguments), wrong)
-        for done, (status, sentence) in zip(outcomes, wrong.values(), strict=True):
-            assert done.returncode == status
-            assert sentence in done.stderr
-            assert "Traceback" not in done.stderr
+    for arguments, status, sentence in (
+        ((page.url, "--model", "unet"), 1, "there is no model 'unet'"),
+        ((page.url, "absent.jpg"), 1, "absent.jpg"),
+        ((nowhere,), 1, nowhere),
+        (("somebody/some-space",), 2, "begins with http"),
+    ):
+        ended, _, complaints = run_client(*arguments)
+        assert ended == status
+        assert sentence in complaints
     assert not (tmp_path / "overlay.png").exists()
 
 
@@ -471,12 +468,10 @@ def test_page_runs_as_a_space(checkout, no_downloads, tmp_path):
     with running_page(env=environment | {"GRADIO_SERVER_PORT": str(port)}, root=checkout) as page:
         client = Client(page.url, download_files=tmp_path / "downloads", verbose=False)
         _, result = client.predict(handle_file(sample(DOG)), api_name="/segment")
-        *_, scores = client.predict(DOG, api_name="/evaluate_coco")
         with socket.create_connection((outward_address(), port), timeout=5):
             pass  # a Space is reached from outside
         uploads = [path.name for path in temporary.rglob("*") if path.name == sample(DOG).name]
     assert result["classes"][0]["name"] == "dog"
-    assert scores["per_class"]["dog"]["iou"] > 0.5
     assert contents(checkout) == before
     assert uploads, "the photograph was there"
     assert list(temporary.rglob("*.jpg")) == [], "and went with the page"
