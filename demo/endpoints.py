@@ -29,7 +29,7 @@ class Endpoints:
             image_id = gr.Number(precision=0, label="image_id")
             mode = gr.Textbox(MULTICLASS, label="mode")
             class_name = gr.Textbox(ANY_OBJECT, label="class_name")
-            threshold = gr.Number(AUTOMATIC_THRESHOLD, label="threshold")
+            threshold = gr.Number(AUTOMATIC_THRESHOLD, minimum=AUTOMATIC_THRESHOLD, label="threshold")
             protocol = gr.Textbox("original", label="protocol")
             model = gr.Textbox(AUTO, label="model")
             overlay, truth, errors = (gr.Image(format="png", label=each) for each in ("overlay", "truth", "errors"))

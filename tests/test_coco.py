@@ -387,7 +387,9 @@ def test_open_errors_in_ids_that_occur_twice(written, list_name):
     content = document(annotated(1, DOG, box(0, 0, 2, 2)))
     content[list_name] = content[list_name] + content[list_name][:1]
     last = len(content[list_name]) - 1
-    assert re.search(rf"{list_name}\[{last}\] \(id \d+\): 'id' is also that of {list_name}\[0\]", refused(written, content))
+    assert re.search(
+        rf"{list_name}\[{last}\] \(id \d+\): 'id' is also that of {list_name}\[0\]", refused(written, content)
+    )
 
 
 @pytest.mark.parametrize(
@@ -440,7 +442,10 @@ def test_file_names_may_name_folders_inside(written):
         ([{"id": 18}], r"categories\[0\] \(id 18\): 'name' is missing"),
         ([{"id": 18, "name": 3}], r"categories\[0\] \(id 18\): 'name' must be a text, not 3"),
         ([{"id": 18, "name": "perro"}], "no category has the name of one of the 20 classes"),
-        ([{"id": 1, "name": "dog"}], r"annotations\[0\] \(id 5\): 'category_id' is 18, which the file does not describe"),
+        (
+            [{"id": 1, "name": "dog"}],
+            r"annotations\[0\] \(id 5\): 'category_id' is 18, which the file does not describe",
+        ),
     ],
 )
 def test_open_errors_in_categories(written, categories, message):

@@ -1,0 +1,170 @@
+"""What the page does, without a browser: nothing is computed twice, nothing is lost, every number is the library's."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo import comparison, handlers
+from demo.engine import Engine
+from demo.samples import Thumbnails
+from segcore import evaluate, protocols
+from segcore.coco import CocoDataset
+from segcore.errors import ImageError, SegcoreError, UsageError
+from segcore.segmenter import Segmenter
+from segcore.task import Task
+
+
+class CountingEngine(Engine):
+    """Counts how often a network runs."""
+
+    runs = 0
+
+    def segment(self, *args, **kwargs):
+        self.runs += 1
+        return super().segment(*args, **kwargs)
+
+
+@pytest.fixture
+def engine():
+    return CountingEngine(offline=True)
+
+
+@pytest.fixture(scope="module")
+def dataset(examples_coco):
+    return CocoDataset.open(examples_coco)
+
+
+@pytest.fixture
+def dog(dataset):
+    return dataset.path(900005)
+
+
+def test_going_back_to_a_photograph_and_resize_is_free(engine, dataset, dog):
+    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
+    shown = handlers.segment_again(engine, shown, "auto", "aspect")
+    aspect = shown.result
+    shown = handlers.open_photograph(engine, shown, dataset.path(900002), "auto", "aspect")
+    assert engine.runs == shown.network_runs == 3
+
+    shown = handlers.open_photograph(engine, shown, dog, "auto", "aspect")
+    assert shown.result is aspect
+    shown = handlers.segment_again(engine, shown, "auto", "squeeze")
+    assert engine.runs == shown.network_runs == 3
+
+
+def test_a_visitor_keeps_a_bounded_number_of_results(engine, dog, tmp_path):
+    shown = None
+    for number in range(handlers.MAX_RESULTS + 3):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+        shown = handlers.open_photograph(engine, shown, path, "auto", "squeeze")
+    assert len(shown.results) == handlers.MAX_RESULTS
+    assert shown.result in shown.results.values()
+
+
+def test_tasks_are_answered_from_what_is_kept(engine, dog):
+    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
+    first = handlers.view_photograph(shown, Task(), photo_sent=False)
+    for task in (Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.3), Task()):
+        view = handlers.view_photograph(shown, task, photo_sent=True)
+        assert view.viewer["photo"] == {"key": first.viewer["photo"]["key"], "src": None}
+    assert engine.runs == 1
+
+
+def test_the_screen_copy_is_small_and_the_download_is_not(engine, tmp_path):
+    path = tmp_path / "large.png"
+    Image.new("RGB", (3200, 1200), "white").save(path)
+    shown = handlers.open_photograph(engine, None, path, "auto", "squeeze")
+    assert shown.screen.shape == (600, 1600, 3)
+    for kind in ("labels", "overlay", "cutout"):
+        with Image.open(handlers.write_download(shown, Task(), kind, tmp_path / kind)) as image:
+            assert image.size == (3200, 1200)
+
+
+def test_nothing_found_names_what_is_known(engine, dataset):
+    shown = handlers.open_photograph(engine, None, dataset.path(900009), "auto", "squeeze")
+    assert "20 things: aeroplane" in handlers.view_photograph(shown, Task(), photo_sent=False).viewer["message"]
+    message = handlers.view_photograph(shown, Task("binary", "sheep", 0.9), photo_sent=True).viewer["message"]
+    assert "sheep" in message and "90%" in message
+
+
+def test_an_upload_that_was_deleted_is_said_to_be(engine, dog, tmp_path):
+    upload = shutil.copy(dog, tmp_path / "upload.jpg")
+    shown = handlers.open_photograph(engine, None, upload, "auto", "squeeze")
+    (tmp_path / "upload.jpg").unlink()
+    with pytest.raises(UsageError, match="no longer kept"):
+        handlers.write_download(shown, Task(), "overlay", tmp_path / "out")
+    assert handlers.write_download(shown, Task(), "labels", tmp_path / "out").exists()
+
+
+def test_open_photograph_errors(engine, tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"no image")
+    with pytest.raises(ImageError, match="x.jpg is not an image"):
+        handlers.open_photograph(engine, None, tmp_path / "x.jpg", "auto", "squeeze")
+    with pytest.raises(SegcoreError, match="there is no download"):
+        handlers.write_download(
+            handlers.open_photograph(engine, None, _picture(tmp_path), "auto", "squeeze"), Task(), "gif", tmp_path
+        )
+
+
+def _picture(folder):
+    Image.new("RGB", (20, 10), "green").save(folder / "green.png")
+    return folder / "green.png"
+
+
+@pytest.mark.parametrize("task", [Task(), Task("binary"), Task("binary", "dog", 0.4)], ids=str)
+@pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
+def test_scores_are_those_of_evaluate(engine, dataset, name, task):
+    compared = comparison.compare(engine, None, dataset, 900005, "auto", name, "squeeze")
+    record = comparison.view_compared(dataset, compared, task, name).record
+
+    run = evaluate.Run(
+        Segmenter("auto", precision="float32"), dataset, protocols.protocol(name), task, (dataset.image(900005),)
+    )
+    expected = evaluate.evaluate(run).to_dict()
+    assert record["dataset"] == expected["dataset"]
+    assert record["per_class"] == expected["per_class"]
+    assert record["confusion"] == expected["confusion"]
+    for key in ("model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "precision"):
+        assert record[key] == expected[key]
+
+
+def test_protocols_of_one_resize_share_a_run_of_the_network(engine, dataset):
+    compared = comparison.compare(engine, None, dataset, 900005, "auto", "original", "squeeze")
+    compared = comparison.compare(engine, compared, dataset, 900005, "auto", "report", "squeeze")
+    assert engine.runs == 1
+    compared = comparison.compare(engine, compared, dataset, 900005, "auto", "torchvision", "squeeze")
+    compared = comparison.compare(engine, compared, dataset, 900005, "auto", "original", "squeeze")
+    assert engine.runs == compared.network_runs == 2
+
+
+def test_the_errors_of_the_comparison_add_up(engine, dataset):
+    compared = comparison.compare(engine, None, dataset, 900003, "auto", "original", "squeeze")
+    view = comparison.view_compared(dataset, compared, Task(), "original")
+    matrix = np.array(view.record["confusion"])
+    kinds = {name: pixels for name, _, pixels in comparison._kinds(view.errors)}
+    assert sum(kinds.values()) == view.errors.size
+    assert kinds.get("correct", 0) == np.diag(matrix)[1:].sum()
+    assert kinds.get("missed", 0) == matrix[1:, 0].sum()
+    assert kinds.get("extra", 0) == matrix[0, 1:].sum()
+
+
+def test_other_objects_are_warned_of(engine, dataset):
+    compared = comparison.compare(engine, None, dataset, 900003, "auto", "original", "squeeze")
+    assert "cup" in comparison.view_compared(dataset, compared, Task(), "original").warning
+
+
+def test_a_broken_photograph_does_not_break_the_gallery(tmp_path, examples_coco):
+    shutil.copytree(examples_coco / "annotations", tmp_path / "annotations")
+    shutil.copytree(examples_coco / "samples", tmp_path / "samples")
+    (tmp_path / "samples" / "000000900001.jpg").write_bytes(b"broken")
+    broken = CocoDataset.open(tmp_path)
+    thumbnails = Thumbnails()
+    samples = [thumbnails.sample(broken, image) for image in broken.images]
+    assert all(Image.open(each.thumbnail).size[0] for each in samples)
+    with pytest.raises(SegcoreError, match="000000900001.jpg"):
+        comparison.compare(CountingEngine(offline=True), None, broken, 900001, "auto", "original", "squeeze")

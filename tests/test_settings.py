@@ -1,0 +1,36 @@
+"""How the page is set up from outside."""
+
+from pathlib import Path
+
+import pytest
+
+from demo.settings import EXAMPLES, Settings
+
+
+def test_by_hand_it_listens_on_loopback_and_shows_the_samples():
+    settings = Settings.read([], {})
+    assert (settings.host, settings.port, settings.coco, settings.offline) == ("127.0.0.1", None, EXAMPLES, False)
+
+
+def test_a_space_sets_it_by_its_environment():
+    space = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "7860", "CPU_CORES": "2", "SEGCORE_COCO": "/data"}
+    settings = Settings.read([], space)
+    assert (settings.host, settings.port, settings.threads, settings.coco) == ("0.0.0.0", 7860, 2, Path("/data"))
+
+
+def test_flags_win_over_the_environment():
+    flags = ["--host", "127.0.0.2", "--port", "8000", "--coco", "here", "--model", "deeplabv3_resnet50"]
+    settings = Settings.read(flags, {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "1"})
+    assert settings.host == "127.0.0.2"
+    assert (settings.port, settings.coco, settings.model) == (8000, Path("here"), "deeplabv3_resnet50")
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_offline(value, offline):
+    assert Settings.read([], {"SEGCORE_OFFLINE": value}).offline is offline
+
+
+def test_errors(capsys):
+    with pytest.raises(SystemExit):
+        Settings.read(["--port", "many"], {})
+    assert "--port" in capsys.readouterr().err
