@@ -37,17 +37,27 @@ _HEADER = """<header class="masthead"><h1>segcore</h1>
 </header>"""
 
 
+_MISFIT = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
+
+
 class Page(gr.Blocks):
-    """Blocks that take files only as uploads: Gradio would fetch any URL that is given in place of one."""
+    """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list, *args: Any, **kwargs: Any) -> Any:
-        client_utils.traverse(inputs, _refuse_url, client_utils.is_file_obj)
-        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
+        try:
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except ValueError as error:  # what Gradio raises for inputs that do not fit its components
+            raise gr.Error(_MISFIT, print_exception=False) from error
 
 
-def _refuse_url(file: dict) -> dict:
-    if client_utils.is_http_url_like(str(file.get("path") or "")):
-        raise gr.Error("Please upload the file itself; addresses are not fetched.", print_exception=False)
+def _names_a_file(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("path") is not None
+
+
+def _refuse_all_but_uploads(file: dict) -> dict:
+    if not gr.utils.is_in_or_equal(str(file["path"]), gr.utils.get_upload_folder()):
+        raise gr.Error("Please upload the file itself; addresses and paths are not opened.", print_exception=False)
     return file
 
 

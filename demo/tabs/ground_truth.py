@@ -100,13 +100,13 @@ class GroundTruthTab:
             "api_visibility": "private",
             "show_progress": "hidden",
         }
-        network = controls.NETWORK | {"show_progress_on": self.viewer}
+        network, pick = (each | {"show_progress_on": self.viewer} for each in (controls.NETWORK, controls.PICK))
         page.load(self.on_filter, self.class_filter, **pages)
         self.class_filter.change(self.on_filter, self.class_filter, **pages)
         self.previous.click(self.on_previous, [self.class_filter, self.page_number], **pages)
         self.next.click(self.on_next, [self.class_filter, self.page_number], **pages)
         tab.select(self.on_open, [self.image_ids, *choice], **out, **network)
-        self.gallery.select(self.on_pick, [self.image_ids, *choice], **out, **network)
+        self.gallery.select(self.on_pick, [self.image_ids, *choice], **out, **pick)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
         gr.on(run_again, self.on_setting, choice, **out, **network)
         gr.on(

@@ -70,13 +70,13 @@ class PhotographTab:
             "outputs": [self.shown, self.viewer, self.table, self.made_by, self.notice],
             "api_visibility": "private",
         }
-        network = controls.NETWORK | {"show_progress_on": self.viewer}
+        network, pick = (each | {"show_progress_on": self.viewer} for each in (controls.NETWORK, controls.PICK))
         page.load(self.on_load, inputs, **out, **network)
         # Emptied at once, so that the next photograph can be dropped there, whatever became of this one.
         self.upload.change(self.on_upload, [self.upload, *inputs], **out, **network).then(
             lambda: None, None, self.upload, api_visibility="private", show_progress="hidden"
         )
-        self.gallery.select(self.on_sample, inputs, **out, **network)
+        self.gallery.select(self.on_sample, inputs, **out, **pick)
         gr.on([self.model.change, self.resize.change], self.on_model, inputs, **out, **network)
         gr.on([each.change for each in self.task], self.on_look, [self.shown, *self.task], **out, **controls.QUICK)
 
