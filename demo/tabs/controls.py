@@ -19,8 +19,8 @@ from segcore.errors import SegcoreError, UsageError
 
 SESSION_SECONDS = 6 * 3600
 MULTICLASS, BINARY = "multiclass", "binary"
-# All that changes the picture waits in one line, so that a visitor's clicks are answered in the order they were made; of
-# impatient ones the last counts, where Gradio would drop those that come while another is answered.
+# All that changes the picture waits in one line, so that a visitor's clicks are answered in the order they were made;
+# of impatient ones the last counts, where Gradio would drop those that come while another is answered.
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 1, "trigger_mode": "always_last"}
 QUICK = NETWORK | {"show_progress": "hidden"}
 # "always_last" repeats the first click's event data, so picks from a gallery are all answered, in order.
