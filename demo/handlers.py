@@ -26,9 +26,9 @@ NOTHING_FOUND = (
 )
 
 
-def task_of(mode: str, class_name: str, automatic: bool, threshold: float) -> Task:
-    """The task that the page's controls ask for."""
-    return Task(mode, class_name, None if automatic else float(threshold))
+def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None) -> Task:
+    """The task that the page's controls ask for; a threshold whose number was deleted is the automatic one."""
+    return Task(mode, class_name, None if automatic or threshold is None else float(threshold))
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,12 @@ def dog(dataset):
     return dataset.path(900005)
 
 
+def test_task_of_the_controls():
+    assert handlers.task_of("binary", "dog", False, 0.3) == Task("binary", "dog", 0.3)
+    assert handlers.task_of("binary", "dog", True, 0.3) == Task("binary", "dog")
+    assert handlers.task_of("binary", "dog", False, None) == Task("binary", "dog")
+
+
 def test_going_back_to_a_photograph_and_resize_is_free(engine, dataset, dog):
     shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
     shown = handlers.segment_again(engine, shown, "auto", "aspect")
