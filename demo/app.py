@@ -24,9 +24,20 @@ def main() -> int:
     # PyTorch silences this one itself, which fails where it is imported beside other threads, as here.
     warnings.filterwarnings("ignore", message="Warning only once for all operators")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    _make_sure_of_a_temporary_folder()
     with tempfile.TemporaryDirectory(prefix="segcore-uploads-", ignore_cleanup_errors=True) as uploads:
         os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
         return serve(settings)
+
+
+def _make_sure_of_a_temporary_folder() -> None:
+    """Where the home is the only folder that may be written to, temporary files go there too."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = Path.home() / ".cache" / "segcore"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = str(folder)  # the libraries' own helpers read it too
 
 
 def serve(settings: Settings) -> int:
