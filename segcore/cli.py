@@ -92,7 +92,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
     )
     run = evaluation.Run(segmenter, dataset, chosen, task, images, arguments.batch_size)
-    for folder in filter(None, (arguments.figures, arguments.save_labels)):
+    for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         _make_folder(folder)
     for file in filter(None, (arguments.json, arguments.csv)):
         _make_room_for(file)
