@@ -6,11 +6,12 @@ import gradio as gr
 import numpy as np
 
 from demo.engine import Engine
-from demo.tabs.controls import MULTICLASS, NETWORK, photograph_input
+from demo.tabs.controls import NETWORK, photograph_input
 from segcore.catalogue import AUTO
 from segcore.classes import ANY_OBJECT
 from segcore.coco import CocoDataset
 from segcore.errors import SegcoreError
+from segcore.task import MULTICLASS
 
 AUTOMATIC_THRESHOLD = -1
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from . import catalogue
 from .errors import SegcoreError, UsageError
+from .task import BINARY, MULTICLASS, Task
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
@@ -164,9 +165,7 @@ def fetch_weights(arguments: argparse.Namespace) -> int:
 # ------------------------------------------------------------------------------------------------ their parts
 
 
-def _task(arguments: argparse.Namespace):
-    from .task import Task
-
+def _task(arguments: argparse.Namespace) -> Task:
     return Task(arguments.mode, arguments.class_name, arguments.threshold)
 
 
@@ -273,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
     command.add_argument("--model", default=catalogue.AUTO, help=f"auto (default) or: {', '.join(catalogue.CATALOGUE)}")
-    command.add_argument("--mode", default="multiclass", choices=("multiclass", "binary"))
+    command.add_argument("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
     command.add_argument(
         "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"
     )

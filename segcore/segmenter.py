@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -12,8 +11,6 @@ from PIL import Image
 from . import draw, image, models, postprocess
 from .classes import NUM_CLASSES, object_id
 from .errors import LabelError, UsageError
-
-Source = str | Path | bytes | Image.Image | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ class Segmenter:
         self.predict_logits = models.prepare(models.load(self.model), device=device, precision=precision)
         self.device, self.precision = self.predict_logits.device, self.predict_logits.precision
 
-    def __call__(self, source: Source, *, resize: str | None = None, dtype: str = "float16") -> Segmentation:
+    def __call__(self, source: image.Source, *, resize: str | None = None, dtype: str = "float16") -> Segmentation:
         """Segment a path, bytes, PIL image or uint8 (H, W, 3) array.
 
         resize: overrides the segmenter's own for once; dtype: what the logits are kept in, "float16" or "float32".

@@ -16,9 +16,9 @@ from demo.samples import Sample
 from segcore import catalogue
 from segcore.classes import ANY_OBJECT, CLASSES
 from segcore.errors import SegcoreError, UsageError
+from segcore.task import BINARY, MULTICLASS
 
 SESSION_SECONDS = 6 * 3600
-MULTICLASS, BINARY = "multiclass", "binary"
 # All that changes the picture waits in one line, so that a visitor's clicks are answered in the order they were made;
 # of impatient ones the last counts, where Gradio would drop those that come while another is answered.
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 1, "trigger_mode": "always_last"}
