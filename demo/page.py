@@ -30,8 +30,12 @@ THEME = gr.themes.Default(
     font=_SYSTEM_FONT,
     font_mono=["ui-monospace", "Consolas", "monospace"],
 )
+_HERE = Path(__file__).parent
 # In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
-HEAD = f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>"
+HEAD = (
+    f"<style>{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>"
+    f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
+)
 _HEADER = """<header class="masthead"><h1>segcore</h1>
 <p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p>
 </header>"""

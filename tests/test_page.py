@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 
@@ -17,6 +19,14 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no program named chrom
 PHOTOGRAPH, TRUTH = "#photograph-viewer", "#truth-viewer"
 # Gradio's own client says this when the progress of an upload ends.
 HARMLESS = "Method not implemented."
+# Drops a file on the place for photographs, which the browser has no type for.
+DROP = """base64 => {
+    const transfer = new DataTransfer();
+    const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+    transfer.items.add(new File([bytes], "IMG_0001.HEIC"));
+    const place = document.querySelector("#photograph-upload button");
+    place.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +165,23 @@ def test_a_file_that_is_no_image_is_named_and_nothing_is_lost(open_page, tmp_pat
     assert page.inner_text("#photograph-table") == before
     shows(page, PHOTOGRAPH, lambda: page.locator("#photograph-samples button").nth(1).click())
     assert page.locator("#photograph-notice .notice").count() == 0
+
+
+@pytest.mark.parametrize("how", ["choose", "drop"])
+def test_an_iphone_photograph_opens_like_any_other(open_page, examples_coco, how):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    heic = io.BytesIO()
+    with Image.open(examples_coco / "samples" / "000000900005.jpg") as photograph:
+        pillow_heif.from_pillow(photograph).save(heic)
+    page = open_page()
+
+    if how == "choose":
+        file = {"name": "IMG_0001.HEIC", "mimeType": "application/octet-stream", "buffer": heic.getvalue()}
+        shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", file))
+    else:
+        shows(page, PHOTOGRAPH, lambda: page.evaluate(DROP, base64.b64encode(heic.getvalue()).decode()))
+
+    assert largest_class(page) == "dog"
 
 
 @pytest.mark.parametrize("protocol, label", [("original", "Original size"), ("torchvision", "torchvision's")])
