@@ -64,10 +64,14 @@ class Engine:
         return _run(model, precision, self.threads, photograph, resize, dtype)
 
     def warm_up(self) -> None:
-        """Import PyTorch, load the default model and run it once, so that the first visitor need not wait for it."""
+        """Import PyTorch and load the default model, so that the first visitor need not wait for it.
+
+        On a CPU it also runs once, since the first run is several times slower than the next.
+        """
         import numpy as np
 
-        self.segment(np.zeros((8, 8, 3), np.uint8), self.default, resize="squeeze")
+        if self.segmenter(self.default, "auto").device == "cpu":
+            self.segment(np.zeros((8, 8, 3), np.uint8), self.default, resize="squeeze")
 
     # ---- downloads
 

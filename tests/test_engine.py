@@ -189,3 +189,16 @@ def test_zero_gpu_is_asked_where_its_package_is_installed(monkeypatch):
 
 def test_without_zero_gpu_functions_stay_as_they_are():
     assert engines._on_gpu(len) is len
+
+
+def test_warm_up_runs_the_network_on_a_cpu_only(monkeypatch):
+    runs = []
+    monkeypatch.setattr(engines, "_run", lambda *args: runs.append(args))
+    engine = Engine()
+    engine.warm_up()
+    assert len(runs) == 1
+
+    loaded = engine.segmenter(catalogue.SHIPPED, "auto")
+    monkeypatch.setattr(loaded, "device", "cuda")  # where ZeroGPU lends it, for a visitor's request only
+    engine.warm_up()
+    assert len(runs) == 1
