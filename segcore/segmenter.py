@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from . import draw, image, models, postprocess
-from .classes import NUM_CLASSES, object_id
+from .classes import BACKGROUND, FRIENDLY_NAMES, NUM_CLASSES, SCREEN_PALETTE, object_id
 from .errors import LabelError, UsageError
 
 
@@ -77,6 +77,11 @@ class Segmentation:
         if self.image is None:
             raise UsageError("this result no longer holds its photograph; use segcore.draw.overlay(photograph, labels)")
         return Image.fromarray(draw.overlay(self.image, self.labels, alpha=alpha))
+
+    def legend(self) -> Image.Image:
+        """The names and colours of the classes that the overlay shows, one below the other; else of the background."""
+        present = [int(number) for number in np.unique(self.labels) if number != BACKGROUND] or [BACKGROUND]
+        return draw.legend_image([(FRIENDLY_NAMES[number], SCREEN_PALETTE[number]) for number in present])
 
     def without_image(self) -> Segmentation:
         """The same result without its photograph: what is worth keeping or sending."""

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image
 
 import segcore
 from segcore import Segmentation, Segmenter, models, postprocess
+from segcore.classes import SCREEN_PALETTE
 from segcore.errors import ImageError, LabelError, UsageError, WeightsError
 from segcore.segmenter import MadeBy
 from segcore.task import Task
@@ -141,6 +142,18 @@ def test_overlay_is_a_picture_of_the_photographs_size(result):
     pixels, background = np.asarray(overlay), result.labels == 0
     np.testing.assert_array_equal(pixels[background], result.image[background])
     assert (pixels[~background] != result.image[~background]).any(axis=-1).mean() > 0.9
+
+
+def test_legend_shows_the_colour_of_each_class_found(result):
+    colors = {color for _, color in result.legend().getcolors(10**6)}
+    present = set(np.unique(result.labels).tolist()) - {0}
+    shown = {number for number in range(1, 21) if tuple(int(each) for each in SCREEN_PALETTE[number]) in colors}
+    assert shown == present
+
+
+def test_legend_of_a_picture_without_objects(result):
+    empty = dataclasses.replace(result, logits=np.zeros_like(result.logits))
+    assert (0, 0, 0) in {color for _, color in empty.legend().getcolors(10**6)}
 
 
 def test_result_cannot_be_changed(result):
