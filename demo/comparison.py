@@ -26,8 +26,7 @@ class Compared:
     """One image of a COCO folder with its prediction, and what was computed for this visitor before."""
 
     image_id: int
-    photograph: np.ndarray = field(repr=False)
-    photo: dict = field(repr=False)
+    photo: dict = field(repr=False)  # the screen copy as the viewer takes it
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
@@ -64,23 +63,25 @@ def compare(
     """
     resize = protocol(protocol_name).resize_for(resize)
     results = before.results if before else {}
-    runs = before.network_runs if before else 0
-    if before and before.image_id == image_id:
-        photograph, photo = before.photograph, before.photo
-    else:
-        photograph = dataset.read_image(image_id)
-        photo = viewer_data.encode_photo(image.fit_within(photograph, handlers.SCREEN_SIDE))
     key = (image_id, engine.resolve(model), resize)
-    ran = key not in results
+    same_image, ran = before is not None and before.image_id == image_id, key not in results
+    photograph = None if same_image and not ran else dataset.read_image(image_id)
+    if same_image:
+        photo = before.photo
+    else:
+        photo = viewer_data.encode_photo(image.fit_within(photograph, handlers.SCREEN_SIDE))
     result = engine.segment(photograph, model, resize=resize, exact=True) if ran else results[key]
-    results = {each: results[each] for each in results if each != key} | {key: result}
-    return Compared(
-        image_id, photograph, photo, result, dict(list(results.items())[-handlers.MAX_RESULTS :]), runs + ran
-    )
+    runs = (before.network_runs if before else 0) + ran
+    return Compared(image_id, photo, result, handlers.remembered(results, key, result), runs)
 
 
-def view_compared(dataset: CocoDataset, compared: Compared, task: Task, protocol_name: str) -> ComparedView:
-    """Set the prediction against the truth by a protocol; runs no network."""
+def view_compared(
+    dataset: CocoDataset, compared: Compared, task: Task, protocol_name: str, *, photo_sent: bool = False
+) -> ComparedView:
+    """Set the prediction against the truth by a protocol; runs no network.
+
+    `photo_sent`: the visitor's browser has the photograph already.
+    """
     chosen = protocol(protocol_name)
     preprocess = models.preprocess_for(compared.result.made_by.model, compared.result.made_by.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
@@ -90,8 +91,9 @@ def view_compared(dataset: CocoDataset, compared: Compared, task: Task, protocol
     scores = counts.scores()
     record = _score_record(compared, dataset, task, chosen, scores, counts.matrix)
     errors = draw.errors_map(truth, prediction)
+    photo = _photo_as_compared(dataset, compared, chosen, preprocess, sent=photo_sent)
     return ComparedView(
-        viewer=_comparison(compared, task, chosen, preprocess, prediction, truth, errors),
+        viewer=_comparison(photo, task, prediction, truth, errors),
         verdict=metrics.verdict(counts.matrix, scores["boundary_iou"], task.friendly_names).sentence,
         warning=_other_objects(dataset.other_categories(compared.image_id)),
         overall=tables.overall(record["dataset"], task),
@@ -134,25 +136,22 @@ def _score_record(
     }
 
 
-def _comparison(
-    compared: Compared,
-    task: Task,
-    chosen: Protocol,
-    preprocess: Preprocess,
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    errors: np.ndarray,
+def _photo_as_compared(
+    dataset: CocoDataset, compared: Compared, chosen: Protocol, preprocess: Preprocess, *, sent: bool
 ) -> dict:
-    """The viewer's value: photograph, prediction, truth and errors side by side, as they were compared."""
     photo = compared.photo
     if chosen.name == "report":  # compared squeezed, so shown squeezed
-        photo = viewer_data.encode_photo(preprocess.resize_image(compared.photograph))
+        photo = viewer_data.encode_photo(preprocess.resize_image(dataset.read_image(compared.image_id)))
+    return viewer_data.already_sent(photo) if sent else photo
+
+
+def _comparison(photo: dict, task: Task, prediction: np.ndarray, truth: np.ndarray, errors: np.ndarray) -> dict:
+    """The viewer's value: photograph, prediction, truth and errors side by side, as they were compared."""
     unpainted = handlers.unpainted(task)
-    kinds = draw.count_errors(errors)
     error_legend = [
-        viewer_data.legend_entry(kind.number, kind.name, kind.color, f"{kinds[kind.name]:,} px")
-        for kind in draw.ERROR_KINDS
-        if kinds[kind.name] and kind.color
+        viewer_data.legend_entry(kind.number, kind.name, kind.color, f"{pixels:,} px")
+        for kind, pixels in _kinds(errors)
+        if kind.color
     ]
     panels = [
         viewer_data.panel("Photograph"),
@@ -165,9 +164,10 @@ def _comparison(
     return viewer_data.view(photo, panels, layout="grid")
 
 
-def _kinds(errors: np.ndarray) -> list[tuple[str, str | None, int]]:
+def _kinds(errors: np.ndarray) -> list[tuple[draw.ErrorKind, int]]:
+    """The kinds of error that the map holds, with their pixels."""
     pixels = draw.count_errors(errors)
-    return [(kind.name, kind.color, pixels[kind.name]) for kind in draw.ERROR_KINDS if pixels[kind.name]]
+    return [(kind, pixels[kind.name]) for kind in draw.ERROR_KINDS if pixels[kind.name]]
 
 
 def _shares(task: Task, labels: np.ndarray) -> list[dict]:
@@ -193,13 +193,13 @@ def _other_objects(names: Sequence[str]) -> str:
     )
 
 
-def figure(compared: Compared, view: ComparedView, task: Task, folder: Path) -> Path:
+def figure(dataset: CocoDataset, compared: Compared, view: ComparedView, task: Task, folder: Path) -> Path:
     """The report's figure, photograph, prediction and truth side by side, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{Path(view.record['file_name']).stem}_figure.png"
     path.write_bytes(
         draw.figure(
-            compared.photograph,
+            dataset.read_image(compared.image_id),
             view.prediction,
             view.truth,
             title=evaluate.caption(view.record, f"image {compared.image_id}"),
@@ -231,7 +231,9 @@ def evaluate_for_program(
     compared = compare(engine, None, dataset, image_id, model, protocol_name, "squeeze")
     view = view_compared(dataset, compared, task, protocol_name)
     height, width = view.truth.shape
-    photograph = np.asarray(Image.fromarray(compared.photograph).resize((width, height), Image.Resampling.BILINEAR))
+    photograph = np.asarray(
+        Image.fromarray(dataset.read_image(image_id)).resize((width, height), Image.Resampling.BILINEAR)
+    )
     pictures = (
         draw.overlay(photograph, view.prediction, palette=task.palette),
         draw.overlay(photograph, view.truth, palette=task.palette),

@@ -31,6 +31,12 @@ def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None
     return Task(mode, class_name, None if automatic or threshold is None else float(threshold))
 
 
+def remembered(results: dict[tuple, Segmentation], key: tuple, result: Segmentation) -> dict[tuple, Segmentation]:
+    """`results` with this one as the newest; the oldest beyond MAX_RESULTS are dropped."""
+    kept = {each: results[each] for each in results if each != key} | {key: result}
+    return dict(list(kept.items())[-MAX_RESULTS:])
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """What a visitor is looking at, and what was computed for them before.
@@ -48,10 +54,9 @@ class Shown:
     network_runs: int = 0
 
     def remember(self, key: tuple, result: Segmentation, *, ran: bool) -> Shown:
-        """The same with `result` in view; the oldest results are dropped."""
-        kept = {each: self.results[each] for each in self.results if each != key} | {key: result}
-        newest = dict(list(kept.items())[-MAX_RESULTS:])
-        return replace(self, result=result, results=newest, network_runs=self.network_runs + ran)
+        """The same with `result` in view."""
+        kept = remembered(self.results, key, result)
+        return replace(self, result=result, results=kept, network_runs=self.network_runs + ran)
 
 
 def open_photograph(

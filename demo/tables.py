@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from demo.engine import Fetching
+    from segcore.draw import ErrorKind
     from segcore.export import Found
     from segcore.protocols import Protocol
     from segcore.segmenter import MadeBy
@@ -117,17 +118,16 @@ def per_class(scores: dict[str, dict[str, float | None]], matrix: np.ndarray, ta
     return _table(header, rows, caption="Scores of each class", keys=keys)
 
 
-def errors(kinds: Sequence[tuple[str, str | None, int]]) -> str:
-    """The kinds of the map of errors, (name, colour, pixels), and their sum, which is the picture."""
-    total = sum(pixels for _, _, pixels in kinds)
+def errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
+    """The kinds of the map of errors with their pixels, and their sum, which is the picture."""
+    total = sum(pixels for _, pixels in kinds)
     rows = [
-        (_swatched(name, color or "transparent"), f"{pixels:,}", f"{100 * pixels / total:.1f} %")
-        for name, color, pixels in kinds
+        (_swatched(kind.name, kind.color or "transparent"), f"{pixels:,}", f"{100 * pixels / total:.1f} %")
+        for kind, pixels in kinds
     ]
     rows.append(("all pixels", f"{total:,}", "100.0 %"))
-    return _table(
-        ("Kind", "Pixels", "Share"), rows, caption="The map of errors", keys=[*(name for name, _, _ in kinds), "all"]
-    )
+    keys = [*(kind.name for kind, _ in kinds), "all"]
+    return _table(("Kind", "Pixels", "Share"), rows, caption="The map of errors", keys=keys)
 
 
 def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None) -> str:

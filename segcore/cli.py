@@ -50,10 +50,10 @@ def predict(arguments: argparse.Namespace) -> int:
     task = _task(arguments)
     files = _image_files(arguments.input)
     stems = _output_stems(files)
+    _make_folder(arguments.out)
     segmenter = Segmenter(
         arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
     )
-    _make_folder(arguments.out)
     status = DONE
     for path in tqdm(files, "predict", unit="image", disable=None):
         try:
@@ -89,14 +89,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     task, chosen = _task(arguments), protocol(arguments.protocol)
     dataset = CocoDataset.open(arguments.coco, arguments.split)
     images = evaluation.choose_images(dataset, image_ids=arguments.image_ids, limit=arguments.limit)
-    segmenter = Segmenter(
-        arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
-    )
-    run = evaluation.Run(segmenter, dataset, chosen, task, images, arguments.batch_size)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         _make_folder(folder)
     for file in filter(None, (arguments.json, arguments.csv)):
         _make_room_for(file)
+    segmenter = Segmenter(
+        arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
+    )
+    run = evaluation.Run(segmenter, dataset, chosen, task, images, arguments.batch_size)
     with _progress_bar("evaluate", "image") as progress:
         outcome = evaluation.evaluate(
             run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress

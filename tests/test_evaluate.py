@@ -213,10 +213,10 @@ def test_batches_of_any_size_count_the_same(examples_coco):
     """In float32; the last bits of the logits may differ, and with them a pixel in a hundred thousand."""
     segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")
     dataset = CocoDataset.open(examples_coco)
-    images = evaluate.choose_images(dataset, limit=3)
+    images = evaluate.choose_images(dataset, limit=2)
     one, several = (
         evaluate.evaluate(Run(segmenter, dataset, protocol("torchvision"), Task(), images, size)).total.matrix
-        for size in (1, 3)
+        for size in (1, 2)
     )
     assert one.sum() == several.sum()
     assert np.abs(one - several).sum() <= 2e-5 * one.sum()

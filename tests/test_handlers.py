@@ -11,7 +11,7 @@ from PIL import Image
 from demo import comparison, handlers
 from demo.engine import Engine
 from demo.samples import Thumbnails
-from segcore import evaluate, protocols
+from segcore import draw, evaluate, protocols
 from segcore.coco import CocoDataset
 from segcore.errors import ImageError, SegcoreError, UsageError
 from segcore.segmenter import Segmenter
@@ -152,11 +152,11 @@ def test_the_errors_of_the_comparison_add_up(engine, dataset):
     compared = comparison.compare(engine, None, dataset, 900003, "auto", "original", "squeeze")
     view = comparison.view_compared(dataset, compared, Task(), "original")
     matrix = np.array(view.record["confusion"])
-    kinds = {name: pixels for name, _, pixels in comparison._kinds(view.errors)}
+    kinds = draw.count_errors(view.errors)
     assert sum(kinds.values()) == view.errors.size
-    assert kinds.get("correct", 0) == np.diag(matrix)[1:].sum()
-    assert kinds.get("missed", 0) == matrix[1:, 0].sum()
-    assert kinds.get("extra", 0) == matrix[0, 1:].sum()
+    assert kinds["correct"] == np.diag(matrix)[1:].sum()
+    assert kinds["missed"] == matrix[1:, 0].sum()
+    assert kinds["extra"] == matrix[0, 1:].sum()
 
 
 def test_other_objects_are_warned_of(engine, dataset):

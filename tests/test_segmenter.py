@@ -273,5 +273,10 @@ def test_labels_of_a_large_photograph_take_little_memory(restless):
 def test_probabilities_of_a_large_photograph_never_stand_side_by_side(restless):
     peak = peak_bytes(lambda: postprocess.probability(restless, FORTY_EIGHT_MEGAPIXELS, CAT))
     assert 192e6 <= peak < 400e6  # one plane of floats is 192 MB of it
-    prediction = np.eye(*FORTY_EIGHT_MEGAPIXELS, dtype=np.uint8)
-    assert peak_bytes(lambda: Task("binary", "cat").confidence(restless, prediction)) < 400e6
+
+
+def test_confidence_takes_less_than_one_plane_of_floats(restless):
+    """Beyond some rows of all classes; half as wide and high as above, for speed."""
+    prediction = np.eye(3000, 4000, dtype=np.uint8)
+    some_rows = 4 * 21 * 65 * 4000 * 4
+    assert peak_bytes(lambda: Task("binary", "cat").confidence(restless, prediction)) < some_rows + 3000 * 4000 * 4

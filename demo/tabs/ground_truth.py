@@ -163,18 +163,19 @@ class GroundTruthTab:
     @spoken
     def on_look(self, compared: Any, protocol: str, *task: Any) -> tuple | None:
         """Mode, class or threshold: the kept logits answer."""
-        return None if compared is None else self._look(compared, protocol, task)
+        return None if compared is None else self._look(compared, protocol, task, photo_sent=True)
 
     def _compare(self, image_id: int, compared: Any, model: str, protocol: str, resize: str, *task: Any) -> tuple:
         from demo import comparison
 
         compared = comparison.compare(self.engine, compared, self.dataset, image_id, model, protocol, resize)
-        return self._look(compared, protocol, task)
+        return self._look(compared, protocol, task, photo_sent=False)
 
-    def _look(self, compared: Any, protocol: str, task: tuple) -> tuple:
+    def _look(self, compared: Any, protocol: str, task: tuple, *, photo_sent: bool) -> tuple:
         from demo import comparison, handlers
 
-        view = comparison.view_compared(self.dataset, compared, handlers.task_of(*task), protocol)
+        asked = handlers.task_of(*task)
+        view = comparison.view_compared(self.dataset, compared, asked, protocol, photo_sent=photo_sent)
         verdict = tables.verdict(view.verdict)
         return compared, view.viewer, verdict, tables.notice(view.warning), view.overall, view.per_class, view.made_by
 
@@ -185,5 +186,5 @@ class GroundTruthTab:
         asked = handlers.task_of(*task)
         view = comparison.view_compared(self.dataset, controls.required(compared), asked, protocol)
         if kind == "figure":
-            return comparison.figure(compared, view, asked, folder)
+            return comparison.figure(self.dataset, compared, view, asked, folder)
         return comparison.scores_file(view, folder, kind)
