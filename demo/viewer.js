@@ -11,6 +11,7 @@ const photos = (window.segcorePhotos ??= new Map());
 const state = { view: "overlay", opacity: 60, divider: 50, names: true, enlarged: null, highlight: null };
 const hidden = new Map(); // group -> Set of ids
 const solo = new Map(); // group -> id
+let inView = {}; // this viewer's own photograph stays, however many the other one has shown since
 let panels = [];
 let groups = new Map(); // group -> Map of id -> legend entry
 let latestTurn = 0;
@@ -75,8 +76,9 @@ function toggleSolo(group, id) {
 // ---- from a value to the page
 
 async function loadPhoto({ key, src }) {
-  const known = src ?? photos.get(key);
+  const known = src ?? photos.get(key) ?? (inView.key === key ? inView.src : null);
   if (!known) return null;
+  inView = { key, src: known };
   photos.delete(key);
   photos.set(key, known); // the most recently shown comes last
   while (photos.size > MAX_PHOTOS) photos.delete(photos.keys().next().value);

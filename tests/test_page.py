@@ -325,3 +325,17 @@ def test_fits_a_phone(open_page, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
     dark = page.evaluate("document.body.classList.contains('dark')")
     assert dark == (scheme == "dark")
+
+
+def test_a_photograph_stays_however_many_the_other_tab_has_shown(open_page):
+    page = open_page()
+    panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    for number in (1, 2, 3, 4, 5, 6, 7, 8):
+        shows(page, TRUTH, lambda number=number: page.locator("#truth-gallery button").nth(number).click())
+
+    panel = panel_of(page, "Your photograph")
+    shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
+
+    assert page.locator(f"{PHOTOGRAPH} img.photo").evaluate("image => image.naturalWidth") == 512
+    assert "no longer" not in page.inner_text(f"{PHOTOGRAPH} .message")
