@@ -166,7 +166,10 @@ def fetch_weights(arguments: argparse.Namespace) -> int:
 
 
 def _task(arguments: argparse.Namespace) -> Task:
-    return Task(arguments.mode, arguments.class_name, arguments.threshold)
+    task = Task(arguments.mode, arguments.class_name, arguments.threshold)
+    if not task.binary and (task.object_id is not None or task.threshold is not None):
+        raise UsageError("--class and --threshold ask for one class against all else; add --mode binary")
+    return task
 
 
 def _image_files(inputs: list[Path]) -> list[Path]:
@@ -256,7 +259,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--csv", type=Path, metavar="FILE", help="the same as a table")
     command.add_argument("--figures", type=Path, metavar="DIR", help="photograph, prediction and truth of each image")
     command.add_argument("--save-labels", type=Path, metavar="DIR", help="the label maps that were scored, as PNG")
-    command.add_argument("--resume", type=Path, metavar="DIR", help="keep progress here and go on from it")
+    command.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="keep progress here and go on from it; figures and label maps of images done before are not written again",
+    )
     command.add_argument("--batch-size", type=int, default=1, metavar="N", help="images through the network at once")
     _add_model_arguments(command, precision="float32")
 

@@ -169,12 +169,12 @@ def mean_confidence(logits: Any, labels: np.ndarray) -> np.ndarray:
     Returns float64 (classes,); nan for a class without pixels.
     """
     logits = _checked(logits, labels.shape)
-    total = np.zeros(len(logits))
+    total, pixels = np.zeros(len(logits)), np.zeros(len(logits), np.int64)
     for rows, values in _stripes(logits, labels.shape):
         shares, sums = _softmax_parts(values)
         own = np.take_along_axis(shares, labels[None, rows], axis=0)[0] / sums
         total += np.bincount(labels[rows].ravel(), own.ravel(), len(logits))
-    pixels = np.bincount(labels.ravel(), minlength=len(logits))
+        pixels += np.bincount(labels[rows].ravel(), minlength=len(logits))
     return np.divide(total, pixels, out=np.full(len(logits), np.nan), where=pixels > 0)
 
 

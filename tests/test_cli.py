@@ -455,7 +455,7 @@ def test_fetch_weights_errors(run):
 
 def program(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-W", "always", "-m", "segcore", *map(str, arguments)],
+        [sys.executable, "-m", "segcore", *map(str, arguments)],
         cwd=ROOT,
         env=os.environ | environment,
         capture_output=True,
@@ -488,3 +488,10 @@ def test_program_predicts_and_says_only_what_failed(cat, tmp_path):
     assert names(tmp_path / "out") == sorted(
         [f"{stem}.json", f"{stem}_cutout.png", f"{stem}_labels.png", f"{stem}_overlay.png"]
     )
+
+
+@pytest.mark.parametrize("options", [["--class", "dog"], ["--threshold", "0.5"]])
+def test_what_binary_mode_alone_can_answer_is_not_ignored(examples_coco, tmp_path, capsys, options):
+    photograph = examples_coco / "samples" / "000000900005.jpg"
+    assert cli.main(["predict", str(photograph), "--out", str(tmp_path), *options]) == 2
+    assert "--mode binary" in capsys.readouterr().err
