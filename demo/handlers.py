@@ -45,7 +45,6 @@ class Shown:
     """
 
     source: Path
-    file_name: str
     key: str
     screen: np.ndarray = field(repr=False)
     photo: dict = field(repr=False)
@@ -59,9 +58,7 @@ class Shown:
         return replace(self, result=result, results=kept, network_runs=self.network_runs + ran)
 
 
-def open_photograph(
-    engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str, file_name: str | None = None
-) -> Shown:
+def open_photograph(engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str) -> Shown:
     """Decode a photograph and segment it, unless this visitor had just that before.
 
     Raises SegcoreError in words for the visitor; `before` is then still what is shown.
@@ -72,7 +69,6 @@ def open_photograph(
     screen = image.fit_within(photograph, SCREEN_SIDE)
     shown = Shown(
         source=source,
-        file_name=file_name or source.name,
         key=key,
         screen=screen,
         photo=viewer_data.encode_photo(screen),
@@ -166,20 +162,20 @@ def unpainted(task: Task) -> dict[int, str]:
 DOWNLOADS = ("labels", "overlay", "cutout", "json")
 
 
-def write_download(shown: Shown, task: Task, kind: str, folder: Path, *, alpha: float = 0.5) -> Path:
+def write_download(shown: Shown, task: Task, kind: str, folder: Path) -> Path:
     """One of DOWNLOADS at the photograph's full size, written into `folder`; carries nothing of its EXIF."""
-    stem = Path(shown.file_name).stem or "photograph"
+    stem = shown.source.stem
     folder.mkdir(parents=True, exist_ok=True)
     decided = decide(shown.result, task)
     if kind == "json":
         path = folder / f"{stem}.json"
-        path.write_text(json.dumps(decided.record(shown.file_name), indent=1), encoding="utf-8")
+        path.write_text(json.dumps(decided.record(shown.source.name), indent=1), encoding="utf-8")
         return path
     path = folder / f"{stem}_{kind}.png"
     if kind == "labels":
         decided.labels_image().save(path)
     elif kind == "overlay":
-        decided.overlay(image.read(_kept(shown)), alpha).save(path)
+        decided.overlay(image.read(_kept(shown))).save(path)
     elif kind == "cutout":
         decided.cutout(image.read(_kept(shown))).save(path)
     else:

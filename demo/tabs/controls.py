@@ -162,22 +162,27 @@ def required(shown: Any) -> Any:
     return shown
 
 
-def download_buttons(labels: dict[str, str], write: Callable[..., Path], inputs: Sequence[Any], *, name: str) -> None:
+def download_buttons(labels: dict[str, str], write: Callable[..., Path], inputs: Sequence[Any]) -> None:
     """A row of buttons, labels by kind; each writes its file when it is clicked, and the browser then takes it.
 
     write(kind, folder, *inputs) -> path. The files are in Gradio's upload folder, which is emptied in time.
     """
     with gr.Row():
         buttons = [(kind, gr.Button(label, size="sm", min_width=130)) for kind, label in labels.items()]
-    target = gr.DownloadButton(visible="hidden", elem_id=f"{name}-download")
+    target = gr.DownloadButton(visible="hidden")
     for kind, button in buttons:
         written = functools.partial(_write, write, kind)
         event = button.click(written, list(inputs), target, api_visibility="private", concurrency_limit=2)
-        event.success(None, None, None, js=_CLICK.replace("TARGET", f"#{name}-download"), api_visibility="private")
+        event.success(None, target, None, js=_TAKE, api_visibility="private")
 
 
-# The link's address arrives with the component's next rendering.
-_CLICK = """() => setTimeout(() => document.querySelector("TARGET")?.click(), 150)"""
+# Of the value itself: the hidden button's own link may still be that of the file before.
+_TAKE = """file => {
+    const link = Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+}"""
 
 
 def _write(write: Callable[..., Path], kind: str, *inputs: Any) -> str:

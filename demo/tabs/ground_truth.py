@@ -73,7 +73,6 @@ class GroundTruthTab:
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
                         [self.compared, self.protocol, *self.task],
-                        name="truth",
                     )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.overall = controls.html("truth-overall")

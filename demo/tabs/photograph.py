@@ -58,7 +58,6 @@ class PhotographTab:
                         },
                         self.write_download,
                         [self.shown, *self.task],
-                        name="photograph",
                     )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.table = controls.html("photograph-table")
