@@ -22,3 +22,11 @@ def shared_coco() -> Path:
 def examples_coco() -> Path:
     """The sample photographs that come with the code, in COCO's layout."""
     return ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def no_downloads(tmp_path_factory):
+    """A TORCH_HOME without weights, so that "auto" is the shipped model in this process and those it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        yield

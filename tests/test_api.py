@@ -37,14 +37,6 @@ def sample(image_id: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def no_downloads(tmp_path_factory):
-    """A TORCH_HOME without weights, so that "auto" is the shipped model for the page and for the command line."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-        yield
-
-
-@pytest.fixture(scope="module")
 def page(no_downloads):
     with running_page() as running:
         yield running

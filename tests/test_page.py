@@ -30,9 +30,8 @@ DROP = """base64 => {
 
 
 @pytest.fixture(scope="module")
-def page_url(tmp_path_factory):
-    no_weights = {"TORCH_HOME": str(tmp_path_factory.mktemp("torch"))}  # so that "auto" is the shipped model everywhere
-    with running_page(env=no_weights) as page:
+def page_url(no_downloads):
+    with running_page() as page:
         yield page.url
         assert "Traceback" not in page.log()
         assert "Warning" not in page.log()

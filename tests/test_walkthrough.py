@@ -23,14 +23,6 @@ IMAGE_ID = 900001
 
 
 @pytest.fixture(scope="module")
-def no_downloads(tmp_path_factory):
-    """A TORCH_HOME without weights, so that "auto" is the shipped model."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-        yield
-
-
-@pytest.fixture(scope="module")
 def executed(no_downloads):
     """The notebook after a run from its own folder, as Jupyter runs it."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
