@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from demo import handlers, tables, viewer_data
 from demo.engine import Engine
-from segcore import draw, evaluate, image, metrics, models
+from segcore import counts, draw, image, metrics, models, results, run
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.coco import CocoDataset
 from segcore.preprocess import Preprocess
@@ -87,17 +88,17 @@ def view_compared(
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
     logits = compared.result.logits
     prediction = task.predict(logits, truth.shape)
-    counts = evaluate.count(logits, prediction, truth, task)
-    scores = counts.scores()
-    record = _score_record(compared, dataset, task, chosen, scores, counts.matrix)
+    counted = counts.count(logits, prediction, truth, task)
+    scores = counted.scores()
+    record = _score_record(compared, dataset, task, chosen, scores, counted.matrix)
     errors = draw.errors_map(truth, prediction)
     photo = _photo_as_compared(dataset, compared, chosen, preprocess, sent=photo_sent)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors),
-        verdict=metrics.verdict(counts.matrix, scores["boundary_iou"], task.friendly_names).sentence,
+        verdict=metrics.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
         warning=_other_objects(dataset.other_categories(compared.image_id)),
         overall=tables.overall(record["dataset"], task),
-        per_class=tables.per_class(record["per_class"], counts.matrix, task) + tables.errors(_kinds(errors)),
+        per_class=tables.per_class(record["per_class"], counted.matrix, task) + tables.errors(_kinds(errors)),
         made_by=tables.made_by(compared.result.made_by, network_runs=compared.network_runs, protocol=chosen),
         record=record,
         prediction=prediction,
@@ -111,14 +112,14 @@ def _score_record(
     dataset: CocoDataset,
     task: Task,
     chosen: Protocol,
-    scores: dict[str, float | np.ndarray],
+    scores: dict[str, Any],
     matrix: np.ndarray,
 ) -> dict[str, object]:
     """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
     made_by: MadeBy = compared.result.made_by
-    numbers = evaluate.overall(scores)
+    numbers = counts.overall(scores)
     return {
-        "schema": evaluate.SCHEMA,
+        "schema": run.SCHEMA,
         "image_id": compared.image_id,
         "file_name": dataset.image(compared.image_id).file_name,
         "model": made_by.model,
@@ -132,7 +133,7 @@ def _score_record(
         **numbers,
         "confusion": matrix.tolist(),
         "dataset": numbers,
-        "per_class": evaluate.per_class(scores, task.names),
+        "per_class": counts.per_class(scores, task.names),
     }
 
 
@@ -202,7 +203,7 @@ def figure(dataset: CocoDataset, compared: Compared, view: ComparedView, task: T
             dataset.read_image(compared.image_id),
             view.prediction,
             view.truth,
-            title=evaluate.caption(view.record, f"image {compared.image_id}"),
+            title=run.caption(view.record, f"image {compared.image_id}"),
             names=task.friendly_names,
             palette=task.palette,
         )
@@ -218,7 +219,7 @@ def scores_file(view: ComparedView, folder: Path, suffix: str) -> Path:
         text = json.dumps(view.record, indent=1, allow_nan=False)
     else:
         row = {"image_id": view.record["image_id"], "file_name": view.record["file_name"]} | view.record["dataset"]
-        text = evaluate.to_csv(view.record | {"image_mean": view.record["dataset"], "per_image": [row]})
+        text = results.to_csv(view.record | {"image_mean": view.record["dataset"], "per_image": [row]})
     path.write_text(text, encoding="utf-8")
     return path
 

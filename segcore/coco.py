@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
@@ -168,6 +168,16 @@ class CocoDataset:
         size_hw = image.height, image.width
         labels = _POLICIES[policy](self.objects.get(image_id, ()), size_hw)
         return np.ascontiguousarray(labels)
+
+    def masks(self, image_id: int) -> Iterator[tuple[CocoObject, np.ndarray]]:
+        """Each object of an image, crowd regions left out, with its own mask: bool (H, W), at the stored size.
+
+        Raises UsageError for an unknown id.
+        """
+        image = self.image(image_id)
+        for each in self.objects.get(image_id, ()):
+            if not each.crowd:
+                yield each, _mask([_rle(each, (image.height, image.width))])
 
     @cached_property
     def _images_by_id(self) -> dict[int, CocoImage]:
