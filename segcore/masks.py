@@ -74,10 +74,11 @@ def _of_palette(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
     palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     colors[: len(palette)] = palette
     present = values_in(indices)
-    in_use = set(_codes(colors[present]).tolist())
+    codes = dict(zip(present, _codes(colors[present]).tolist(), strict=True))
+    white = [index for index, code in codes.items() if code == _WHITE]
     # Programs that make files smaller turn black and white into a palette, in either order.
-    if _WHITE in in_use and in_use <= {_BLACK, _WHITE}:
-        return colors[:, 0][indices], True
+    if white and set(codes.values()) <= {_BLACK, _WHITE}:
+        return np.isin(indices, white) * np.uint8(255), True
     _refuse([value for value in present if value not in _IDS], "values", name)
     return indices, False
 

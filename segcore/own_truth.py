@@ -54,7 +54,7 @@ class OwnTruth:
         """
         if not (self.is_labels or task.binary):
             raise LabelError(
-                f"{self.file_name} is black and white: it says where an object is, not what it is. Choose binary "
+                f"{self.file_name} is black and white, which says where an object is and not what it is; choose binary "
                 "mode, and a class, to compare with it"
             )
         values = np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.size_hw)
@@ -65,7 +65,7 @@ class OwnTruth:
         if self._taken_for_binary(task):
             return f"Read as black and white: white is {task.friendly_names[1]}, black is everything else."
         if not self.is_labels:
-            return "Read as black and white: white is the object, black is everything else."
+            return "Read as black and white: white is the object, black is everything else. It needs binary mode."
         names = [FRIENDLY_NAMES[number] for number in self.numbers if number not in (BACKGROUND, IGNORE_INDEX)]
         what = "a label map of VOC ids" if self.annotated is None else f"COCO annotations of {self.annotated}"
         left_out = "; some pixels are left out of the scores" if IGNORE_INDEX in self.numbers else ""
