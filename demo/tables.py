@@ -153,6 +153,11 @@ def notice(text: str, *, kind: str = "info") -> str:
     return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
 
 
+def own_truth(file_name: str, read_as: str) -> str:
+    """What a visitor brought to compare with, and what it was taken for."""
+    return f'<p class="notice" role="status"><b>{escape(file_name)}</b><br>{escape(read_as)}</p>'
+
+
 def verdict(text: str) -> str:
     """The judgement in plain words."""
     return f'<p class="verdict" role="status">{escape(text)}</p>'

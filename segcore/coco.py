@@ -90,7 +90,17 @@ class CocoDataset:
         split = present[0] if split is None else split
         if split not in present:
             raise UsageError(f"{folder} holds no split {split!r}; choose one of: {', '.join(present)}")
-        return cls(folder, split, *_read_annotations(_annotation_file(folder, split)))
+        file = _annotation_file(folder, split)
+        return cls(folder, split, *_read_annotations(file, str(file)))
+
+    @classmethod
+    def of_file(cls, path: str | Path) -> CocoDataset:
+        """As `open`, of one annotation file wherever it lies; errors give its name alone, since it may be an upload.
+
+        For its records and label maps: where its photographs are is not known.
+        """
+        path = Path(path)
+        return cls(path.parent, path.stem, *_read_annotations(path, path.name))
 
     @classmethod
     def open_default(cls, folder: str | Path) -> CocoDataset:
@@ -290,20 +300,20 @@ class _Record(NamedTuple):
         return f"{self.list_name}[{self.index}]" + (f" (id {number})" if type(number) is int else "")
 
 
-def _read_annotations(path: Path) -> _Parsed:
-    """What `CocoDataset` holds of an annotation file: images, objects and others. Raises AnnotationError."""
+def _read_annotations(path: Path, name: str) -> _Parsed:
+    """What `CocoDataset` holds of an annotation file: images, objects and others. AnnotationError calls it `name`."""
     try:
         document = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise AnnotationError(
-            f"{path} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
+            f"{name} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
         ) from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise AnnotationError(f"{path} cannot be read: {error}; get it again") from error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, or a number of thousands of digits
+        raise AnnotationError(f"{name} cannot be read: {error}; get it again") from error
     try:
         return _parse(document)
     except AnnotationError as error:
-        raise AnnotationError(f"{path}: {error}") from error
+        raise AnnotationError(f"{name}: {error}") from error
 
 
 def _parse(document: Any) -> _Parsed:

@@ -198,11 +198,17 @@ def to_binary(label_map: Any, class_id: int | None) -> np.ndarray:
     Raises LabelError for any other value and UsageError for a class that binary mode does not know.
     """
     labels = _labels(label_map, "label map")
-    _check_values(np.bincount(labels.ravel(), minlength=_VALUES) > 0, "label map", NUM_CLASSES, IGNORE_INDEX)
     table = np.zeros(_VALUES, np.uint8)
     table[_chosen(class_id)] = 1
     table[IGNORE_INDEX] = IGNORE_INDEX
-    return table[labels]
+    flat, present = labels.ravel(), np.zeros(_VALUES, bool)
+    result = np.empty_like(flat)
+    for start in range(0, flat.size, _CHUNK):  # counting and indexing make copies of 8 bytes a pixel
+        part = flat[start : start + _CHUNK]
+        present |= np.bincount(part, minlength=_VALUES) > 0
+        result[start : start + _CHUNK] = table[part]
+    _check_values(present, "label map", NUM_CLASSES, IGNORE_INDEX)
+    return result.reshape(labels.shape)
 
 
 def _chosen(class_id: int | None) -> slice | int:
