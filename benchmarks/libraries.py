@@ -25,6 +25,7 @@ from segcore.classes import FRIENDLY_NAMES, IGNORE_INDEX, NUM_CLASSES
 from segcore.coco import CocoDataset
 from segcore.errors import SegcoreError
 from segcore.protocols import PROTOCOLS, protocol
+from segcore.run import Run, caption
 from segcore.segmenter import Segmenter
 from segcore.task import Task
 
@@ -241,13 +242,12 @@ def evaluated(arguments: argparse.Namespace) -> tuple[str, list[Pair]]:
     dataset = CocoDataset.open(arguments.coco, arguments.split)
     images = evaluate.choose_images(dataset, limit=arguments.limit)
     segmenter = Segmenter(arguments.model, device="cpu", precision="float32")
+    run = Run(segmenter, dataset, protocol(arguments.protocol), Task(), images)
     pairs: list[Pair] = []
-    outcome = evaluate.evaluate(
-        evaluate.Run(segmenter, dataset, protocol(arguments.protocol), Task(), images),
-        on_image=lambda sample: pairs.append(Pair(sample.image.file_name, sample.truth, sample.prediction)),
+    evaluate.evaluate(
+        run, on_image=lambda sample: pairs.append(Pair(sample.image.file_name, sample.truth, sample.prediction))
     )
-    record = outcome.to_dict()
-    return evaluate.caption(record, f"{record['images']} images"), pairs
+    return caption(run.record(), f"{len(pairs)} images"), pairs
 
 
 def main() -> None:
@@ -259,7 +259,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     arguments = parser.parse_args()
     try:
-        caption, pairs = evaluated(arguments)
+        what, pairs = evaluated(arguments)
     except SegcoreError as error:
         parser.error(str(error))
     if not pairs:
@@ -267,7 +267,7 @@ def main() -> None:
 
     installed = [library for library in LIBRARIES if find_spec(library.module)]
     packages = dict.fromkeys(library.package for library in installed)
-    print(f"{caption}\n{', '.join(f'{package} {metadata.version(package)}' for package in packages)}\n")
+    print(f"{what}\n{', '.join(f'{package} {metadata.version(package)}' for package in packages)}\n")
     print(table(pairs, installed))
     for library in LIBRARIES:
         if library not in installed:
