@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import sklearn.metrics
+import torch
 
 from benchmarks import libraries
 
@@ -62,6 +64,26 @@ def test_each_library_answers_as_documented(library):
     expected = [each if isinstance(each, str) else f"{each:.4f}" for each in COLUMNS[library.title]]
     rows = [f"| {row} | {answer} |" for row, answer in zip(ROWS, expected, strict=True)]
     assert libraries.table(PAIRS, [library]).splitlines()[2:] == rows
+
+
+def test_torchmetrics_agrees_over_images_when_asked_image_by_image():
+    functional = pytest.importorskip("torchmetrics.functional.segmentation")
+    counted = [[torch.from_numpy(each.astype(int)) for each in pair.counted()] for pair in PAIRS]
+    means = [functional.mean_iou(prediction, truth, 21, input_format="index") for truth, prediction in counted]
+    assert float(sum(means) / 2) == pytest.approx(OVER_IMAGES)
+
+
+def test_smp_calls_pixel_accuracy_micro_recall():
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    truth, prediction = (torch.from_numpy(each.astype(int))[None] for each in PAIRS[0][1:])
+    stats = smp.metrics.get_stats(prediction, truth, mode="multiclass", num_classes=21, ignore_index=255)
+    assert float(smp.metrics.recall(*stats, reduction="micro")) == pytest.approx(4 / 6)
+
+
+def test_scikit_learn_agrees_on_all_labels_when_zero_division_is_nan():
+    truth, prediction = (np.concatenate(each) for each in zip(*(pair.counted() for pair in PAIRS), strict=True))
+    f1 = sklearn.metrics.f1_score(truth, prediction, labels=range(21), average="macro", zero_division=np.nan)
+    assert f1 == pytest.approx(F1 / 3)
 
 
 def test_command_scores_the_samples_and_says_what_is_left_out(examples_coco, monkeypatch, capsys):
