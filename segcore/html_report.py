@@ -152,6 +152,8 @@ def _charts(record: Record) -> str:
         charts.confusion_chart(record),
         "Each row shows what the true pixels of one class are called. A perfect model has 100 on the diagonal.",
     )
+    if words.only_class(record) is not None:  # two classes need little room
+        return _columns(per_class + confusion, sizes + reliability)
     return _columns(per_class, sizes + reliability) + confusion
 
 
