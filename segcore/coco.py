@@ -21,6 +21,8 @@ from .image import MAX_PIXELS, read
 Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
 Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "counts": list or str}
 
+MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # train2017's file has 448 million
+
 _DEFAULT_SPLIT = "val2017"
 _MAX_RLE_DIGITS = 6  # of 5 bits each: more than any number of pixels that is accepted
 
@@ -90,8 +92,8 @@ class CocoDataset:
         split = present[0] if split is None else split
         if split not in present:
             raise UsageError(f"{folder} holds no split {split!r}; choose one of: {', '.join(present)}")
-        file = _annotation_file(folder, split)
-        return cls(folder, split, *_read_annotations(file, str(file)))
+        path = annotation_file(folder, split)
+        return cls.from_document(folder, split, read_document(path), path)
 
     @classmethod
     def of_file(cls, path: str | Path) -> CocoDataset:
@@ -100,7 +102,18 @@ class CocoDataset:
         For its records and label maps: where its photographs are is not known.
         """
         path = Path(path)
-        return cls(path.parent, path.stem, *_read_annotations(path, path.name))
+        return cls.from_document(path.parent, path.stem, read_document(path, path.name), path.name)
+
+    @classmethod
+    def from_document(cls, folder: Path, split: str, document: Any, name: object) -> CocoDataset:
+        """The dataset that `document`, as `read_document` gives it, describes in `folder`.
+
+        For callers that need the document too. Raises AnnotationError as `open` does; it calls the file `name`.
+        """
+        try:
+            return cls(folder, split, *_parse(document))
+        except AnnotationError as error:
+            raise AnnotationError(f"{name}: {error}") from error
 
     @classmethod
     def open_default(cls, folder: str | Path) -> CocoDataset:
@@ -130,7 +143,7 @@ class CocoDataset:
         if (height, width) != (image.height, image.width):
             raise AnnotationError(
                 f"{self.path(image_id)} is {width} x {height} pixels, but {image.width} x {image.height} in "
-                f"{_annotation_file(self.folder, self.split)}; get the file that was annotated"
+                f"{annotation_file(self.folder, self.split)}; get the file that was annotated"
             )
         return pixels
 
@@ -205,12 +218,13 @@ class CocoDataset:
 
 def splits(folder: str | Path) -> tuple[str, ...]:
     """The names, in order, of the splits that a folder in COCO's layout has instance annotations for."""
-    files = _annotation_file(Path(folder), "*")
+    files = annotation_file(Path(folder), "*")
     names = (path.stem.removeprefix("instances_") for path in files.parent.glob(files.name))
     return tuple(sorted(filter(None, names)))
 
 
-def _annotation_file(folder: Path, split: str) -> Path:
+def annotation_file(folder: Path, split: str) -> Path:
+    """Where a folder in COCO's layout has, or would have, a split's instance annotations."""
     return folder / "annotations" / f"instances_{split}.json"
 
 
@@ -300,23 +314,31 @@ class _Record(NamedTuple):
         return f"{self.list_name}[{self.index}]" + (f" (id {number})" if type(number) is int else "")
 
 
-def _read_annotations(path: Path, name: str) -> _Parsed:
-    """What `CocoDataset` holds of an annotation file: images, objects and others. AnnotationError calls it `name`."""
+def read_document(path: Path, name: object = None) -> Any:
+    """What an annotation file holds, parsed and not checked further.
+
+    Raises AnnotationError, which calls the file `name` or else by its path, if it cannot be read, is no JSON, or has
+    more than MAX_ANNOTATION_BYTES bytes: parsed, it takes several times its size in memory.
+    """
+    name = name or path
     try:
-        document = json.loads(path.read_bytes())
+        size = path.stat().st_size
+        if size > MAX_ANNOTATION_BYTES:
+            raise AnnotationError(
+                f"{name} has {size / 1e6:,.1f} MB, and {MAX_ANNOTATION_BYTES / 1e6:,.1f} MB is the most that is read; "
+                "give a part of its images a file of their own"
+            )
+        return json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise AnnotationError(
             f"{name} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, or a number of thousands of digits
         raise AnnotationError(f"{name} cannot be read: {error}; get it again") from error
-    try:
-        return _parse(document)
-    except AnnotationError as error:
-        raise AnnotationError(f"{name}: {error}") from error
 
 
 def _parse(document: Any) -> _Parsed:
+    """What `CocoDataset` holds of an annotation file: images, objects and others. Raises AnnotationError."""
     if not isinstance(document, dict):
         raise AnnotationError(
             "it must hold an object with 'images', 'annotations' and 'categories', not "
