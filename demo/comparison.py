@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,10 @@ from PIL import Image
 
 from demo import handlers, tables, viewer_data
 from demo.engine import Engine
-from segcore import counts, draw, image, metrics, models, own_truth, results, run
+from segcore import counts, draw, image, metrics, models, own_truth, results, run, words
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.coco import CocoDataset
+from segcore.objects import found_of, judge_objects, objects_record
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import MadeBy, Segmentation
 from segcore.task import Task
@@ -25,11 +26,16 @@ from segcore.task import Task
 class Compared:
     """One image of a COCO folder with its prediction, and what was computed for this visitor before."""
 
+    dataset: CocoDataset = field(repr=False)
     image_id: int
     photo: dict = field(repr=False)  # the screen copy as the viewer takes it
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
+
+    @property
+    def path(self) -> Path:
+        return self.dataset.path(self.image_id)
 
 
 class Subject(NamedTuple):
@@ -71,27 +77,26 @@ def compare(
     Raises SegcoreError in words for the visitor.
     """
     resize = protocol(protocol_name).resize_for(resize)
-    results = before.results if before else {}
-    key = (image_id, engine.resolve(model), resize)
-    same_image, ran = before is not None and before.image_id == image_id, key not in results
+    kept = before.results if before else {}
+    path = dataset.path(image_id)
+    key = (path, engine.resolve(model), resize)
+    same_image, ran = before is not None and before.path == path, key not in kept
     photograph = None if same_image and not ran else dataset.read_image(image_id)
     if same_image:
         photo = before.photo
     else:
         photo = viewer_data.encode_photo(image.fit_within(photograph, handlers.SCREEN_SIDE))
-    result = engine.segment(photograph, model, resize=resize, exact=True) if ran else results[key]
+    result = engine.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
     runs = (before.network_runs if before else 0) + ran
-    return Compared(image_id, photo, result, handlers.remembered(results, key, result), runs)
+    return Compared(dataset, image_id, photo, result, handlers.remembered(kept, key, result), runs)
 
 
-def view_compared(
-    dataset: CocoDataset, compared: Compared, task: Task, protocol_name: str, *, photo_sent: bool = False
-) -> ComparedView:
+def view_compared(compared: Compared, task: Task, protocol_name: str, *, photo_sent: bool = False) -> ComparedView:
     """Set the prediction against the dataset's truth by a protocol; runs no network.
 
     `photo_sent`: the visitor's browser has the photograph already.
     """
-    chosen = protocol(protocol_name)
+    dataset, chosen = compared.dataset, protocol(protocol_name)
     preprocess = models.preprocess_for(compared.result.made_by.model, compared.result.made_by.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
     photo = compared.photo
@@ -103,7 +108,7 @@ def view_compared(
         dataset.split,
         dataset.other_categories(compared.image_id),
     )
-    return _against_truth(
+    view = _against_truth(
         compared.result,
         truth,
         task,
@@ -112,6 +117,13 @@ def view_compared(
         photo=viewer_data.already_sent(photo) if photo_sent else photo,
         shown_hw=truth.shape,
         network_runs=compared.network_runs,
+    )
+    outcomes = judge_objects(dataset, compared.image_id, view.prediction, task)
+    objects = words.objects_sentence(outcomes, task.friendly_names) if outcomes else ""
+    return replace(
+        view,
+        verdict=f"{view.verdict} {objects}".strip(),
+        record=view.record | found_of(outcomes) | {"objects": objects_record(outcomes)},
     )
 
 
@@ -300,7 +312,7 @@ def evaluate_for_program(
     """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores."""
     task = Task(mode, class_name)
     compared = compare(engine, None, dataset, image_id, model, protocol_name, "squeeze")
-    view = view_compared(dataset, compared, task, protocol_name)
+    view = view_compared(compared, task, protocol_name)
     height, width = view.truth.shape
     photograph = np.asarray(
         Image.fromarray(dataset.read_image(image_id)).resize((width, height), Image.Resampling.BILINEAR)
