@@ -14,6 +14,7 @@ from PIL import Image
 from demo import handlers, tables, viewer_data
 from demo.engine import Engine
 from segcore import counts, draw, image, metrics, models, own_truth, results, run, words
+from segcore.bootstrap import intervals
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.coco import CocoDataset
 from segcore.objects import found_of, judge_objects, objects_record
@@ -162,7 +163,7 @@ def _against_truth(
     prediction = task.predict(result.logits, truth.shape)
     counted = counts.count(result.logits, prediction, truth, task)
     scores = counted.scores()
-    record = _score_record(subject, result.made_by, task, chosen, scores, counted.matrix)
+    record = _score_record(subject, result.made_by, task, chosen, scores, counted)
     errors = draw.errors_map(truth, prediction)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
@@ -184,7 +185,7 @@ def _score_record(
     task: Task,
     chosen: Protocol,
     scores: dict[str, Any],
-    matrix: np.ndarray,
+    counted: counts.Counts,
 ) -> dict[str, object]:
     """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
     numbers = counts.overall(scores)
@@ -201,9 +202,11 @@ def _score_record(
         "device": made_by.device,
         "precision": made_by.precision,
         **numbers,
-        "confusion": matrix.tolist(),
+        "confusion": counted.matrix.tolist(),
         "dataset": numbers,
         "per_class": counts.per_class(scores, task.names),
+        "intervals": intervals(counts.Counts.stacked([counted], task.num_classes), task.names),
+        "reliability": counted.reliability_record(),
     }
 
 
