@@ -28,7 +28,9 @@ class Categories:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.names) <= MOST:
-            raise UsageError(f"expected from 1 to {MOST - 1} categories beside the background, got {len(self.names) - 1}")
+            raise UsageError(
+                f"expected from 1 to {MOST - 1} categories beside the background, got {len(self.names) - 1}"
+            )
         if not len(self.names) == len(self.friendly) == len(self.also):
             raise UsageError("expected as many friendly and other names as there are names of categories")
         owners: dict[str, int] = {}
@@ -94,7 +96,11 @@ class Categories:
     @cached_property
     def _numbers(self) -> Mapping[str, int]:
         called = zip(self.names, self.friendly, self.also, strict=True)
-        return {folded(each): number for number, (name, friendly, also) in enumerate(called) for each in (name, friendly, *also)}
+        return {
+            folded(each): number
+            for number, (name, friendly, also) in enumerate(called)
+            for each in (name, friendly, *also)
+        }
 
 
 VOC = Categories(VOC_NAMES, FRIENDLY_NAMES, tuple((each.coco,) for each in CLASSES))

@@ -79,9 +79,7 @@ def folded(name: str) -> str:
 
 
 _ID_OF_NAME = {
-    folded(name): number
-    for number, each in enumerate(CLASSES)
-    for name in (each.voc, each.coco, each.friendly)
+    folded(name): number for number, each in enumerate(CLASSES) for name in (each.voc, each.coco, each.friendly)
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import catalogue
+from .categories import VOC, Categories
 from .errors import SegcoreError, UsageError
 from .task import BINARY, MULTICLASS, Task
 
@@ -87,7 +88,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from .segmenter import Segmenter
 
     task, chosen = _task(arguments), protocol(arguments.protocol)
-    dataset = CocoDataset.open(arguments.coco, arguments.split)
+    dataset = CocoDataset.open(arguments.coco, arguments.split, task.categories)
     images = evaluation.choose_images(dataset, image_ids=arguments.image_ids, limit=arguments.limit)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         _make_folder(folder)
@@ -166,10 +167,19 @@ def fetch_weights(arguments: argparse.Namespace) -> int:
 
 
 def _task(arguments: argparse.Namespace) -> Task:
-    task = Task(arguments.mode, arguments.class_name, arguments.threshold)
+    task = Task(arguments.mode, arguments.class_name, arguments.threshold, _categories(arguments.model))
     if not task.binary and (task.object_id is not None or task.threshold is not None):
         raise UsageError("--class and --threshold ask for one class against all else; add --mode binary")
     return task
+
+
+def _categories(model: str) -> Categories:
+    """What the model tells apart; PyTorch is imported only to ask a trained model's file."""
+    if not catalogue.is_file(model):
+        return VOC
+    from .models import categories
+
+    return categories(model)
 
 
 def _image_files(inputs: list[Path]) -> list[Path]:
@@ -279,7 +289,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_model_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
-    command.add_argument("--model", default=catalogue.AUTO, help=f"auto (default) or: {', '.join(catalogue.CATALOGUE)}")
+    names = ", ".join(catalogue.CATALOGUE)
+    command.add_argument(
+        "--model", default=catalogue.AUTO, help=f"auto (default), the file of a trained model, or: {names}"
+    )
     command.add_argument("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
     command.add_argument(
         "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as rle_tools
 
-from .classes import BACKGROUND, IGNORE_INDEX, class_id, object_id
+from .categories import VOC, Categories
+from .classes import BACKGROUND, IGNORE_INDEX
 from .errors import AnnotationError, UsageError
 from .image import MAX_PIXELS, read
 
@@ -22,6 +23,7 @@ Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
 Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "counts": list or str}
 
 _DEFAULT_SPLIT = "val2017"
+_MOST_PROBLEMS = 20  # of a file that are told at once
 _MAX_RLE_DIGITS = 6  # of 5 bits each: more than any number of pixels that is accepted
 
 
@@ -48,7 +50,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoObject:
-    """One annotated object, or crowd region, of one of the 20 classes; `id` is its annotation's."""
+    """One annotated object, or crowd region, of one of the dataset's classes; `id` is its annotation's."""
 
     id: int
     class_id: int
@@ -60,8 +62,9 @@ class CocoObject:
 class CocoDataset:
     """One split of a folder in COCO's layout: `annotations/instances_<split>.json` beside `<split>/*.jpg`.
 
-    `images` are sorted by id. `objects` has, by image id, the objects of the 20 classes; `others` the names of the
-    categories outside them that the image holds. Photographs are looked for only when they are read.
+    `images` are sorted by id. `objects` has, by image id, the objects of the classes in `categories`, VOC's by
+    default; `others` the names of the file's categories outside them that the image holds. Photographs are looked
+    for only when they are read.
     """
 
     folder: Path
@@ -69,28 +72,20 @@ class CocoDataset:
     images: tuple[CocoImage, ...] = field(repr=False)
     objects: Mapping[int, tuple[CocoObject, ...]] = field(repr=False)
     others: Mapping[int, tuple[str, ...]] = field(repr=False)
+    categories: Categories = field(default=VOC, repr=False)
 
     @classmethod
-    def open(cls, folder: str | Path, split: str | None = None) -> CocoDataset:
+    def open(cls, folder: str | Path, split: str | None = None, categories: Categories = VOC) -> CocoDataset:
         """Read and check one split's annotation file; without `split`, of the only split there is.
 
+        categories: which of the file's categories, by their names, are objects of which class.
         Raises UsageError for a split that is not there, or left open where there are several, and
         AnnotationError for a folder without annotations and for a file that is broken; it names the file, the
-        record and the field.
+        record and the field, of every broken annotation.
         """
         folder = Path(folder)
-        present = splits(folder)
-        if not present:
-            raise AnnotationError(
-                f"{folder} holds no annotations/instances_<split>.json; give a folder in COCO's layout, with "
-                "the photographs in <split>/"
-            )
-        if split is None and len(present) > 1:
-            raise UsageError(f"{folder} holds several splits; choose one of: {', '.join(present)}")
-        split = present[0] if split is None else split
-        if split not in present:
-            raise UsageError(f"{folder} holds no split {split!r}; choose one of: {', '.join(present)}")
-        return cls(folder, split, *_read_annotations(_annotation_file(folder, split)))
+        split = _chosen_split(folder, split)
+        return cls(folder, split, *_read_annotations(_annotation_file(folder, split), categories), categories)
 
     @classmethod
     def open_default(cls, folder: str | Path) -> CocoDataset:
@@ -125,11 +120,11 @@ class CocoDataset:
         return pixels
 
     def ids_with_class(self, number: int | None) -> tuple[int, ...]:
-        """The ids, in order, of images with an object or crowd region of a class 1..20, or of any (None).
+        """The ids, in order, of images with an object or crowd region of an object class, or of any (None).
 
         Raises UsageError for what is no object class.
         """
-        wanted = None if number is None else object_id(number)
+        wanted = None if number is None else self.categories.object_id(number)
         return tuple(
             image.id
             for image in self.images
@@ -137,26 +132,26 @@ class CocoDataset:
         )
 
     def classes_in(self, image_id: int) -> tuple[int, ...]:
-        """The classes 1..20, in order, of an image's objects and crowd regions.
+        """The object classes, in order, of an image's objects and crowd regions.
 
         Raises UsageError for an unknown id.
         """
         return tuple(sorted({each.class_id for each in self.objects.get(self.image(image_id).id, ())}))
 
     def other_categories(self, image_id: int) -> tuple[str, ...]:
-        """The names, in order, of an image's categories outside the 20 classes, which count as background.
+        """The names, in order, of an image's categories outside the classes, which count as background.
 
         Raises UsageError for an unknown id.
         """
         return self.others.get(self.image(image_id).id, ())
 
     def truth(self, image_id: int, policy: str = "original") -> np.ndarray:
-        """The ground-truth label map, uint8 (H, W), C-contiguous, of 0..20 and 255 (ignored), at the stored size.
+        """The ground-truth label map, uint8 (H, W), C-contiguous, of classes and 255 (ignored), at the stored size.
 
         Objects of other categories are background under both policies.
 
         - "original": where objects of one class overlap the label is that class, where objects of two classes
-          do it is 255, and so it is in crowd regions of the 20 classes, whatever else is there.
+          do it is 255, and so it is in crowd regions of the classes, whatever else is there.
         - "torchvision": where any two objects overlap, even of one class, the label is 255; crowd regions count
           as objects. This is the procedure of torchvision's segmentation references.
 
@@ -188,6 +183,36 @@ def splits(folder: str | Path) -> tuple[str, ...]:
     files = _annotation_file(Path(folder), "*")
     names = (path.stem.removeprefix("instances_") for path in files.parent.glob(files.name))
     return tuple(sorted(filter(None, names)))
+
+
+def own_categories(folder: str | Path, split: str | None = None) -> tuple[str, ...]:
+    """The names of the categories that a split's annotation file describes, in the order of their ids.
+
+    Raises UsageError and AnnotationError as `CocoDataset.open` does.
+    """
+    folder = Path(folder)
+    path = _annotation_file(folder, _chosen_split(folder, split))
+    document = _read_document(path)
+    try:
+        return tuple(name for _, name in sorted(_category_names(document).items()))
+    except AnnotationError as error:
+        raise AnnotationError(f"{path}: {error}") from error
+
+
+def _chosen_split(folder: Path, split: str | None) -> str:
+    """`split`, checked, or the only one there is."""
+    present = splits(folder)
+    if not present:
+        raise AnnotationError(
+            f"{folder} holds no annotations/instances_<split>.json; give a folder in COCO's layout, with "
+            "the photographs in <split>/"
+        )
+    if split is None and len(present) > 1:
+        raise UsageError(f"{folder} holds several splits; choose one of: {', '.join(present)}")
+    split = present[0] if split is None else split
+    if split not in present:
+        raise UsageError(f"{folder} holds no split {split!r}; choose one of: {', '.join(present)}")
+    return split
 
 
 def _annotation_file(folder: Path, split: str) -> Path:
@@ -280,8 +305,16 @@ class _Record(NamedTuple):
         return f"{self.list_name}[{self.index}]" + (f" (id {number})" if type(number) is int else "")
 
 
-def _read_annotations(path: Path) -> _Parsed:
+def _read_annotations(path: Path, classes: Categories) -> _Parsed:
     """What `CocoDataset` holds of an annotation file: images, objects and others. Raises AnnotationError."""
+    document = _read_document(path)
+    try:
+        return _parse(document, classes)
+    except AnnotationError as error:
+        raise AnnotationError(f"{path}: {error}") from error
+
+
+def _read_document(path: Path) -> Any:
     try:
         document = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
@@ -290,37 +323,47 @@ def _read_annotations(path: Path) -> _Parsed:
         ) from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise AnnotationError(f"{path} cannot be read: {error}; get it again") from error
-    try:
-        return _parse(document)
-    except AnnotationError as error:
-        raise AnnotationError(f"{path}: {error}") from error
-
-
-def _parse(document: Any) -> _Parsed:
     if not isinstance(document, dict):
         raise AnnotationError(
-            "it must hold an object with 'images', 'annotations' and 'categories', not "
+            f"{path}: it must hold an object with 'images', 'annotations' and 'categories', not "
             f"{_shown(document)}; a file that holds a list is one of results"
         )
+    return document
+
+
+def _category_names(document: dict[str, Any]) -> dict[int, str]:
+    return {number: record.value("name", str) for number, record in _records(document, "categories").items()}
+
+
+def _parse(document: dict[str, Any], classes: Categories) -> _Parsed:
     _check_kind(document)
     images = {number: _image(record) for number, record in _records(document, "images").items()}
     annotations = _records(document, "annotations")
-    categories = _records(document, "categories")
-    names = {number: record.value("name", str) for number, record in categories.items()}
-    classes = {number: _class_of(name) for number, name in names.items()}
-    if annotations and not any(classes.values()):
-        raise AnnotationError("no category has the name of one of the 20 classes, so nothing can be scored")
+    names = _category_names(document)
+    # By name, since files that tools write number them in their own ways; the background is no category.
+    numbers = {category: classes.number(name) or None for category, name in names.items()}
+    if annotations and not any(numbers.values()):
+        raise AnnotationError(
+            f"no category has the name of one of the {len(classes) - 1} classes ({', '.join(classes.names[1:])}), "
+            "so nothing can be scored"
+        )
 
     objects: dict[int, list[CocoObject]] = {}
     others: dict[int, set[str]] = {}
+    problems: list[str] = []
     for number, record in annotations.items():
-        image = images[_reference(record, "image_id", images)]
-        category = _reference(record, "category_id", names)
-        if classes[category] is None:
-            others.setdefault(image.id, set()).add(names[category])
-        elif segmentation := _segmentation(record, image):
-            each = CocoObject(number, classes[category], _is_crowd(record), segmentation)
-            objects.setdefault(image.id, []).append(each)
+        try:
+            image = images[_reference(record, "image_id", images)]
+            category = _reference(record, "category_id", names)
+            if numbers[category] is None:
+                others.setdefault(image.id, set()).add(names[category])
+            elif segmentation := _segmentation(record, image):
+                each = CocoObject(number, numbers[category], _is_crowd(record), segmentation)
+                objects.setdefault(image.id, []).append(each)
+        except AnnotationError as error:
+            problems.append(str(error))
+    if problems:
+        raise AnnotationError(told(problems))
     return (
         tuple(images[number] for number in sorted(images)),
         {number: tuple(each) for number, each in objects.items()},
@@ -383,14 +426,6 @@ def _stays_inside(file_name: str) -> bool:
         and bool(windows.parts)
         and ".." not in windows.parts
     )
-
-
-def _class_of(category_name: str) -> int | None:
-    """The class 1..20 that a category is. By name, since files that tools write number them in their own ways."""
-    try:
-        return class_id(category_name) or None
-    except UsageError:
-        return None  # one of COCO's other 60, or somebody's own
 
 
 def _reference(record: _Record, name: str, known: Mapping[int, Any]) -> int:
@@ -481,6 +516,12 @@ def _runs_of_compressed(counts: str) -> list[int] | None:
         runs.append(value + runs[-2] if len(runs) > 2 else value)
         value = digits = 0
     return None if digits else runs
+
+
+def told(problems: list[str]) -> str:
+    """Several problems as one message: a line each, and how many more there are."""
+    more = len(problems) - _MOST_PROBLEMS
+    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Found:
-    """One class of a picture: its VOC id, or the model's own number (None for "any"), its pixels, their share (0..1) and mean probability."""
+    """One class of a picture: its pixels, their share (0..1) and mean probability.
+
+    id: VOC's, or the number in the model's own categories; None for "any".
+    """
 
     id: int | None
     name: str
@@ -96,7 +99,7 @@ class Decided:
         return Image.fromarray(draw.overlay(photograph, self.prediction, alpha=alpha, palette=self.task.palette))
 
     def save_probabilities(self, path: Path) -> None:
-        """Write `probabilities`, float16 (classes, H, W) in the order of `classes`, and the settings, as compressed .npz.
+        """Write `probabilities`, float16 (n, H, W) in the order of `classes`, and the settings, as compressed .npz.
 
         All planes together are larger than memory may be, so they are gathered in a temporary file beside it.
         """

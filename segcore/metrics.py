@@ -191,7 +191,8 @@ def _mean_defined(values: np.ndarray) -> np.ndarray:
 def to_binary(label_map: Any, class_id: int | None, num_classes: int = NUM_CLASSES) -> np.ndarray:
     """1 where `label_map` is `class_id` (None: any class but the background), 0 elsewhere, 255 where it is 255.
 
-    `label_map` is an integer array of any shape, of values under `num_classes` and 255; the result is uint8 of that shape.
+    `label_map` is an integer array of any shape, of values under `num_classes` and 255; the result is uint8 of that
+    shape.
     Raises LabelError for any other value and UsageError for a class that binary mode does not know.
     """
     labels = _labels(label_map, "label map")
@@ -209,7 +210,7 @@ def _chosen(class_id: int | None, num_classes: int) -> slice | int:
     if class_id == BACKGROUND:
         raise UsageError(f"the background is no object; choose a class from 1 to {num_classes - 1}, or None for any")
     if not BACKGROUND < class_id < num_classes:
-        raise UsageError(f"there is no class {class_id}; choose one from 1 to {num_classes - 1}, or None for any object")
+        raise UsageError(f"there is no class {class_id}; choose one from 1 to {num_classes - 1}, or None for any")
     return class_id
 
 

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from . import catalogue, download, trained
-from .categories import VOC, Categories
 from .catalogue import entry, on_disk, resolve
+from .categories import VOC, Categories
 from .classes import VOC_NAMES
 from .errors import WeightsError
 from .inference import Predictor, pick_device, pick_precision, prepare
@@ -91,7 +91,7 @@ def facts(name: str) -> Facts:
 
 
 def weights_path(name: str) -> Path:
-    """Where the model's weights are, or would be once fetched: torch.hub's folder, the package's own, the file named."""
+    """Where the model's weights are, or would be once fetched: torch.hub's folder, the package's own, or a path."""
     weights = _published(name)
     if weights is None:
         return entry(name).file or catalogue.shipped_path(name)

@@ -30,7 +30,8 @@ class MadeBy:
 class Segmentation:
     """What the network said of one photograph, a few hundred KB; every label, probability and mask is derived from it.
 
-    logits: float16 or float32 (classes, h, w), 21 for VOC's, at the network's own stride, with the geometry of the whole photograph.
+    logits: float16 or float32 (classes, h, w), 21 for VOC's, at the network's own stride, with the geometry of the
+    whole photograph.
     size_hw: the photograph's (height, width) in pixels.
     image: uint8 (height, width, 3), the photograph itself, or None once dropped.
     categories: what the model tells apart.
@@ -62,7 +63,7 @@ class Segmentation:
         return postprocess.probability(self.logits, size_hw or self.size_hw, self.categories.object_id(name))
 
     def probabilities(self) -> np.ndarray:
-        """P of each class at the photograph's size: float32 (classes, height, width). Large: 84 bytes a pixel for VOC's."""
+        """P of each class at the photograph's size: float32 (classes, height, width). Large: 4 bytes a class and pixel."""
         return postprocess.probabilities(self.logits, self.size_hw)
 
     def binary(
@@ -73,7 +74,7 @@ class Segmentation:
         return postprocess.binary_mask(self.logits, size_hw or self.size_hw, number, threshold)
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
-        """The mean probability of each class over its own pixels in `labels`: float64 (classes,), nan where it has none."""
+        """The mean probability of each class over its own pixels in `labels`: float64 (n,), nan where it has none."""
         return postprocess.mean_confidence(self.logits, labels)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
@@ -97,8 +98,9 @@ class Segmentation:
 class Segmenter:
     """One model, ready to run: loads its weights once and may be called from several threads.
 
-    model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps > cpu) or one of them; precision: "auto",
-    "float32" or "bfloat16"; resize: "squeeze" (520 x 520) or "aspect" (shorter side 520, long side at most 2080).
+    model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps > cpu)
+    or one of them; precision: "auto", "float32" or "bfloat16"; resize: "squeeze" (520 x 520) or "aspect" (shorter side
+    520, long side at most 2080).
 
     Raises UsageError for names that do not exist and WeightsError where the weights are not on disk or damaged.
     """
