@@ -1,4 +1,4 @@
-"""The command line: predict, evaluate, models, fetch-weights.
+"""The command line: predict, evaluate, models, fetch-weights, train.
 
 Exit status: 0 done; 1 something of the input failed, each named on stderr and the rest done; 2 wrong usage.
 """
@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,6 +21,7 @@ from .errors import SegcoreError, UsageError
 from .task import BINARY, MULTICLASS, Task
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
+_TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
 
 
@@ -163,6 +165,28 @@ def fetch_weights(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def train(arguments: argparse.Namespace) -> int:
+    """Fine-tune a model on a COCO folder; the result is one file, which --model takes."""
+    from . import train as training
+
+    chosen = vars(arguments)
+    settings = training.TrainSettings(
+        **{field.name: chosen[field.name] for field in fields(training.TrainSettings)}
+        | {"pseudo": tuple(arguments.pseudo) if arguments.pseudo else None}
+    )
+    with tqdm(desc="train", unit="step", total=settings.steps, disable=None) as bar:
+
+        def show(done: training.StepDone) -> None:
+            bar.update(done.step - bar.n)
+            bar.set_postfix_str(f"loss {done.loss:.3f}, mean IoU {done.mean_iou:.2f}", refresh=False)
+            if done.validation_mean_iou is not None or (bar.disable and done.step % _TOLD_STEPS == 0):
+                bar.write(done.line(), file=sys.stderr)
+
+        path = training.train(settings, resume=arguments.resume, on_step=show)
+    print(path)
+    return DONE
+
+
 # ------------------------------------------------------------------------------------------------ their parts
 
 
@@ -285,7 +309,58 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=fetch_weights)
     command.add_argument("name", metavar="NAME", help=f"one of: {', '.join(catalogue.CATALOGUE)}")
     command.add_argument("--base-url", metavar="URL", help="a mirror: URL/<the published file's name>")
+
+    command = commands.add_parser("train", help=train.__doc__, description=train.__doc__)
+    command.set_defaults(run=train)
+    _add_train_arguments(command)
     return parser
+
+
+def _add_train_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
+    add("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for the model, its curves and the checkpoint",
+    )
+    add("--resume", action="store_true", help="go on with the run in --out that was stopped")
+    names = ", ".join(catalogue.CATALOGUE)
+    add("--model", default=catalogue.SHIPPED, help=f"where to start: the file of a trained model, or one of: {names}")
+    add("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
+    add("--categories", default="own", choices=("own", "voc"), help="the dataset's own (default), or VOC's 20")
+    add("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
+    add("--steps", type=int, default=1000, metavar="N")
+    add("--batch-size", type=int, default=8, metavar="N", help="crops a step; default 8")
+    add("--crop", type=int, default=256, metavar="PIXELS", help="side of the crops; default 256")
+    add("--learning-rate", type=float, default=1e-3, metavar="X", help="of the head, at first; default 0.001")
+    add("--backbone-rate", type=float, default=0.3, metavar="X", help="the backbone's, as a share of it; default 0.3")
+    add("--weight-decay", type=float, default=0.01, metavar="X")
+    add(
+        "--loss",
+        default="plain",
+        choices=("plain", "balanced"),
+        help="cross entropy; balanced: rare classes count more",
+    )
+    add("--dice", type=float, default=0.0, metavar="X", help="what the Dice loss counts beside it; default 0")
+    add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
+    add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
+    add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),
+        help="photographs, and label maps as `predict` writes them, to be mixed in")  # fmt: skip
+    add("--pseudo-share", type=float, default=0.5, metavar="X", help="of the crops; default 0.5")
+    add(
+        "--balanced", type=float, default=0.75, metavar="X", help="share of crops on a class drawn evenly; default 0.75"
+    )
+    add("--validation-split", metavar="SPLIT", help="validate on another split; default: on images held back")
+    add("--hold-back", type=float, default=0.1, metavar="X", help="share of images to validate on; default 0.1")
+    add("--validate-every", type=int, default=500, metavar="N", help="steps; default 500, and at the end")
+    add("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    add("--precision", default="auto", help="auto (default), float32 or bfloat16, which is mixed with float32")
 
 
 def _add_model_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:

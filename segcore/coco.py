@@ -75,17 +75,30 @@ class CocoDataset:
     categories: Categories = field(default=VOC, repr=False)
 
     @classmethod
-    def open(cls, folder: str | Path, split: str | None = None, categories: Categories = VOC) -> CocoDataset:
+    def open(
+        cls,
+        folder: str | Path,
+        split: str | None = None,
+        categories: Categories = VOC,
+        problems: list[str] | None = None,
+    ) -> CocoDataset:
         """Read and check one split's annotation file; without `split`, of the only split there is.
 
-        categories: which of the file's categories, by their names, are objects of which class.
+        categories: which of the file's categories, by their names, are objects of which class. problems: takes what
+        is wrong with single annotations, which are then left out, for a caller who has more to check.
         Raises UsageError for a split that is not there, or left open where there are several, and
         AnnotationError for a folder without annotations and for a file that is broken; it names the file, the
         record and the field, of every broken annotation.
         """
         folder = Path(folder)
         split = _chosen_split(folder, split)
-        return cls(folder, split, *_read_annotations(_annotation_file(folder, split), categories), categories)
+        path, broken = _annotation_file(folder, split), []
+        parsed = _read_annotations(path, categories, broken)
+        if broken and problems is None:
+            raise AnnotationError(f"{path}: {told(broken)}")
+        if broken:
+            problems += [f"{path}: {each}" for each in broken]
+        return cls(folder, split, *parsed, categories)
 
     @classmethod
     def open_default(cls, folder: str | Path) -> CocoDataset:
@@ -305,11 +318,14 @@ class _Record(NamedTuple):
         return f"{self.list_name}[{self.index}]" + (f" (id {number})" if type(number) is int else "")
 
 
-def _read_annotations(path: Path, classes: Categories) -> _Parsed:
-    """What `CocoDataset` holds of an annotation file: images, objects and others. Raises AnnotationError."""
+def _read_annotations(path: Path, classes: Categories, problems: list[str]) -> _Parsed:
+    """What `CocoDataset` holds of an annotation file: images, objects and others; broken annotations go to `problems`.
+
+    Raises AnnotationError for what leaves nothing to go on with.
+    """
     document = _read_document(path)
     try:
-        return _parse(document, classes)
+        return _parse(document, classes, problems)
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}") from error
 
@@ -335,7 +351,7 @@ def _category_names(document: dict[str, Any]) -> dict[int, str]:
     return {number: record.value("name", str) for number, record in _records(document, "categories").items()}
 
 
-def _parse(document: dict[str, Any], classes: Categories) -> _Parsed:
+def _parse(document: dict[str, Any], classes: Categories, problems: list[str]) -> _Parsed:
     _check_kind(document)
     images = {number: _image(record) for number, record in _records(document, "images").items()}
     annotations = _records(document, "annotations")
@@ -350,7 +366,6 @@ def _parse(document: dict[str, Any], classes: Categories) -> _Parsed:
 
     objects: dict[int, list[CocoObject]] = {}
     others: dict[int, set[str]] = {}
-    problems: list[str] = []
     for number, record in annotations.items():
         try:
             image = images[_reference(record, "image_id", images)]
@@ -362,8 +377,6 @@ def _parse(document: dict[str, Any], classes: Categories) -> _Parsed:
                 objects.setdefault(image.id, []).append(each)
         except AnnotationError as error:
             problems.append(str(error))
-    if problems:
-        raise AnnotationError(told(problems))
     return (
         tuple(images[number] for number in sorted(images)),
         {number: tuple(each) for number, each in objects.items()},

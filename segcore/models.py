@@ -35,6 +35,7 @@ __all__ = [
     "facts",
     "fetch_weights",
     "load",
+    "network_of",
     "on_disk",
     "pick_device",
     "pick_precision",
@@ -214,6 +215,15 @@ def _load_trained(path: Path) -> nn.Module:
     except RuntimeError as error:
         raise WeightsError(f"the weights in {path} are not those of {header.network}: {error}") from error
     return network.float().eval()
+
+
+def network_of(name: str) -> str:
+    """The catalogue entry whose network the model has: itself, or what a trained model's file says.
+
+    Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
+    """
+    path = entry(name).file
+    return trained.read_header(path).network if path else name
 
 
 def categories(name: str) -> Categories:

@@ -63,7 +63,7 @@ class Segmentation:
         return postprocess.probability(self.logits, size_hw or self.size_hw, self.categories.object_id(name))
 
     def probabilities(self) -> np.ndarray:
-        """P of each class at the photograph's size: float32 (classes, height, width). Large: 4 bytes a class and pixel."""
+        """P of each class at the photograph's size: float32 (classes, height, width). 4 bytes a class and pixel."""
         return postprocess.probabilities(self.logits, self.size_hw)
 
     def binary(
@@ -98,9 +98,9 @@ class Segmentation:
 class Segmenter:
     """One model, ready to run: loads its weights once and may be called from several threads.
 
-    model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps > cpu)
-    or one of them; precision: "auto", "float32" or "bfloat16"; resize: "squeeze" (520 x 520) or "aspect" (shorter side
-    520, long side at most 2080).
+    model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps >
+    cpu) or one of them; precision: "auto", "float32" or "bfloat16"; resize: "squeeze" (520 x 520) or "aspect" (shorter
+    side 520, long side at most 2080).
 
     Raises UsageError for names that do not exist and WeightsError where the weights are not on disk or damaged.
     """
