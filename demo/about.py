@@ -2,6 +2,7 @@
 
 from segcore.classes import FRIENDLY_NAMES
 
+_NUMBERS = ", ".join(f"{number} {name}" for number, name in enumerate(FRIENDLY_NAMES))
 ABOUT = f"""
 ## What you see
 A segmentation model gives every pixel of a photograph one of 21 labels: **{", ".join(FRIENDLY_NAMES[1:])}**, or
@@ -35,13 +36,23 @@ Scores depend on how they are taken, so every table and file says it.
 **torchvision's**: the shorter side at 520 pixels, overlaps left out, crowds counted: how published scores were taken.
 **The report's**: photograph and truth both squeezed to 520 × 520.
 
+## Your own truth
+If you know what is in your photograph, say so under *Do you know the truth?* and it is scored like the COCO images, at
+its full size, as in *original size*.
+
+A **mask** is a PNG of the photograph's own size, grey or with any palette, whose values are the classes' numbers, or
+painted in VOC's colours. {_NUMBERS}; 255 is left out of the scores. **Black and white** says where an object is but not
+what it is, so it needs *Binary*: white is then the class that you choose. Of **COCO annotations** the image that has
+the photograph's name is taken, or the only one. The label map under *Take it away* has the right form: correct it in
+a drawing program, without smoothing, and give it back.
+
 ## What the model cannot do
 It does not count: two people side by side are one region. Edges are decided on a coarse grid of 8 or 16 pixels and
 drawn out smoothly, so thin things (bicycle spokes, chair legs) blur. Small objects are missed first. Drawings, medical,
 satellite and night images are not what it was trained on.
 
 ## What happens to your photograph
-It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file is deleted
-within about an hour, and with everything else when the page is stopped. Files that you take away carry none of its
-date, place or other metadata.
+It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file, like that
+of a truth of your own, is deleted within about an hour, and with everything else when the page is stopped. Files that
+you take away carry none of its date, place or other metadata.
 """

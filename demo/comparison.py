@@ -1,4 +1,4 @@
-"""What the ground-truth tab does, as plain functions from inputs to outputs; knows nothing of Gradio."""
+"""What the tabs show of a result beside its truth, as plain functions from inputs to outputs; no Gradio."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from demo import handlers, tables, viewer_data
 from demo.engine import Engine
-from segcore import draw, evaluate, image, metrics, models
+from segcore import counts, draw, image, metrics, models, own_truth, results, run
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.coco import CocoDataset
-from segcore.preprocess import Preprocess
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import MadeBy, Segmentation
 from segcore.task import Task
@@ -32,9 +32,18 @@ class Compared:
     network_runs: int = 0
 
 
+class Subject(NamedTuple):
+    """Which picture is scored; image_id is None outside data sets; other_objects are none of the 20 classes."""
+
+    image_id: int | None
+    file_name: str
+    split: str
+    other_objects: Sequence[str]
+
+
 @dataclass(frozen=True, eq=False)
 class ComparedView:
-    """All that the ground-truth tab shows; `record` is what its files and its endpoint say."""
+    """All that a tab shows of a result beside its truth; `record` is what files and the endpoint say."""
 
     viewer: dict
     verdict: str
@@ -78,27 +87,78 @@ def compare(
 def view_compared(
     dataset: CocoDataset, compared: Compared, task: Task, protocol_name: str, *, photo_sent: bool = False
 ) -> ComparedView:
-    """Set the prediction against the truth by a protocol; runs no network.
+    """Set the prediction against the dataset's truth by a protocol; runs no network.
 
     `photo_sent`: the visitor's browser has the photograph already.
     """
     chosen = protocol(protocol_name)
     preprocess = models.preprocess_for(compared.result.made_by.model, compared.result.made_by.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
-    logits = compared.result.logits
-    prediction = task.predict(logits, truth.shape)
-    counts = evaluate.count(logits, prediction, truth, task)
-    scores = counts.scores()
-    record = _score_record(compared, dataset, task, chosen, scores, counts.matrix)
+    photo = compared.photo
+    if chosen.name == "report":  # compared squeezed, so shown squeezed
+        photo = viewer_data.encode_photo(preprocess.resize_image(dataset.read_image(compared.image_id)))
+    subject = Subject(
+        compared.image_id,
+        dataset.image(compared.image_id).file_name,
+        dataset.split,
+        dataset.other_categories(compared.image_id),
+    )
+    return _against_truth(
+        compared.result,
+        truth,
+        task,
+        chosen,
+        subject,
+        photo=viewer_data.already_sent(photo) if photo_sent else photo,
+        shown_hw=truth.shape,
+        network_runs=compared.network_runs,
+    )
+
+
+def view_own_truth(shown: handlers.Shown, task: Task, *, photo_sent: bool = False) -> ComparedView:
+    """Set the prediction of a visitor's photograph against the truth that they brought, at the photograph's full size.
+
+    Raises LabelError where their truth says nothing on this task.
+    """
+    return _against_truth(
+        shown.result,
+        shown.truth.labels(task),
+        task,
+        protocol("original"),
+        Subject(None, shown.source.name, own_truth.SPLIT, shown.truth.others),
+        photo=viewer_data.already_sent(shown.photo) if photo_sent else shown.photo,
+        shown_hw=shown.screen.shape[:2],
+        network_runs=shown.network_runs,
+    )
+
+
+def _against_truth(
+    result: Segmentation,
+    truth: np.ndarray,
+    task: Task,
+    chosen: Protocol,
+    subject: Subject,
+    *,
+    photo: dict,
+    shown_hw: tuple[int, int],
+    network_runs: int,
+) -> ComparedView:
+    """Set a result against a truth as `task` counts it, uint8 (H, W) of the scored size; runs no network.
+
+    photo: what the viewer gets of the photograph; shown_hw: the size at which it shows the label maps.
+    """
+    prediction = task.predict(result.logits, truth.shape)
+    counted = counts.count(result.logits, prediction, truth, task)
+    scores = counted.scores()
+    record = _score_record(subject, result.made_by, task, chosen, scores, counted.matrix)
     errors = draw.errors_map(truth, prediction)
-    photo = _photo_as_compared(dataset, compared, chosen, preprocess, sent=photo_sent)
     return ComparedView(
-        viewer=_comparison(photo, task, prediction, truth, errors),
-        verdict=metrics.verdict(counts.matrix, scores["boundary_iou"], task.friendly_names).sentence,
-        warning=_other_objects(dataset.other_categories(compared.image_id)),
+        viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
+        verdict=metrics.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
+        warning=_other_objects(subject.other_objects),
         overall=tables.overall(record["dataset"], task),
-        per_class=tables.per_class(record["per_class"], counts.matrix, task) + tables.errors(_kinds(errors)),
-        made_by=tables.made_by(compared.result.made_by, network_runs=compared.network_runs, protocol=chosen),
+        per_class=tables.per_class(record["per_class"], counted.matrix, task) + tables.errors(_kinds(errors)),
+        made_by=tables.made_by(result.made_by, network_runs=network_runs, protocol=chosen),
         record=record,
         prediction=prediction,
         truth=truth,
@@ -107,46 +167,43 @@ def view_compared(
 
 
 def _score_record(
-    compared: Compared,
-    dataset: CocoDataset,
+    subject: Subject,
+    made_by: MadeBy,
     task: Task,
     chosen: Protocol,
-    scores: dict[str, float | np.ndarray],
+    scores: dict[str, Any],
     matrix: np.ndarray,
 ) -> dict[str, object]:
     """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
-    made_by: MadeBy = compared.result.made_by
-    numbers = evaluate.overall(scores)
+    numbers = counts.overall(scores)
     return {
-        "schema": evaluate.SCHEMA,
-        "image_id": compared.image_id,
-        "file_name": dataset.image(compared.image_id).file_name,
+        "schema": run.SCHEMA,
+        "image_id": subject.image_id,
+        "file_name": subject.file_name,
         "model": made_by.model,
         "weights_sha256": made_by.weights_sha256,
         "protocol": chosen.name,
         "resize": made_by.resize,
         **task.record(),
-        "split": dataset.split,
+        "split": subject.split,
         "device": made_by.device,
         "precision": made_by.precision,
         **numbers,
         "confusion": matrix.tolist(),
         "dataset": numbers,
-        "per_class": evaluate.per_class(scores, task.names),
+        "per_class": counts.per_class(scores, task.names),
     }
 
 
-def _photo_as_compared(
-    dataset: CocoDataset, compared: Compared, chosen: Protocol, preprocess: Preprocess, *, sent: bool
+def _comparison(
+    photo: dict,
+    task: Task,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    errors: np.ndarray,
+    shown_hw: tuple[int, int],
 ) -> dict:
-    photo = compared.photo
-    if chosen.name == "report":  # compared squeezed, so shown squeezed
-        photo = viewer_data.encode_photo(preprocess.resize_image(dataset.read_image(compared.image_id)))
-    return viewer_data.already_sent(photo) if sent else photo
-
-
-def _comparison(photo: dict, task: Task, prediction: np.ndarray, truth: np.ndarray, errors: np.ndarray) -> dict:
-    """The viewer's value: photograph, prediction, truth and errors side by side, as they were compared."""
+    """The viewer's value: photograph, prediction, truth and errors side by side; its numbers are of the scored size."""
     unpainted = handlers.unpainted(task)
     error_legend = [
         viewer_data.legend_entry(kind.number, kind.name, kind.color, f"{pixels:,} px")
@@ -155,13 +212,25 @@ def _comparison(photo: dict, task: Task, prediction: np.ndarray, truth: np.ndarr
     ]
     panels = [
         viewer_data.panel("Photograph"),
-        viewer_data.panel("Prediction", prediction, _shares(task, prediction), unpainted=unpainted),
-        viewer_data.panel("Ground truth", truth, _shares(task, truth), unpainted=unpainted),
+        viewer_data.panel("Prediction", _resized(prediction, shown_hw), _shares(task, prediction), unpainted=unpainted),
+        viewer_data.panel("Ground truth", _resized(truth, shown_hw), _shares(task, truth), unpainted=unpainted),
         viewer_data.panel(
-            "Errors", errors, error_legend, group="errors", unpainted={0: "rightly background"}, named=False
+            "Errors",
+            _resized(errors, shown_hw),
+            error_legend,
+            group="errors",
+            unpainted={0: "rightly background"},
+            named=False,
         ),
     ]
     return viewer_data.view(photo, panels, layout="grid")
+
+
+def _resized(labels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """A label map at another size by nearest neighbours, itself where it has that size."""
+    if labels.shape == size_hw:
+        return labels
+    return np.asarray(Image.fromarray(labels).resize(size_hw[::-1], Image.Resampling.NEAREST))
 
 
 def _kinds(errors: np.ndarray) -> list[tuple[draw.ErrorKind, int]]:
@@ -171,14 +240,15 @@ def _kinds(errors: np.ndarray) -> list[tuple[draw.ErrorKind, int]]:
 
 
 def _shares(task: Task, labels: np.ndarray) -> list[dict]:
-    pixels = np.bincount(labels.ravel(), minlength=256)
-    numbers = [number for number in np.argsort(-pixels[: task.num_classes], kind="stable") if pixels[number]]
+    # Not bincount: it would make a copy of 8 bytes a pixel.
+    pixels = np.array([np.count_nonzero(labels == number) for number in range(task.num_classes)])
+    numbers = [number for number in np.argsort(-pixels, kind="stable") if pixels[number]]
     entries = [
         viewer_data.legend_entry(int(number), task.friendly_names[number], handlers.color_of(task, number))
         for number in numbers
         if number != BACKGROUND
     ]
-    if pixels[IGNORE_INDEX]:
+    if IGNORE_INDEX in labels:
         entries.append(viewer_data.legend_entry(IGNORE_INDEX, "left out", "#9a9a9a"))
     return entries
 
@@ -193,16 +263,17 @@ def _other_objects(names: Sequence[str]) -> str:
     )
 
 
-def figure(dataset: CocoDataset, compared: Compared, view: ComparedView, task: Task, folder: Path) -> Path:
-    """The report's figure, photograph, prediction and truth side by side, written into `folder`."""
+def figure(photograph: np.ndarray, view: ComparedView, task: Task, folder: Path) -> Path:
+    """The report's figure, photograph, uint8 (h, w, 3), prediction and truth side by side, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{Path(view.record['file_name']).stem}_figure.png"
+    image_id, file_name = view.record["image_id"], view.record["file_name"]
+    path = folder / f"{Path(file_name).stem}_figure.png"
     path.write_bytes(
         draw.figure(
-            dataset.read_image(compared.image_id),
+            photograph,
             view.prediction,
             view.truth,
-            title=evaluate.caption(view.record, f"image {compared.image_id}"),
+            title=run.caption(view.record, file_name if image_id is None else f"image {image_id}"),
             names=task.friendly_names,
             palette=task.palette,
         )
@@ -218,7 +289,7 @@ def scores_file(view: ComparedView, folder: Path, suffix: str) -> Path:
         text = json.dumps(view.record, indent=1, allow_nan=False)
     else:
         row = {"image_id": view.record["image_id"], "file_name": view.record["file_name"]} | view.record["dataset"]
-        text = evaluate.to_csv(view.record | {"image_mean": view.record["dataset"], "per_image": [row]})
+        text = results.to_csv(view.record | {"image_mean": view.record["dataset"], "per_image": [row]})
     path.write_text(text, encoding="utf-8")
     return path
 

@@ -16,6 +16,7 @@ from segcore import image
 from segcore.classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.export import Found, decide
+from segcore.own_truth import OwnTruth, read_truth
 from segcore.segmenter import Segmentation
 from segcore.task import Task
 
@@ -41,7 +42,8 @@ def remembered(results: dict[tuple, Segmentation], key: tuple, result: Segmentat
 class Shown:
     """What a visitor is looking at, and what was computed for them before.
 
-    source: the file as it was uploaded, for full-size downloads; photo: the screen copy as the viewer takes it.
+    source: the file as it was uploaded, for full-size downloads; photo: the screen copy as the viewer takes it;
+    truth: what the visitor brought to compare with, compressed, or None.
     """
 
     source: Path
@@ -51,6 +53,7 @@ class Shown:
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
+    truth: OwnTruth | None = None
 
     def remember(self, key: tuple, result: Segmentation, *, ran: bool) -> Shown:
         """The same with `result` in view."""
@@ -84,6 +87,11 @@ def segment_again(engine: Engine, shown: Shown, model: str, resize: str) -> Show
     if _result_key(engine, shown, model, resize) in shown.results:
         return _segmented(engine, shown, None, model, resize)
     return _segmented(engine, shown, image.read(_kept(shown)), model, resize)
+
+
+def with_truth(shown: Shown, source: str | Path) -> Shown:
+    """The same with a truth that the visitor brought, read as `own_truth.read_truth` does, errors included."""
+    return replace(shown, truth=read_truth(source, shown.source, shown.result.size_hw))
 
 
 def _kept(shown: Shown) -> Path:

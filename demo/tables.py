@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from segcore import catalogue
+from segcore.words import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,44 +18,6 @@ if TYPE_CHECKING:
     from segcore.protocols import Protocol
     from segcore.segmenter import MadeBy
     from segcore.task import Task
-
-NOT_DEFINED = "N/A"
-# Name and explanation of each score that is one number, in the order in which people read them.
-OVERALL = {
-    "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
-    "foreground_mean_iou": (
-        "Mean IoU of the objects",
-        "overlap with the truth, averaged over the classes without background",
-    ),
-    "mean_iou": ("Mean IoU", "the same with background, which flatters it"),
-    "f1_macro": ("F1, mean over classes", "also called Dice: overlap counted kindlier than IoU"),
-    "f1_weighted": ("F1, weighted", "the same, each class by its share of true pixels"),
-    "mse": ("MSE", "mean squared error of the masks: in binary mode the share of wrong pixels"),
-    "brier": ("Brier score", "the same with the model's probabilities; over-confidence raises it"),
-    "boundary_iou": ("Boundary IoU", "how well the edges fit"),
-    "mean_accuracy": ("Mean class accuracy", "recall averaged over the classes"),
-    "frequency_weighted_iou": ("IoU, weighted", "IoU averaged by each class's share of true pixels"),
-    "classes_counted": ("Classes counted", "how many classes the means are over"),
-}
-PER_CLASS = {
-    "iou": "IoU",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-    "boundary_iou": "Boundary IoU",
-}
-
-
-def percent(share: float) -> str:
-    """0..1 as people read it: whole percents, with "under 1 %" for what would round to nothing."""
-    return "under 1 %" if 0 < share < 0.01 else f"{share:.0%}".replace("%", " %")
-
-
-def number(value: float | int | None) -> str:
-    """A score to four digits, a count as it is, or N/A."""
-    if value is None:
-        return NOT_DEFINED
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, keys: Iterable[str] = ()) -> str:
@@ -93,12 +56,8 @@ def found(classes: Sequence[Found], task: Task) -> str:
 def overall(scores: dict[str, float | None], task: Task) -> str:
     """The scores that are one number, with what each means."""
     rows = []
-    for key, (name, meaning) in OVERALL.items():
-        if key == "foreground_mean_iou" and task.binary:
-            name, meaning = (
-                f"IoU of {task.friendly_names[1]}",
-                "overlap with the truth: shared pixels over all pixels of either",
-            )
+    for key in OVERALL:
+        name, meaning = score_words(key, task.friendly_names[1] if task.binary else None)
         rows.append((escape(name), f'<b data-score="{key}">{number(scores[key])}</b>', escape(meaning)))
     return _table(("Score", "Value", "What it says"), rows, caption="Scores of this picture", keys=OVERALL)
 
@@ -137,9 +96,7 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
         f"weights {made.weights_sha256[:8]}",
         escape(made.device.upper()),
         escape(made.precision),
-        {"squeeze": "squeezed to 520 × 520", "aspect": "shorter side 520", "torchvision": "shorter side 520, no limit"}[
-            made.resize
-        ],
+        RESIZES[made.resize],
     ]
     if protocol:
         parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")
@@ -151,6 +108,11 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
 def notice(text: str, *, kind: str = "info") -> str:
     """A sentence set apart; empty text gives nothing."""
     return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
+
+
+def own_truth(file_name: str, read_as: str) -> str:
+    """What a visitor brought to compare with, and what it was taken for."""
+    return f'<p class="notice" role="status"><b>{escape(file_name)}</b><br>{escape(read_as)}</p>'
 
 
 def verdict(text: str) -> str:

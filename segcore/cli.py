@@ -1,4 +1,4 @@
-"""The command line: predict, evaluate, models, fetch-weights, train.
+"""The command line: predict, evaluate, compare, models, fetch-weights, train.
 
 Exit status: 0 done; 1 something of the input failed, each named on stderr and the rest done; 2 wrong usage.
 """
@@ -48,15 +48,11 @@ def _complain(message: str, status: int) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Segment files and folders of photographs into --out."""
-    from .segmenter import Segmenter
-
-    task = _task(arguments)
+    task = _task(arguments, arguments.model)
     files = _image_files(arguments.input)
     stems = _output_stems(files)
     _make_folder(arguments.out)
-    segmenter = Segmenter(
-        arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
-    )
+    segmenter = _segmenter(arguments)
     status = DONE
     for path in tqdm(files, "predict", unit="image", disable=None):
         try:
@@ -85,21 +81,13 @@ def _predict_one(segmenter, task, path: Path, target: Path, arguments: argparse.
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score a model on a COCO folder; prints the headline and writes what was asked for."""
     from . import evaluate as evaluation
-    from .coco import CocoDataset
-    from .protocols import protocol
-    from .segmenter import Segmenter
 
-    task, chosen = _task(arguments), protocol(arguments.protocol)
-    dataset = CocoDataset.open(arguments.coco, arguments.split, task.categories)
-    images = evaluation.choose_images(dataset, image_ids=arguments.image_ids, limit=arguments.limit)
+    task, images, dataset, chosen = _what_to_evaluate(arguments, arguments.model)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         _make_folder(folder)
-    for file in filter(None, (arguments.json, arguments.csv)):
+    for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
         _make_room_for(file)
-    segmenter = Segmenter(
-        arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
-    )
-    run = evaluation.Run(segmenter, dataset, chosen, task, images, arguments.batch_size)
+    run = evaluation.Run(_segmenter(arguments), dataset, chosen, task, images, arguments.batch_size)
     with _progress_bar("evaluate", "image") as progress:
         outcome = evaluation.evaluate(
             run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
@@ -109,17 +97,72 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _write_json(arguments.json, record)
     if arguments.csv:
         arguments.csv.write_text(evaluation.to_csv(record), encoding="utf-8")
+    if arguments.html:
+        from .extremes import extremes
+        from .html_report import html_report
+
+        arguments.html.write_text(html_report(record, pictures=extremes(run, record)), encoding="utf-8")
     print(evaluation.headline(record))
-    for each in record["skipped"]:
+    return _left_out(record["skipped"])
+
+
+def _what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:
+    """The task, the images, their dataset and the protocol, checked before anything heavy is loaded."""
+    from .coco import CocoDataset
+    from .protocols import protocol
+    from .run import choose_images
+
+    task, chosen = _task(arguments, model), protocol(arguments.protocol)
+    dataset = CocoDataset.open(arguments.coco, arguments.split, task.categories)
+    images = choose_images(dataset, image_ids=arguments.image_ids, limit=arguments.limit)
+    return task, images, dataset, chosen
+
+
+def _left_out(skipped: list[dict]) -> int:
+    for each in skipped:
         print(f"segcore: image {each['image_id']} left out: {each['reason']}", file=sys.stderr)
-    return FAILED if record["skipped"] else DONE
+    return FAILED if skipped else DONE
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Score two models on the same images; prints the paired differences with their intervals."""
+    from . import compare as comparison
+    from . import evaluate as evaluation
+
+    names = arguments.models.split(",")
+    if len(names) != 2:
+        raise UsageError(f"--models takes two models with a comma between them, got {arguments.models!r}")
+    task, images, dataset, chosen = _what_to_evaluate(arguments, names[0])
+    for file in filter(None, (arguments.json, arguments.html)):
+        _make_room_for(file)
+    outcomes = []
+    for place, name in zip(("first", "second"), names, strict=True):
+        run = evaluation.Run(_segmenter(arguments, name), dataset, chosen, task, images, arguments.batch_size)
+        resume = arguments.resume and arguments.resume / place
+        with _progress_bar(name, "image") as progress:
+            outcomes.append(evaluation.evaluate(run, resume=resume, progress=progress))
+    record = comparison.compare(*outcomes)
+    if arguments.json:
+        _write_json(arguments.json, record)
+    if arguments.html:
+        from .html_report import html_report
+
+        arguments.html.write_text(html_report(outcomes[1].to_dict(), comparison=record), encoding="utf-8")
+    print(comparison.headline(record))
+    return _left_out(outcomes[0].to_dict()["skipped"])
+
+
+def _segmenter(arguments: argparse.Namespace, model: str | None = None):
+    from .segmenter import Segmenter
+
+    return Segmenter(
+        model or arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
+    )
 
 
 def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
     """What to do with each newly scored image: save its label map, its figure, both or nothing."""
     from PIL import Image
-
-    from . import draw
 
     stems = _output_stems([Path(image.file_name) for image in run.images])
 
@@ -128,15 +171,7 @@ def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
         if arguments.save_labels:
             Image.fromarray(sample.prediction).save(arguments.save_labels / f"{stem}.png")
         if arguments.figures:
-            figure = draw.figure(
-                sample.photograph,
-                sample.prediction,
-                sample.truth,
-                title=run.caption(sample.image),
-                names=run.task.friendly_names,
-                palette=run.task.palette,
-            )
-            (arguments.figures / f"{stem}.png").write_bytes(figure)
+            (arguments.figures / f"{stem}.png").write_bytes(sample.figure(run))
 
     return keep if arguments.save_labels or arguments.figures else None
 
@@ -190,8 +225,8 @@ def train(arguments: argparse.Namespace) -> int:
 # ------------------------------------------------------------------------------------------------ their parts
 
 
-def _task(arguments: argparse.Namespace) -> Task:
-    task = Task(arguments.mode, arguments.class_name, arguments.threshold, _categories(arguments.model))
+def _task(arguments: argparse.Namespace, model: str) -> Task:
+    task = Task(arguments.mode, arguments.class_name, arguments.threshold, _categories(model))
     if not task.binary and (task.object_id is not None or task.threshold is not None):
         raise UsageError("--class and --threshold ask for one class against all else; add --mode binary")
     return task
@@ -280,27 +315,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
     command.add_argument("--cutout", action="store_true", help="also the objects on a transparent ground")
     command.add_argument("--probabilities", action="store_true", help="also every class's probability, as .npz")
-    _add_model_arguments(command, precision="auto")
+    _add_model_argument(command)
+    _add_task_arguments(command, precision="auto")
 
     command = commands.add_parser("evaluate", help=evaluate.__doc__, description=evaluate.__doc__)
     command.set_defaults(run=evaluate)
-    command.add_argument("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
-    command.add_argument("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
-    command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
-    command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    command.add_argument("--image-ids", type=_integers, metavar="1,2", help="only these images")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write every score, per class and per image")
+    _add_dataset_arguments(command)
     command.add_argument("--csv", type=Path, metavar="FILE", help="the same as a table")
     command.add_argument("--figures", type=Path, metavar="DIR", help="photograph, prediction and truth of each image")
     command.add_argument("--save-labels", type=Path, metavar="DIR", help="the label maps that were scored, as PNG")
-    command.add_argument(
-        "--resume",
-        type=Path,
-        metavar="DIR",
-        help="keep progress here and go on from it; figures and label maps of images done before are not written again",
-    )
-    command.add_argument("--batch-size", type=int, default=1, metavar="N", help="images through the network at once")
-    _add_model_arguments(command, precision="float32")
+    _add_model_argument(command)
+    _add_task_arguments(command, precision="float32")
+
+    command = commands.add_parser("compare", help=compare.__doc__, description=compare.__doc__)
+    command.set_defaults(run=compare)
+    command.add_argument("--models", required=True, metavar="A,B", help="two of the catalogue's")
+    _add_dataset_arguments(command)
+    _add_task_arguments(command, precision="float32")
 
     command = commands.add_parser("models", help=models.__doc__, description=models.__doc__)
     command.set_defaults(run=models)
@@ -363,11 +394,31 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     add("--precision", default="auto", help="auto (default), float32 or bfloat16, which is mixed with float32")
 
 
-def _add_model_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
+def _add_dataset_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
+    command.add_argument("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
+    command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    command.add_argument("--image-ids", type=_integers, metavar="1,2", help="only these images")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write every score, per class and per image")
+    command.add_argument("--html", type=Path, metavar="FILE", help="a report with figures, in one file")
+    command.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="keep progress here and go on from it; figures and label maps of images done before are not written again",
+    )
+    command.add_argument("--batch-size", type=int, default=1, metavar="N", help="images through the network at once")
+
+
+def _add_model_argument(command: argparse.ArgumentParser) -> None:
     names = ", ".join(catalogue.CATALOGUE)
     command.add_argument(
         "--model", default=catalogue.AUTO, help=f"auto (default), the file of a trained model, or: {names}"
     )
+
+
+def _add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
     command.add_argument("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
     command.add_argument(
         "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"

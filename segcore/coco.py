@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
@@ -92,13 +92,27 @@ class CocoDataset:
         """
         folder = Path(folder)
         split = _chosen_split(folder, split)
-        path, broken = _annotation_file(folder, split), []
-        parsed = _read_annotations(path, categories, broken)
+        path = _annotation_file(folder, split)
+        broken: list[str] = []
+        parsed = _read_annotations(path, str(path), categories, broken)
         if broken and problems is None:
             raise AnnotationError(f"{path}: {told(broken)}")
         if broken:
             problems += [f"{path}: {each}" for each in broken]
         return cls(folder, split, *parsed, categories)
+
+    @classmethod
+    def of_file(cls, path: str | Path, categories: Categories = VOC) -> CocoDataset:
+        """As `open`, of one annotation file wherever it lies; errors give its name alone, since it may be an upload.
+
+        For its records and label maps: where its photographs are is not known.
+        """
+        path = Path(path)
+        broken: list[str] = []
+        parsed = _read_annotations(path, path.name, categories, broken)
+        if broken:
+            raise AnnotationError(f"{path.name}: {told(broken)}")
+        return cls(path.parent, path.stem, *parsed, categories)
 
     @classmethod
     def open_default(cls, folder: str | Path) -> CocoDataset:
@@ -177,6 +191,16 @@ class CocoDataset:
         labels = _POLICIES[policy](self.objects.get(image_id, ()), size_hw)
         return np.ascontiguousarray(labels)
 
+    def masks(self, image_id: int) -> Iterator[tuple[CocoObject, np.ndarray]]:
+        """Each object of an image, crowd regions left out, with its own mask: bool (H, W), at the stored size.
+
+        Raises UsageError for an unknown id.
+        """
+        image = self.image(image_id)
+        for each in self.objects.get(image_id, ()):
+            if not each.crowd:
+                yield each, _mask([_rle(each, (image.height, image.width))])
+
     @cached_property
     def _images_by_id(self) -> dict[int, CocoImage]:
         return {image.id: image for image in self.images}
@@ -205,7 +229,7 @@ def own_categories(folder: str | Path, split: str | None = None) -> tuple[str, .
     """
     folder = Path(folder)
     path = _annotation_file(folder, _chosen_split(folder, split))
-    document = _read_document(path)
+    document = _read_document(path, str(path))
     try:
         return tuple(name for _, name in sorted(_category_names(document).items()))
     except AnnotationError as error:
@@ -318,30 +342,30 @@ class _Record(NamedTuple):
         return f"{self.list_name}[{self.index}]" + (f" (id {number})" if type(number) is int else "")
 
 
-def _read_annotations(path: Path, classes: Categories, problems: list[str]) -> _Parsed:
+def _read_annotations(path: Path, name: str, classes: Categories, problems: list[str]) -> _Parsed:
     """What `CocoDataset` holds of an annotation file: images, objects and others; broken annotations go to `problems`.
 
-    Raises AnnotationError for what leaves nothing to go on with.
+    Raises AnnotationError, in which the file is called `name`, for what leaves nothing to go on with.
     """
-    document = _read_document(path)
+    document = _read_document(path, name)
     try:
         return _parse(document, classes, problems)
     except AnnotationError as error:
-        raise AnnotationError(f"{path}: {error}") from error
+        raise AnnotationError(f"{name}: {error}") from error
 
 
-def _read_document(path: Path) -> Any:
+def _read_document(path: Path, name: str) -> Any:
     try:
         document = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise AnnotationError(
-            f"{path} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
+            f"{name} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
         ) from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise AnnotationError(f"{path} cannot be read: {error}; get it again") from error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, or a number of thousands of digits
+        raise AnnotationError(f"{name} cannot be read: {error}; get it again") from error
     if not isinstance(document, dict):
         raise AnnotationError(
-            f"{path}: it must hold an object with 'images', 'annotations' and 'categories', not "
+            f"{name}: it must hold an object with 'images', 'annotations' and 'categories', not "
             f"{_shown(document)}; a file that holds a list is one of results"
         )
     return document

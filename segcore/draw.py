@@ -229,7 +229,7 @@ _TEXT_LINE = 26
 _CHARACTER = 12
 _LEGEND_LINE = 34
 _SWATCH = 22
-_figure_lock = threading.Lock()  # Matplotlib shares font caches between figures
+matplotlib_lock = threading.Lock()  # Matplotlib shares font caches between figures
 
 
 def figure(
@@ -262,7 +262,7 @@ def figure(
         "Truth": palette[_resized_labels(truth, width, height)],
     }
     printed = [] if not scores else [f"{name} {_printed(value)}" for name, value in scores.items()]
-    with _figure_lock:
+    with matplotlib_lock:
         return _drawn_figure(panels, title, "   ".join(printed), legend)
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image
 
-from .errors import ImageError
+from .errors import ImageError, SegcoreError
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -41,7 +41,7 @@ _TIFF_DNG_VERSION = 50706
 
 _DAMAGED = (
     "{name} is damaged, cut short or of an unusual kind and cannot be decoded; "
-    "use another copy of it, or save it again as JPEG or PNG"
+    "use another copy of it, or save it again as PNG"
 )
 _UNNAMED = "the image"
 _UNNAMED_BYTES = "the file"
@@ -89,6 +89,41 @@ def read(
     )
 
 
+@contextmanager
+def opened(path: str | Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Iterator[Image.Image]:
+    """A file's image with only its header read, for who needs its mode, its stored values or its metadata.
+
+    Checked as `read` checks it; decoding (`load`) is left to the block, and what fails there is told likewise.
+    Raises ImageError as `read` does.
+    """
+    path = Path(path)
+    with _opened_file(path, max_bytes) as file, _failures_named(path.name):
+        image = _identify(file, path.name)
+        _check_pixels(image.width, image.height, path.name, max_pixels)
+        yield image
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation 1..8; 1 where there is none, where it is nonsense or the EXIF block is damaged.
+
+    Of a TIFF it is to be asked before decoding: Pillow turns TIFFs upright then, and forgets how they were stored.
+    """
+    try:
+        number = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged metadata makes Pillow raise nearly anything, and the photograph is still good
+        return 1
+    return number if number in _INVERSE_ORIENTATION else 1
+
+
+def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of (H, W) or (H, W, 3) as it stands upright if it was stored with that EXIF orientation."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::rows, ::columns]
+
+
 def fit_within(image: np.ndarray, long_side: int) -> np.ndarray:
     """`image`, uint8 (H, W, 3), shrunk to a longer side of `long_side` pixels; itself if it fits already.
 
@@ -107,6 +142,12 @@ def fit_within(image: np.ndarray, long_side: int) -> np.ndarray:
 
 
 def _from_path(path: Path, upright: bool, max_pixels: int, max_bytes: int) -> np.ndarray:
+    with _opened_file(path, max_bytes) as file:
+        return _from_file(file, path.name, upright, max_pixels)
+
+
+@contextmanager
+def _opened_file(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
     name = path.name or str(path)
     with _access_failures_named(name):
         status = path.stat()
@@ -118,7 +159,7 @@ def _from_path(path: Path, upright: bool, max_pixels: int, max_bytes: int) -> np
     with _access_failures_named(name):
         file = path.open("rb")
     with file:
-        return _from_file(file, name, upright, max_pixels)
+        yield file
 
 
 @contextmanager
@@ -153,11 +194,10 @@ def _from_pil(image: Image.Image, name: str, upright: bool, max_pixels: int) -> 
     with _failures_named(name):
         _check_pixels(image.width, image.height, name, max_pixels)
         _refuse_raw(image, name)
-        # Pillow turns a TIFF upright while decoding it, and forgets how it was stored.
-        turned = _orientation(image) if image.format == "TIFF" else 1
+        turned = orientation(image) if image.format == "TIFF" else 1
         image.load()
-        orientation = _orientation(image) if upright else _INVERSE_ORIENTATION[turned]
-        return _decoded_rgb(image, orientation)
+        stored_as = orientation(image) if upright else _INVERSE_ORIENTATION[turned]
+        return _decoded_rgb(image, stored_as)
 
 
 @contextmanager
@@ -165,7 +205,7 @@ def _failures_named(name: str) -> Iterator[None]:
     """Turns what a decoder raises into an ImageError: damaged files make Pillow raise nearly anything."""
     try:
         yield
-    except ImageError:
+    except SegcoreError:
         raise
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory than there is; make it smaller first") from error
@@ -230,24 +270,6 @@ def _refuse_raw(image: Image.Image, name: str) -> None:
         raise ImageError(f"{name} looks like a camera's raw file; export it as JPEG, PNG or TIFF")
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation 1..8; 1 where there is none, where it is nonsense or the EXIF block is damaged."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged metadata makes Pillow raise nearly anything, and the photograph is still good
-        return 1
-    return orientation if orientation in _INVERSE_ORIENTATION else 1
-
-
-def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of (H, W, 3) as it stands upright if it was stored with that EXIF orientation."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return pixels[::rows, ::columns]
-
-
 def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of the pieces that a picture is converted in: no second copy needs its full size."""
     columns = min(width, _TILE_PIXELS)
@@ -266,7 +288,7 @@ def _decoded_rgb(image: Image.Image, orientation: int) -> np.ndarray:
     width, height = image.size
     turned_shape = (width, height, 3) if orientation >= 5 else (height, width, 3)
     rgb = np.empty(turned_shape, np.uint8)
-    as_decoded = _turn(rgb, _INVERSE_ORIENTATION[orientation])
+    as_decoded = turn(rgb, _INVERSE_ORIENTATION[orientation])
     limits = _value_range(image)
     for place in _tiles(height, width):
         tile = _crop(image, *place)

@@ -123,14 +123,14 @@ def scores(matrix: Any) -> dict[str, Any]:
 
     Raises LabelError for what is not a square array of counts.
     """
-    result = _scores(_counts(matrix))
+    result = score_arrays(_counts(matrix))
     overall = {key: result[key].item() for key in OVERALL_KEYS}
     return overall | {key: result[key] for key in PER_CLASS_KEYS}
 
 
 def mean_defined(values: Any) -> float:
     """The mean of the numbers in `values` that are not nan; nan if there are none."""
-    return float(_mean_defined(np.asarray(values, np.float64).ravel()))
+    return float(mean_over_defined(np.asarray(values, np.float64).ravel()))
 
 
 def _counts(matrix: Any) -> np.ndarray:
@@ -145,44 +145,47 @@ def _counts(matrix: Any) -> np.ndarray:
     return counts.astype(np.int64)
 
 
-def _scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """`scores` for int64 (..., n, n): overall keys to arrays (...), per-class keys to arrays (..., n)."""
+def score_arrays(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """`scores` of each of many matrices, integers (..., n, n), which are not checked.
+
+    Returns overall keys to arrays (...), per-class keys to arrays (..., n).
+    """
     hit = counts.diagonal(axis1=-2, axis2=-1)
     true = counts.sum(axis=-1)
     predicted = counts.sum(axis=-2)
     total = true.sum(axis=-1)
 
-    iou = _divide(hit, true + predicted - hit)
-    f1 = _divide(2 * hit, true + predicted)
-    recall = _divide(hit, true)
-    pixel_accuracy = _divide(hit.sum(axis=-1), total)
+    iou = divide(hit, true + predicted - hit)
+    f1 = divide(2 * hit, true + predicted)
+    recall = divide(hit, true)
+    pixel_accuracy = divide(hit.sum(axis=-1), total)
     return {
         "pixel_accuracy": pixel_accuracy,
-        "mean_iou": _mean_defined(iou),
+        "mean_iou": mean_over_defined(iou),
         "classes_counted": np.count_nonzero(true + predicted, axis=-1),
-        "foreground_mean_iou": _mean_defined(iou[..., BACKGROUND + 1 :]),
-        "f1_macro": _mean_defined(f1),
-        "f1_weighted": _divide(np.nansum(true * f1, axis=-1), total),
+        "foreground_mean_iou": mean_over_defined(iou[..., BACKGROUND + 1 :]),
+        "f1_macro": mean_over_defined(f1),
+        "f1_weighted": divide(np.nansum(true * f1, axis=-1), total),
         "mse": 2 * (1 - pixel_accuracy) / counts.shape[-1],
-        "frequency_weighted_iou": _divide(np.nansum(true * iou, axis=-1), total),
-        "mean_accuracy": _mean_defined(recall),
+        "frequency_weighted_iou": divide(np.nansum(true * iou, axis=-1), total),
+        "mean_accuracy": mean_over_defined(recall),
         "iou": iou,
         "f1": f1,
-        "precision": _divide(hit, predicted),
+        "precision": divide(hit, predicted),
         "recall": recall,
     }
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def divide(numerator: Any, denominator: Any) -> np.ndarray:
     """float64: numerator / denominator, nan where the denominator is 0."""
     quotient = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=quotient, where=denominator != 0)
 
 
-def _mean_defined(values: np.ndarray) -> np.ndarray:
-    """The mean over the last axis, nan left out."""
+def mean_over_defined(values: np.ndarray) -> np.ndarray:
+    """The mean of float (..., n) over its last axis, nan left out: float64 (...), nan where there is nothing else."""
     defined = ~np.isnan(values)
-    return _divide(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
+    return divide(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
 
 
 # ---- binary mode: one class, or any of the 20, against all else
@@ -196,11 +199,17 @@ def to_binary(label_map: Any, class_id: int | None, num_classes: int = NUM_CLASS
     Raises LabelError for any other value and UsageError for a class that binary mode does not know.
     """
     labels = _labels(label_map, "label map")
-    _check_values(np.bincount(labels.ravel(), minlength=_VALUES) > 0, "label map", num_classes, IGNORE_INDEX)
     table = np.zeros(_VALUES, np.uint8)
     table[_chosen(class_id, num_classes)] = 1
     table[IGNORE_INDEX] = IGNORE_INDEX
-    return table[labels]
+    flat, present = labels.ravel(), np.zeros(_VALUES, bool)
+    result = np.empty_like(flat)
+    for start in range(0, flat.size, _CHUNK):  # counting and indexing make copies of 8 bytes a pixel
+        part = flat[start : start + _CHUNK]
+        present |= np.bincount(part, minlength=_VALUES) > 0
+        result[start : start + _CHUNK] = table[part]
+    _check_values(present, "label map", num_classes, IGNORE_INDEX)
+    return result.reshape(labels.shape)
 
 
 def _chosen(class_id: int | None, num_classes: int) -> slice | int:
@@ -245,7 +254,7 @@ def boundary_counts(target: Any, prediction: Any, num_classes: int = NUM_CLASSES
 
 def boundary_iou(intersection: Any, union: Any) -> np.ndarray:
     """float64 (n,): the boundary IoU per class from `boundary_counts`, nan for a class on neither side."""
-    return _divide(np.asarray(intersection), np.asarray(union))
+    return divide(np.asarray(intersection), np.asarray(union))
 
 
 def boundary_distance(height: int, width: int) -> int:

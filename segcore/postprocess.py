@@ -15,6 +15,7 @@ import numpy as np
 from .classes import BACKGROUND, IGNORE_INDEX
 from .errors import LabelError, UsageError
 
+RELIABILITY_BINS = 10
 STRIPE_VALUES = 150_000  # float32 values worked on at once: 0.6 MB, which stays in a core's cache
 
 
@@ -196,25 +197,56 @@ def binary_mask(
     return result
 
 
-def squared_error(
-    logits: Any, truth: np.ndarray, *, binary: bool = False, object_id: int | None = None
-) -> tuple[float, int]:
-    """The Brier score's sum and number of terms; both may be added up over images before they are divided.
+class JudgedProbabilities(NamedTuple):
+    """How far probabilities are from the truth, in sums that may be added up over images before they are divided.
 
-    truth: uint8 (H, W) of classes, or with `binary` of 0 and 1 for `object_id` (None: any object); 255 is left out.
-    Multiclass: squared differences of the softmax from the one-hot truth, over pixels and classes; binary: of P(object)
-    from 0 or 1, over pixels.
+    squared_error over terms is the Brier score. For each of RELIABILITY_BINS equal bins of confidence, the probability
+    that the model gives its own answer: `pixels`, the `right` ones among them, int64 (b,), and the sum of their
+    `confidence`, float64 (b,).
     """
-    total, terms = 0.0, 0
-    for rows, stripe in probability_stripes(logits, truth.shape, binary=binary, object_id=object_id):
+
+    squared_error: float
+    terms: int
+    pixels: np.ndarray
+    right: np.ndarray
+    confidence: np.ndarray
+
+
+def judge_probabilities(
+    logits: Any, truth: np.ndarray, prediction: np.ndarray, *, binary: bool = False, object_id: int | None = None
+) -> JudgedProbabilities:
+    """Set the softmax after upsampling against a truth; pixels whose truth is 255 are left out.
+
+    truth, prediction: uint8 (H, W) of classes, or with `binary` of 0 and 1 for `object_id` (None: any object). The
+    squared differences are, multiclass, those of the softmax from the one-hot truth, over pixels and classes; binary,
+    those of P(object) from 0 or 1, over pixels.
+    """
+    squared_error, terms = 0.0, 0
+    pixels, right = np.zeros((2, RELIABILITY_BINS), np.int64)
+    confidence = np.zeros(RELIABILITY_BINS)
+    for rows, values in _stripes(_checked(logits, truth.shape), truth.shape):
         counted = truth[rows] != IGNORE_INDEX
-        labels = np.where(counted, truth[rows], 0)
+        answer = prediction[rows]
+        shares, total = _softmax_parts(values)
         if binary:
-            error = np.square(stripe - labels)
-            terms += int(counted.sum())
+            chosen = total - shares[BACKGROUND] if object_id is None else shares[object_id]
+            chosen = chosen / total
+            error = np.square(chosen - truth[rows])
+            sure = np.where(answer == 1, chosen, 1 - chosen)
         else:
-            own = np.take_along_axis(stripe, labels[None], axis=0)[0]
-            error = np.square(stripe).sum(axis=0) - 2 * own + 1
-            terms += int(counted.sum()) * len(stripe)
-        total += float(error[counted].sum(dtype=np.float64))
-    return total, terms
+            own = _of_class(shares, np.where(counted, truth[rows], 0)) / total
+            error = np.einsum("cij,cij->ij", shares, shares) / np.square(total) - 2 * own + 1
+            sure = _of_class(shares, answer) / total
+        squared_error += float(error[counted].sum(dtype=np.float64))
+        terms += int(np.count_nonzero(counted)) * (1 if binary else len(values))
+        sure = sure[counted]
+        bins = np.minimum((sure * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
+        pixels += np.bincount(bins, minlength=RELIABILITY_BINS)
+        right += np.bincount(bins[answer[counted] == truth[rows][counted]], minlength=RELIABILITY_BINS)
+        confidence += np.bincount(bins, sure, minlength=RELIABILITY_BINS)
+    return JudgedProbabilities(squared_error, terms, pixels, right, confidence)
+
+
+def _of_class(planes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """float (classes, rows, W), uint8 (rows, W) -> each pixel's value in the plane of its label: (rows, W)."""
+    return np.take_along_axis(planes, labels[None].astype(np.intp), axis=0)[0]

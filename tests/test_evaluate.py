@@ -26,7 +26,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_
 from segcore import cli, evaluate
 from segcore.coco import CocoDataset
 from segcore.errors import Cancelled, UsageError
-from segcore.evaluate import Run
+from segcore.evaluate import Evaluation, Run
+from segcore.journal import Journal
 from segcore.protocols import protocol
 from segcore.segmenter import Segmenter
 from segcore.task import Task
@@ -51,10 +52,12 @@ OVERALL = {
     "mean_accuracy",
     "boundary_iou",
 }
+IMAGE = {"image_id", "file_name", "objects_total", "objects_found"}
 PER_CLASS = {"iou", "f1", "precision", "recall", "boundary_iou"}
 RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
     *("skipped", "device", "precision", "seconds", "confusion", "dataset", "image_mean", "per_class", "per_image"),
+    *("intervals", "reliability", "objects"),
 }
 
 
@@ -218,7 +221,9 @@ def test_batches_of_any_size_count_the_same(examples_coco):
     dataset = CocoDataset.open(examples_coco)
     images = evaluate.choose_images(dataset, limit=2)
     one, several = (
-        evaluate.evaluate(Run(segmenter, dataset, protocol("torchvision"), Task(), images, size)).total.matrix
+        evaluate.evaluate(Run(segmenter, dataset, protocol("torchvision"), Task(), images, size))
+        .per_image.total()
+        .matrix
         for size in (1, 2)
     )
     assert one.sum() == several.sum()
@@ -301,7 +306,7 @@ def test_record_has_the_keys_of_the_contract(quick, examples_coco, task):
     assert set(record) == RECORD
     assert record["schema"] == 1 and record["images"] == 9 and record["skipped"] == []
     assert set(record["dataset"]) == set(record["image_mean"]) == OVERALL
-    assert all(set(row) == OVERALL | {"image_id", "file_name"} for row in record["per_image"])
+    assert all(set(row) == OVERALL | IMAGE for row in record["per_image"])
     assert [row["image_id"] for row in record["per_image"]] == list(range(900001, 900010))
     assert tuple(record["per_class"]) == task.names
     assert all(set(row) == PER_CLASS for row in record["per_class"].values())
@@ -402,7 +407,7 @@ def test_progress_counts_images(quick, examples_coco):
     evaluate.evaluate(
         make_run(quick, examples_coco, batch_size=4), progress=lambda done, total: seen.append((done, total))
     )
-    assert seen == [(0, 9), (4, 9), (8, 9), (9, 9)]
+    assert seen == [(done, 9) for done in range(10)]
 
 
 def test_images_of_one_size_share_a_batch(quick, examples_coco):
@@ -443,7 +448,7 @@ def test_resuming_gives_the_same_record(quick, examples_coco, tmp_path, batch_si
         progress=lambda done, total: counted.append(done),
     )
     assert without_seconds(resumed.to_dict()) == without_seconds(whole)
-    assert seen == list(range(900005, 900010))
+    assert seen == list(range(900010 - len(seen), 900010)) and len(seen) <= 5
     assert counted[0] == 0 and counted[-1] == 9
 
     seen.clear()
@@ -497,16 +502,63 @@ def test_resume_errors(quick, small_coco, tmp_path):
         make_run(quick, small_coco, ids=ids, name="original"),
         make_run(quick, small_coco, ids=ids, task=Task("binary")),
         make_run(quick, small_coco, ids=ids, batch_size=2),
-        make_run(quick, small_coco, ids=[900001]),
     ):
         with pytest.raises(UsageError, match="progress.jsonl belongs to a run with other settings.*another folder"):
             evaluate.evaluate(other, resume=resume)
 
-    resume = tmp_path / "all"
+    resume = tmp_path / "batches"
+    evaluate.evaluate(make_run(quick, small_coco, ids=ids, batch_size=2), resume=resume)
+    with pytest.raises(UsageError, match="other settings or images"):
+        evaluate.evaluate(make_run(quick, small_coco, batch_size=2), resume=resume)
+
+    folder = tmp_path / "held"
+    with Journal(folder, make_run(quick, small_coco)).held():
+        with pytest.raises(UsageError, match="another evaluation is writing to .*progress.jsonl; wait"):
+            evaluate.evaluate(make_run(quick, small_coco), resume=folder)
+
+
+def test_an_image_is_scored_anew_where_its_truth_has_changed(quick, small_coco, tmp_path):
+    resume, seen = tmp_path / "resume", []
     evaluate.evaluate(make_run(quick, small_coco), resume=resume)
     other_annotations(small_coco)
-    with pytest.raises(UsageError, match="other settings or images"):
-        evaluate.evaluate(make_run(quick, small_coco), resume=resume)
+    resumed = evaluate.evaluate(
+        make_run(quick, small_coco), resume=resume, on_image=lambda sample: seen.append(sample.image.id)
+    )
+    assert seen == [900008]
+    assert without_seconds(resumed.to_dict()) == without_seconds(
+        evaluate.evaluate(make_run(quick, small_coco)).to_dict()
+    )
+
+
+def test_a_run_in_parts_and_in_any_order_is_the_same(quick, examples_coco, tmp_path):
+    run = make_run(quick, examples_coco, name="original")
+    whole = evaluate.evaluate(run)
+    record = without_seconds(whole.to_dict())
+
+    parts = [
+        evaluate.evaluate(make_run(quick, examples_coco, name="original", ids=ids)).scored
+        for ids in ([900002, 900009], [900001, 900003, 900004, 900005, 900006, 900007, 900008])
+    ]
+    assert without_seconds(Evaluation(run, parts[1] + parts[0], 0).to_dict()) == record
+    assert without_seconds(Evaluation(run, whole.scored[::-1], 0).to_dict()) == record
+
+    first = make_run(quick, examples_coco, name="original", ids=[900001, 900002])
+    evaluate.evaluate(first, resume=tmp_path)
+    seen = []
+    grown = evaluate.evaluate(run, resume=tmp_path, on_image=lambda sample: seen.append(sample.image.id))
+    assert seen == list(range(900003, 900010)) and without_seconds(grown.to_dict()) == record
+    shrunk = evaluate.evaluate(first, resume=tmp_path)
+    assert [each.image.id for each in shrunk.counted] == [900001, 900002]
+
+
+def test_who_stops_listening_keeps_what_came_until_then(quick, examples_coco, tmp_path):
+    run = make_run(quick, examples_coco)
+    images = evaluate.score_images(run, resume=tmp_path)
+    heard = [next(images) for _ in range(3)]
+    images.close()
+    assert [each.image.id for each in heard] == [900001, 900002, 900003]
+    assert Evaluation(run, tuple(heard), 0).to_dict()["images"] == 3
+    assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 50, b"{}", b'{"image_id": 7}', b"[]", b'{"image_id": 900001, "matrix": 3}'])

@@ -273,6 +273,48 @@ def test_downloads_are_full_size_and_exact(open_page, tmp_path):
     }
 
 
+def test_bring_your_own_truth(open_page, examples_coco, tmp_path):
+    page = open_page()
+    dog = examples_coco / "samples" / "000000900005.jpg"
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", dog))
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.get_by_role("button", name="Take it away").click()
+    assert panel.get_by_role("button", name="Scores (JSON)").count() == 0
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Label map (PNG)").click()
+    download.value.save_as(tmp_path / "labels.png")
+    panel.get_by_role("button", name="Do you know the truth?").click()
+    truth = "#photograph-truth-file input[type=file]"
+
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files(truth, tmp_path / "labels.png"))
+    assert page.locator(f"{PHOTOGRAPH} figcaption > span").all_inner_texts() == [
+        *("Photograph", "Prediction", "Ground truth", "Errors")
+    ]
+    assert page.inner_text("#photograph-overall [data-score=pixel_accuracy]") == "1.0000"
+    assert "Found the only class here: dog." in page.inner_text("#photograph-verdict")
+    assert "Read as a label map of VOC ids: dog." in page.inner_text("#photograph-read-as")
+
+    Image.new("L", (640, 480)).save(tmp_path / "other.png")
+    page.set_input_files(truth, tmp_path / "other.png")
+    page.wait_for_selector("#photograph-truth-notice .notice.error")
+    said = page.inner_text("#photograph-truth-notice")
+    assert said == "the mask is 640 x 480, but the photograph is 512 x 512; give a mask of the photograph's own size"
+    assert page.inner_text("#photograph-overall [data-score=pixel_accuracy]") == "1.0000"
+
+    shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
+    assert page.locator("#photograph-truth-notice .notice").count() == 0
+    assert page.inner_text("#photograph-overall").count("IoU of any object") == 1
+    assert network_runs(page, "photograph") == 2
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Scores (JSON)").click()
+    record = json.loads(download.value.path().read_text())
+    assert (record["split"], record["mode"], record["pixel_accuracy"]) == ("your own truth", "binary", 1)
+
+    shows(page, PHOTOGRAPH, lambda: panel.get_by_role("button", name="Remove the truth").click())
+    assert page.get_attribute(f"{PHOTOGRAPH} .viewer", "data-layout") == "single"
+    assert page.locator("#photograph-overall table, #photograph-verdict .verdict").count() == 0
+
+
 def test_two_visitors_see_their_own(open_page, examples_coco):
     one, other = open_page(), open_page()
     samples = examples_coco / "samples"

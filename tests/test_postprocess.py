@@ -130,20 +130,35 @@ def test_errors():
         postprocess.label_map(noisy_logits(3, 3), (0, 9))
 
 
+def by_bins(sure, right):
+    """What is counted of pixels with those confidences, one after the other."""
+    counted = np.zeros((3, 10))
+    for confidence, is_right in zip(sure, right, strict=True):
+        counted[:, min(int(confidence * 10), 9)] += 1, is_right, confidence
+    return counted
+
+
 @pytest.mark.parametrize("object_id", [None, 5])
-def test_squared_error_is_the_brier_score_by_its_definition(object_id):
+def test_probabilities_are_judged_by_their_definitions(object_id):
     logits, size_hw = smooth_logits(17, 17), (60, 50)
-    softmax = postprocess.probabilities(logits, size_hw).astype(np.float64)
-    truth = np.random.default_rng(0).integers(0, 21, size_hw).astype(np.uint8)
+    softmax = postprocess.probabilities(logits, size_hw)
+    labels = postprocess.label_map(logits, size_hw)
+    truth = np.where(np.random.default_rng(0).random(size_hw) < 0.5, labels, 3).astype(np.uint8)
     truth[:5] = 255
     counted = truth != 255
 
+    judged = postprocess.judge_probabilities(logits, truth, labels)
     one_hot = np.eye(21)[np.where(counted, truth, 0)].transpose(2, 0, 1)
     expected = ((softmax - one_hot) ** 2)[:, counted]
-    assert postprocess.squared_error(logits, truth) == (pytest.approx(expected.sum(), rel=1e-5), expected.size)
+    assert (judged.squared_error, judged.terms) == (pytest.approx(expected.sum(), rel=1e-5), expected.size)
+    bins = by_bins(softmax.max(axis=0)[counted], (labels == truth)[counted])
+    np.testing.assert_allclose([judged.pixels, judged.right, judged.confidence], bins, rtol=1e-4)
 
     binary_truth = np.where(counted, truth > 0 if object_id is None else truth == object_id, 255).astype(np.uint8)
     probability = 1 - softmax[0] if object_id is None else softmax[object_id]
-    expected = ((probability - binary_truth) ** 2)[counted]
-    error = postprocess.squared_error(logits, binary_truth, binary=True, object_id=object_id)
-    assert error == (pytest.approx(expected.sum(), rel=1e-5), expected.size)
+    answer = (probability >= 0.3).astype(np.uint8)
+    judged = postprocess.judge_probabilities(logits, binary_truth, answer, binary=True, object_id=object_id)
+    expected = ((probability.astype(np.float64) - binary_truth) ** 2)[counted]
+    assert (judged.squared_error, judged.terms) == (pytest.approx(expected.sum(), rel=1e-5), expected.size)
+    bins = by_bins(np.where(answer == 1, probability, 1 - probability)[counted], (answer == binary_truth)[counted])
+    np.testing.assert_allclose([judged.pixels, judged.right, judged.confidence], bins, rtol=1e-4)

@@ -158,7 +158,7 @@ def pictures(samples: Sequence[Sample]) -> list[tuple[str, str]]:
 def required(shown: Any) -> Any:
     """What is shown, or a sentence for who asks too early."""
     if shown is None:
-        raise UsageError("There is nothing to take away yet: choose a picture first.")
+        raise UsageError("There is no picture yet: choose one first.")
     return shown
 
 

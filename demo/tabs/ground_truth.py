@@ -185,5 +185,5 @@ class GroundTruthTab:
         asked = handlers.task_of(*task)
         view = comparison.view_compared(self.dataset, controls.required(compared), asked, protocol)
         if kind == "figure":
-            return comparison.figure(self.dataset, compared, view, asked, folder)
+            return comparison.figure(self.dataset.read_image(compared.image_id), view, asked, folder)
         return comparison.scores_file(view, folder, kind)

@@ -1,18 +1,26 @@
-"""The tab for a visitor's own photograph: give one, see what the model finds, take it away."""
+"""The tab for a visitor's own photograph: see what the model finds, set it against a truth, take it away."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from demo import tables
 from demo.engine import Engine
 from demo.samples import Sample
 from demo.tabs import controls
 from demo.viewer import picture_viewer
+from segcore.errors import LabelError
 
-OUTPUTS = 5  # shown, viewer, table, made_by, notice
+OUTPUTS = 13  # those of PhotographTab.outputs
+TRUTH_FILES = ["image", ".json"]  # a JPEG too, to be told why it cannot be one
+TRUTH_HELP = (
+    "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
+    "white), or **COCO annotations** as JSON: you see every wrong pixel, and the scores."
+)
 spoken = controls.spoken(OUTPUTS)
 
 
@@ -30,9 +38,11 @@ class PhotographTab:
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
                 self.notice = controls.html("photograph-notice")
+                self.verdict = controls.html("photograph-verdict")
                 self.viewer = picture_viewer(
                     elem_id="photograph-viewer", placeholder="The first photograph is on its way: loading the model."
                 )
+                self.warning = controls.html("photograph-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self.upload = controls.photograph_input(
                     sources=["upload", "clipboard", "webcam"],
@@ -45,6 +55,15 @@ class PhotographTab:
                 )
                 with gr.Group():
                     self.task = controls.task_controls()
+                with gr.Accordion("Do you know the truth?", open=False):
+                    gr.Markdown(TRUTH_HELP)
+                    self.truth_notice = controls.html("photograph-truth-notice")
+                    self.truth_file = gr.File(
+                        label="Mask or annotations", file_types=TRUTH_FILES, height=150, elem_id="photograph-truth-file"
+                    )
+                    with gr.Column(visible=False) as self.given:
+                        self.read_as = controls.html("photograph-read-as")
+                        self.remove = gr.Button("Remove the truth", size="sm")
                 with gr.Group():
                     self.model, self.resize = controls.model_controls(self.engine)
                 with gr.Accordion("Take it away", open=False):
@@ -59,25 +78,46 @@ class PhotographTab:
                         self.write_download,
                         [self.shown, *self.task],
                     )
+                    with gr.Column(visible=False) as self.score_downloads:
+                        controls.download_buttons(
+                            {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
+                            self.write_scores,
+                            [self.shown, *self.task],
+                        )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.table = controls.html("photograph-table")
+                self.overall = controls.html("photograph-overall")
+                self.per_class = controls.html("photograph-per-class")
                 self.made_by = controls.html("photograph-made-by")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What every callback gives, in this order."""
+        return [
+            *(self.shown, self.viewer, self.verdict, self.warning, self.table, self.overall, self.per_class),
+            *(self.made_by, self.read_as, self.given, self.score_downloads, self.truth_notice, self.notice),
+        ]
 
     def _wire(self, page: gr.Blocks) -> None:
         inputs = [self.shown, self.model, self.resize, *self.task]
-        out = {
-            "outputs": [self.shown, self.viewer, self.table, self.made_by, self.notice],
-            "api_visibility": "private",
-        }
+        look = [self.shown, *self.task]
+        out = {"outputs": self.outputs, "api_visibility": "private"}
         network, pick = (each | {"show_progress_on": self.viewer} for each in (controls.NETWORK, controls.PICK))
         page.load(self.on_load, inputs, **out, **network)
-        # Emptied at once, so that the next photograph can be dropped there, whatever became of this one.
+        # Emptied at once, so that the next file can be dropped there, whatever became of this one.
+        emptied = {"fn": lambda: None, "inputs": None, "api_visibility": "private", "show_progress": "hidden"}
         self.upload.change(self.on_upload, [self.upload, *inputs], **out, **network).then(
-            lambda: None, None, self.upload, api_visibility="private", show_progress="hidden"
+            outputs=self.upload, **emptied
         )
+        # What is wrong with a truth is said where it was given: on a phone the picture is far away.
+        *others, truth_notice, notice = self.outputs
+        self.truth_file.upload(
+            self.on_truth, [self.truth_file, *look], **out | {"outputs": [*others, notice, truth_notice]}, **network
+        ).then(outputs=self.truth_file, **emptied)
+        self.remove.click(self.on_remove, look, **out, **controls.QUICK)
         self.gallery.select(self.on_sample, inputs, **out, **pick)
         gr.on([self.model.change, self.resize.change], self.on_model, inputs, **out, **network)
-        gr.on([each.change for each in self.task], self.on_look, [self.shown, *self.task], **out, **controls.QUICK)
+        gr.on([each.change for each in self.task], self.on_look, look, **out, **controls.QUICK)
 
     @spoken
     def on_load(self, shown: Any, model: str, resize: str, *task: Any) -> tuple | None:
@@ -108,6 +148,20 @@ class PhotographTab:
         """Mode, class or threshold: the kept logits answer."""
         return None if shown is None else _look(shown, task, photo_sent=True)
 
+    @spoken
+    def on_truth(self, path: str | None, shown: Any, *task: Any) -> tuple | None:
+        """A truth was given; None is the place for it, emptied."""
+        from demo import handlers
+
+        if path is None:
+            return None
+        return _look(handlers.with_truth(controls.required(shown), path), task, photo_sent=True)
+
+    @spoken
+    def on_remove(self, shown: Any, *task: Any) -> tuple | None:
+        """The photograph alone again."""
+        return None if shown is None else _look(replace(shown, truth=None), task, photo_sent=True)
+
     def _open(self, path: str | Path, shown: Any, model: str, resize: str, task: tuple) -> tuple:
         from demo import handlers
 
@@ -120,9 +174,32 @@ class PhotographTab:
 
         return handlers.write_download(controls.required(shown), handlers.task_of(*task), kind, folder)
 
+    def write_scores(self, kind: str, folder: Path, shown: Any, *task: Any) -> Path:
+        """The report's figure, or the scores against the visitor's truth as a file."""
+        from demo import comparison, handlers
+
+        asked = handlers.task_of(*task)
+        view = comparison.view_own_truth(controls.required(shown), asked)
+        if kind == "figure":
+            return comparison.figure(shown.screen, view, asked, folder)
+        return comparison.scores_file(view, folder, kind)
+
 
 def _look(shown: Any, task: tuple, *, photo_sent: bool) -> tuple:
-    from demo import handlers
+    """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task."""
+    from demo import comparison, handlers
 
-    view = handlers.view_photograph(shown, handlers.task_of(*task), photo_sent=photo_sent)
-    return shown, view.viewer, view.table, view.made_by
+    asked = handlers.task_of(*task)
+    alone = handlers.view_photograph(shown, asked, photo_sent=photo_sent)
+    hidden, visible = gr.update(visible=False), gr.update(visible=True)
+    if shown.truth is None:
+        return shown, alone.viewer, "", "", alone.table, "", "", alone.made_by, "", hidden, hidden, ""
+    given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
+    try:
+        view = comparison.view_own_truth(shown, asked, photo_sent=photo_sent)
+    except LabelError as error:
+        why = tables.notice(str(error), kind="error")
+        return shown, alone.viewer, why, "", alone.table, "", "", alone.made_by, *given, hidden, ""
+    said = tables.verdict(view.verdict), tables.notice(view.warning)
+    scores = alone.table, view.overall, view.per_class
+    return shown, view.viewer, *said, *scores, view.made_by, *given, visible, ""

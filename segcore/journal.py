@@ -1,0 +1,101 @@
+"""The progress of an evaluation on disk, so that an interrupted one goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+from .coco import CocoImage
+from .counts import Counts
+from .errors import UsageError
+from .objects import ObjectOutcome
+from .run import Run, Scored
+
+VERSION = 2
+
+
+class Journal:
+    """A file of one JSON line per scored image behind a first line that says how images are scored.
+
+    Images that were left out are not in it, so that they are tried again once they have been mended. An image whose
+    record or annotations have changed since is scored anew. At a batch size of 1 an image's counts depend on no other
+    image, so that the same journal serves any choice of images; else on those that share its batches, which are then
+    part of the first line.
+    """
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        self.path = folder / "progress.jsonl"
+        self.run = run
+        images = [image.id for image in run.images] if run.batch_size > 1 else None
+        settings = {"journal": VERSION, "batch_size": run.batch_size, "image_ids": images}
+        self.header = json.dumps(run.record() | settings)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[Journal]:
+        """Keep other processes and threads out. Raises UsageError where one is at it."""
+        try:
+            lock = filelock.FileLock(self.path.with_suffix(".lock")).acquire(timeout=0)
+        except filelock.Timeout:
+            problem = f"another evaluation is writing to {self.path}; wait for it, or use another folder"
+            raise UsageError(problem) from None
+        with lock:
+            yield self
+
+    def read(self) -> dict[int, Scored]:
+        """What was finished before of the run's images, by id; a last line that was cut off is dropped from the file.
+
+        Raises UsageError for the journal of another run, and for a damaged one.
+        """
+        if not self.path.exists():
+            self.path.write_text(self.header + "\n", encoding="utf-8")
+            return {}
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        if not lines or not lines[0].endswith("\n"):
+            self.path.unlink()
+            return self.read()
+        if lines[0].rstrip("\n") != self.header:
+            raise UsageError(
+                f"{self.path} belongs to a run with other settings or images; give --resume another folder"
+            )
+        if not lines[-1].endswith("\n"):
+            self.path.write_text("".join(lines[:-1]), encoding="utf-8")
+            lines.pop()
+        images = {image.id: (image, self._fingerprint(image)) for image in self.run.images}
+        try:
+            decoded = [self._decode(json.loads(line), images) for line in lines[1:]]
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
+            raise UsageError(f"{self.path} is damaged ({error!r}); give --resume another folder") from error
+        return {each.image.id: each for each in decoded if each}
+
+    def append(self, scored: list[Scored]) -> None:
+        """Add images that have just been scored."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(self._encode(each) for each in scored)
+
+    def _encode(self, scored: Scored) -> str:
+        line = {
+            "image_id": scored.image.id,
+            "truth": self._fingerprint(scored.image),
+            "counts": scored.counts.flat().tolist(),
+            "objects": scored.objects,
+        }
+        return json.dumps(line, separators=(",", ":")) + "\n"
+
+    def _decode(self, line: dict, images: dict[int, tuple[CocoImage, str]]) -> Scored | None:
+        """The outcome in a line; None for an image that this run leaves out or whose truth was another."""
+        counts = Counts.from_flat(np.array(line["counts"], np.int64), self.run.task.num_classes)
+        objects = tuple(ObjectOutcome(*each) for each in line["objects"])
+        image, truth = images.get(line["image_id"], (None, None))
+        return Scored(image, counts, objects) if truth == line["truth"] else None
+
+    def _fingerprint(self, image: CocoImage) -> str:
+        """A hash of an image's record and annotations: counts taken with others must not be added to."""
+        objects = self.run.dataset.objects.get(image.id)
+        return hashlib.sha256(repr((image, objects)).encode()).hexdigest()[:16]

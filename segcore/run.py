@@ -1,0 +1,117 @@
+"""What is evaluated and how, and what comes of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import draw
+from .coco import CocoDataset, CocoImage
+from .counts import Counts
+from .errors import UsageError
+from .objects import ObjectOutcome
+from .protocols import Protocol
+from .segmenter import Segmenter
+from .task import Task
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What is evaluated and how; two runs of equal `record` give equal counts."""
+
+    segmenter: Segmenter
+    dataset: CocoDataset
+    protocol: Protocol
+    task: Task
+    images: tuple[CocoImage, ...]
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"a batch holds at least 1 image, got {self.batch_size}")
+        if not self.segmenter.categories == self.dataset.categories == self.task.categories:
+            raise UsageError(
+                "the model, the ground truth and the task must be of the same categories; open the dataset and make "
+                "the task with the segmenter's"
+            )
+
+    @property
+    def resize(self) -> str:
+        return self.protocol.resize_for(self.segmenter.resize)
+
+    def record(self) -> dict[str, object]:
+        """The settings, as every exported file says them."""
+        return {
+            "schema": SCHEMA,
+            "model": self.segmenter.model,
+            "weights_sha256": self.segmenter.weights_sha256,
+            "protocol": self.protocol.name,
+            "resize": self.resize,
+            **self.task.record(),
+            "split": self.dataset.split,
+            "device": self.segmenter.device,
+            "precision": self.segmenter.precision,
+        }
+
+    def caption(self, image: CocoImage) -> str:
+        """One line that says what a picture of one of its images shows."""
+        return caption(self.record(), f"image {image.id}")
+
+    def batches(self) -> list[tuple[CocoImage, ...]]:
+        return [self.images[start : start + self.batch_size] for start in range(0, len(self.images), self.batch_size)]
+
+
+def caption(record: dict, subject: str) -> str:
+    """What was scored and how, in one line: model with its weights, protocol, resize, mode, precision."""
+    mode = record["mode"]
+    if record["class"] is not None:
+        mode += f" ({record['class']}, threshold {record['threshold']})"
+    return (
+        f"{subject} of {record['split']} - {record['model']} ({record['weights_sha256'][:8]}) - {mode} - "
+        f"protocol {record['protocol']}, resize {record['resize']}, {record['device']}, {record['precision']}"
+    )
+
+
+def choose_images(
+    dataset: CocoDataset, *, image_ids: Sequence[int] | None = None, limit: int | None = None
+) -> tuple[CocoImage, ...]:
+    """The named images, or all, in the order of their ids, at most `limit`. Raises UsageError for unknown ids."""
+    images = dataset.images if image_ids is None else tuple(dataset.image(number) for number in sorted(set(image_ids)))
+    if limit is not None and limit < 1:
+        raise UsageError(f"the limit must be at least 1 image, got {limit}")
+    return images[:limit]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One image's outcome: its counts and its objects, or the reason why it was left out."""
+
+    image: CocoImage
+    counts: Counts | None
+    objects: tuple[ObjectOutcome, ...] = ()
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a caller may look at while an image is scored: the photograph and both label maps at the scored size."""
+
+    image: CocoImage
+    photograph: np.ndarray
+    prediction: np.ndarray
+    truth: np.ndarray
+
+    def figure(self, run: Run) -> bytes:
+        """Photograph, prediction and truth side by side, with a line on where they come from: PNG."""
+        return draw.figure(
+            self.photograph,
+            self.prediction,
+            self.truth,
+            title=run.caption(self.image),
+            names=run.task.friendly_names,
+            palette=run.task.palette,
+        )

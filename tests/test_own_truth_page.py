@@ -1,0 +1,207 @@
+"""A visitor's own truth on the photograph tab, without a browser: scored like COCO's, lost by no mistake."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo import comparison, handlers
+from demo.engine import Engine
+from demo.tabs import photograph
+from segcore import draw, evaluate, protocols
+from segcore.coco import CocoDataset
+from segcore.errors import LabelError
+from segcore.segmenter import Segmenter
+from segcore.task import Task
+
+TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
+# What a callback of the tab gives, by name; the last notice is the decorator's.
+OUTPUTS = (
+    *("shown", "viewer", "verdict", "warning", "table", "overall", "per_class", "made_by", "read_as", "given"),
+    *("score_downloads", "other_notice", "notice"),
+)
+
+
+@pytest.fixture(scope="module")
+def engine(no_downloads):
+    return Engine(offline=True)
+
+
+@pytest.fixture(scope="module")
+def dataset(examples_coco):
+    return CocoDataset.open(examples_coco)
+
+
+@pytest.fixture(scope="module")
+def dog(engine, dataset):
+    """The photograph of a dog, opened and segmented."""
+    return handlers.open_photograph(engine, None, dataset.path(900005), "auto", "squeeze")
+
+
+@pytest.fixture(scope="module")
+def annotations(examples_coco):
+    return examples_coco / "annotations" / "instances_samples.json"
+
+
+@pytest.fixture
+def tab(engine):
+    """The tab's callbacks without its layout."""
+    made = object.__new__(photograph.PhotographTab)
+    made.engine = engine
+    return made
+
+
+def controls(task):
+    """The values of the page's controls that ask for `task`."""
+    return task.mode, task.class_name, task.threshold is None, task.threshold
+
+
+def named(outputs):
+    return dict(zip(OUTPUTS, outputs, strict=True))
+
+
+def saved(labels, folder, name="mask.png"):
+    Image.fromarray(labels).save(folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("task", TASKS, ids=str)
+def test_the_exported_label_map_given_back_is_wholly_right(dog, task, tmp_path):
+    exported = handlers.write_download(dog, task, "labels", tmp_path)
+    view = comparison.view_own_truth(handlers.with_truth(dog, exported), task)
+
+    matrix = np.array(view.record["confusion"])
+    assert matrix.sum() == np.diag(matrix).sum() == 512 * 512
+    for key in ("pixel_accuracy", "mean_iou", "foreground_mean_iou", "f1_macro", "f1_weighted", "boundary_iou"):
+        assert view.record[key] == 1, key
+    assert {value for scores in view.record["per_class"].values() for value in scores.values()} <= {1, None}
+
+
+def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_right(engine, dataset, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.open(dataset.path(900002)).save(tmp_path / "rotated.jpg", exif=exif)
+    shown = handlers.open_photograph(engine, None, tmp_path / "rotated.jpg", "auto", "squeeze")
+    exported = handlers.write_download(shown, Task(), "labels", tmp_path)
+    assert comparison.view_own_truth(handlers.with_truth(shown, exported), Task()).record["pixel_accuracy"] == 1
+
+    # And as a tool that knows nothing of EXIF would have drawn it.
+    with Image.open(exported) as upright:
+        upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "stored.png")
+    given = handlers.with_truth(shown, tmp_path / "stored.png")
+    assert comparison.view_own_truth(given, Task()).record["pixel_accuracy"] == 1
+
+
+@pytest.mark.parametrize("task", TASKS, ids=str)
+@pytest.mark.parametrize("image_id", [900003, 900005])
+def test_scores_against_annotations_are_those_of_evaluate(engine, dataset, annotations, image_id, task):
+    shown = handlers.open_photograph(engine, None, dataset.path(image_id), "auto", "squeeze")
+    # In float32, as `evaluate` takes them: the tab's own logits are float16.
+    exact = engine.segment(dataset.read_image(image_id), "auto", resize="squeeze", exact=True)
+    given = handlers.with_truth(replace(shown, result=exact), annotations)
+    record = comparison.view_own_truth(given, task).record
+
+    segmenter = Segmenter("auto", precision="float32")
+    run = evaluate.Run(segmenter, dataset, protocols.protocol("original"), task, (dataset.image(image_id),))
+    expected = evaluate.evaluate(run).to_dict()
+    for key in ("dataset", "per_class", "confusion", "protocol", "mode", "class", "threshold", "precision"):
+        assert record[key] == expected[key], key
+    assert record["split"] == "your own truth"
+
+
+def test_objects_outside_the_classes_are_warned_of(engine, dataset, annotations):
+    shown = handlers.open_photograph(engine, None, dataset.path(900003), "auto", "squeeze")
+    assert "cup" in comparison.view_own_truth(handlers.with_truth(shown, annotations), Task()).warning
+
+
+def test_counts_are_of_the_full_size_and_pictures_of_the_screens(engine, tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (600, 3200, 3)).astype(np.uint8)
+    shown = handlers.open_photograph(engine, None, saved(rgb, tmp_path, "wide.png"), "auto", "squeeze")
+    labels = np.zeros((600, 3200), np.uint8)
+    labels[100:400, 1000:3000], labels[0, 0:7] = 15, 255
+    view = comparison.view_own_truth(handlers.with_truth(shown, saved(labels, tmp_path)), Task())
+
+    kinds, matrix = draw.count_errors(view.errors), np.array(view.record["confusion"])
+    assert sum(kinds.values()) == 600 * 3200 == matrix.sum() + 7
+    assert kinds["ignored"] == 7 and kinds["correct"] + kinds["missed"] + kinds["wrong class"] == 300 * 2000
+    assert "1,920,000" in view.per_class
+    legend = {entry["name"]: entry["note"] for entry in view.viewer["panels"][3]["legend"]}
+    assert legend == {name: f"{pixels:,} px" for name, pixels in kinds.items() if pixels and name != "true background"}
+    for panel in view.viewer["panels"][1:]:
+        assert (panel["labels"]["width"], panel["labels"]["height"]) == (1600, 300)
+
+
+def test_a_black_and_white_mask_waits_for_binary_mode(tab, dog, tmp_path):
+    where = np.zeros((512, 512), np.uint8)
+    where[100:400, 100:400] = 255
+    given = named(tab.on_truth(str(saved(where, tmp_path)), dog, *controls(Task())))
+    assert "black and white" in given["verdict"] and "choose binary mode" in given["verdict"]
+    assert given["viewer"]["layout"] == "single" and given["overall"] == "" and "mask.png" in given["read_as"]
+    assert (given["given"]["visible"], given["score_downloads"]["visible"]) == (True, False)
+
+    for task in TASKS[1:]:
+        looked = named(tab.on_look(given["shown"], *controls(task)))
+        assert looked["viewer"]["layout"] == "grid" and "90,000" in looked["per_class"]
+        assert f"white is {task.friendly_names[1]}" in looked["read_as"]
+        assert looked["score_downloads"]["visible"]
+    assert named(tab.on_look(given["shown"], *controls(Task())))["viewer"]["layout"] == "single"
+
+
+def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annotations, engine):
+    given = named(tab.on_truth(str(annotations), dog, *controls(Task())))
+    assert [panel["title"] for panel in given["viewer"]["panels"]] == [
+        *("Photograph", "Prediction", "Ground truth", "Errors")
+    ]
+    assert "dog" in given["verdict"] and "Pixel accuracy" in given["overall"] and "original" in given["made_by"]
+
+    again = named(tab.on_model(given["shown"], "auto", "aspect", *controls(Task())))
+    assert again["shown"].truth is given["shown"].truth and again["viewer"]["layout"] == "grid"
+    other = named(tab.on_upload(str(dataset.path(900002)), again["shown"], "auto", "squeeze", *controls(Task())))
+    assert other["shown"].truth is None and other["viewer"]["layout"] == "single"
+    assert other["overall"] == other["verdict"] == other["read_as"] == "" and not other["given"]["visible"]
+
+
+def test_a_truth_can_be_removed(tab, dog, annotations):
+    given = tab.on_truth(str(annotations), dog, *controls(Task()))[0]
+    removed = named(tab.on_remove(given, *controls(Task())))
+    assert removed["viewer"]["layout"] == "single" and removed["overall"] == ""
+    assert not removed["score_downloads"]["visible"]
+
+
+def test_a_truth_that_does_not_fit_changes_nothing(tab, dog, annotations, tmp_path):
+    given = tab.on_truth(str(annotations), dog, *controls(Task()))[0]
+    wrong = named(tab.on_truth(str(saved(np.zeros((4, 6), np.uint8), tmp_path)), given, *controls(Task())))
+    assert "the mask is 6 x 4, but the photograph is 512 x 512" in wrong.pop("notice")
+    assert all(value == {"__type__": "update"} for value in wrong.values())
+
+
+def test_no_truth_runs_a_network(tab, dog, annotations):
+    runs = dog.network_runs
+    shown = tab.on_truth(str(annotations), dog, *controls(Task()))[0]
+    for task in TASKS:
+        assert tab.on_look(shown, *controls(task))[0].network_runs == runs
+
+
+def test_files_of_scores(tab, dog, annotations, tmp_path):
+    shown = handlers.with_truth(dog, annotations)
+    task = controls(Task())
+    record = json.loads(tab.write_scores(".json", tmp_path, shown, *task).read_text())
+    assert (record["split"], record["image_id"]) == ("your own truth", None)
+    assert record["file_name"] == "000000900005.jpg"
+    with tab.write_scores(".csv", tmp_path, shown, *task).open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["scope"] == "dataset" and float(rows[0]["pixel_accuracy"]) == record["pixel_accuracy"]
+    assert (rows[-1]["scope"], rows[-1]["name"], rows[-1]["image_id"]) == ("image", "000000900005.jpg", "")
+    with Image.open(tab.write_scores("figure", tmp_path, shown, *task)) as figure:
+        assert figure.width > 1000
+
+
+def test_files_of_scores_errors(tab, dog, tmp_path):
+    shown = handlers.with_truth(dog, saved(np.full((512, 512), 255, np.uint8), tmp_path))
+    with pytest.raises(LabelError, match="choose binary mode"):
+        tab.write_scores(".json", tmp_path, shown, *controls(Task()))

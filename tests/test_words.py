@@ -1,0 +1,373 @@
+"""What is said of an evaluation is true, in right English, and says no more than the numbers do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from segcore import words
+from segcore.classes import FRIENDLY_NAMES, class_id
+from tests.records import binary_record, comparison, difference, record, reliability, size_counts
+
+
+class Seen(NamedTuple):
+    class_id: int
+    area: int
+    found: bool
+    taken_for: int = 0
+
+
+def seen(name: str, area: int = 100, taken_for: str | None = None) -> Seen:
+    """A found object, or with `taken_for` a missed one."""
+    number = class_id(name)
+    return Seen(number, area, taken_for is None, number if taken_for is None else class_id(taken_for))
+
+
+def missed(name: str, area: int = 100, taken_for: str = "background") -> Seen:
+    return seen(name, area, taken_for)
+
+
+def told(findings: list[str], beginning: str) -> str:
+    """The one finding that begins so."""
+    (found,) = [each for each in findings if each.startswith(beginning)]
+    return found
+
+
+# ---- names and numbers
+
+
+def test_plurals():
+    assert [words.plural(name) for name in FRIENDLY_NAMES[1:]] == [
+        *("aeroplanes", "bicycles", "birds", "boats", "bottles", "buses", "cars", "cats", "chairs", "cows"),
+        *(
+            "dining tables",
+            "dogs",
+            "horses",
+            "motorbikes",
+            "people",
+            "potted plants",
+            "sheep",
+            "sofas",
+            "trains",
+            "TVs",
+        ),
+    ]
+    assert words.plural("any object") == "objects"
+
+
+def test_friendly_names_of_a_record():
+    assert [words.friendly(name) for name in ("tvmonitor", "diningtable", "background", "any")] == [
+        *("TV", "dining table", "background", "any object")
+    ]
+
+
+def test_numbers():
+    assert words.signed(0.0812) == "+0.081"
+    assert words.signed(-0.02) == "−0.020"
+    assert [words.number(value) for value in (0.5, 21, None)] == ["0.5000", "21", "N/A"]
+    assert [words.percent(share) for share in (0, 0.004, 0.244, 1)] == ["0 %", "under 1 %", "24 %", "100 %"]
+
+
+def test_binary_mode_has_another_name_for_the_headline():
+    assert words.score_words("foreground_mean_iou")[0] == "Mean IoU of the objects"
+    assert words.score_words("foreground_mean_iou", "person")[0] == "IoU of person"
+
+
+# ---- one picture's objects
+
+
+@pytest.mark.parametrize(
+    ("objects", "sentence"),
+    [
+        ([], "There are no objects to find in this picture."),
+        ([seen("dog")], "Found the dog."),
+        ([missed("cat")], "Missed the cat."),
+        ([missed("cat", taken_for="dog")], "Missed the cat, which was taken for a dog."),
+        ([missed("boat", taken_for="aeroplane")], "Missed the boat, which was taken for an aeroplane."),
+        ([missed("cat", taken_for="cat")], "Missed the cat."),  # seen as what it is, but not enough of it
+        ([seen("bus"), seen("bus")], "Found both buses."),
+        ([missed("sheep"), missed("sheep")], "Missed both sheep."),
+        ([seen("tv")] * 3, "Found all 3 TVs."),
+        ([missed("sofa", taken_for="chair")] * 3, "Missed all 3 sofas, which were taken for chairs."),
+        (
+            [seen("person", 100 + number) for number in range(5)] + [missed("person", 9), missed("person", 10)],
+            "Found 5 of 7 people; missed the two smallest.",
+        ),
+        ([seen("person", 50), seen("person", 60), missed("person", 9)], "Found 2 of 3 people; missed the smallest."),
+        ([seen("person", 50), seen("person", 60), missed("person", 99)], "Found 2 of 3 people; missed the largest."),
+        ([seen("person", 50), seen("person", 70), missed("person", 60)], "Found 2 of 3 people; missed one."),
+        ([seen("person", 50), missed("person", 50)], "Found 1 of 2 people; missed one."),
+        (
+            [seen("cow", 50), seen("cow", 90), missed("cow", 60, "horse"), missed("cow", 70, "horse")],
+            "Found 2 of 4 cows; missed two, which were taken for horses.",
+        ),
+        (
+            [seen("cow", 90), missed("cow", 60, "horse"), missed("cow", 70, "dog")],
+            "Found 1 of 3 cows; missed the two smallest.",
+        ),
+        ([seen("cow", 900)] + [missed("cow", 9)] * 13, "Found 1 of 14 cows; missed the 13 smallest."),
+    ],
+)
+def test_objects_of_one_class(objects, sentence):
+    assert words.objects_sentence(objects) == sentence
+
+
+def test_objects_of_several_classes():
+    people = [seen("person", 90), seen("person", 80), missed("person", 9)]
+    tables = [seen("diningtable"), seen("diningtable")]
+    cat = [missed("cat", taken_for="dog")]
+    assert words.objects_sentence([*cat, *tables, *people]) == (
+        "Found 2 of 3 people, missed the smallest; found both dining tables; missed the cat, which was taken for a dog."
+    )
+    assert words.objects_sentence([*people, *tables, *cat, seen("bird")]) == (
+        "Found 2 of 3 people, missed the smallest; found both dining tables; "
+        "missed the cat, which was taken for a dog; and more."
+    )
+
+
+def test_objects_in_binary_mode():
+    any_object, person = ("background", "any object"), ("background", "person")
+    mixed = [seen("dog", 90), seen("cat", 80), missed("person", 9)]
+    assert words.objects_sentence(mixed, any_object) == "Found 2 of 3 objects; missed the smallest."
+    assert words.objects_sentence([missed("dog", taken_for="cat")], any_object) == "Missed the only object."
+    assert words.objects_sentence([seen("person")], person) == "Found the person."
+    assert words.objects_sentence([Seen(1, 10, True, 1), Seen(1, 5, True, 1)], person) == "Found both people."
+    assert words.objects_sentence([], any_object) == "There are no objects to find in this picture."
+    assert words.objects_sentence([], person) == "There are no people to find in this picture."
+
+
+# ---- the headline
+
+
+def test_headline_with_its_interval():
+    # IoU: cat 700 / 1061, dog 400 / 740, sofa 300 / 500, TV 98 / 100, chair 0 / 120
+    assert words.findings(record())[0] == (
+        "The mean IoU of the objects is 0.56 (95 % interval 0.54 to 0.58) over 100 images."
+    )
+
+
+@pytest.mark.parametrize(("images", "spread"), [(12, 0.01), (5000, 0.06)])
+def test_headline_is_said_with_caution_where_little_is_known(images, spread):
+    known = "0.55 and 0.57" if spread == 0.01 else "0.50 and 0.62"
+    assert words.findings(record(images=images, spread=spread, per_image=[]))[0] == (
+        f"The mean IoU of the objects is 0.56. With {images:,} images it is only known to be between {known}."
+    )
+
+
+def test_headline_without_an_interval():
+    assert words.findings(record(spread=None))[0] == "The mean IoU of the objects is 0.56 over 100 images."
+    assert "on 1 image, which says nothing" in words.findings(record(images=1, spread=0))[0]
+    nothing = words.findings(record({("background", "background"): 9}, spread=None))
+    assert nothing[0].startswith("There is nothing to take the mean IoU of the objects of")
+
+
+def test_headline_in_binary_mode():
+    assert words.findings(binary_record())[0].startswith("The IoU of person is 0.50 (95 % interval 0.48 to 0.52)")
+    assert words.findings(binary_record("any"))[0].startswith("The IoU of any object is 0.50")
+
+
+# ---- objects
+
+
+def with_objects(per_class=None, **sizes) -> str:
+    objects = size_counts(**sizes) | {"per_class": per_class or {}}
+    findings = words.findings(record(objects=objects))
+    return findings[1] if "ound" in findings[1] or "issed" in findings[1] else ""
+
+
+def test_objects_by_size():
+    assert with_objects(small=(21, 97), medium=(146, 184), large=(145, 150)) == (
+        "Found 312 of 431 objects; small ones are missed most: 21 of 97 found."
+    )
+    assert with_objects(small=(5, 5), medium=(0, 1), large=(6, 8)) == (  # of one nothing is known
+        "Found 11 of 14 objects; large ones are missed most: 6 of 8 found."
+    )
+    assert with_objects(medium=(5, 10)) == "Found 5 of 10 objects."
+    assert with_objects(small=(5, 10), medium=(5, 10)) == "Found 10 of 20 objects."
+    assert with_objects(small=(4, 4), large=(3000, 3000)) == "Found all 3,004 objects."
+    assert with_objects(large=(0, 3)) == "Found none of the 3 objects."
+    assert with_objects(large=(1, 1)) == "Found the only object."
+    assert with_objects() == ""
+
+
+def test_objects_that_are_hard_to_find():
+    def objects(found, total):
+        return {"found": found, "total": total, "taken_for": {}, "by_size": {}}
+
+    per_class = {"chair": objects(8, 34), "boat": objects(5, 32), "bus": objects(0, 4), "cat": objects(4, 8)}
+    assert with_objects(per_class, medium=(5, 10)) == (
+        "Found 5 of 10 objects. Fewer than half are found of boats (5 of 32) and chairs (8 of 34)."
+    )
+
+
+def test_objects_in_binary_mode_of_an_evaluation():
+    people = binary_record(objects=size_counts(small=(7, 62), large=(38, 55)) | {"per_class": {}})
+    assert words.findings(people)[1] == "Found 45 of 117 people; small ones are missed most: 7 of 62 found."
+    anything = binary_record("any", objects=size_counts(large=(3, 3)) | {"per_class": {}})
+    assert words.findings(anything)[1] == "Found all 3 objects."
+
+
+# ---- classes and confusions
+
+
+def test_strongest_and_weakest_classes_are_clearly_so():
+    findings = words.findings(record())
+    assert told(findings, "The model is best") == (
+        "The model is best at TVs (IoU 0.98, 95 % interval 0.96 to 1.00), cats (IoU 0.66, 95 % interval 0.64 to 0.68) "
+        "and sofas (IoU 0.60, 95 % interval 0.58 to 0.62)."
+    )
+    # the dog's interval does not leave the mean out, and there is no chair in the truth
+    assert not [each for each in findings if "weakest" in each]
+    wide = words.findings(record(spread=0.2))
+    assert told(wide, "The model is best").startswith("The model is best at TVs (IoU 0.98")
+    assert "cats" not in told(wide, "The model is best")
+
+
+def test_a_class_in_one_image_alone_is_neither_strong_nor_weak():
+    single = record()
+    single["intervals"]["per_class"]["tvmonitor"]["iou"] = [0.98, 0.98]
+    assert "TV" not in told(words.findings(single), "The model is best")
+
+
+def test_strongest_and_weakest_classes_without_intervals():
+    findings = words.findings(record(spread=None))
+    assert told(findings, "The model is best") == (
+        "The model is best at TVs (IoU 0.98), cats (IoU 0.66) and sofas (IoU 0.60)."
+    )
+    assert told(findings, "It is weakest") == "It is weakest at dogs (IoU 0.54)."
+
+
+def test_confusions_between_objects():
+    findings = words.findings(record())
+    confusions = [each for each in findings if "pixels are called" in each and "true object" not in each]
+    assert confusions == [
+        "24 % of the true sofa pixels are called chair.",
+        "20 % of the true cat pixels are called dog.",  # the TV's 1 % called cat is not worth a word
+    ]
+
+
+def test_the_worst_four_confusions():
+    pixels = {("cat", "cat"): 40} | {("cat", name): 10 + number for number, name in enumerate(("dog", "cow", "car"))}
+    pixels |= {("bus", "bus"): 50, ("bus", "car"): 20, ("bus", "train"): 30}
+    shares = [each.split(" %")[0] for each in words.findings(record(pixels)) if "pixels are called" in each]
+    assert shares == ["30", "20", "16", "15"]
+
+
+def test_missed_and_extra_pixels():
+    findings = words.findings(record())
+    # 281 of 2100 true object pixels are missed; 20 % of the dog's and 16 % of the sofa's; 100 of 1919 are extra
+    assert told(findings, "13 % of the true object") == (
+        "13 % of the true object pixels are missed: they are called background, most of all those of dog (20 %). "
+        "5 % of the pixels called an object are background."
+    )
+    assert told(words.findings(binary_record()), "33 % of") == (
+        "33 % of the true person pixels are missed: they are called background. "
+        "33 % of the pixels called a person are background."
+    )
+
+
+def test_classes_that_are_nowhere_true():
+    assert "Seen, but in no image's truth: chair. Each counts with an IoU of 0 in the means." in words.findings(
+        record()
+    )
+    assert not [each for each in words.findings(binary_record(pixels=(90, 10, 0, 0))) if each.startswith("Seen")]
+
+
+# ---- confidence
+
+
+def test_over_confidence():
+    found = words.confidence_sentence(record(reliability=reliability((900, 0.9, 0.78), (90, 0.5, 0.45), (5, 0.3, 0.0))))
+    assert found == "The model is over-confident: where it says 90 %, it is right 78 % of the time."
+
+
+def test_under_confidence():
+    found = words.confidence_sentence(record(reliability=reliability((500, 0.62, 0.8), (500, 0.997, 1.0))))
+    assert found == "The model is less sure than it could be: where it says 62 %, it is right 80 % of the time."
+
+
+def test_next_to_everything_is_not_100_percent():
+    found = words.confidence_sentence(record(reliability=reliability((500, 0.998, 0.9))))
+    assert found == "The model is over-confident: where it says over 99 %, it is right 90 % of the time."
+
+
+def test_confidence_that_can_be_believed():
+    found = words.confidence_sentence(record(reliability=reliability((900, 0.95, 0.94), (100, 0.55, 0.6))))
+    assert found == "The model is about as sure as it is right: the two differ by 1.4 percentage points."
+
+
+@pytest.mark.parametrize("untaken", [None, reliability()])
+def test_confidence_that_was_not_taken(untaken):
+    assert words.confidence_sentence(record(reliability=untaken)) == ""
+
+
+# ---- what is left out, and what is not there
+
+
+def test_images_left_out_are_told_of():
+    skipped = [{"image_id": 1, "file_name": "a.jpg", "reason": "is not an image"}]
+    assert words.findings(record(skipped=skipped))[-1] == "1 image could not be read and is in none of the numbers."
+    assert words.findings(record(skipped=skipped * 3))[-1] == (
+        "3 images could not be read and are in none of the numbers."
+    )
+
+
+def test_no_image_at_all():
+    assert words.findings(record({}, images=0, spread=None)) == ["No image could be scored."]
+
+
+def test_a_record_without_the_extras():
+    bare = record(spread=None, objects=None, reliability=None)
+    older = {key: value for key, value in bare.items() if key not in ("intervals", "objects", "reliability")}
+    assert words.findings(bare) == words.findings(older)
+    assert len(words.findings(bare)) == 7  # headline, best, weakest, two confusions, missed, imagined
+
+
+# ---- comparisons
+
+
+def test_the_second_is_better():
+    assert words.comparison_sentence(comparison()) == (
+        "The second model is better: mean IoU of the objects +0.081 (95 % interval +0.036 to +0.126)."
+    )
+
+
+def test_the_first_is_better_and_only_the_settings_differ():
+    same_weights = comparison(difference(0.5, 0.4, 0.05))
+    same_weights["second"] = same_weights["first"]
+    assert words.comparison_sentence(same_weights) == (
+        "The first run is better: mean IoU of the objects −0.100 (95 % interval −0.150 to −0.050)."
+    )
+
+
+def test_no_clear_difference():
+    assert words.comparison_sentence(comparison(difference(0.5, 0.512, 0.03))) == (
+        "No clear difference: mean IoU of the objects +0.012 (95 % interval −0.018 to +0.042, which holds zero)."
+    )
+
+
+def test_comparisons_that_cannot_be_decided():
+    undefined = words.comparison_sentence(comparison(difference(None, 0.5)))
+    assert undefined == "No comparison: the mean IoU of the objects is undefined in at least one of the two."
+    without = words.comparison_sentence(comparison(difference(0.5, 0.6, None)))
+    assert without == "The mean IoU of the objects differs by +0.100; with 4 images there is no interval for that."
+
+
+def test_comparison_findings():
+    classes = {"bus": difference(0.2, 0.3), "person": difference(0.5, 0.7), "cat": difference(0.5, 0.4)}
+    classes |= {"dog": difference(0.5, 0.505), "background": difference(0.8, 0.9)}
+    assert words.comparison_findings(comparison(**classes))[1:] == [
+        "The second is clearly better at people (+0.200) and buses (+0.100).",
+        "The first is clearly better at cats (−0.100).",
+        "The second is better on 2 images, worse on 1 and the same on 1.",
+    ]
+
+
+def test_comparison_in_binary_mode():
+    both = comparison(difference(0.5, 0.6), person=difference(0.5, 0.6))
+    both |= {side: both[side] | {"mode": "binary", "class": "person"} for side in ("first", "second")}
+    assert words.comparison_findings(both) == [
+        "The second model is better: IoU of person +0.100 (95 % interval +0.090 to +0.110).",
+        "The second is better on 2 images, worse on 1 and the same on 1.",
+    ]
