@@ -33,11 +33,6 @@ class Run:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UsageError(f"a batch holds at least 1 image, got {self.batch_size}")
-        if not self.segmenter.categories == self.dataset.categories == self.task.categories:
-            raise UsageError(
-                "the model, the ground truth and the task must be of the same categories; open the dataset and make "
-                "the task with the segmenter's"
-            )
 
     @property
     def resize(self) -> str:

@@ -25,6 +25,9 @@ from segcore.cli import main
 from segcore.coco import CocoDataset
 from segcore.depthwise import quicken
 from segcore.errors import AnnotationError, Cancelled, UsageError, WeightsError
+from segcore.evaluate import Run, evaluate
+from segcore.protocols import protocol
+from segcore.task import Task
 from segcore.train import TrainSettings, choose_categories, freeze, learning_rate, stages, starting_network, train
 from segcore.training_set import TrainingSet, annotated, checked_dataset, pseudo_labelled
 
@@ -430,6 +433,15 @@ def test_every_network_can_be_trained(name, shapes, tmp_path, monkeypatch):
         path = train(quick(shapes, tmp_path / "run", model=name, steps=1, frozen_stages=1))
     assert models.network_of(str(path)) == name
     assert Segmenter(path)(shapes / "train" / "1.png").labels.max() < 3
+
+
+def test_categories_must_agree(overfitted, shapes, examples_coco):
+    segmenter, chosen = Segmenter(overfitted), protocol("original")
+    own, voc = CocoDataset.open(shapes, "train", segmenter.categories), CocoDataset.open(examples_coco)
+    with pytest.raises(UsageError, match="of different categories"):
+        evaluate(Run(segmenter, own, chosen, Task(), own.images))
+    with pytest.raises(UsageError, match="tells 3 classes apart, and the task 21"):
+        evaluate(Run(segmenter, voc, chosen, Task(), voc.images[:1]))
 
 
 def test_going_on_from_a_trained_file(overfitted, shapes, tmp_path):
