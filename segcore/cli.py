@@ -1,4 +1,4 @@
-"""The command line: predict, evaluate, compare, models, fetch-weights, train.
+"""The command line: predict, evaluate, compare, models, fetch-weights, fetch-coco, train.
 
 Exit status: 0 done; 1 something of the input failed, each named on stderr and the rest done; 2 wrong usage.
 """
@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -200,6 +200,31 @@ def fetch_weights(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def fetch_coco(arguments: argparse.Namespace) -> int:
+    """Download some images of COCO with their annotations, or go on where an earlier try stopped."""
+    from .fetch_coco import fetch_coco as fetch
+
+    _make_folder(arguments.to)
+    with _stage_bars() as progress:
+        fetched = fetch(
+            arguments.to,
+            arguments.split,
+            count=arguments.count,
+            classes=arguments.classes,
+            seed=arguments.seed,
+            base_url=arguments.base_url,
+            max_bytes=arguments.max_gb * 1e9,
+            progress=progress,
+        )
+    for name, reason in fetched.failed.items():
+        print(f"segcore: {name}: {reason}", file=sys.stderr)
+    if fetched.available < arguments.count:
+        print(f"segcore: there are only {fetched.available} such images in {fetched.split}", file=sys.stderr)
+    wanted = min(arguments.count, fetched.available)
+    print(f"{len(fetched.ids)} of {wanted} images of {fetched.split} are in {fetched.folder}")
+    return FAILED if fetched.failed else DONE
+
+
 def train(arguments: argparse.Namespace) -> int:
     """Fine-tune a model on a COCO folder; the result is one file, which --model takes."""
     from . import train as training
@@ -302,6 +327,25 @@ def _progress_bar(label: str, unit: str) -> Iterator[Callable[[int, int | None],
         yield update
 
 
+@contextmanager
+def _stage_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """As `_progress_bar`, but for functions that go through stages: a bar for each."""
+    from .fetch_coco import ANNOTATIONS
+
+    with ExitStack() as current:
+        shown, show = "", None
+
+        def update(stage: str, done: int, total: int | None) -> None:
+            nonlocal shown, show
+            if stage != shown:
+                current.close()
+                show = current.enter_context(_progress_bar(stage, "B" if stage == ANNOTATIONS else "image"))
+                shown = stage
+            show(done, total)
+
+        yield update
+
+
 # ------------------------------------------------------------------------------------------------ the arguments
 
 
@@ -340,6 +384,16 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=fetch_weights)
     command.add_argument("name", metavar="NAME", help=f"one of: {', '.join(catalogue.CATALOGUE)}")
     command.add_argument("--base-url", metavar="URL", help="a mirror: URL/<the published file's name>")
+
+    command = commands.add_parser("fetch-coco", help=fetch_coco.__doc__, description=fetch_coco.__doc__)
+    command.set_defaults(run=fetch_coco)
+    command.add_argument("--to", type=Path, required=True, metavar="DIR", help="where the folder in COCO's layout is")
+    command.add_argument("--split", default="val2017", help="val2017 (default) or train2017")
+    command.add_argument("--count", type=int, required=True, metavar="N", help="how many images")
+    command.add_argument("--classes", type=_names, default=(), metavar="cat,dog", help="only images with any of these")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="which images; the same for the same seed")
+    command.add_argument("--base-url", metavar="URL", help="a mirror: URL/annotations/..., URL/<split>/...")
+    command.add_argument("--max-gb", type=float, default=4.0, metavar="GB", help="what DIR may take on disk; default 4")
 
     command = commands.add_parser("train", help=train.__doc__, description=train.__doc__)
     command.set_defaults(run=train)
@@ -438,6 +492,10 @@ def _threshold(text: str) -> float | None:
         return None if text == "auto" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected auto or a probability from 0 to 1, got {text!r}") from None
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def _integers(text: str) -> list[int]:

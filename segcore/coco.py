@@ -22,6 +22,8 @@ from .image import MAX_PIXELS, read
 Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
 Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "counts": list or str}
 
+MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # train2017's file has 448 million
+
 _DEFAULT_SPLIT = "val2017"
 _MOST_PROBLEMS = 20  # of a file that are told at once
 _MAX_RLE_DIGITS = 6  # of 5 bits each: more than any number of pixels that is accepted
@@ -92,14 +94,8 @@ class CocoDataset:
         """
         folder = Path(folder)
         split = _chosen_split(folder, split)
-        path = _annotation_file(folder, split)
-        broken: list[str] = []
-        parsed = _read_annotations(path, str(path), categories, broken)
-        if broken and problems is None:
-            raise AnnotationError(f"{path}: {told(broken)}")
-        if broken:
-            problems += [f"{path}: {each}" for each in broken]
-        return cls(folder, split, *parsed, categories)
+        path = annotation_file(folder, split)
+        return cls.from_document(folder, split, read_document(path), path, categories, problems)
 
     @classmethod
     def of_file(cls, path: str | Path, categories: Categories = VOC) -> CocoDataset:
@@ -108,11 +104,34 @@ class CocoDataset:
         For its records and label maps: where its photographs are is not known.
         """
         path = Path(path)
+        document = read_document(path, path.name)
+        return cls.from_document(path.parent, path.stem, document, path.name, categories)
+
+    @classmethod
+    def from_document(
+        cls,
+        folder: Path,
+        split: str,
+        document: Any,
+        name: object,
+        categories: Categories = VOC,
+        problems: list[str] | None = None,
+    ) -> CocoDataset:
+        """The dataset that `document`, as `read_document` gives it, describes in `folder`.
+
+        For callers that need the document too; categories and problems as in `open`. Raises AnnotationError as `open`
+        does; it calls the file `name`.
+        """
         broken: list[str] = []
-        parsed = _read_annotations(path, path.name, categories, broken)
+        try:
+            parsed = _parse(document, categories, broken)
+            if broken and problems is None:
+                raise AnnotationError(told(broken))
+        except AnnotationError as error:
+            raise AnnotationError(f"{name}: {error}") from error
         if broken:
-            raise AnnotationError(f"{path.name}: {told(broken)}")
-        return cls(path.parent, path.stem, *parsed, categories)
+            problems += [f"{name}: {each}" for each in broken]
+        return cls(folder, split, *parsed, categories)
 
     @classmethod
     def open_default(cls, folder: str | Path) -> CocoDataset:
@@ -142,7 +161,7 @@ class CocoDataset:
         if (height, width) != (image.height, image.width):
             raise AnnotationError(
                 f"{self.path(image_id)} is {width} x {height} pixels, but {image.width} x {image.height} in "
-                f"{_annotation_file(self.folder, self.split)}; get the file that was annotated"
+                f"{annotation_file(self.folder, self.split)}; get the file that was annotated"
             )
         return pixels
 
@@ -217,7 +236,7 @@ class CocoDataset:
 
 def splits(folder: str | Path) -> tuple[str, ...]:
     """The names, in order, of the splits that a folder in COCO's layout has instance annotations for."""
-    files = _annotation_file(Path(folder), "*")
+    files = annotation_file(Path(folder), "*")
     names = (path.stem.removeprefix("instances_") for path in files.parent.glob(files.name))
     return tuple(sorted(filter(None, names)))
 
@@ -228,9 +247,10 @@ def own_categories(folder: str | Path, split: str | None = None) -> tuple[str, .
     Raises UsageError and AnnotationError as `CocoDataset.open` does.
     """
     folder = Path(folder)
-    path = _annotation_file(folder, _chosen_split(folder, split))
-    document = _read_document(path, str(path))
+    path = annotation_file(folder, _chosen_split(folder, split))
+    document = read_document(path)
     try:
+        _check_kind(document)
         return tuple(name for _, name in sorted(_category_names(document).items()))
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}") from error
@@ -252,7 +272,8 @@ def _chosen_split(folder: Path, split: str | None) -> str:
     return split
 
 
-def _annotation_file(folder: Path, split: str) -> Path:
+def annotation_file(folder: Path, split: str) -> Path:
+    """Where a folder in COCO's layout has, or would have, a split's instance annotations."""
     return folder / "annotations" / f"instances_{split}.json"
 
 
@@ -342,40 +363,38 @@ class _Record(NamedTuple):
         return f"{self.list_name}[{self.index}]" + (f" (id {number})" if type(number) is int else "")
 
 
-def _read_annotations(path: Path, name: str, classes: Categories, problems: list[str]) -> _Parsed:
-    """What `CocoDataset` holds of an annotation file: images, objects and others; broken annotations go to `problems`.
+def read_document(path: Path, name: object = None) -> Any:
+    """What an annotation file holds, parsed and not checked further.
 
-    Raises AnnotationError, in which the file is called `name`, for what leaves nothing to go on with.
+    Raises AnnotationError, which calls the file `name` or else by its path, if it cannot be read, is no JSON, or has
+    more than MAX_ANNOTATION_BYTES bytes: parsed, it takes several times its size in memory.
     """
-    document = _read_document(path, name)
+    name = name or path
     try:
-        return _parse(document, classes, problems)
-    except AnnotationError as error:
-        raise AnnotationError(f"{name}: {error}") from error
-
-
-def _read_document(path: Path, name: str) -> Any:
-    try:
-        document = json.loads(path.read_bytes())
+        size = path.stat().st_size
+        if size > MAX_ANNOTATION_BYTES:
+            raise AnnotationError(
+                f"{name} has {size / 1e6:,.1f} MB, and {MAX_ANNOTATION_BYTES / 1e6:,.1f} MB is the most that is read; "
+                "give a part of its images a file of their own"
+            )
+        return json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise AnnotationError(
             f"{name} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, or a number of thousands of digits
         raise AnnotationError(f"{name} cannot be read: {error}; get it again") from error
-    if not isinstance(document, dict):
-        raise AnnotationError(
-            f"{name}: it must hold an object with 'images', 'annotations' and 'categories', not "
-            f"{_shown(document)}; a file that holds a list is one of results"
-        )
-    return document
 
 
 def _category_names(document: dict[str, Any]) -> dict[int, str]:
     return {number: record.value("name", str) for number, record in _records(document, "categories").items()}
 
 
-def _parse(document: dict[str, Any], classes: Categories, problems: list[str]) -> _Parsed:
+def _parse(document: Any, classes: Categories, problems: list[str]) -> _Parsed:
+    """What `CocoDataset` holds of an annotation file: images, objects and others; broken annotations go to `problems`.
+
+    Raises AnnotationError for what leaves nothing to go on with.
+    """
     _check_kind(document)
     images = {number: _image(record) for number, record in _records(document, "images").items()}
     annotations = _records(document, "annotations")
@@ -408,8 +427,13 @@ def _parse(document: dict[str, Any], classes: Categories, problems: list[str]) -
     )
 
 
-def _check_kind(document: dict[str, Any]) -> None:
+def _check_kind(document: Any) -> None:
     """AnnotationError for COCO's other kinds of files, which would otherwise only lack some field or other."""
+    if not isinstance(document, dict):
+        raise AnnotationError(
+            "it must hold an object with 'images', 'annotations' and 'categories', not "
+            f"{_shown(document)}; a file that holds a list is one of results"
+        )
     annotations, categories = (
         [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
         for entries in (document.get("annotations"), document.get("categories"))

@@ -6,6 +6,7 @@ import errno
 import functools
 import hashlib
 import http.client
+import itertools
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from .errors import Cancelled, DownloadError, UsageError
+from .errors import Cancelled, DownloadError, NoRoomError, UsageError
 
 CHUNK = 1 << 20
 LONGEST_PAUSE = 120.0  # seconds; a server that wants to be left alone for longer is asked again after this
@@ -67,15 +68,67 @@ def fetch(
         raise DownloadError(f"cannot write {path}: it is a folder; give the name of a file in it")
     if _fault(job, path) is None:
         return path
-    with _disk(path):
+    with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(job):
+    with alone(job.beside(".lock"), url, cancel):
         fault = _fault(job, path)  # again: another process may have brought it while this one waited
         if fault and path.exists():
             log.warning("%s %s; fetching it again", path, fault)
         if fault:
             _fetch_checked(job, attempts)
     return path
+
+
+def fetch_bytes(
+    url: str,
+    *,
+    max_bytes: int,
+    check: Callable[[bytes], str | None],
+    attempts: int = 4,
+    timeout: float = 30.0,
+    cancel: threading.Event | None = None,
+) -> bytes:
+    """Fetch a small file into memory, so that nothing of it lies about until it is known to be right.
+
+    `check(body)` says what is wrong with the file, None if nothing: a wrong one is fetched again like one that
+    was cut off. `attempts` is how many tries may fail; `timeout` and `cancel` are as in `fetch`.
+
+    Raises DownloadError when it failed for good, or has more than `max_bytes`, and Cancelled.
+    """
+    _check_url(url)
+    cancel = cancel or threading.Event()
+    for failures in itertools.count(1):
+        try:
+            body = _body(url, max_bytes, timeout, cancel)
+            fault = check(body)
+            if fault is None:
+                return body
+            raise _TryAgain(fault)
+        except _TryAgain as problem:
+            if failures >= attempts:
+                raise DownloadError(f"cannot fetch {url}: {problem}; run this again later") from problem
+            pause = _delay(failures, problem.pause)
+            log.info("%s: %s; trying again in %.1f s", url, problem, pause)
+            if cancel.wait(pause):
+                raise Cancelled(f"stopped fetching {url}") from None
+
+
+def _body(url: str, max_bytes: int, timeout: float, cancel: threading.Event) -> bytes:
+    if cancel.is_set():
+        raise Cancelled(f"stopped fetching {url}")
+    with _open(url, {"User-Agent": "segcore"}, timeout) as response:
+        if response.status != 200:
+            raise DownloadError(f"cannot fetch {url}: the server answered {response.status} and no file")
+        total, body = _announced(response), bytearray()
+        while chunk := _read(response, url, timeout):
+            body += chunk
+            if len(body) > max_bytes:
+                raise DownloadError(f"cannot fetch {url}: it has more than {max_bytes:,} bytes; check the address")
+            if cancel.is_set():
+                raise Cancelled(f"stopped fetching {url}")
+    if total is not None and len(body) < total:
+        raise _TryAgain(f"the connection ended after {len(body):,} of {total:,} bytes")
+    return bytes(body)
 
 
 @dataclass(frozen=True)
@@ -113,7 +166,7 @@ def _fetch_checked(job: _Job, attempts: int) -> None:
         _fetch_complete(job, attempts)
         fault = _fault(job, job.part)
         if fault is None:
-            with _disk(job.path):
+            with disk(job.path):
                 os.replace(job.part, job.path)
                 job.note.unlink(missing_ok=True)
             return
@@ -162,7 +215,7 @@ def _attempt(job: _Job) -> None:
         headers["Range"] = f"bytes={done}-"
         if note["validator"]:
             headers["If-Range"] = note["validator"]
-    with _open(job, headers) as response:
+    with _open(job.url, headers, job.timeout) as response:
         if response.status == 206:
             total = _continued(response, note, done)
         elif response.status == 200:
@@ -174,7 +227,7 @@ def _attempt(job: _Job) -> None:
 
 def _resume_point(job: _Job) -> tuple[dict, int]:
     """The part's note and size, or ({}, 0) where there is nothing that can safely be continued."""
-    with _disk(job.part):
+    with disk(job.part):
         if not (job.part.is_file() and job.note.is_file()):
             return {}, 0
         done, text = job.part.stat().st_size, job.note.read_bytes()
@@ -188,16 +241,20 @@ def _resume_point(job: _Job) -> tuple[dict, int]:
 
 def _started_over(job: _Job, response: http.client.HTTPResponse) -> int | None:
     """Begin the part anew for a 200 answer; the length that the file will have, None if nobody says."""
-    length = response.headers.get("Content-Length", "")
-    announced = int(length) if length.isdecimal() else None
+    announced = _announced(response)
     total = announced if job.expected_bytes is None else job.expected_bytes
     if announced not in (None, total):
         raise _TryAgain(f"the server offers {announced:,} bytes instead of {total:,}", stale=True)
     note = {"url": job.url, "validator": _validator(response), "total": total}
-    with _disk(job.part):
+    with disk(job.part):
         job.part.write_bytes(b"")  # first, so that the note never describes bytes older than itself
         job.note.write_text(json.dumps(note))
     return total
+
+
+def _announced(response: http.client.HTTPResponse) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
 
 
 def _continued(response: http.client.HTTPResponse, note: dict, done: int) -> int | None:
@@ -219,11 +276,11 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
 
 
 def _append(job: _Job, response: http.client.HTTPResponse, done: int, total: int | None) -> None:
-    with _disk(job.part):
+    with disk(job.part):
         part = open(job.part, "ab", buffering=0)
     with part:
-        while chunk := _read(job, response):
-            with _disk(job.part):
+        while chunk := _read(response, job.url, job.timeout):
+            with disk(job.part):
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[part.write(rest) :]
@@ -234,23 +291,23 @@ def _append(job: _Job, response: http.client.HTTPResponse, done: int, total: int
                 job.progress(done, total)
             if job.cancel.is_set():
                 raise _cancelled(job)
-        with _disk(job.part):
+        with disk(job.part):
             os.fsync(part.fileno())
     if total is not None and done < total:
         raise _TryAgain(f"the connection ended after {done:,} of {total:,} bytes")
 
 
-def _read(job: _Job, response: http.client.HTTPResponse) -> bytes:
+def _read(response: http.client.HTTPResponse, url: str, timeout: float) -> bytes:
     try:
         return response.read1(CHUNK)  # what is there: a slow link must not hold back progress or cancelling
     except (OSError, http.client.HTTPException) as error:
-        raise _TryAgain(_in_words(job, error)) from error
+        raise _TryAgain(_in_words(error, url, timeout)) from error
 
 
-def _open(job: _Job, headers: dict[str, str]) -> http.client.HTTPResponse:
-    request = urllib.request.Request(job.url, headers=headers)
+def _open(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
+    request = urllib.request.Request(url, headers=headers)
     try:
-        return _opener().open(request, timeout=job.timeout)
+        return _opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
             reason = f"the server answered {error.code} {error.reason}"
@@ -259,13 +316,13 @@ def _open(job: _Job, headers: dict[str, str]) -> http.client.HTTPResponse:
             raise _TryAgain(reason, pause=float(asked) if asked.isdecimal() else 0.0) from None
         if error.code == 416 and "Range" in headers:
             raise _TryAgain(reason, stale=True) from None
-        raise DownloadError(f"cannot fetch {job.url}: {reason}; check the address") from None
+        raise DownloadError(f"cannot fetch {url}: {reason}; check the address", error.code) from None
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
             advice = "check this computer's clock and its certificates"
-            raise DownloadError(f"cannot fetch {job.url} safely: {cause.verify_message}; {advice}") from error
-        raise _TryAgain(_in_words(job, cause)) from error
+            raise DownloadError(f"cannot fetch {url} safely: {cause.verify_message}; {advice}") from error
+        raise _TryAgain(_in_words(cause, url, timeout)) from error
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -291,26 +348,30 @@ def _check_url(url: str) -> None:
         raise DownloadError(f"cannot fetch {url!r}: give an http:// or https:// address without spaces")
 
 
-def _in_words(job: _Job, cause: object) -> str:
-    host = urlsplit(job.url).hostname
+def _in_words(cause: object, url: str, timeout: float) -> str:
+    host = urlsplit(url).hostname
     if isinstance(cause, socket.gaierror):
         return f"the name {host} cannot be looked up (is this computer online?)"
     if isinstance(cause, TimeoutError):
-        return f"nothing came from {host} for {job.timeout:g} s"
+        return f"nothing came from {host} for {timeout:g} s"
     if isinstance(cause, ConnectionRefusedError):
         return f"{host} refuses the connection"
     return f"the connection to {host} failed ({cause or type(cause).__name__})"
 
 
 @contextmanager
-def _alone(job: _Job) -> Iterator[None]:
-    """Hold the file's lock. It is the operating system's own: it ends with its process, however that ends."""
-    lock = filelock.FileLock(job.beside(".lock"))
-    with _disk(job.path):
+def alone(path: Path, subject: str, cancel: threading.Event) -> Iterator[None]:
+    """Hold the lock `path`, waiting while another thread or process does, and remove its file in the end.
+
+    It is the operating system's own: it ends with its process, however that ends. Raises Cancelled, which says
+    that another process was fetching the `subject`, and DownloadError where there can be no such file.
+    """
+    lock = filelock.FileLock(path)
+    with disk(path):
         try:
-            held = lock.acquire(poll_interval=0.1, cancel_check=job.cancel.is_set)
+            held = lock.acquire(poll_interval=0.1, cancel_check=cancel.is_set)
         except filelock.Timeout:
-            raise Cancelled(f"stopped while another process was fetching {job.url}") from None
+            raise Cancelled(f"stopped while another process was fetching {subject}") from None
     with held:
         try:
             yield
@@ -319,26 +380,27 @@ def _alone(job: _Job) -> Iterator[None]:
             # The kinds of lock on other systems remove their file themselves; another user's file may stay.
             if isinstance(lock, filelock.UnixFileLock):
                 with suppress(PermissionError):
-                    job.beside(".lock").unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Make what the file system refuses a DownloadError that says what it is."""
+def disk(path: Path) -> Iterator[None]:
+    """Make what the file system refuses a DownloadError that says what it is; NoRoomError where it is full."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full; free some space and run this again"
-        elif isinstance(error, PermissionError):
+            advice = "the disk is full; free some space and run this again"
+            raise NoRoomError(f"cannot write {path}: {advice}") from error
+        reason = error.strerror or str(error)
+        if isinstance(error, PermissionError):
             reason = f"no permission in {path.parent}; choose another folder or change its permissions"
         raise DownloadError(f"cannot write {path}: {reason}") from error
 
 
 def _fault(job: _Job, file: Path) -> str | None:
     """What is wrong with a complete file, or None; judged by what is on disk, not by what was received."""
-    with _disk(file):
+    with disk(file):
         if not file.is_file():
             return "does not exist"
         size = file.stat().st_size
@@ -353,7 +415,7 @@ def _fault(job: _Job, file: Path) -> str | None:
 
 
 def _discard(job: _Job) -> None:
-    with _disk(job.part):
+    with disk(job.part):
         job.part.unlink(missing_ok=True)
         job.note.unlink(missing_ok=True)
 

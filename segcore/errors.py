@@ -26,7 +26,18 @@ class WeightsError(SegcoreError):
 
 
 class DownloadError(SegcoreError):
-    """A download that failed for good; what had arrived is kept where resuming can help."""
+    """A download that failed for good; what had arrived is kept where resuming can help.
+
+    `status` is the server's answer where that is what made it fail, as 404; else None.
+    """
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
+class NoRoomError(DownloadError):
+    """A download that does not fit: the disk is full, or would hold more than was allowed."""
 
 
 class Cancelled(SegcoreError):

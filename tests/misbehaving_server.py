@@ -28,6 +28,7 @@ class Twist:
 
 
 GOOD = Twist()
+Behaviour = Twist | Sequence[Twist]
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class MisbehavingServer:
     """Serves `files` (path with its slash -> bytes; may be changed any time) at `.url` within a `with` block.
 
     `behaviour` is one Twist for every request, or a sequence with one for each in turn, after which all is
-    well. What was asked is in `.requests`, in order. ETag, ranges and If-Range are as RFC 9110 has them.
+    well; or a mapping that has one or the other for some of the paths. What was asked is in `.requests`, in
+    order. ETag, ranges and If-Range are as RFC 9110 has them.
     """
 
-    def __init__(self, files: dict[str, bytes], behaviour: Twist | Sequence[Twist] = ()):
+    def __init__(self, files: dict[str, bytes], behaviour: Behaviour | Mapping[str, Behaviour] = ()):
         self.files = files
         self.behaviour = behaviour
         self.requests: list[Seen] = []
@@ -53,7 +55,7 @@ class MisbehavingServer:
         self._closing = threading.Event()
 
     def __enter__(self) -> MisbehavingServer:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
+        self._http = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._http.daemon_threads = True
         self._http.block_on_close = False
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -70,10 +72,16 @@ class MisbehavingServer:
     def _next_twist(self, seen: Seen) -> Twist:
         with self._lock:
             self.requests.append(seen)
-            if isinstance(self.behaviour, Twist):
-                return self.behaviour
-            number = len(self.requests) - 1
-            return self.behaviour[number] if number < len(self.behaviour) else GOOD
+            behaviour, alike = self.behaviour, self.requests
+            if isinstance(behaviour, Mapping):
+                behaviour, alike = behaviour.get(seen.path, ()), [each for each in alike if each.path == seen.path]
+            if isinstance(behaviour, Twist):
+                return behaviour
+            return behaviour[len(alike) - 1] if len(alike) <= len(behaviour) else GOOD
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64  # of 5, which is usual, some would be dropped when many connect at once
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -359,6 +359,15 @@ def test_open_errors_in_the_encoding(written):
         CocoDataset.open(folder)
 
 
+def test_open_errors_in_the_size(written, monkeypatch):
+    folder = written(document())
+    size = (folder / "annotations" / "instances_tiny.json").stat().st_size
+    monkeypatch.setattr(coco, "MAX_ANNOTATION_BYTES", size)
+    assert len(CocoDataset.open(folder).images) == 2
+    monkeypatch.setattr(coco, "MAX_ANNOTATION_BYTES", size - 1)
+    assert re.search("the most that is read; give a part of its images", refused(written, document()))
+
+
 @pytest.mark.parametrize(
     ("annotations", "categories", "kind"),
     [
