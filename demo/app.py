@@ -51,8 +51,9 @@ def serve(settings: Settings) -> int:
 
     try:
         engine = Engine(settings.model, offline=settings.offline, threads=settings.threads)
-        examples = CocoDataset.open(EXAMPLES)
-        dataset = CocoDataset.open_default(settings.coco)
+        examples = dataset = CocoDataset.open(EXAMPLES)
+        if settings.coco != EXAMPLES:  # the samples' truth is of VOC's classes, whatever the model knows
+            dataset = CocoDataset.open_default(settings.coco, engine.categories)
     except SegcoreError as error:
         print(f"segcore: {error}", file=sys.stderr)
         return 2

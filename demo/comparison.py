@@ -16,6 +16,7 @@ from demo.engine import Engine
 from segcore import counts, draw, image, metrics, models, own_truth, results, run
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.coco import CocoDataset
+from segcore.errors import UsageError
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import MadeBy, Segmentation
 from segcore.task import Task
@@ -91,6 +92,11 @@ def view_compared(
 
     `photo_sent`: the visitor's browser has the photograph already.
     """
+    if dataset.categories != task.categories:
+        raise UsageError(
+            "This model knows other things than these images' ground truth tells apart. Choose another model, or start "
+            "the page with the model and a COCO folder that belong together."
+        )
     chosen = protocol(protocol_name)
     preprocess = models.preprocess_for(compared.result.made_by.model, compared.result.made_by.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
@@ -151,7 +157,7 @@ def _against_truth(
     counted = counts.count(result.logits, prediction, truth, task)
     scores = counted.scores()
     record = _score_record(subject, result.made_by, task, chosen, scores, counted.matrix)
-    errors = draw.errors_map(truth, prediction)
+    errors = draw.errors_map(truth, prediction, task.num_classes)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
         verdict=metrics.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
@@ -298,8 +304,8 @@ def evaluate_for_program(
     engine: Engine, dataset: CocoDataset, image_id: int, mode: str, class_name: str, protocol_name: str, model: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
     """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores."""
-    task = Task(mode, class_name)
     compared = compare(engine, None, dataset, image_id, model, protocol_name, "squeeze")
+    task = Task(mode, class_name, categories=compared.result.categories)
     view = view_compared(dataset, compared, task, protocol_name)
     height, width = view.truth.shape
     photograph = np.asarray(

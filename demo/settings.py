@@ -36,7 +36,11 @@ class Settings:
         )
         parser.add_argument("--coco", type=Path, default=environment.get("SEGCORE_COCO", EXAMPLES), metavar="DIR",
                             help="a COCO folder for the ground-truth tab; default: the samples")  # fmt: skip
-        parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), help="default: auto")
+        parser.add_argument(
+            "--model",
+            default=environment.get("SEGCORE_MODEL", "auto"),
+            help="a name, or a trained model's file; default: auto",
+        )
         read = parser.parse_args(flags)
         return cls(
             host=read.host,

@@ -134,10 +134,11 @@ class CocoDataset:
         return cls(folder, split, *parsed, categories)
 
     @classmethod
-    def open_default(cls, folder: str | Path) -> CocoDataset:
+    def open_default(cls, folder: str | Path, categories: Categories = VOC) -> CocoDataset:
         """As `open`, for callers that offer no choice: val2017 if it is there, else the first split by name."""
         present = splits(folder)
-        return cls.open(folder, _DEFAULT_SPLIT if _DEFAULT_SPLIT in present else next(iter(present), None))
+        split = _DEFAULT_SPLIT if _DEFAULT_SPLIT in present else next(iter(present), None)
+        return cls.open(folder, split, categories)
 
     def image(self, image_id: int) -> CocoImage:
         """The record of an image. Raises UsageError for an id that is not in the split."""

@@ -18,6 +18,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from demo import comparison, handlers
+from demo.engine import Engine
 from segcore import Segmenter, losses, models
 from segcore.augment import Augmentation
 from segcore.categories import VOC, Categories
@@ -495,3 +497,31 @@ def test_stages():
 def test_settings_errors(tmp_path, changes, message):
     with pytest.raises(UsageError, match=message):
         TrainSettings(coco=tmp_path, out=tmp_path, **changes)
+
+
+# ---- the page
+
+
+def test_the_page_takes_a_trained_file(overfitted, shapes):
+    """What the page's functions say of a model with its own categories, and of one without them."""
+    engine = Engine(str(overfitted), offline=True)
+    assert engine.categories.names == ("background", "box", "disc")
+    shown = handlers.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
+    task = handlers.task_of("binary", "disc", True, None, shown.result.categories)
+    view = handlers.view_photograph(shown, task, photo_sent=False)
+    assert "disc" in view.table and "box" not in view.table and "model.safetensors" not in view.table
+    dataset = CocoDataset.open(shapes, "train", engine.categories)
+    *_, record = comparison.evaluate_for_program(engine, dataset, 1, "multiclass", "any", "original", "auto")
+    assert list(record["per_class"]) == ["background", "box", "disc"] and record["dataset"]["mean_iou"] > 0.75
+    shown = handlers.segment_again(engine, shown, "deeplabv3_efficientnet_lite0", "squeeze")
+    with pytest.raises(UsageError, match="no class 'disc'"):
+        handlers.task_of("binary", "disc", True, None, shown.result.categories)
+    with pytest.raises(UsageError, match="another model"):
+        comparison.evaluate_for_program(
+            engine, dataset, 1, "multiclass", "any", "original", "deeplabv3_efficientnet_lite0"
+        )
+
+
+def test_visitors_open_no_files(overfitted):
+    with pytest.raises(UsageError, match="there is no model"):
+        Engine(offline=True).resolve(str(overfitted))

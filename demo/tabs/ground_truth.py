@@ -12,7 +12,6 @@ from demo.engine import Engine
 from demo.samples import Thumbnails
 from demo.tabs import controls
 from demo.viewer import picture_viewer
-from segcore.classes import object_id
 from segcore.coco import CocoDataset
 
 PER_PAGE = 24
@@ -48,7 +47,7 @@ class GroundTruthTab:
                 self.warning = controls.html("truth-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self.class_filter = gr.Dropdown(
-                    [("All images", ALL), *controls.OBJECT_CHOICES],
+                    [("All images", ALL), *controls.object_choices(self.dataset.categories)],
                     value=ALL,
                     label="Images with",
                     elem_id="truth-filter",
@@ -59,7 +58,7 @@ class GroundTruthTab:
                     self.where = controls.html("truth-where")
                     self.next = gr.Button("Next ›", size="sm", min_width=80)
                 with gr.Group():
-                    self.task = controls.task_controls()
+                    self.task = controls.task_controls(self.engine.categories)
                 with gr.Group():
                     self.protocol = gr.Radio(
                         PROTOCOLS,
@@ -132,7 +131,7 @@ class GroundTruthTab:
         if class_filter == ALL:
             ids = [image.id for image in self.dataset.images]
         else:
-            ids = list(self.dataset.ids_with_class(object_id(class_filter)))
+            ids = list(self.dataset.ids_with_class(self.dataset.categories.object_id(class_filter)))
         last = max(0, (len(ids) - 1) // PER_PAGE)
         page_number = min(max(0, page_number), last)
         ids_here = ids[page_number * PER_PAGE : (page_number + 1) * PER_PAGE]
@@ -173,7 +172,7 @@ class GroundTruthTab:
     def _look(self, compared: Any, protocol: str, task: tuple, *, photo_sent: bool) -> tuple:
         from demo import comparison, handlers
 
-        asked = handlers.task_of(*task)
+        asked = handlers.task_of(*task, compared.result.categories)
         view = comparison.view_compared(self.dataset, compared, asked, protocol, photo_sent=photo_sent)
         verdict = tables.verdict(view.verdict)
         return compared, view.viewer, verdict, tables.notice(view.warning), view.overall, view.per_class, view.made_by
@@ -182,8 +181,8 @@ class GroundTruthTab:
         """The report's figure, or the scores as a file."""
         from demo import comparison, handlers
 
-        asked = handlers.task_of(*task)
-        view = comparison.view_compared(self.dataset, controls.required(compared), asked, protocol)
+        asked = handlers.task_of(*task, controls.required(compared).result.categories)
+        view = comparison.view_compared(self.dataset, compared, asked, protocol)
         if kind == "figure":
             return comparison.figure(self.dataset.read_image(compared.image_id), view, asked, folder)
         return comparison.scores_file(view, folder, kind)
