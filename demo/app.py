@@ -43,23 +43,28 @@ def _make_sure_of_a_temporary_folder() -> None:
 def serve(settings: Settings) -> int:
     """Everything after the environment is set; Gradio reads it when it is imported."""
     from demo import page
+    from demo.datasets import SAMPLES, Datasets, fetched_folder
     from demo.samples import Thumbnails
     from segcore import catalogue
-    from segcore.coco import CocoDataset
     from segcore.errors import SegcoreError
     from segcore.image import MAX_BYTES
 
     try:
         engine = Engine(settings.model, offline=settings.offline, threads=settings.threads)
-        examples = dataset = CocoDataset.open(EXAMPLES)
-        if settings.coco != EXAMPLES:  # the samples' truth is of VOC's classes, whatever the model knows
-            dataset = CocoDataset.open_default(settings.coco, engine.categories)
+        datasets = Datasets(
+            *(settings.coco, EXAMPLES, fetched_folder()),
+            categories=engine.categories,
+            offline=settings.offline,
+            base_url=settings.coco_url,
+        )
+        examples = datasets.get(SAMPLES)
+        datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
     except SegcoreError as error:
         print(f"segcore: {error}", file=sys.stderr)
         return 2
     thumbnails = Thumbnails()
     samples = [thumbnails.sample(examples, image) for image in examples.images]
-    blocks = page.build(engine, samples, dataset, thumbnails)
+    blocks = page.build(engine, samples, datasets, thumbnails)
     blocks.queue(max_size=64)
     try:
         blocks.launch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +12,14 @@ import numpy as np
 from PIL import Image
 
 from demo import handlers, tables, viewer_data
+from demo.datasets import OTHER_CATEGORIES
 from demo.engine import Engine
-from segcore import counts, draw, image, metrics, models, own_truth, results, run
+from segcore import counts, draw, image, metrics, models, own_truth, results, run, words
+from segcore.bootstrap import intervals
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.coco import CocoDataset
 from segcore.errors import UsageError
+from segcore.objects import found_of, judge_objects, objects_record
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import MadeBy, Segmentation
 from segcore.task import Task
@@ -26,11 +29,16 @@ from segcore.task import Task
 class Compared:
     """One image of a COCO folder with its prediction, and what was computed for this visitor before."""
 
+    dataset: CocoDataset = field(repr=False)
     image_id: int
     photo: dict = field(repr=False)  # the screen copy as the viewer takes it
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
+
+    @property
+    def path(self) -> Path:
+        return self.dataset.path(self.image_id)
 
 
 class Subject(NamedTuple):
@@ -72,32 +80,28 @@ def compare(
     Raises SegcoreError in words for the visitor.
     """
     resize = protocol(protocol_name).resize_for(resize)
-    results = before.results if before else {}
-    key = (image_id, engine.resolve(model), resize)
-    same_image, ran = before is not None and before.image_id == image_id, key not in results
+    kept = before.results if before else {}
+    path = dataset.path(image_id)
+    key = (path, engine.resolve(model), resize)
+    same_image, ran = before is not None and before.path == path, key not in kept
     photograph = None if same_image and not ran else dataset.read_image(image_id)
     if same_image:
         photo = before.photo
     else:
         photo = viewer_data.encode_photo(image.fit_within(photograph, handlers.SCREEN_SIDE))
-    result = engine.segment(photograph, model, resize=resize, exact=True) if ran else results[key]
+    result = engine.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
     runs = (before.network_runs if before else 0) + ran
-    return Compared(image_id, photo, result, handlers.remembered(results, key, result), runs)
+    return Compared(dataset, image_id, photo, result, handlers.remembered(kept, key, result), runs)
 
 
-def view_compared(
-    dataset: CocoDataset, compared: Compared, task: Task, protocol_name: str, *, photo_sent: bool = False
-) -> ComparedView:
+def view_compared(compared: Compared, task: Task, protocol_name: str, *, photo_sent: bool = False) -> ComparedView:
     """Set the prediction against the dataset's truth by a protocol; runs no network.
 
     `photo_sent`: the visitor's browser has the photograph already.
     """
-    if dataset.categories != task.categories:
-        raise UsageError(
-            "This model knows other things than these images' ground truth tells apart. Choose another model, or start "
-            "the page with the model and a COCO folder that belong together."
-        )
-    chosen = protocol(protocol_name)
+    if compared.dataset.categories != task.categories:
+        raise UsageError(OTHER_CATEGORIES)
+    dataset, chosen = compared.dataset, protocol(protocol_name)
     preprocess = models.preprocess_for(compared.result.made_by.model, compared.result.made_by.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
     photo = compared.photo
@@ -109,7 +113,7 @@ def view_compared(
         dataset.split,
         dataset.other_categories(compared.image_id),
     )
-    return _against_truth(
+    view = _against_truth(
         compared.result,
         truth,
         task,
@@ -118,6 +122,13 @@ def view_compared(
         photo=viewer_data.already_sent(photo) if photo_sent else photo,
         shown_hw=truth.shape,
         network_runs=compared.network_runs,
+    )
+    outcomes = judge_objects(dataset, compared.image_id, view.prediction, task)
+    objects = words.objects_sentence(outcomes, task.friendly_names) if outcomes else ""
+    return replace(
+        view,
+        verdict=f"{view.verdict} {objects}".strip(),
+        record=view.record | found_of(outcomes) | {"objects": objects_record(outcomes)},
     )
 
 
@@ -156,7 +167,7 @@ def _against_truth(
     prediction = task.predict(result.logits, truth.shape)
     counted = counts.count(result.logits, prediction, truth, task)
     scores = counted.scores()
-    record = _score_record(subject, result.made_by, task, chosen, scores, counted.matrix)
+    record = _score_record(subject, result.made_by, task, chosen, scores, counted)
     errors = draw.errors_map(truth, prediction, task.num_classes)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
@@ -178,7 +189,7 @@ def _score_record(
     task: Task,
     chosen: Protocol,
     scores: dict[str, Any],
-    matrix: np.ndarray,
+    counted: counts.Counts,
 ) -> dict[str, object]:
     """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
     numbers = counts.overall(scores)
@@ -195,9 +206,11 @@ def _score_record(
         "device": made_by.device,
         "precision": made_by.precision,
         **numbers,
-        "confusion": matrix.tolist(),
+        "confusion": counted.matrix.tolist(),
         "dataset": numbers,
         "per_class": counts.per_class(scores, task.names),
+        "intervals": intervals(counts.Counts.stacked([counted], task.num_classes), task.names),
+        "reliability": counted.reliability_record(),
     }
 
 
@@ -306,7 +319,7 @@ def evaluate_for_program(
     """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores."""
     compared = compare(engine, None, dataset, image_id, model, protocol_name, "squeeze")
     task = Task(mode, class_name, categories=compared.result.categories)
-    view = view_compared(dataset, compared, task, protocol_name)
+    view = view_compared(compared, task, protocol_name)
     height, width = view.truth.shape
     photograph = np.asarray(
         Image.fromarray(dataset.read_image(image_id)).resize((width, height), Image.Resampling.BILINEAR)

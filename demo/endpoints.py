@@ -5,11 +5,11 @@ from __future__ import annotations
 import gradio as gr
 import numpy as np
 
+from demo.datasets import Datasets
 from demo.engine import Engine
 from demo.tabs.controls import NETWORK, photograph_input
 from segcore.catalogue import AUTO
 from segcore.classes import ANY_OBJECT
-from segcore.coco import CocoDataset
 from segcore.errors import SegcoreError
 from segcore.task import MULTICLASS
 
@@ -19,9 +19,9 @@ AUTOMATIC_THRESHOLD = -1
 class Endpoints:
     """Functions from plain values to images and dictionaries; errors are sentences."""
 
-    def __init__(self, engine: Engine, dataset: CocoDataset) -> None:
+    def __init__(self, engine: Engine, datasets: Datasets) -> None:
         self.engine = engine
-        self.dataset = dataset
+        self.datasets = datasets
 
     def wire(self) -> None:
         """Make both callable; nothing of them is seen on the page."""
@@ -92,7 +92,7 @@ class Endpoints:
             if image_id is None:
                 raise gr.Error("Give the id of an image.", print_exception=False)
             return comparison.evaluate_for_program(
-                self.engine, self.dataset, int(image_id), mode, class_name, protocol, model
+                self.engine, self.datasets.get(self.datasets.default), int(image_id), mode, class_name, protocol, model
             )
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import threading
 from collections import OrderedDict
@@ -15,7 +16,9 @@ from segcore.errors import SegcoreError, UsageError
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up does not wait for
     import numpy as np
+    import torch
 
+    from segcore.run import Network
     from segcore.segmenter import Segmentation, Segmenter
 
 MAX_SEGMENTERS = 3
@@ -40,7 +43,7 @@ class Engine:
     def __init__(self, model: str = catalogue.AUTO, *, offline: bool = False, threads: int | None = None) -> None:
         self.default = catalogue.resolve(model)
         self.offline = offline
-        self.categories = _categories(self.default)
+        self.categories = categories_of(self.default)
         self.threads = threads
         self._lock = threading.Lock()
         self._fetching: dict[str, Fetching] = {}
@@ -72,6 +75,15 @@ class Engine:
         self.segmenter(model, precision)
         dtype = "float32" if exact else "float16"
         return _run(model, precision, self.threads, photograph, resize, dtype)
+
+    def network(self, model: str, resize: str) -> Network:
+        """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
+        from segcore.run import Network
+
+        model, precision = self.resolve(model), "float32"
+        loaded = self.segmenter(model, precision)
+        run = functools.partial(_predict_logits, model, precision, self.threads)
+        return Network(model, loaded.weights_sha256, resize, loaded.device, precision, run)
 
     def warm_up(self) -> None:
         """Import PyTorch and load the default model, so that the first visitor need not wait for it.
@@ -124,7 +136,7 @@ class Engine:
             self._fetching[model] = replace(self._fetching[model], finished=True)
 
 
-def _categories(model: str) -> Categories:
+def categories_of(model: str) -> Categories:
     """What a model tells apart; only to ask a trained model's file PyTorch is imported.
 
     Raises WeightsError for a file that cannot be read.
@@ -170,3 +182,8 @@ def _run(
     model: str, precision: str, threads: int | None, photograph: np.ndarray, resize: str, dtype: str
 ) -> Segmentation:
     return _loaded(model, precision, threads)(photograph, resize=resize, dtype=dtype).without_image()
+
+
+@_on_gpu
+def _predict_logits(model: str, precision: str, threads: int | None, batch: torch.Tensor) -> torch.Tensor:
+    return _loaded(model, precision, threads).predict_logits(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ from gradio_client import utils as client_utils
 
 from demo import tables
 from demo.about import ABOUT
+from demo.datasets import Datasets
 from demo.endpoints import Endpoints
 from demo.engine import Engine
 from demo.samples import Sample, Thumbnails
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
-from segcore import catalogue
-from segcore.coco import CocoDataset
+from demo.tabs.whole_set import WholeSetTab
+from segcore import catalogue, report_parts
 
 TITLE = "segcore"
+_TRUTH = "truth"  # the id of the tab in which one image is looked at
 UPLOADS_LIVE = 3600  # seconds; uploads and downloads older than this are deleted
 _SYSTEM_FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 # System fonts, since a page that works with no network cannot ask another server for its letters.
@@ -33,7 +36,7 @@ THEME = gr.themes.Default(
 _HERE = Path(__file__).parent
 # In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
 HEAD = (
-    f"<style>{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>"
+    f"<style>{report_parts.STYLE}{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>"
     f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
 )
 _HEADER = """<header class="masthead"><h1>segcore</h1>
@@ -65,7 +68,7 @@ def _refuse_all_but_uploads(file: dict) -> dict:
     return file
 
 
-def build(engine: Engine, samples: list[Sample], dataset: CocoDataset, thumbnails: Thumbnails) -> Page:
+def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails: Thumbnails) -> Page:
     """The whole page, ready to launch."""
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_LIVE // 4, UPLOADS_LIVE)) as page:
         gr.HTML(_HEADER, apply_default_css=False)
@@ -73,16 +76,19 @@ def build(engine: Engine, samples: list[Sample], dataset: CocoDataset, thumbnail
         run_again = gr.Button(
             "Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again"
         )
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
             with gr.Tab("Your photograph"):
                 photograph = PhotographTab(page, engine, samples)
-            with gr.Tab("COCO with ground truth") as truth_tab:
-                truth = GroundTruthTab(page, truth_tab, engine, dataset, thumbnails)
+            with gr.Tab("COCO with ground truth", id=_TRUTH) as truth_tab:
+                truth = GroundTruthTab(page, truth_tab, engine, datasets, thumbnails)
+            with gr.Tab("A whole set") as set_tab:
+                show = functools.partial(truth.show_images_of, tabs, _TRUTH)
+                whole_set = WholeSetTab(page, set_tab, engine, datasets, thumbnails, show)
             with gr.Tab("Guide"):
                 gr.Markdown(ABOUT, elem_id="about")
         if not engine.offline and engine.default != catalogue.PREFERRED:
-            _announce_download(page, engine, banner, run_again, [photograph.model, truth.model])
-        Endpoints(engine, dataset).wire()
+            _announce_download(page, engine, banner, run_again, [photograph.model, truth.model, whole_set.model])
+        Endpoints(engine, datasets).wire()
     return page
 
 

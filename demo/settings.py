@@ -14,14 +14,15 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Settings:
-    """host, port: where the page listens (port None: the first free one from 7860); coco: the folder of the
-    ground-truth tab; model: a catalogue name or "auto"; offline: never download anything; threads: for PyTorch, None
-    where its own choice is right.
+    """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
+    images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
+    "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right.
     """
 
     host: str = LOOPBACK
     port: int | None = None
     coco: Path = EXAMPLES
+    coco_url: str | None = None
     model: str = "auto"
     offline: bool = False
     threads: int | None = None
@@ -35,17 +36,15 @@ class Settings:
             "--port", type=int, default=environment.get("GRADIO_SERVER_PORT"), help="default: from 7860"
         )
         parser.add_argument("--coco", type=Path, default=environment.get("SEGCORE_COCO", EXAMPLES), metavar="DIR",
-                            help="a COCO folder for the ground-truth tab; default: the samples")  # fmt: skip
-        parser.add_argument(
-            "--model",
-            default=environment.get("SEGCORE_MODEL", "auto"),
-            help="a name, or a trained model's file; default: auto",
-        )
+                            help="a COCO folder, for the tabs with ground truth; default: the samples")  # fmt: skip
+        parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), metavar="NAME",
+                            help="a model's name, or the file of a trained one; default: auto")  # fmt: skip
         read = parser.parse_args(flags)
         return cls(
             host=read.host,
             port=read.port,
             coco=read.coco,
+            coco_url=environment.get("SEGCORE_COCO_URL") or None,
             model=read.model,
             offline=environment.get("SEGCORE_OFFLINE", "") not in ("", "0"),
             threads=_processor_share(environment),

@@ -24,16 +24,17 @@ Resampled = dict[str, Any]
 def resampled(per_image: Counts, *, resamples: int = RESAMPLES, seed: int = SEED) -> tuple[Resampled, Resampled]:
     """Dataset scores and image means of `resamples` sets of N images, each drawn from the N with replacement.
 
-    per_image: the counts of N images along their first axis; no images are as one without pixels. Returns two
-    dictionaries as `Counts.scores` gives, of float64 (resamples,) and (resamples, n); that of image means lacks
-    "per_class". For one seed and N the same images are drawn, so that two models' scores of the same images, in the
-    same order, come in pairs.
+    per_image: the counts of N images along their first axis. Returns two dictionaries as `Counts.scores` gives, of
+    float64 (resamples,) and (resamples, n); that of image means lacks "per_class". For one seed and N the same images
+    are drawn, so that two models' scores of the same images, in the same order, come in pairs. Of fewer than 2 images
+    all is nan: they say nothing of others.
 
     Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 1979.
     """
     num_classes = per_image.matrix.shape[-1]
-    if not len(per_image.matrix):
-        per_image = Counts.stacked([per_image.total()], num_classes)
+    if len(per_image.matrix) < 2:
+        nothing = dict.fromkeys(OVERALL_KEYS, np.full(1, np.nan))
+        return nothing | {"per_class": dict.fromkeys(PER_CLASS_KEYS, np.full((1, num_classes), np.nan))}, nothing
     rows = per_image.flat()
     used = rows.any(axis=0)  # most pairs of classes never meet
     scores = per_image.scores()

@@ -21,9 +21,20 @@ from .errors import AnnotationError, Cancelled, ImageError, UsageError
 from .journal import Journal
 from .objects import judge_objects
 from .results import Evaluation, headline, to_csv
-from .run import Run, Sample, Scored, choose_images
+from .run import Network, Run, Sample, Scored, choose_images
 
-__all__ = ["Evaluation", "Run", "Sample", "Scored", "choose_images", "evaluate", "headline", "score_images", "to_csv"]
+__all__ = [
+    "Evaluation",
+    "Network",
+    "Run",
+    "Sample",
+    "Scored",
+    "choose_images",
+    "evaluate",
+    "headline",
+    "score_images",
+    "to_csv",
+]
 
 WORKERS = 2  # threads beside the network's own; also how many batches they may be ahead of it, and behind
 

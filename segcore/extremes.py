@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 from .evaluate import evaluate
+from .html_report import Picture
 from .results import RANKED_BY, worst_first
 from .run import Run, Sample
-
-
-class Picture(NamedTuple):
-    """One image of a report: its id and file name, a caption, and a figure of it as PNG."""
-
-    image_id: int
-    file_name: str
-    caption: str
-    png: bytes
 
 
 def extremes(run: Run, record: dict, each: int = 4) -> list[Picture]:

@@ -77,6 +77,11 @@ def objects_record(outcomes: Sequence[ObjectOutcome], names: Sequence[str] = VOC
     return _found_of(outcomes) | {"by_size": _by_size(outcomes), "per_class": per_class}
 
 
+def found_of(outcomes: Sequence[ObjectOutcome]) -> dict[str, int]:
+    """How many objects an image has, and how many were found, as an image's row has them."""
+    return {"objects_total": len(outcomes), "objects_found": sum(each.found for each in outcomes)}
+
+
 def _by_size(outcomes: Iterable[ObjectOutcome]) -> dict[str, dict[str, int]]:
     return {size: _found_of([each for each in outcomes if each.size == size]) for size in SIZES}
 

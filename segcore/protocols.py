@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from .coco import CocoDataset
 from .errors import UsageError
-from .preprocess import Preprocess
+
+if TYPE_CHECKING:  # it imports PyTorch, which what a protocol is does not need
+    from .preprocess import Preprocess
 
 
 @dataclass(frozen=True)

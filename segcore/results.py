@@ -13,7 +13,7 @@ import numpy as np
 from . import counts, metrics
 from .bootstrap import intervals
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts
-from .objects import objects_record
+from .objects import found_of, objects_record
 from .run import Run, Scored, caption
 
 RANKED_BY = "foreground_mean_iou"
@@ -68,7 +68,7 @@ class Evaluation:
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}
                 | counts.overall(by_image, row)
-                | {"objects_total": len(each.objects), "objects_found": sum(it.found for it in each.objects)}
+                | found_of(each.objects)
                 for row, each in enumerate(self.counted)
             ],
         }

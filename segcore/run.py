@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from . import draw
 from .coco import CocoDataset, CocoImage
@@ -20,10 +21,25 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
+class Network:
+    """What an evaluation needs of a `Segmenter`, for callers that run the network in their own way.
+
+    predict_logits: normalised float (N, 3, h, w) -> float32 logits (N, 21, h', w'), on the CPU.
+    """
+
+    model: str
+    weights_sha256: str
+    resize: str
+    device: str
+    precision: str
+    predict_logits: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """What is evaluated and how; two runs of equal `record` give equal counts."""
 
-    segmenter: Segmenter
+    segmenter: Segmenter | Network
     dataset: CocoDataset
     protocol: Protocol
     task: Task

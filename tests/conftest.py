@@ -1,12 +1,19 @@
-"""Where the tests find photographs with ground truth."""
+"""Where the tests find photographs with ground truth, and a browser with the page."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.browser import PHOTOGRAPH, drawn
+from tests.page_server import running_page
+
 ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium")
+# Gradio's own client says this when the progress of an upload ends.
+HARMLESS = "Method not implemented."
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +37,51 @@ def no_downloads(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         yield
+
+
+@pytest.fixture(scope="module")
+def page_url(no_downloads):
+    """Where the page answers, started for the tests of one file; in the end its log is looked at."""
+    with running_page() as page:
+        yield page.url
+        assert "Traceback" not in page.log()
+        assert "Warning" not in page.log()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser; a test that asks for it is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no program named chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, page_url):
+    """Open the page for a new visitor; no console may have an error, and no request may have left the machine."""
+    complaints, contexts = [], []
+
+    def open_one(url=None, **options):
+        url = url or page_url
+        context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda it: complaints.append(it.url) if not it.url.startswith((url, "data:", "blob:")) else 0,
+        )
+        page.goto(url)
+        drawn(page, PHOTOGRAPH)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert [each for each in complaints if each != HARMLESS] == []

@@ -39,7 +39,8 @@ def running_page(*flags: str, env: Mapping[str, str] | None = None, root: Path =
     """Run `python demo/app.py --port <a free one> *flags` from `root`, offline, until the block ends.
 
     env: variables set besides the caller's own, from which all that configure the page are left out. Where it names
-    GRADIO_SERVER_PORT, the page is told its port by that alone. What the page keeps under TMPDIR goes when it ends.
+    GRADIO_SERVER_PORT, the page is told its port by that alone. What the page keeps under TMPDIR and
+    in the user's cache goes when it ends.
     Raises RuntimeError with the log of a page that dies or does not answer.
     """
     settings = dict(env or {})
@@ -47,13 +48,13 @@ def running_page(*flags: str, env: Mapping[str, str] | None = None, root: Path =
     if "GRADIO_SERVER_PORT" not in settings:
         flags = ("--port", port, *flags)
     with tempfile.TemporaryDirectory(prefix="segcore-page-", ignore_cleanup_errors=True) as folder:
-        log_file, temporary = Path(folder, "log.txt"), Path(folder, "tmp")
+        log_file, temporary, cache = (Path(folder, name) for name in ("log.txt", "tmp", "cache"))
         temporary.mkdir()
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "demo/app.py", *flags],
                 cwd=root,
-                env=_own_environment() | _DEFAULTS | {"TMPDIR": str(temporary)} | settings,
+                env=_own_environment() | _DEFAULTS | {"TMPDIR": temporary, "XDG_CACHE_HOME": cache} | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -84,8 +84,9 @@ def test_equal_images_leave_nothing_to_chance():
     assert low == high == pytest.approx(one.scores()["mean_iou"])
 
 
-def test_no_images_have_no_intervals():
-    record = intervals(Counts.stacked([], 3), ("background", "cat", "dog"))
+@pytest.mark.parametrize("count", [0, 1])
+def test_one_image_says_nothing_of_others(count):
+    record = intervals(some_images(1) if count else Counts.stacked([], 3), ("background", "cat", "dog"))
     assert record["dataset"]["mean_iou"] is None and record["per_class"]["cat"]["iou"] is None
 
 

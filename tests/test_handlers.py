@@ -126,7 +126,7 @@ def _picture(folder):
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
 def test_scores_are_those_of_evaluate(engine, dataset, name, task):
     compared = comparison.compare(engine, None, dataset, 900005, "auto", name, "squeeze")
-    record = comparison.view_compared(dataset, compared, task, name).record
+    record = comparison.view_compared(compared, task, name).record
 
     run = evaluate.Run(
         Segmenter("auto", precision="float32"), dataset, protocols.protocol(name), task, (dataset.image(900005),)
@@ -150,7 +150,7 @@ def test_protocols_of_one_resize_share_a_run_of_the_network(engine, dataset):
 
 def test_the_errors_of_the_comparison_add_up(engine, dataset):
     compared = comparison.compare(engine, None, dataset, 900003, "auto", "original", "squeeze")
-    view = comparison.view_compared(dataset, compared, Task(), "original")
+    view = comparison.view_compared(compared, Task(), "original")
     matrix = np.array(view.record["confusion"])
     kinds = draw.count_errors(view.errors)
     assert sum(kinds.values()) == view.errors.size
@@ -161,7 +161,7 @@ def test_the_errors_of_the_comparison_add_up(engine, dataset):
 
 def test_other_objects_are_warned_of(engine, dataset):
     compared = comparison.compare(engine, None, dataset, 900003, "auto", "original", "squeeze")
-    assert "cup" in comparison.view_compared(dataset, compared, Task(), "original").warning
+    assert "cup" in comparison.view_compared(compared, Task(), "original").warning
 
 
 def test_a_broken_photograph_does_not_break_the_gallery(tmp_path, examples_coco):

@@ -289,7 +289,7 @@ def test_the_style_comes_with_the_package():
 )
 def test_reports_of_what_there_is(of):
     read = Read(html_report(of))
-    assert read.text.count("In charts") == 1
+    assert read.text.count("In detail") == 1
     assert "None" not in read.text and "nan" not in read.text
 
 

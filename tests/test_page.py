@@ -5,20 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segcore import cli
-from tests.page_server import running_page
+from tests.browser import PHOTOGRAPH, TRUTH, drawn, largest_class, network_runs, panel_of, pixels, row, shows, version
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no program named chromium on this machine")
-PHOTOGRAPH, TRUTH = "#photograph-viewer", "#truth-viewer"
-# Gradio's own client says this when the progress of an upload ends.
-HARMLESS = "Method not implemented."
 # Drops a file on the place for photographs, which the browser has no type for.
 DROP = """base64 => {
     const transfer = new DataTransfer();
@@ -27,95 +21,6 @@ DROP = """base64 => {
     const place = document.querySelector("#photograph-upload button");
     place.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def page_url(no_downloads):
-    with running_page() as page:
-        yield page.url
-        assert "Traceback" not in page.log()
-        assert "Warning" not in page.log()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(chromium, page_url):
-    """Open the page for a new visitor; no console may have an error, and no request may have left the machine."""
-    complaints, contexts = [], []
-
-    def open_one(**options):
-        context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda it: complaints.append(it.url) if not it.url.startswith((page_url, "data:", "blob:")) else 0,
-        )
-        page.goto(page_url)
-        drawn(page, PHOTOGRAPH)
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert [each for each in complaints if each != HARMLESS] == []
-
-
-def version(page, viewer):
-    return int(page.get_attribute(f"{viewer} .viewer", "data-version"))
-
-
-def drawn(page, viewer, after=0):
-    """Wait until the viewer has drawn something newer than version `after`."""
-    page.wait_for_function(
-        """([viewer, after]) => {
-            const { ready, empty, version } = document.querySelector(`${viewer} .viewer`)?.dataset ?? {};
-            return ready === "true" && empty === "false" && Number(version) > after;
-        }""",
-        arg=[viewer, after],
-        timeout=60_000,
-    )
-
-
-def shows(page, viewer, change):
-    """Do `change` and wait for the viewer to show its outcome."""
-    before = version(page, viewer)
-    change()
-    drawn(page, viewer, after=before)
-
-
-def network_runs(page, tab):
-    return int(page.get_attribute(f"#{tab}-made-by .made-by", "data-network-runs"))
-
-
-def row(page, tab, key):
-    """The cells of one row of the tab's tables, by its key."""
-    return page.locator(f"#{tab} tr[data-key='{key}'] > *").all_inner_texts()
-
-
-def largest_class(page):
-    return page.locator("#photograph-table tbody th").first.inner_text()
-
-
-def panel_of(page, tab_name):
-    page.get_by_role("tab", name=tab_name).click()
-    return page.get_by_role("tabpanel").filter(visible=True)
-
-
-def pixels(page, viewer):
-    """The bytes of the overlay as it is painted."""
-    return page.evaluate("viewer => document.querySelector(`${viewer} canvas.fill`).toDataURL()", viewer)
 
 
 def test_opens_with_a_sample_and_its_result(open_page):

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from demo import tables
+from demo.datasets import Datasets
 from demo.engine import Engine
 from demo.samples import Sample
 from segcore import catalogue
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
+from segcore.coco import CocoDataset
 from segcore.errors import SegcoreError, UsageError
 from segcore.task import BINARY, MULTICLASS
 
@@ -26,6 +28,8 @@ NETWORK = {"concurrency_id": "network", "concurrency_limit": 1, "trigger_mode": 
 QUICK = NETWORK | {"show_progress": "hidden"}
 # "always_last" repeats the first click's event data, so picks from a gallery are all answered, in order.
 PICK = NETWORK | {"trigger_mode": "multiple"}
+MODEL_CHOICES = [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
+LIGHT = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 class TaskControls(NamedTuple):
@@ -65,9 +69,8 @@ def task_controls(categories: Categories) -> TaskControls:
             info="Lower finds more, higher is surer.",
             visible=False,
         )
-    private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    mode.change(lambda chosen: gr.update(visible=chosen == BINARY), mode, binary, **private)
-    automatic.change(lambda is_on: gr.update(visible=not is_on), automatic, threshold, **private)
+    mode.change(lambda chosen: gr.update(visible=chosen == BINARY), mode, binary, **LIGHT)
+    automatic.change(lambda is_on: gr.update(visible=not is_on), automatic, threshold, **LIGHT)
     return TaskControls(mode, class_name, automatic, threshold)
 
 
@@ -80,9 +83,8 @@ class ModelControls(NamedTuple):
 
 def model_controls(engine: Engine) -> ModelControls:
     """Lay out what makes the network run again."""
-    choices = [("Automatic", catalogue.AUTO)] + [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
     model = gr.Dropdown(
-        choices,
+        [("Automatic", catalogue.AUTO), *MODEL_CHOICES],
         value=catalogue.AUTO,
         label="Model",
         info=f"Automatic is {catalogue.entry(engine.default).title}. Your choice is yours alone.",
@@ -95,6 +97,16 @@ def model_controls(engine: Engine) -> ModelControls:
         info="What the network sees. Keeping the shape is slower and often finer.",
     )
     return ModelControls(model, resize)
+
+
+def protocol_control() -> gr.Radio:
+    """Lay out how scores are taken."""
+    return gr.Radio(
+        [("Original size", "original"), ("torchvision's", "torchvision"), ("The report's", "report")],
+        value="original",
+        label="Protocol",
+        info="How the scores are taken. The last two choose their own resize.",
+    )
 
 
 def spoken(outputs: int) -> Callable[[Callable], Callable]:
@@ -135,9 +147,31 @@ def _uploaded_file(decode: Callable[[Any], str], payload: Any) -> str | None:
     return payload.path
 
 
-def html(elem_id: str) -> gr.HTML:
+def asked_in(wanted: Any) -> tuple:
+    """The values of the controls, model, protocol, resize and the task's four, that ask for what `wanted` did."""
+    task = wanted.task
+    threshold = 0.5 if task.threshold is None else task.threshold
+    return wanted.model, wanted.protocol, wanted.resize, task.mode, task.class_name, task.threshold is None, threshold
+
+
+def offered(datasets: Datasets, chosen: str) -> dict:
+    """An update that offers the sets of images that there are now, and chooses another only where `chosen` is gone."""
+    choices = datasets.choices
+    known = chosen in {key for _, key in choices}
+    return gr.update(choices=choices) if known else gr.update(choices=choices, value=datasets.default)
+
+
+def dataset_of(datasets: Datasets, key: str) -> CocoDataset:
+    """The dataset of a key, or a message on the page that says why it cannot be had."""
+    try:
+        return datasets.get(key)
+    except SegcoreError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def html(elem_id: str, value: str | None = None) -> gr.HTML:
     """A place for what `demo.tables` makes; takes no room while it is empty."""
-    return gr.HTML(elem_id=elem_id, elem_classes="made-here", apply_default_css=False)
+    return gr.HTML(value, elem_id=elem_id, elem_classes="made-here", apply_default_css=False)
 
 
 def gallery(label: str, elem_id: str, *, columns: int, samples: Sequence[Sample] = ()) -> gr.Gallery:

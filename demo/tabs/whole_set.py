@@ -1,0 +1,267 @@
+"""The tab for a whole set of images: score many, see where the model fails, and open the images that show it."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demo import set_tables, tables
+from demo.datasets import MAX_FETCHED, Datasets
+from demo.engine import Engine
+from demo.samples import Thumbnails
+from demo.tabs import controls
+from segcore.categories import VOC
+from segcore.classes import ANY_OBJECT
+from segcore.errors import SegcoreError
+
+NONE = "none"
+AT_FIRST = 50  # images asked for until a visitor says otherwise
+# One evaluation at a time, beside the line in which pictures wait: a photograph is answered meanwhile.
+EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": 1, "show_progress": "hidden"}
+
+# On a phone the scores appear above the button that asks for them.
+_SHOW_SCORES = """() => {
+    const scores = document.querySelector("#set-notice, #set-summary").parentElement;
+    if (scores.getBoundingClientRect().bottom < innerHeight / 2) scores.scrollIntoView({ behavior: "smooth" });
+}"""
+
+
+class WholeSetTab:
+    """Layout, wiring and callbacks; a visitor's own things live in `shown`, in that visitor's session."""
+
+    def __init__(
+        self,
+        page: gr.Blocks,
+        tab: gr.Tab,
+        engine: Engine,
+        datasets: Datasets,
+        thumbnails: Thumbnails,
+        show_image: Callable[[gr.State, list[Any]], None],
+    ) -> None:
+        """show_image(sent, events): open the image that is put into the state `sent` where it can be looked at."""
+        self.engine = engine
+        self.datasets = datasets
+        self.thumbnails = thumbnails
+        self._counts = tempfile.TemporaryDirectory(prefix="segcore-counts-", ignore_cleanup_errors=True)
+        self._stops: dict[str, threading.Event] = {}  # by session
+        self._lay_out()
+        self._wire(page, tab)
+        picked = [
+            gallery.select(function, self.shown, self.sent, **controls.LIGHT)
+            for gallery, function in ((self.worst, self.on_worst), (self.best, self.on_best))
+        ]
+        show_image(self.sent, picked)
+
+    def _lay_out(self) -> None:
+        self.shown = gr.State(None, time_to_live=controls.SESSION_SECONDS)
+        self.sent = gr.State(None)  # how it was scored, and the id of an image to be looked at
+        with gr.Row(elem_classes="workspace"):
+            with gr.Column(min_width=0, elem_classes="picture-column"):
+                self.notice = controls.html("set-notice")
+                self.summary = controls.html("set-summary", set_tables.welcome())
+                with gr.Column(visible=False, min_width=0) as self.pictures:
+                    self.worst = controls.gallery("The worst: pick one to see why", "set-worst", columns=3)
+                    self.best = controls.gallery("The best", "set-best", columns=3)
+            with gr.Column(min_width=0, elem_classes="control-column"):
+                with gr.Group():
+                    self.dataset = gr.Dropdown(
+                        self.datasets.choices,
+                        value=self.datasets.default,
+                        label="Images",
+                        info="A set whose truth is known.",
+                        filterable=False,
+                        elem_id="set-dataset",
+                    )
+                    most = len(self.datasets.get(self.datasets.default).images)
+                    self.images = gr.Slider(
+                        1,
+                        max(2, most),
+                        value=min(AT_FIRST, most),
+                        step=1,
+                        label="How many",
+                        info="The first of the set. The more, the surer the scores.",
+                    )
+                with gr.Row():
+                    self.start = gr.Button("Score the images", variant="primary", min_width=120, elem_id="set-start")
+                    self.stop = gr.Button("Stop", visible=False, variant="stop", min_width=80, elem_id="set-stop")
+                self.progress = controls.html("set-progress")
+                with gr.Group():
+                    self.task = controls.task_controls(self.engine.categories)
+                with gr.Group():
+                    self.protocol = controls.protocol_control()
+                    self.model, self.resize = controls.model_controls(self.engine)
+                    self.other_model = gr.Dropdown(
+                        [("Nothing", NONE), *controls.MODEL_CHOICES],
+                        value=NONE,
+                        label="Compare with",
+                        info="A second model on the same images.",
+                        filterable=False,
+                    )
+                with gr.Accordion("Take it away", open=False):
+                    controls.download_buttons(
+                        {".html": "Report (HTML)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
+                        self.write_download,
+                        [self.shown],
+                    )
+                self._lay_out_fetching()
+            with gr.Column(min_width=0, elem_classes="details-column"):
+                self.charts = controls.html("set-charts")
+                self.made_by = controls.html("set-made-by")
+
+    def _lay_out_fetching(self) -> None:
+        with gr.Accordion("Get more images from COCO", open=False):
+            offline = self.datasets.offline
+            gr.Markdown(
+                "This page is set to stay offline, so it cannot fetch any."
+                if offline
+                else "Photographs with their truth, from COCO val2017. The first time, 253 MB of annotations come too. "
+                "The page works meanwhile."
+            )
+            self.count = gr.Slider(
+                10, MAX_FETCHED, value=100, step=10, label="How many photographs", interactive=not offline
+            )
+            self.kind = gr.Dropdown(
+                controls.object_choices(VOC), value=ANY_OBJECT, label="With", interactive=not offline
+            )
+            with gr.Row():
+                self.get = gr.Button("Get them", size="sm", min_width=80, interactive=not offline)
+                self.stop_getting = gr.Button("Stop", size="sm", visible=False, min_width=80)
+            self.getting = controls.html("set-fetching")
+        self.clock = gr.Timer(1, active=False)
+
+    def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
+        asked = [self.dataset, self.images, *self.task, self.protocol, self.model, self.resize, self.other_model]
+        outputs = [
+            *(self.shown, self.notice, self.progress, self.summary, self.worst, self.best, self.charts, self.made_by),
+            *(self.pictures, self.start, self.stop),
+        ]
+        scored = self.start.click(
+            self.on_start, asked, outputs, api_visibility="private", trigger_mode="once", **EVALUATION
+        )
+        scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
+        self.stop.click(self.on_stop, None, self.stop, **controls.LIGHT)
+        page.unload(self.on_leave)
+        self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **controls.LIGHT)
+        tab.select(self.on_open, self.dataset, self.dataset, **controls.LIGHT)
+        fetching = [self.getting, self.get, self.stop_getting, self.clock, self.dataset]
+        self.get.click(self.on_get, [self.count, self.kind], fetching, **controls.LIGHT)
+        self.stop_getting.click(self.datasets.stop_collecting, None, None, **controls.LIGHT)
+        for event in (page.load, self.clock.tick):
+            event(self.on_clock, None, fetching, **controls.LIGHT)
+
+    # ---- scoring
+
+    def on_start(
+        self,
+        dataset: str,
+        images: float,
+        mode: str,
+        class_name: str,
+        automatic: bool,
+        threshold: float | None,
+        protocol: str,
+        model: str,
+        resize: str,
+        other_model: str,
+        request: gr.Request,
+    ) -> Iterator[dict]:
+        """Score the images, saying how far it is; what was shown stays until there is something newer."""
+        from demo import handlers, whole_set
+
+        stop = self._stops[request.session_hash] = threading.Event()
+        running = {self.start: gr.update(interactive=False), self.stop: gr.update(visible=True, interactive=True)}
+        idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
+        yield running | {self.notice: "", self.progress: set_tables.waiting()}
+        try:
+            categories = self.datasets.get(dataset).categories
+            task = handlers.task_of(mode, class_name, automatic, threshold, categories)
+            other = None if other_model == NONE else other_model
+            wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other)
+            for said in whole_set.evaluate_set(self.engine, self.datasets, wanted, Path(self._counts.name), stop):
+                if isinstance(said, whole_set.Progress):
+                    yield {self.progress: set_tables.progress(said)}
+                else:
+                    yield idle | {self.shown: said, self.progress: ""} | self._shown(said)
+        except SegcoreError as error:
+            yield idle | {self.progress: "", self.notice: tables.notice(str(error), kind="error")}
+        finally:
+            self._stops.pop(request.session_hash, None)
+
+    def _shown(self, outcome: Any) -> dict:
+        dataset = self.datasets.get(outcome.wanted.dataset)
+
+        def pictures(rows: list[dict]) -> list[tuple[str, str]]:
+            samples = [self.thumbnails.sample(dataset, dataset.image(row["image_id"])) for row in rows]
+            return [
+                (str(sample.thumbnail), set_tables.image_caption(sample, row))
+                for sample, row in zip(samples, rows, strict=True)
+            ]
+
+        worst = "Where the two differ most" if outcome.comparison else "The worst: pick one to see why"
+        return {
+            self.summary: set_tables.summary(outcome),
+            self.pictures: gr.update(visible=True),
+            self.worst: gr.update(value=pictures(outcome.worst), label=worst, selected_index=None),
+            self.best: gr.update(value=pictures(outcome.best), selected_index=None, visible=bool(outcome.best)),
+            self.charts: set_tables.charts(outcome),
+            self.made_by: set_tables.made_by(outcome.record),
+        }
+
+    def on_worst(self, event: gr.SelectData, shown: Any) -> tuple:
+        return shown.wanted, shown.worst[event.index]["image_id"]
+
+    def on_best(self, event: gr.SelectData, shown: Any) -> tuple:
+        return shown.wanted, shown.best[event.index]["image_id"]
+
+    def on_stop(self, request: gr.Request) -> dict:
+        """End the evaluation early; what is done is shown."""
+        if stop := self._stops.get(request.session_hash):
+            stop.set()
+        return gr.update(interactive=False)
+
+    def on_leave(self, request: gr.Request) -> None:
+        """A visitor who has left waits for nothing."""
+        if stop := self._stops.get(request.session_hash):
+            stop.set()
+
+    def write_download(self, kind: str, folder: Path, shown: Any) -> Path:
+        """The report, the table or the record."""
+        from demo import whole_set
+
+        return whole_set.write_download(self.engine, self.datasets, controls.required(shown), kind, folder)
+
+    # ---- the choice of images
+
+    def on_open(self, dataset: str) -> dict:
+        """The tab is opened: what was fetched since is offered too."""
+        return controls.offered(self.datasets, dataset)
+
+    def on_dataset(self, dataset: str, images: float | None) -> dict:
+        """Another set: as many as were asked for, if it has so many."""
+        most = len(controls.dataset_of(self.datasets, dataset).images)
+        return gr.update(maximum=max(2, most), value=min(images or AT_FIRST, most))
+
+    def on_get(self, count: float, kind: str) -> tuple:
+        """Fetch photographs in the background."""
+        try:
+            self.datasets.collect(int(count or 1), kind)
+        except SegcoreError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return self.on_clock()
+
+    def on_clock(self) -> tuple:
+        """Say how far fetching is, and offer the images once they are here."""
+        state = self.datasets.collecting
+        running = state is not None and not state.finished
+        return (
+            set_tables.collecting(state),
+            gr.update(interactive=not running and not self.datasets.offline),
+            gr.update(visible=running),
+            gr.update(active=running),
+            gr.update(choices=self.datasets.choices),
+        )

@@ -1,0 +1,163 @@
+"""What the tab for a whole set does, as plain functions from inputs to outputs; knows nothing of Gradio."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from demo.datasets import OTHER_CATEGORIES, Datasets
+from demo.engine import Engine, categories_of
+from segcore import catalogue, compare, evaluate, results
+from segcore.errors import UsageError
+from segcore.extremes import extremes
+from segcore.html_report import html_report
+from segcore.protocols import protocol
+from segcore.run import Run, choose_images
+from segcore.task import Task
+
+MAX_IMAGES = 5000
+EXTREMES = 6  # images shown of the worst and of the best
+_SHOW_EVERY = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a visitor asks for. other_model: None, or a second one to set against the first."""
+
+    dataset: str
+    images: int
+    task: Task
+    protocol: str
+    resize: str
+    model: str
+    other_model: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an evaluation is: images done of total by a model, and the seconds that are left, None at first."""
+
+    model: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of it, kept in the visitor's session: the records, never pictures or label maps.
+
+    comparison: of two models on the same images, or None; stopped: it was stopped before all images were scored.
+    """
+
+    wanted: Wanted
+    record: dict[str, Any] = field(repr=False)
+    comparison: dict[str, Any] | None = field(repr=False)
+    stopped: bool
+    total: int
+
+    @property
+    def worst(self) -> list[dict]:
+        """The rows of the images shown first: where the two models differ most, or the worst of the one."""
+        return (self.comparison["per_image"] if self.comparison else self._ranked)[:EXTREMES]
+
+    @property
+    def best(self) -> list[dict]:
+        """The best images that are not among the worst, the best first; those without any object prove nothing."""
+        with_objects = [row for row in self._ranked if row[results.RANKED_BY] is not None]
+        return with_objects[max(EXTREMES, len(with_objects) - EXTREMES) :][::-1]
+
+    @property
+    def _ranked(self) -> list[dict]:
+        return results.worst_first(self.record)
+
+
+def evaluate_set(
+    engine: Engine, datasets: Datasets, wanted: Wanted, kept: Path, stop: threading.Event
+) -> Iterator[Progress | Outcome]:
+    """Score the images, saying now and then how far it is; the last thing said is the outcome.
+
+    kept: a folder for the counts of each image, so that asking again, or for more images, begins where this ended,
+    whoever asks. stop: ends it early; what is done by then is the outcome.
+
+    Raises SegcoreError in words for the visitor, UsageError among them where nothing was scored before the stop.
+    """
+    runs = _runs(engine, datasets, wanted)
+    evaluations = []
+    for run in runs:
+        scored, started = [], time.monotonic()
+        yield from _scored(run, kept, stop, scored)
+        evaluations.append(evaluate.Evaluation(run, tuple(scored), time.monotonic() - started))
+    if not evaluations[0].counted:
+        problem = next((each.skipped for each in evaluations[0].scored if each.skipped), None)
+        raise UsageError(f"No image could be scored: {problem}" if problem else "Stopped before any image was scored.")
+    comparison = None
+    if len(evaluations) == 2 and evaluations[1].counted:
+        comparison = compare.compare(*evaluations)
+    record = evaluations[-1 if comparison else 0].to_dict()
+    stopped = any(len(each.scored) < len(each.run.images) for each in evaluations)
+    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images))
+
+
+def _runs(engine: Engine, datasets: Datasets, wanted: Wanted) -> list[Run]:
+    dataset, chosen = datasets.get(wanted.dataset), protocol(wanted.protocol)
+    images = choose_images(dataset, limit=min(max(1, wanted.images), MAX_IMAGES))
+    names = [engine.resolve(each) for each in (wanted.model, wanted.other_model) if each]
+    if len(names) == 2 and names[0] == names[1]:
+        title = catalogue.entry(names[0]).title
+        raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
+    if any(categories_of(name) != dataset.categories for name in names):
+        raise UsageError(OTHER_CATEGORIES)
+    networks = [engine.network(name, wanted.resize) for name in names]
+    return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
+
+
+def _scored(run: Run, kept: Path, stop: threading.Event, scored: list[evaluate.Scored]) -> Iterator[Progress]:
+    """Fill `scored` with the outcome of each image of the run, until it is stopped."""
+    total, title = len(run.images), catalogue.entry(run.segmenter.model).title
+    started = shown = time.monotonic()
+    yield Progress(title, 0, total, None)
+    with closing(evaluate.score_images(run, resume=_folder_of(run, kept))) as images:
+        for each in images:
+            scored.append(each)
+            now = time.monotonic()
+            if now - shown > _SHOW_EVERY:
+                shown = now
+                yield Progress(title, len(scored), total, (now - started) / len(scored) * (total - len(scored)))
+            if stop.is_set():
+                return
+
+
+def _folder_of(run: Run, kept: Path) -> Path:
+    """One for each way to score, since a run with other settings must not go on where this one was."""
+    settings = json.dumps(run.record() | {"folder": str(run.dataset.folder)})
+    return kept / hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+
+DOWNLOADS = (".html", ".csv", ".json")
+
+
+def write_download(engine: Engine, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path) -> Path:
+    """The report, the table or the record of an outcome, written into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = outcome.record
+    path = folder / f"{record['split']}_{record['model']}{suffix}"
+    if suffix == ".html":
+        run = _runs(engine, datasets, outcome.wanted)[-1 if outcome.comparison else 0]
+        text = html_report(record, pictures=extremes(run, record), comparison=outcome.comparison)
+    elif suffix == ".csv":
+        text = results.to_csv(record)
+    elif suffix == ".json":
+        whole = record | {"comparison": outcome.comparison} if outcome.comparison else record
+        text = json.dumps(whole, indent=1, allow_nan=False)
+    else:
+        raise UsageError(f"there is no download {suffix!r}; choose one of: {', '.join(DOWNLOADS)}")
+    path.write_text(text, encoding="utf-8")
+    return path

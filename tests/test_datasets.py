@@ -1,0 +1,75 @@
+"""The sets of images that the page offers."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+from demo.datasets import FETCHED, SAMPLES, Datasets
+from segcore.errors import AnnotationError, UsageError
+
+
+@pytest.fixture
+def own(examples_coco, tmp_path):
+    """An operator's folder of two splits with three of the samples."""
+    folder = tmp_path / "own"
+    document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text())
+    document["images"] = document["images"][:3]
+    kept = {image["id"] for image in document["images"]}
+    document["annotations"] = [each for each in document["annotations"] if each["image_id"] in kept]
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train2017", "val2017"):
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_the_samples_are_always_there(examples_coco, tmp_path):
+    datasets = Datasets(examples_coco, examples_coco, tmp_path / "none")
+    assert datasets.choices == [("The samples", SAMPLES)]
+    assert datasets.default == SAMPLES
+    assert len(datasets.get(SAMPLES).images) == 9
+
+
+def test_the_operators_folder_comes_first_with_all_its_splits(own, examples_coco, tmp_path):
+    datasets = Datasets(own, examples_coco, tmp_path / "none")
+    assert [key for _, key in datasets.choices] == ["own:train2017", "own:val2017", SAMPLES]
+    assert datasets.default == "own:val2017"
+    assert len(datasets.get("own:train2017").images) == 3
+    (own / "annotations" / "instances_val2017.json").unlink()
+    assert Datasets(own, examples_coco, tmp_path / "none").default == "own:train2017"
+
+
+def test_a_dataset_is_read_once_and_again_when_it_has_changed(own, examples_coco, tmp_path):
+    datasets = Datasets(examples_coco, examples_coco, own)
+    first = datasets.get(FETCHED)
+    assert datasets.get(FETCHED) is first
+    file = own / "annotations" / "instances_val2017.json"
+    document = json.loads(file.read_text())
+    document["images"].append(document["images"][0] | {"id": 5})
+    time.sleep(0.01)
+    file.write_text(json.dumps(document))
+    assert len(datasets.get(FETCHED).images) == 4
+
+
+def test_what_was_fetched_appears_and_goes(own, examples_coco, tmp_path):
+    fetched = tmp_path / "fetched"
+    datasets = Datasets(examples_coco, examples_coco, fetched)
+    with pytest.raises(UsageError, match="no longer here"):
+        datasets.get(FETCHED)
+    shutil.copytree(own, fetched)
+    assert datasets.choices[-1][1] == FETCHED and len(datasets.get(FETCHED).images) == 3
+    shutil.rmtree(fetched)
+    assert FETCHED not in [key for _, key in datasets.choices]
+
+
+def test_errors(examples_coco, tmp_path):
+    with pytest.raises(AnnotationError, match="holds no annotations"):
+        Datasets(tmp_path, examples_coco, tmp_path / "none")
+    datasets = Datasets(examples_coco, examples_coco, tmp_path / "none", offline=True)
+    for key in ("own:val2017", "../secret", ""):
+        with pytest.raises(UsageError, match="no longer here"):
+            datasets.get(key)
+    with pytest.raises(UsageError, match="stay offline"):
+        datasets.collect(10, None)
+    assert datasets.collecting is None

@@ -1,0 +1,174 @@
+"""The tab for a whole set in a real browser, as a visitor uses it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from segcore import cli
+from tests.browser import PHOTOGRAPH, TRUTH, drawn, panel_of, shows
+from tests.misbehaving_server import MisbehavingServer
+from tests.page_server import running_page
+
+SUMMARY = "#set-summary .report"
+
+
+@pytest.fixture
+def open_set(open_page):
+    """Open the tab for a new visitor: the page, and the tab's panel."""
+
+    def open_one(**options):
+        page = open_page(**options)
+        return page, panel_of(page, "A whole set")
+
+    return open_one
+
+
+def ask_for(panel, images):
+    number = panel.get_by_label("number input for How many", exact=True)
+    number.fill(str(images))
+    number.press("Tab")
+
+
+def score(page):
+    page.click("#set-start")
+    page.wait_for_selector(SUMMARY, timeout=120_000)
+    page.wait_for_selector("#set-start:not([disabled])")
+
+
+def card(page, name):
+    """The number on one of the cards above the findings."""
+    return page.locator(f"{SUMMARY} .cards > div", has_text=name).locator("b").inner_text()
+
+
+def score_row(page, name):
+    """The numbers in the table of scores."""
+    cells = page.locator("#set-charts tr", has=page.locator("th", has_text=re.compile(f"^{name}")))
+    return cells.first.locator("td").all_inner_texts()
+
+
+def test_scores_of_a_set_are_those_of_the_command_line(open_set, examples_coco, tmp_path):
+    page, panel = open_set()
+    assert "How good is the model on many images?" in page.inner_text("#set-summary")
+    ask_for(panel, 3)
+    score(page)
+
+    file = tmp_path / "scores.json"
+    assert cli.main(["evaluate", "--coco", str(examples_coco), "--limit", "3", "--json", str(file)]) == 0
+    record = json.loads(file.read_text())
+    low, high = record["intervals"]["dataset"]["pixel_accuracy"]
+    assert score_row(page, "Pixel accuracy")[:2] == [
+        f"{record['dataset']['pixel_accuracy']:.4f}",
+        f"{low:.4f}\u00a0to\u00a0{high:.4f}",
+    ]
+    assert card(page, "Mean IoU of the objects") == f"{record['dataset']['foreground_mean_iou']:.2f}"
+    objects = record["objects"]
+    assert f"{objects['found']} of {objects['total']}" in page.inner_text(SUMMARY)
+    assert page.locator("#set-charts svg").count() == 4
+    for suffix, label in ((".csv", "Scores (CSV)"), (".json", "Scores (JSON)"), (".html", "Report (HTML)")):
+        if suffix == ".csv":
+            panel.get_by_role("button", name="Take it away").click()
+        with page.expect_download() as download:
+            panel.get_by_role("button", name=label).click()
+        assert download.value.suggested_filename == f"samples_deeplabv3_efficientnet_lite0{suffix}"
+
+
+def test_an_image_of_the_set_opens_where_it_can_be_looked_at(open_set):
+    page, panel = open_set()
+    ask_for(panel, 3)
+    panel.get_by_role("radio", name="Binary").check()
+    score(page)
+    assert card(page, "IoU of any object")
+    worst = page.locator("#set-worst button")
+    assert worst.count() == 3
+
+    worst.first.click()
+    drawn(page, TRUTH)
+    truth = page.get_by_role("tabpanel").filter(visible=True)
+    assert truth.get_by_role("radio", name="Binary").is_checked()
+    iou = page.inner_text("#truth-overall [data-score=foreground_mean_iou]")
+    shown = page.evaluate("document.querySelector('#set-worst .caption-label').textContent")
+    assert f"{float(iou):.2f} ·" in shown
+    page.get_by_role("tab", name="A whole set").click()
+    shows(page, TRUTH, lambda: worst.nth(1).click())
+
+
+def test_stopped_it_shows_what_is_done_and_goes_on_from_there(open_set):
+    page, panel = open_set()
+    panel.get_by_role("radio", name="Keep the shape").check()
+    ask_for(panel, 9)
+    page.click("#set-start")
+    page.click("#set-stop")
+    page.wait_for_selector(f"{SUMMARY}, #set-notice .notice", timeout=60_000)
+    said = page.inner_text("#set-summary") + page.inner_text("#set-notice")
+    assert re.search(r"Stopped: this is of \d images? of 9|Stopped before any image was scored", said)
+    page.wait_for_selector("#set-stop", state="hidden")
+    page.click("#set-start")
+    page.wait_for_function("document.querySelector('#set-summary').innerText.includes('With 9 images')", timeout=60_000)
+    assert "Stopped" not in page.inner_text("#set-summary")
+
+
+def test_photographs_are_answered_while_a_set_is_scored(open_page, open_set):
+    page, panel = open_set()
+    panel.get_by_role("radio", name="torchvision's").check()
+    ask_for(panel, 9)
+    other = open_page()
+    page.dblclick("#set-start")
+    shows(other, PHOTOGRAPH, lambda: other.locator("#photograph-samples button").nth(3).click())
+    page.wait_for_selector(SUMMARY, timeout=120_000)
+
+
+def test_a_model_is_not_compared_with_itself(open_set):
+    page, panel = open_set()
+    panel.get_by_label("Compare with").click()
+    page.get_by_role("option", name="DeepLabV3, EfficientNet-Lite0").click()
+    page.click("#set-start")
+    page.wait_for_selector("#set-notice .notice.error")
+    assert "Both models are DeepLabV3, EfficientNet-Lite0" in page.inner_text("#set-notice")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone(open_set, scheme):
+    page, panel = open_set(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    ask_for(panel, 2)
+    score(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_offline_there_is_nothing_to_fetch(open_set):
+    page, panel = open_set()
+    panel.get_by_role("button", name="Get more images from COCO").click()
+    panel.get_by_text("This page is set to stay offline, so it cannot fetch any.").wait_for()
+    assert panel.get_by_role("button", name="Get them").is_disabled()
+
+
+def test_fetch_photographs_from_coco_and_score_them(open_page, examples_coco):
+    document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text())
+    files = {"/annotations/instances_val2017.json": json.dumps(document).encode()}
+    for image in document["images"]:
+        photograph = (examples_coco / "samples" / image["file_name"]).read_bytes()
+        files[f"/val2017/{image['file_name']}"] = photograph
+    with MisbehavingServer(files) as server:
+        env = {
+            "SEGCORE_OFFLINE": "0",
+            "SEGCORE_COCO_URL": server.url,
+            "HTTPS_PROXY": "http://127.0.0.1:9",  # nothing is there: the big model's weights stay where they are
+        }
+        with running_page(env=env) as running:
+            page = open_page(url=running.url)
+            panel = panel_of(page, "A whole set")
+            panel.get_by_role("button", name="Get more images from COCO").click()
+            panel.get_by_label("With", exact=True).click()
+            page.get_by_role("option", name="Dog").click()
+            panel.get_by_role("button", name="Get them").click()
+            page.wait_for_function("document.querySelector('#set-fetching').innerText.includes('are here')")
+            assert "1 photograph" in page.inner_text("#set-fetching")
+
+            panel.get_by_label("Images", exact=True).click()
+            page.get_by_role("option", name="COCO val2017, fetched here").click()
+            score(page)
+            assert "1 image" in page.inner_text(SUMMARY)
+            page.context.close()
+            assert "Traceback" not in running.log()

@@ -1,0 +1,148 @@
+"""A whole set on the page, without a browser: its numbers are the command line's, and nothing is computed twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+
+from demo import set_tables, whole_set
+from demo.datasets import SAMPLES, Datasets
+from demo.engine import Engine
+from demo.whole_set import Outcome, Progress, Wanted, evaluate_set
+from segcore import cli
+from segcore.errors import UsageError
+from segcore.task import Task
+
+SHIPPED = "deeplabv3_efficientnet_lite0"
+WANTED = Wanted(SAMPLES, 2, Task(), "original", "squeeze", "auto")
+
+
+class CountingEngine(Engine):
+    """Counts how often a network runs; a second model is the first one under another name."""
+
+    runs = 0
+
+    def network(self, model, resize):
+        network = super().network(SHIPPED, resize)
+        name = "deeplabv3_resnet50" if model == "deeplabv3_resnet50" else network.model
+
+        def predict_logits(batch):
+            self.runs += 1
+            return network.predict_logits(batch) * (0.1 if name != network.model else 1)
+
+        return replace(network, model=name, predict_logits=predict_logits)
+
+
+@pytest.fixture
+def engine(no_downloads):
+    return CountingEngine(offline=True)
+
+
+@pytest.fixture
+def datasets(examples_coco, tmp_path):
+    return Datasets(examples_coco, examples_coco, tmp_path / "none")
+
+
+@pytest.fixture
+def ask(engine, datasets, tmp_path):
+    """What an evaluation says, one thing after the other."""
+
+    def ask(wanted, stop=None):
+        return list(evaluate_set(engine, datasets, wanted, tmp_path / "kept", stop or threading.Event()))
+
+    return ask
+
+
+def test_scores_are_those_of_the_command_line(ask, engine, examples_coco, tmp_path):
+    *before, outcome = ask(WANTED)
+    assert all(isinstance(each, Progress) for each in before) and before[0].done == 0 and before[0].total == 2
+    assert isinstance(outcome, Outcome) and not outcome.stopped and outcome.comparison is None
+
+    file = tmp_path / "scores.json"
+    options = ["--limit", "2", "--model", SHIPPED, "--device", "cpu"]
+    assert cli.main(["evaluate", "--coco", str(examples_coco), *options, "--json", str(file)]) == 0
+    record = json.loads(file.read_text())
+    assert {**json.loads(json.dumps(outcome.record)), "seconds": 0} == {**record, "seconds": 0}
+
+
+def test_what_was_scored_is_not_scored_again(ask, engine):
+    ask(WANTED)
+    assert engine.runs == 2
+    assert ask(WANTED)[-1].record["images"] == 2
+    assert engine.runs == 2
+    assert ask(replace(WANTED, images=3))[-1].record["images"] == 3
+    assert engine.runs == 3
+    ask(replace(WANTED, images=1, task=Task("binary", "person")))  # other counts
+    assert engine.runs == 4
+
+
+def test_stopped_it_keeps_what_is_done(ask, engine):
+    stop = threading.Event()
+    stop.set()
+    outcome = ask(replace(WANTED, images=9), stop)[-1]
+    assert outcome.stopped and 1 <= outcome.record["images"] < 9 and outcome.total == 9
+    assert "Stopped: this is of 1 image of 9" in set_tables.summary(outcome)
+    assert ask(replace(WANTED, images=9))[-1].record["images"] == 9
+    assert engine.runs <= 9 + 2
+
+
+def test_worst_and_best_images(ask):
+    outcome = ask(replace(WANTED, images=9))[-1]
+    scores = [row["foreground_mean_iou"] for row in outcome.record["per_image"]]
+    shown = [row["foreground_mean_iou"] for row in (*outcome.worst, *outcome.best[::-1])]
+    assert scores.count(None) == 1  # where there is rightly nothing, there is nothing to see either
+    assert len(outcome.worst) == 6 and shown == sorted(score for score in scores if score is not None)
+
+
+def test_two_models_are_compared_on_the_same_images(ask):
+    outcome = ask(replace(WANTED, images=3, other_model="deeplabv3_resnet50"))[-1]
+    comparison = outcome.comparison
+    assert (comparison["first"]["model"], comparison["second"]["model"]) == (SHIPPED, "deeplabv3_resnet50")
+    assert comparison["images"] == 3 and len(outcome.worst) == 3
+    assert outcome.record["model"] == "deeplabv3_resnet50"
+    brier = comparison["dataset"]["brier"]
+    assert brier["difference"] == pytest.approx(brier["second"] - brier["first"]) and brier["difference"] > 0
+
+
+@pytest.mark.parametrize("suffix", whole_set.DOWNLOADS)
+def test_downloads(ask, engine, datasets, tmp_path, suffix):
+    outcome = ask(WANTED)[-1]
+    path = whole_set.write_download(engine, datasets, outcome, suffix, tmp_path / "files")
+    text = path.read_text(encoding="utf-8")
+    assert path.name == f"samples_{SHIPPED}{suffix}"
+    if suffix == ".json":
+        assert json.loads(text) == json.loads(json.dumps(outcome.record))
+    elif suffix == ".csv":
+        assert len(text.splitlines()) == 1 + 2 + 21 + 2
+    else:
+        assert f"{outcome.record['dataset']['mean_iou']:.4f}" in text and text.count("data:image/png;base64,") == 2
+
+
+def test_errors(ask, engine, datasets, tmp_path):
+    with pytest.raises(UsageError, match="Both models are DeepLabV3, EfficientNet-Lite0"):
+        ask(replace(WANTED, other_model=SHIPPED))
+    with pytest.raises(UsageError, match="no longer here"):
+        ask(replace(WANTED, dataset="gone"))
+    with pytest.raises(UsageError, match="there is no download"):
+        whole_set.write_download(engine, datasets, ask(WANTED)[-1], ".exe", tmp_path)
+
+
+def test_images_that_cannot_be_read_are_said_so(engine, examples_coco, tmp_path):
+    folder = tmp_path / "broken"
+    (folder / "annotations").mkdir(parents=True)
+    source = examples_coco / "annotations" / "instances_samples.json"
+    (folder / "annotations" / "instances_val2017.json").write_bytes(source.read_bytes())
+    datasets = Datasets(folder, examples_coco, tmp_path / "none")
+    with pytest.raises(UsageError, match="No image could be scored: .*no file"):
+        list(evaluate_set(engine, datasets, replace(WANTED, dataset="own:val2017"), tmp_path, threading.Event()))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (89, "89 s"), (120, "2 min"), (5000, "83 min"), (7200, "2.0 h")]
+)
+def test_time_left(seconds, text):
+    assert set_tables.duration(seconds) == text
+    assert text in set_tables.progress(Progress("A model", 1, 9, seconds))
