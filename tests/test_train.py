@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -18,7 +19,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from demo import comparison, handlers
+from demo import comparison, handlers, whole_set
+from demo.datasets import Datasets
 from demo.engine import Engine
 from segcore import Segmenter, losses, models
 from segcore.augment import Augmentation
@@ -116,10 +118,12 @@ def test_overfits_large_shapes(overfitted, shapes):
 
 def test_the_command_line_takes_a_trained_file(overfitted, shapes, tmp_path, capsys):
     scores = tmp_path / "scores.json"
-    command = ["evaluate", "--model", str(overfitted), "--coco", str(shapes), "--split", "train", "--json", str(scores)]
+    command = ["evaluate", "--model", str(overfitted), "--coco", str(shapes), "--split", "train", "--json", str(scores),
+               "--html", str(tmp_path / "report.html")]  # fmt: skip
     assert main(command) == 0
     record = json.loads(scores.read_text())
     assert record["dataset"]["mean_iou"] >= 0.9 and list(record["per_class"]) == ["background", "box", "disc"]
+    assert "disc" in (tmp_path / "report.html").read_text()
     picture, out = shapes / "train" / "1.png", tmp_path / "out"
     disc = ["--mode", "binary", "--class", "disc"]
     assert main(["predict", str(picture), "--out", str(out), "--model", str(overfitted), *disc]) == 0
@@ -502,7 +506,7 @@ def test_settings_errors(tmp_path, changes, message):
 # ---- the page
 
 
-def test_the_page_takes_a_trained_file(overfitted, shapes):
+def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_path):
     """What the page's functions say of a model with its own categories, and of one without them."""
     engine = Engine(str(overfitted), offline=True)
     assert engine.categories.names == ("background", "box", "disc")
@@ -511,12 +515,18 @@ def test_the_page_takes_a_trained_file(overfitted, shapes):
     view = handlers.view_photograph(shown, task, photo_sent=False)
     assert "disc" in view.table and "box" not in view.table and "model.safetensors" not in view.table
     dataset = CocoDataset.open(shapes, "train", engine.categories)
+    datasets = Datasets(shapes, examples_coco, shapes / "none", categories=engine.categories)
+    wanted = whole_set.Wanted("own:train", 2, Task(categories=engine.categories), "original", "squeeze", "auto")
+    *_, outcome = whole_set.evaluate_set(engine, datasets, wanted, tmp_path, threading.Event())
+    assert outcome.record["dataset"]["mean_iou"] > 0.75
+    with pytest.raises(UsageError, match="knows other things"):
+        list(whole_set.evaluate_set(engine, datasets, replace(wanted, dataset="samples"), tmp_path, threading.Event()))
     *_, record = comparison.evaluate_for_program(engine, dataset, 1, "multiclass", "any", "original", "auto")
     assert list(record["per_class"]) == ["background", "box", "disc"] and record["dataset"]["mean_iou"] > 0.75
     shown = handlers.segment_again(engine, shown, "deeplabv3_efficientnet_lite0", "squeeze")
     with pytest.raises(UsageError, match="no class 'disc'"):
         handlers.task_of("binary", "disc", True, None, shown.result.categories)
-    with pytest.raises(UsageError, match="another model"):
+    with pytest.raises(UsageError, match="knows other things"):
         comparison.evaluate_for_program(
             engine, dataset, 1, "multiclass", "any", "original", "deeplabv3_efficientnet_lite0"
         )
