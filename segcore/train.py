@@ -108,8 +108,9 @@ class TrainSettings:
         record = asdict(self)
         for name in ("out", "save_every"):
             del record[name]
-        record["coco"] = self.coco.name
-        record["pseudo"] = [folder.name for folder in self.pseudo] if self.pseudo else None
+        record["coco"] = self.coco.resolve().name
+        record["model"] = Path(self.model).name
+        record["pseudo"] = [folder.resolve().name for folder in self.pseudo] if self.pseudo else None
         return record
 
 

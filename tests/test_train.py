@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from demo import comparison, handlers, whole_set
 from demo.datasets import Datasets
 from demo.engine import Engine
-from segcore import Segmenter, losses, models
+from segcore import Segmenter, losses, models, trained
 from segcore.augment import Augmentation
 from segcore.categories import VOC, Categories
 from segcore.cli import main
@@ -114,6 +114,38 @@ def test_overfits_large_shapes(overfitted, shapes):
     assert max(float(row["validation_mean_iou"]) for row in rows if row["validation_mean_iou"]) >= 0.9
     with Image.open(overfitted.parent / "curves.png") as plot:
         assert plot.format == "PNG"
+
+
+def test_the_file_says_where_it_comes_from(overfitted, shapes):
+    provenance = trained.read_header(overfitted).provenance
+    assert provenance["settings"]["steps"] == 50 and provenance["settings"]["coco"] == shapes.name
+    assert (
+        provenance["settings"]["model"] == "deeplabv3_efficientnet_lite0" and provenance["validation"]["mean_iou"] > 0.9
+    )
+    assert str(shapes.parent).encode() not in overfitted.read_bytes()[:10_000]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is damaged"), (b"\x10\0\0\0\0\0\0\0{}              ", "not their categories"), (None, "cannot be read")],
+)
+def test_a_file_that_is_no_trained_model(tmp_path, content, message):
+    path = tmp_path / "model.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        Segmenter(path)
+
+
+def test_a_trained_file_of_a_network_that_does_not_exist(overfitted, tmp_path):
+    header = replace(trained.read_header(overfitted), network="deeplabv4")
+    trained.write(tmp_path / "other.safetensors", header, {})
+    with pytest.raises(WeightsError, match="does not know"):
+        Segmenter(tmp_path / "other.safetensors")
+    header = replace(header, network="deeplabv3_efficientnet_lite0")
+    trained.write(tmp_path / "none.safetensors", header, {"x": torch.zeros(1)})
+    with pytest.raises(WeightsError, match="are not those of deeplabv3_efficientnet_lite0"):
+        Segmenter(tmp_path / "none.safetensors")
 
 
 def test_the_command_line_takes_a_trained_file(overfitted, shapes, tmp_path, capsys):
