@@ -27,7 +27,7 @@ from .protocols import protocol
 from .segmenter import Segmenter
 from .task import BINARY, MULTICLASS, Task
 from .training_log import Row, TrainingLog
-from .training_set import TrainingSet, annotated, checked_dataset, pseudo_labelled
+from .training_set import TrainingSet, annotated, check_apart, checked_dataset, pseudo_labelled
 from .training_state import CHECKPOINT, MovingAverage, TrainingState
 
 MODEL_FILE = "model.safetensors"
@@ -203,6 +203,8 @@ def _data(settings: TrainSettings, categories: Categories) -> tuple[TrainingSet,
     validation = None
     if settings.validation_split:
         other = checked_dataset(settings.coco, settings.validation_split, categories)
+        if other.split != dataset.split:
+            check_apart(dataset, other)
         validation = other, [image.id for image in other.images]
     elif settings.hold_back:
         np.random.default_rng(settings.seed).shuffle(ids)

@@ -53,6 +53,25 @@ def checked_dataset(folder: Path, split: str | None, categories: Categories) -> 
     return dataset
 
 
+def check_apart(training: CocoDataset, validation: CocoDataset) -> None:
+    """Raises AnnotationError for photographs that are in both, by name and content: scores on them prove nothing."""
+    paths = {image.file_name: training.path(image.id) for image in training.images}
+    shared = [
+        image
+        for image in validation.images
+        if image.file_name in paths and _same_content(paths[image.file_name], validation.path(image.id))
+    ]
+    if shared:
+        problems = [f"{image.file_name} is in {training.split} as well as in {validation.split}" for image in shared]
+        raise AnnotationError(
+            f"the network would be validated on photographs that it learns from; leave out of one:\n{told(problems)}"
+        )
+
+
+def _same_content(first: Path, second: Path) -> bool:
+    return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
+
+
 def _image_problems(dataset: CocoDataset, image: CocoImage) -> list[str]:
     path = dataset.path(image.id)
     try:

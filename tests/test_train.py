@@ -354,6 +354,15 @@ def test_a_dataset_without_objects(tmp_path):
         train(quick(tmp_path, tmp_path / "run"))
 
 
+def test_validation_on_what_is_learned_from_is_refused(tmp_path):
+    draw_shapes(tmp_path, count=3)
+    draw_shapes(tmp_path, count=4, split="val")
+    Image.new("RGB", (160, 120)).save(tmp_path / "val" / "2.png")  # of the same name, but another picture
+    with pytest.raises(AnnotationError) as caught:
+        train(quick(tmp_path, tmp_path / "run", split="train", validation_split="val"))
+    assert [name for name in ("1.png", "2.png", "3.png", "4.png") if name in str(caught.value)] == ["1.png", "3.png"]
+
+
 # ---- what is drawn
 
 
