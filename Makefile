@@ -1,6 +1,7 @@
-# make demo: the page. make test: all tests. make bench: every number of the README. Each sets up .venv by itself.
+# make demo: the page. make test: all tests. make bench COCO=DIR: every number of the README. Each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
+COCO ?= examples
 BIN := $(VENV)/bin
 
 .PHONY: demo test bench clean
@@ -14,6 +15,8 @@ test: $(VENV)/.installed-for-tests
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.scores
+	$(BIN)/python -m benchmarks.evaluation --coco $(COCO)
+	$(BIN)/python -m benchmarks.quality --coco $(COCO)
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'segcore needs Python 3.11 or newer; name one with: make PYTHON=python3.12 demo')"

@@ -1,14 +1,18 @@
 """The scores of every model whose weights are on disk, by each protocol, with 95 % intervals, as a Markdown table.
 
-    python -m benchmarks.quality --coco DIR [--split val2017] [--models A,B] [--limit N] [--resume DIR]
+    python -m benchmarks.quality --coco DIR [--split val2017] [--models A,B] [--limit N] [--resume DIR] [--seen DIR]
 
-All in float32. The intervals are of the percentile bootstrap over the images; compare models with
-`python -m segcore compare`, whose intervals are of their paired differences.
+--seen names a folder of photographs that a model was trained on: a second table leaves out the images of which that
+folder holds a copy, byte for byte, under whatever name. All in float32. The intervals are of the percentile bootstrap
+over the images; compare models with `python -m segcore compare`, whose intervals are of their paired differences.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.speed import machine
@@ -38,12 +42,23 @@ def row(record: dict) -> str:
     return "| " + " | ".join([*cells, f"{objects['found']} of {objects['total']}"]) + " |"
 
 
+def table(evaluations: list[evaluate.Evaluation]) -> str:
+    heads = ["model", "protocol", "resize", *COLUMNS.values(), "objects found"]
+    rule = "| --- " * 3 + "| ---: " * (len(heads) - 3) + "|"
+    return "\n".join(["| " + " | ".join(heads) + " |", rule, *(row(each.to_dict()) for each in evaluations)])
+
+
+def hashes(files: Iterable[Path]) -> set[str]:
+    return {hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coco", type=Path, required=True, metavar="DIR")
     parser.add_argument("--split")
     parser.add_argument("--models", help="default: all that are on disk")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--seen", type=Path, metavar="DIR", help="photographs that a model was trained on")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="keep progress here")
     arguments = parser.parse_args()
     here = [name for name in catalogue.CATALOGUE if catalogue.on_disk(name)]
@@ -51,15 +66,20 @@ def main() -> None:
     dataset = CocoDataset.open(arguments.coco, arguments.split)
     images = evaluate.choose_images(dataset, limit=arguments.limit)
 
-    print(f"{len(images)} images of {dataset.split}; {machine()}\n")
-    heads = ["model", "protocol", "resize", *COLUMNS.values(), "objects found"]
-    print("| " + " | ".join(heads) + " |\n" + "| --- " * 3 + "| ---: " * (len(heads) - 3) + "|")
+    evaluations = []
     for name in names:
         for protocol_name, resize in WAYS:
             segmenter = Segmenter(name, precision="float32", resize=resize)
             run = evaluate.Run(segmenter, dataset, protocol(protocol_name), Task(), images)
             resume = arguments.resume and arguments.resume / f"{name}-{protocol_name}-{resize}"
-            print(row(evaluate.evaluate(run, resume=resume).to_dict()), flush=True)
+            evaluations.append(evaluate.evaluate(run, resume=resume))
+
+    print(f"{machine()}\n\n{len(images)} images of {dataset.split}\n\n{table(evaluations)}")
+    if arguments.seen:
+        known = hashes(arguments.seen.iterdir())
+        unseen = {image.id for image in images if not known & hashes([dataset.path(image.id)])}
+        parts = [replace(each, scored=tuple(it for it in each.scored if it.image.id in unseen)) for each in evaluations]
+        print(f"\nthe {len(unseen)} of them that are not in {arguments.seen.name}\n\n{table(parts)}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ With the *automatic* threshold a pixel counts where that class is the likeliest 
 it counts where the model gives the class at least that probability.
 
 **Confidence** is the mean probability that the model gives its own answer. It is not the chance of being right: these
-models are often sure and wrong. The Brier score in the other tab measures that.
+models are often sure and wrong. The Brier score and *A whole set* measure that.
 
 ## What the scores mean, and where they mislead
 | score | what it says | where it misleads |
@@ -29,6 +29,15 @@ models are often sure and wrong. The Brier score in the other tab measures that.
 | Boundary IoU | IoU of the two outlines alone (Cheng et al. 2021) | people draw outlines differently too |
 
 A class that is neither in the truth nor in the prediction has no score, is shown as N/A and is left out of the means.
+
+**Objects found** counts things instead of pixels: one is found if at least half of its pixels got its class. Small,
+medium and large are COCO's: under 32 × 32 pixels, under 96 × 96, and larger.
+
+## A whole set, and how sure it is
+*Whole set* adds up the pixels of all images and divides once, so large objects rule; *image mean* averages the images'
+own scores. The **95 % interval** says how far a score could move with other images of the same kind: with few images,
+far. To compare two models choose the second under *Compare with*: both get the same images, and the interval is that of
+their difference. The **calibration error** is how far the model's confidence is from how often it is right.
 
 ## Protocols
 Scores depend on how they are taken, so every table and file says it.

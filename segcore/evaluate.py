@@ -1,4 +1,4 @@
-"""A dataset through the steps: decoded ahead and counted behind the network, image by image, resumable."""
+"""A dataset through the steps, image by image, resumable; beside an accelerator, decoded ahead and counted behind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ __all__ = [
     "to_csv",
 ]
 
-WORKERS = 2  # threads beside the network's own; also how many batches they may be ahead of it, and behind
+WORKERS = 2  # threads beside an accelerator; also how many batches they may be ahead of it, and behind
 
 
 def evaluate(
@@ -83,7 +83,7 @@ def score_images(
     journal = Journal(resume, run) if resume else None
     with journal.held() if journal else nullcontext():
         done = journal.read() if journal else {}
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="evaluate") as pool:
+        with _pool(run.segmenter.device) as pool:
             try:
                 for batch in _scored_batches(run, done, pool, keep_samples=on_image is not None, cancel=cancel):
                     if journal:
@@ -94,6 +94,20 @@ def score_images(
                         yield each
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def _pool(device: str) -> Executor:
+    """Decoding and counting go on beside an accelerator. On a CPU threads only get in the network's way."""
+    return _AtOnce() if device == "cpu" else ThreadPoolExecutor(WORKERS, thread_name_prefix="evaluate")
+
+
+class _AtOnce(Executor):
+    """Does what is submitted before it returns."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future:
+        future: Future = Future()
+        future.set_result(function(*args))
+        return future
 
 
 class _Loaded(NamedTuple):
@@ -108,7 +122,7 @@ _Outcomes = list[tuple[Scored, Sample | None]]
 
 
 def _scored_batches(
-    run: Run, done: dict[int, Scored], pool: ThreadPoolExecutor, *, keep_samples: bool, cancel: threading.Event | None
+    run: Run, done: dict[int, Scored], pool: Executor, *, keep_samples: bool, cancel: threading.Event | None
 ) -> Iterator[_Outcomes]:
     """Yield the run's batches in order; the pool decodes the next ones and scores the last ones meanwhile."""
     waiting = iter(run.batches())
@@ -129,7 +143,7 @@ def _scored_batches(
             loaded = [future.result() for future in futures]
             logits = _run_network(run, [each for each in loaded if not isinstance(each, str)])
             behind.append(pool.submit(_score_batch, run, images, loaded, logits, keep_samples))
-        if len(behind) > WORKERS:
+        while behind and (len(behind) > WORKERS or behind[0].done()):
             yield behind.popleft().result()
     for future in behind:
         yield future.result()

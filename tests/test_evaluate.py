@@ -430,9 +430,11 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize("way", ["cancelled", "interrupted"])
-def test_resuming_gives_the_same_record(quick, examples_coco, tmp_path, batch_size, way):
+def test_resuming_gives_the_same_record(quick, examples_coco, tmp_path, batch_size, way, device):
+    quick.device = device  # beside an accelerator, some images are on their way when it stops
     whole = evaluate.evaluate(make_run(quick, examples_coco, batch_size=batch_size)).to_dict()
     cancel = threading.Event()
     how, error = (cancel.set, Cancelled) if way == "cancelled" else (interrupt, KeyboardInterrupt)
@@ -549,6 +551,21 @@ def test_a_run_in_parts_and_in_any_order_is_the_same(quick, examples_coco, tmp_p
     assert seen == list(range(900003, 900010)) and without_seconds(grown.to_dict()) == record
     shrunk = evaluate.evaluate(first, resume=tmp_path)
     assert [each.image.id for each in shrunk.counted] == [900001, 900002]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_beside_an_accelerator_it_counts_the_same(quick, examples_coco, batch_size, tmp_path):
+    beside_a_cpu = evaluate.evaluate(make_run(quick, examples_coco, batch_size=batch_size)).to_dict()
+    quick.device = "cuda"
+    seen = []
+    beside_a_gpu = evaluate.evaluate(
+        make_run(quick, examples_coco, batch_size=batch_size),
+        resume=tmp_path,
+        on_image=lambda sample: seen.append(sample.image.id),
+    ).to_dict()
+    assert seen == list(range(900001, 900010))
+    assert without_seconds(beside_a_gpu) == without_seconds(beside_a_cpu) | {"device": "cuda"}
+    assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 10
 
 
 def test_who_stops_listening_keeps_what_came_until_then(quick, examples_coco, tmp_path):
