@@ -52,7 +52,10 @@ def serve(settings: Settings) -> int:
     try:
         engine = Engine(settings.model, offline=settings.offline, threads=settings.threads)
         datasets = Datasets(
-            settings.coco, EXAMPLES, fetched_folder(), offline=settings.offline, base_url=settings.coco_url
+            *(settings.coco, EXAMPLES, fetched_folder()),
+            categories=engine.categories,
+            offline=settings.offline,
+            base_url=settings.coco_url,
         )
         examples = datasets.get(SAMPLES)
         datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes

@@ -12,11 +12,13 @@ import numpy as np
 from PIL import Image
 
 from demo import handlers, tables, viewer_data
+from demo.datasets import OTHER_CATEGORIES
 from demo.engine import Engine
 from segcore import counts, draw, image, metrics, models, own_truth, results, run, words
 from segcore.bootstrap import intervals
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.coco import CocoDataset
+from segcore.errors import UsageError
 from segcore.objects import found_of, judge_objects, objects_record
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import MadeBy, Segmentation
@@ -97,6 +99,8 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, *, photo_s
 
     `photo_sent`: the visitor's browser has the photograph already.
     """
+    if compared.dataset.categories != task.categories:
+        raise UsageError(OTHER_CATEGORIES)
     dataset, chosen = compared.dataset, protocol(protocol_name)
     preprocess = models.preprocess_for(compared.result.made_by.model, compared.result.made_by.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
@@ -164,7 +168,7 @@ def _against_truth(
     counted = counts.count(result.logits, prediction, truth, task)
     scores = counted.scores()
     record = _score_record(subject, result.made_by, task, chosen, scores, counted)
-    errors = draw.errors_map(truth, prediction)
+    errors = draw.errors_map(truth, prediction, task.num_classes)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
         verdict=metrics.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
@@ -313,8 +317,8 @@ def evaluate_for_program(
     engine: Engine, dataset: CocoDataset, image_id: int, mode: str, class_name: str, protocol_name: str, model: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
     """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores."""
-    task = Task(mode, class_name)
     compared = compare(engine, None, dataset, image_id, model, protocol_name, "squeeze")
+    task = Task(mode, class_name, categories=compared.result.categories)
     view = view_compared(compared, task, protocol_name)
     height, width = view.truth.shape
     photograph = np.asarray(

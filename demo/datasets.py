@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segcore import coco
+from segcore.categories import VOC, Categories
 from segcore.coco import CocoDataset
 from segcore.errors import Cancelled, SegcoreError, UsageError
 
 SAMPLES, FETCHED = "samples", "fetched"
+OTHER_CATEGORIES = (
+    "This model knows other things than the ground truth of these images tells apart. Please choose other images, or "
+    "another model."
+)
 FETCHED_SPLIT = "val2017"
 MAX_FETCHED = 1000  # photographs that visitors may have fetched at once: some 160 MB
 _FETCHED_BYTES = 2 * 10**9
@@ -31,17 +36,25 @@ class Collecting:
 class Datasets:
     """Each folder's splits by a key, opened once, at first use. Every method may be called from several threads.
 
-    own: the operator's folder, which may be the samples' own; fetched: where what is fetched is kept; base_url: where
-    it is fetched from, None for COCO's own server.
+    own: the operator's folder, which may be the samples' own; categories: what its truth tells apart, where that of the
+    others has VOC's classes; fetched: where what is fetched is kept; base_url: where it is fetched from, None for
+    COCO's own server.
 
     Raises AnnotationError for a folder of the operator's that holds no annotations.
     """
 
     def __init__(
-        self, own: Path, samples: Path, fetched: Path, *, offline: bool = False, base_url: str | None = None
+        self,
+        own: Path,
+        samples: Path,
+        fetched: Path,
+        *,
+        categories: Categories = VOC,
+        offline: bool = False,
+        base_url: str | None = None,
     ) -> None:
         self.samples, self.own, self.fetched = samples, own, fetched
-        self.offline, self.base_url = offline, base_url
+        self.categories, self.offline, self.base_url = categories, offline, base_url
         self._own_splits = () if own.resolve() == samples.resolve() else coco.splits(own)
         if own.resolve() != samples.resolve() and not self._own_splits:
             CocoDataset.open(own)  # raises, and says what such a folder must hold
@@ -76,7 +89,8 @@ class Datasets:
         changed = coco.annotation_file(folder, split).stat().st_mtime
         with self._lock:
             if self._open.get(key, (None,))[0] != changed:
-                self._open[key] = changed, CocoDataset.open(folder, split)
+                categories = VOC if key in (SAMPLES, FETCHED) else self.categories
+                self._open[key] = changed, CocoDataset.open(folder, split, categories)
             return self._open[key][1]
 
     def _place(self, key: str) -> tuple[Path, str]:

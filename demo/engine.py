@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from segcore import catalogue
+from segcore.categories import VOC, Categories
 from segcore.errors import SegcoreError, UsageError
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up does not wait for
@@ -42,13 +43,22 @@ class Engine:
     def __init__(self, model: str = catalogue.AUTO, *, offline: bool = False, threads: int | None = None) -> None:
         self.default = catalogue.resolve(model)
         self.offline = offline
+        self.categories = categories_of(self.default)
         self.threads = threads
         self._lock = threading.Lock()
         self._fetching: dict[str, Fetching] = {}
 
     def resolve(self, model: str) -> str:
-        """The model that answers for `model`; "auto" stays what it was when the page started."""
-        return self.default if model == catalogue.AUTO else catalogue.resolve(model)
+        """The model that answers for `model`; "auto" stays what it was when the page started.
+
+        Raises UsageError for a name that is not in the catalogue; of files only the one that the page was started with
+        is open to visitors.
+        """
+        if model in (catalogue.AUTO, self.default):
+            return self.default
+        if catalogue.is_file(model):
+            raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
+        return catalogue.resolve(model)
 
     def segmenter(self, model: str, precision: str) -> Segmenter:
         """The one segmenter of that model and precision, loaded at first use.
@@ -124,6 +134,18 @@ class Engine:
             self._fetching[model] = replace(self._fetching[model], finished=True, error=str(error))
         else:
             self._fetching[model] = replace(self._fetching[model], finished=True)
+
+
+def categories_of(model: str) -> Categories:
+    """What a model tells apart; only to ask a trained model's file PyTorch is imported.
+
+    Raises WeightsError for a file that cannot be read.
+    """
+    if not catalogue.is_file(model):
+        return VOC
+    from segcore.models import categories
+
+    return categories(model)
 
 
 def _loaded(model: str, precision: str, threads: int | None) -> Segmenter:

@@ -13,7 +13,8 @@ import numpy as np
 from demo import tables, viewer_data
 from demo.engine import Engine
 from segcore import image
-from segcore.classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX
+from segcore.categories import VOC, Categories
+from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.export import Found, decide
 from segcore.own_truth import OwnTruth, read_truth
@@ -22,14 +23,14 @@ from segcore.task import Task
 
 SCREEN_SIDE = 1600
 MAX_RESULTS = 12  # kept for each visitor, a few hundred KB each
-NOTHING_FOUND = (
-    f"Nothing found. I know only these 20 things: {', '.join(FRIENDLY_NAMES[1:])}. Everything else is background to me."
-)
 
 
-def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None) -> Task:
-    """The task that the page's controls ask for; a threshold whose number was deleted is the automatic one."""
-    return Task(mode, class_name, None if automatic or threshold is None else float(threshold))
+def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None, categories: Categories = VOC) -> Task:
+    """The task that the page's controls ask for; a threshold whose number was deleted is the automatic one.
+
+    categories: of the result in view. Raises UsageError for a class that its model does not know.
+    """
+    return Task(mode, class_name, None if automatic or threshold is None else float(threshold), categories)
 
 
 def remembered(results: dict[tuple, Segmentation], key: tuple, result: Segmentation) -> dict[tuple, Segmentation]:
@@ -142,7 +143,9 @@ def view_photograph(shown: Shown, task: Task, *, photo_sent: bool) -> Photograph
 def nothing_found(task: Task) -> str:
     """The sentence for a picture without any object of the task."""
     if not task.binary:
-        return NOTHING_FOUND
+        objects = task.friendly_names[1:]
+        things = f"these {len(objects)} things" if len(objects) > 1 else "this thing"
+        return f"Nothing found. I know only {things}: {', '.join(objects)}. Everything else is background to me."
     if task.threshold is None:
         return f"No pixel is most likely {task.friendly_names[1]}. A threshold can show weaker signs of it."
     return (
@@ -195,7 +198,8 @@ def segment_for_program(
     engine: Engine, source: Path, mode: str, class_name: str, threshold: float, model: str
 ) -> tuple[np.ndarray, dict]:
     """`/segment`: the overlay, uint8 (H, W, 3), and the record; a negative threshold is the automatic one."""
-    task = Task(mode, class_name, None if threshold is None or threshold < 0 else float(threshold))
     photograph = image.read(source)
-    decided = decide(engine.segment(photograph, model, resize="squeeze"), task)
+    result = engine.segment(photograph, model, resize="squeeze")
+    automatic = threshold is None or threshold < 0
+    decided = decide(result, task_of(mode, class_name, automatic, threshold, result.categories))
     return np.asarray(decided.overlay(photograph)), decided.record(source.name)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from segcore.classes import FRIENDLY_NAMES
 from segcore.coco import CocoDataset, CocoImage
 
 THUMBNAIL_SIDE = 240
@@ -34,7 +33,7 @@ class Thumbnails:
     def sample(self, dataset: CocoDataset, image: CocoImage) -> Sample:
         """A photograph that cannot be read gets a grey square, and its error when it is picked."""
         path = dataset.path(image.id)
-        names = [FRIENDLY_NAMES[number] for number in dataset.classes_in(image.id)]
+        names = [dataset.categories.friendly[number] for number in dataset.classes_in(image.id)]
         caption = ", ".join(names) or "none"
         return Sample(image.id, path, self._thumbnail(path), caption)
 

@@ -37,7 +37,8 @@ class Settings:
         )
         parser.add_argument("--coco", type=Path, default=environment.get("SEGCORE_COCO", EXAMPLES), metavar="DIR",
                             help="a COCO folder, for the tabs with ground truth; default: the samples")  # fmt: skip
-        parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), help="default: auto")
+        parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), metavar="NAME",
+                            help="a model's name, or the file of a trained one; default: auto")  # fmt: skip
         read = parser.parse_args(flags)
         return cls(
             host=read.host,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demo.datasets import Datasets
-from demo.engine import Engine
+from demo.datasets import OTHER_CATEGORIES, Datasets
+from demo.engine import Engine, categories_of
 from segcore import catalogue, compare, evaluate, results
 from segcore.errors import UsageError
 from segcore.extremes import extremes
@@ -113,6 +113,8 @@ def _runs(engine: Engine, datasets: Datasets, wanted: Wanted) -> list[Run]:
     if len(names) == 2 and names[0] == names[1]:
         title = catalogue.entry(names[0]).title
         raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
+    if any(categories_of(name) != dataset.categories for name in names):
+        raise UsageError(OTHER_CATEGORIES)
     networks = [engine.network(name, wanted.resize) for name in names]
     return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
 

@@ -18,8 +18,8 @@ class ModelEntry:
     """One model. `title` and `summary` are for people: a few words, and one sentence that helps to choose.
 
     Exactly one of these says where its weights are from: `torchvision_weights`, the entry for
-    `torchvision.models.get_weight`, which knows their URL, hash, transforms and categories, or
-    `shipped_sha256`, the hash of the file of that name in segcore/weights.
+    `torchvision.models.get_weight`, which knows their URL, hash, transforms and categories;
+    `shipped_sha256`, the hash of the file of that name in segcore/weights; or `file`, one that training wrote.
     """
 
     name: str
@@ -27,6 +27,7 @@ class ModelEntry:
     summary: str
     torchvision_weights: str | None = None
     shipped_sha256: str | None = None
+    file: Path | None = None
 
 
 CATALOGUE = {
@@ -60,10 +61,19 @@ CATALOGUE = {
 }
 PREFERRED = "deeplabv3_resnet101"
 SHIPPED = "deeplabv3_efficientnet_lite0"
+TRAINED_SUFFIX = ".safetensors"
+
+
+def is_file(name: str) -> bool:
+    """Whether a model is called by the path of a file that training wrote, and not by its name."""
+    return name.endswith(TRAINED_SUFFIX)
 
 
 def entry(name: str) -> ModelEntry:
-    """The model of that name. Raises UsageError, with the names there are, for any other."""
+    """The model of that name or path. Raises UsageError, with the names there are, for any other."""
+    if is_file(name):
+        path = Path(name)
+        return ModelEntry(name, path.stem, f"Trained by segcore, from {path.name}.", file=path)
     if name not in CATALOGUE:
         raise UsageError(f"there is no model {name!r}; choose one of: {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
@@ -90,6 +100,8 @@ def on_disk(name: str) -> bool:
     The exact name is torchvision's to know, and importing that takes seconds. But published checkpoints are
     called after their builder and end in their hash: `<name>-<8 hex digits>.pth`, or `<name>_coco-...`.
     """
+    if is_file(name):
+        return Path(name).is_file()
     if entry(name).torchvision_weights is None:
         return shipped_path(name).is_file()
     published = re.compile(rf"{name}(_coco)?-[0-9a-f]{{8}}\.pth")
@@ -97,12 +109,18 @@ def on_disk(name: str) -> bool:
     return folder.is_dir() and any(published.fullmatch(each.name) for each in folder.iterdir())
 
 
-def resolve(name: str) -> str:
-    """The name itself, checked; for "auto" the best model that needs no download: ResNet-101 if its weights
+def resolve(name: str | os.PathLike[str]) -> str:
+    """The name or path itself, checked; for "auto" the best model that needs no download: ResNet-101 if its weights
     are on disk, else the shipped one. Raises UsageError for a name that is not in the catalogue.
     """
+    name = os.fspath(name)
     if name == AUTO:
         return PREFERRED if on_disk(PREFERRED) else SHIPPED
+    if is_file(name):
+        return name
     if name not in CATALOGUE:
-        raise UsageError(f"there is no model {name!r}; choose {AUTO!r} or one of: {', '.join(CATALOGUE)}")
+        raise UsageError(
+            f"there is no model {name!r}; choose {AUTO!r}, one of: {', '.join(CATALOGUE)}, or the path of a "
+            f"{TRAINED_SUFFIX} file that training wrote"
+        )
     return name

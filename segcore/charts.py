@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from .classes import ANY_OBJECT, BACKGROUND, SCREEN_PALETTE, class_id
+from .categories import VOC
+from .classes import ANY_OBJECT, BACKGROUND, SCREEN_PALETTE
 from .draw import matplotlib_lock
 from .words import SIZES, Record, clear, confidence_sentence, friendly, intervals, listed, only_class, percent, signed
 
@@ -292,7 +294,9 @@ def _nothing(title: str, sentence: str) -> str:
 
 def class_color(name: str) -> str | None:
     """The screen colour of a class by its name in a record; None for the background, which has none."""
-    number = 1 if name == ANY_OBJECT else class_id(name)
+    number = 1 if name == ANY_OBJECT else VOC.number(name)
+    if number is None:  # of a trained model's own categories
+        number = 1 + zlib.crc32(name.encode()) % (len(VOC) - 1)
     return None if number == BACKGROUND else "#" + bytes(SCREEN_PALETTE[number]).hex()
 
 

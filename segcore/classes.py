@@ -72,10 +72,14 @@ def _screen_palette() -> np.ndarray:
 VOC_PALETTE = _voc_palette()  # uint8 (256, 3): what exported label maps carry
 SCREEN_PALETTE = _screen_palette()  # uint8 (256, 3): what overlays are drawn with
 
+
+def folded(name: str) -> str:
+    """What makes two names one: upper case, blanks and underscores do not tell them apart."""
+    return name.casefold().replace(" ", "").replace("_", "")
+
+
 _ID_OF_NAME = {
-    name.casefold().replace(" ", "").replace("_", ""): number
-    for number, each in enumerate(CLASSES)
-    for name in (each.voc, each.coco, each.friendly)
+    folded(name): number for number, each in enumerate(CLASSES) for name in (each.voc, each.coco, each.friendly)
 }
 
 
@@ -85,7 +89,7 @@ def class_id(name: str | int) -> int:
     Raises UsageError for anything else, with the names there are.
     """
     if isinstance(name, str):
-        number = _ID_OF_NAME.get(name.casefold().replace(" ", "").replace("_", ""))
+        number = _ID_OF_NAME.get(folded(name))
         if number is not None:
             return number
     elif isinstance(name, int | np.integer) and 0 <= name < NUM_CLASSES:

@@ -1,4 +1,4 @@
-"""The command line: predict, evaluate, compare, models, fetch-weights, fetch-coco.
+"""The command line: predict, evaluate, compare, models, fetch-weights, fetch-coco, train.
 
 Exit status: 0 done; 1 something of the input failed, each named on stderr and the rest done; 2 wrong usage.
 """
@@ -10,15 +10,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 from tqdm import tqdm
 
 from . import catalogue
+from .categories import VOC, Categories
 from .errors import SegcoreError, UsageError
 from .task import BINARY, MULTICLASS, Task
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
+_TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
 
 
@@ -45,7 +48,7 @@ def _complain(message: str, status: int) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Segment files and folders of photographs into --out."""
-    task = _task(arguments)
+    task = _task(arguments, arguments.model)
     files = _image_files(arguments.input)
     stems = _output_stems(files)
     _make_folder(arguments.out)
@@ -79,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Score a model on a COCO folder; prints the headline and writes what was asked for."""
     from . import evaluate as evaluation
 
-    task, images, dataset, chosen = _what_to_evaluate(arguments)
+    task, images, dataset, chosen = _what_to_evaluate(arguments, arguments.model)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         _make_folder(folder)
     for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
@@ -103,14 +106,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return _left_out(record["skipped"])
 
 
-def _what_to_evaluate(arguments: argparse.Namespace) -> tuple:
+def _what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:
     """The task, the images, their dataset and the protocol, checked before anything heavy is loaded."""
     from .coco import CocoDataset
     from .protocols import protocol
     from .run import choose_images
 
-    task, chosen = _task(arguments), protocol(arguments.protocol)
-    dataset = CocoDataset.open(arguments.coco, arguments.split)
+    task, chosen = _task(arguments, model), protocol(arguments.protocol)
+    dataset = CocoDataset.open(arguments.coco, arguments.split, task.categories)
     images = choose_images(dataset, image_ids=arguments.image_ids, limit=arguments.limit)
     return task, images, dataset, chosen
 
@@ -129,7 +132,7 @@ def compare(arguments: argparse.Namespace) -> int:
     names = arguments.models.split(",")
     if len(names) != 2:
         raise UsageError(f"--models takes two models with a comma between them, got {arguments.models!r}")
-    task, images, dataset, chosen = _what_to_evaluate(arguments)
+    task, images, dataset, chosen = _what_to_evaluate(arguments, names[0])
     for file in filter(None, (arguments.json, arguments.html)):
         _make_room_for(file)
     outcomes = []
@@ -222,14 +225,45 @@ def fetch_coco(arguments: argparse.Namespace) -> int:
     return FAILED if fetched.failed else DONE
 
 
+def train(arguments: argparse.Namespace) -> int:
+    """Fine-tune a model on a COCO folder; the result is one file, which --model takes."""
+    from . import train as training
+
+    chosen = vars(arguments)
+    settings = training.TrainSettings(
+        **{field.name: chosen[field.name] for field in fields(training.TrainSettings)}
+        | {"pseudo": tuple(arguments.pseudo) if arguments.pseudo else None}
+    )
+    with tqdm(desc="train", unit="step", total=settings.steps, disable=None) as bar:
+
+        def show(done: training.StepDone) -> None:
+            bar.update(done.step - bar.n)
+            bar.set_postfix_str(f"loss {done.loss:.3f}, mean IoU {done.mean_iou:.2f}", refresh=False)
+            if done.validation_mean_iou is not None or (bar.disable and done.step % _TOLD_STEPS == 0):
+                bar.write(done.line(), file=sys.stderr)
+
+        path = training.train(settings, resume=arguments.resume, on_step=show)
+    print(path)
+    return DONE
+
+
 # ------------------------------------------------------------------------------------------------ their parts
 
 
-def _task(arguments: argparse.Namespace) -> Task:
-    task = Task(arguments.mode, arguments.class_name, arguments.threshold)
+def _task(arguments: argparse.Namespace, model: str) -> Task:
+    task = Task(arguments.mode, arguments.class_name, arguments.threshold, _categories(model))
     if not task.binary and (task.object_id is not None or task.threshold is not None):
         raise UsageError("--class and --threshold ask for one class against all else; add --mode binary")
     return task
+
+
+def _categories(model: str) -> Categories:
+    """What the model tells apart; PyTorch is imported only to ask a trained model's file."""
+    if not catalogue.is_file(model):
+        return VOC
+    from .models import categories
+
+    return categories(model)
 
 
 def _image_files(inputs: list[Path]) -> list[Path]:
@@ -360,7 +394,58 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, metavar="S", help="which images; the same for the same seed")
     command.add_argument("--base-url", metavar="URL", help="a mirror: URL/annotations/..., URL/<split>/...")
     command.add_argument("--max-gb", type=float, default=4.0, metavar="GB", help="what DIR may take on disk; default 4")
+
+    command = commands.add_parser("train", help=train.__doc__, description=train.__doc__)
+    command.set_defaults(run=train)
+    _add_train_arguments(command)
     return parser
+
+
+def _add_train_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
+    add("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for the model, its curves and the checkpoint",
+    )
+    add("--resume", action="store_true", help="go on with the run in --out that was stopped")
+    names = ", ".join(catalogue.CATALOGUE)
+    add("--model", default=catalogue.SHIPPED, help=f"where to start: the file of a trained model, or one of: {names}")
+    add("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
+    add("--categories", default="own", choices=("own", "voc"), help="the dataset's own (default), or VOC's 20")
+    add("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
+    add("--steps", type=int, default=1000, metavar="N")
+    add("--batch-size", type=int, default=8, metavar="N", help="crops a step; default 8")
+    add("--crop", type=int, default=256, metavar="PIXELS", help="side of the crops; default 256")
+    add("--learning-rate", type=float, default=1e-3, metavar="X", help="of the head, at first; default 0.001")
+    add("--backbone-rate", type=float, default=0.3, metavar="X", help="the backbone's, as a share of it; default 0.3")
+    add("--weight-decay", type=float, default=0.01, metavar="X")
+    add(
+        "--loss",
+        default="plain",
+        choices=("plain", "balanced"),
+        help="cross entropy; balanced: rare classes count more",
+    )
+    add("--dice", type=float, default=0.0, metavar="X", help="what the Dice loss counts beside it; default 0")
+    add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
+    add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
+    add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),
+        help="photographs, and label maps as `predict` writes them, to be mixed in")  # fmt: skip
+    add("--pseudo-share", type=float, default=0.5, metavar="X", help="of the crops; default 0.5")
+    add(
+        "--balanced", type=float, default=0.75, metavar="X", help="share of crops on a class drawn evenly; default 0.75"
+    )
+    add("--validation-split", metavar="SPLIT", help="validate on another split; default: on images held back")
+    add("--hold-back", type=float, default=0.1, metavar="X", help="share of images to validate on; default 0.1")
+    add("--validate-every", type=int, default=500, metavar="N", help="steps; default 500, and at the end")
+    add("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    add("--precision", default="auto", help="auto (default), float32 or bfloat16, which is mixed with float32")
 
 
 def _add_dataset_arguments(command: argparse.ArgumentParser) -> None:
@@ -381,7 +466,10 @@ def _add_dataset_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_model_argument(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default=catalogue.AUTO, help=f"auto (default) or: {', '.join(catalogue.CATALOGUE)}")
+    names = ", ".join(catalogue.CATALOGUE)
+    command.add_argument(
+        "--model", default=catalogue.AUTO, help=f"auto (default), the file of a trained model, or: {names}"
+    )
 
 
 def _add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as rle_tools
 
-from .classes import BACKGROUND, IGNORE_INDEX, class_id, object_id
+from .categories import VOC, Categories
+from .classes import BACKGROUND, IGNORE_INDEX
 from .errors import AnnotationError, UsageError
 from .image import MAX_PIXELS, read
 
@@ -24,6 +25,7 @@ Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "c
 MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # train2017's file has 448 million
 
 _DEFAULT_SPLIT = "val2017"
+_MOST_PROBLEMS = 20  # of a file that are told at once
 _MAX_RLE_DIGITS = 6  # of 5 bits each: more than any number of pixels that is accepted
 
 
@@ -50,7 +52,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoObject:
-    """One annotated object, or crowd region, of one of the 20 classes; `id` is its annotation's."""
+    """One annotated object, or crowd region, of one of the dataset's classes; `id` is its annotation's."""
 
     id: int
     class_id: int
@@ -62,8 +64,9 @@ class CocoObject:
 class CocoDataset:
     """One split of a folder in COCO's layout: `annotations/instances_<split>.json` beside `<split>/*.jpg`.
 
-    `images` are sorted by id. `objects` has, by image id, the objects of the 20 classes; `others` the names of the
-    categories outside them that the image holds. Photographs are looked for only when they are read.
+    `images` are sorted by id. `objects` has, by image id, the objects of the classes in `categories`, VOC's by
+    default; `others` the names of the file's categories outside them that the image holds. Photographs are looked
+    for only when they are read.
     """
 
     folder: Path
@@ -71,55 +74,71 @@ class CocoDataset:
     images: tuple[CocoImage, ...] = field(repr=False)
     objects: Mapping[int, tuple[CocoObject, ...]] = field(repr=False)
     others: Mapping[int, tuple[str, ...]] = field(repr=False)
+    categories: Categories = field(default=VOC, repr=False)
 
     @classmethod
-    def open(cls, folder: str | Path, split: str | None = None) -> CocoDataset:
+    def open(
+        cls,
+        folder: str | Path,
+        split: str | None = None,
+        categories: Categories = VOC,
+        problems: list[str] | None = None,
+    ) -> CocoDataset:
         """Read and check one split's annotation file; without `split`, of the only split there is.
 
+        categories: which of the file's categories, by their names, are objects of which class. problems: takes what
+        is wrong with single annotations, which are then left out, for a caller who has more to check.
         Raises UsageError for a split that is not there, or left open where there are several, and
         AnnotationError for a folder without annotations and for a file that is broken; it names the file, the
-        record and the field.
+        record and the field, of every broken annotation.
         """
         folder = Path(folder)
-        present = splits(folder)
-        if not present:
-            raise AnnotationError(
-                f"{folder} holds no annotations/instances_<split>.json; give a folder in COCO's layout, with "
-                "the photographs in <split>/"
-            )
-        if split is None and len(present) > 1:
-            raise UsageError(f"{folder} holds several splits; choose one of: {', '.join(present)}")
-        split = present[0] if split is None else split
-        if split not in present:
-            raise UsageError(f"{folder} holds no split {split!r}; choose one of: {', '.join(present)}")
+        split = _chosen_split(folder, split)
         path = annotation_file(folder, split)
-        return cls.from_document(folder, split, read_document(path), path)
+        return cls.from_document(folder, split, read_document(path), path, categories, problems)
 
     @classmethod
-    def of_file(cls, path: str | Path) -> CocoDataset:
+    def of_file(cls, path: str | Path, categories: Categories = VOC) -> CocoDataset:
         """As `open`, of one annotation file wherever it lies; errors give its name alone, since it may be an upload.
 
         For its records and label maps: where its photographs are is not known.
         """
         path = Path(path)
-        return cls.from_document(path.parent, path.stem, read_document(path, path.name), path.name)
+        document = read_document(path, path.name)
+        return cls.from_document(path.parent, path.stem, document, path.name, categories)
 
     @classmethod
-    def from_document(cls, folder: Path, split: str, document: Any, name: object) -> CocoDataset:
+    def from_document(
+        cls,
+        folder: Path,
+        split: str,
+        document: Any,
+        name: object,
+        categories: Categories = VOC,
+        problems: list[str] | None = None,
+    ) -> CocoDataset:
         """The dataset that `document`, as `read_document` gives it, describes in `folder`.
 
-        For callers that need the document too. Raises AnnotationError as `open` does; it calls the file `name`.
+        For callers that need the document too; categories and problems as in `open`. Raises AnnotationError as `open`
+        does; it calls the file `name`.
         """
+        broken: list[str] = []
         try:
-            return cls(folder, split, *_parse(document))
+            parsed = _parse(document, categories, broken)
+            if broken and problems is None:
+                raise AnnotationError(told(broken))
         except AnnotationError as error:
             raise AnnotationError(f"{name}: {error}") from error
+        if broken:
+            problems += [f"{name}: {each}" for each in broken]
+        return cls(folder, split, *parsed, categories)
 
     @classmethod
-    def open_default(cls, folder: str | Path) -> CocoDataset:
+    def open_default(cls, folder: str | Path, categories: Categories = VOC) -> CocoDataset:
         """As `open`, for callers that offer no choice: val2017 if it is there, else the first split by name."""
         present = splits(folder)
-        return cls.open(folder, _DEFAULT_SPLIT if _DEFAULT_SPLIT in present else next(iter(present), None))
+        split = _DEFAULT_SPLIT if _DEFAULT_SPLIT in present else next(iter(present), None)
+        return cls.open(folder, split, categories)
 
     def image(self, image_id: int) -> CocoImage:
         """The record of an image. Raises UsageError for an id that is not in the split."""
@@ -148,11 +167,11 @@ class CocoDataset:
         return pixels
 
     def ids_with_class(self, number: int | None) -> tuple[int, ...]:
-        """The ids, in order, of images with an object or crowd region of a class 1..20, or of any (None).
+        """The ids, in order, of images with an object or crowd region of an object class, or of any (None).
 
         Raises UsageError for what is no object class.
         """
-        wanted = None if number is None else object_id(number)
+        wanted = None if number is None else self.categories.object_id(number)
         return tuple(
             image.id
             for image in self.images
@@ -160,26 +179,26 @@ class CocoDataset:
         )
 
     def classes_in(self, image_id: int) -> tuple[int, ...]:
-        """The classes 1..20, in order, of an image's objects and crowd regions.
+        """The object classes, in order, of an image's objects and crowd regions.
 
         Raises UsageError for an unknown id.
         """
         return tuple(sorted({each.class_id for each in self.objects.get(self.image(image_id).id, ())}))
 
     def other_categories(self, image_id: int) -> tuple[str, ...]:
-        """The names, in order, of an image's categories outside the 20 classes, which count as background.
+        """The names, in order, of an image's categories outside the classes, which count as background.
 
         Raises UsageError for an unknown id.
         """
         return self.others.get(self.image(image_id).id, ())
 
     def truth(self, image_id: int, policy: str = "original") -> np.ndarray:
-        """The ground-truth label map, uint8 (H, W), C-contiguous, of 0..20 and 255 (ignored), at the stored size.
+        """The ground-truth label map, uint8 (H, W), C-contiguous, of classes and 255 (ignored), at the stored size.
 
         Objects of other categories are background under both policies.
 
         - "original": where objects of one class overlap the label is that class, where objects of two classes
-          do it is 255, and so it is in crowd regions of the 20 classes, whatever else is there.
+          do it is 255, and so it is in crowd regions of the classes, whatever else is there.
         - "torchvision": where any two objects overlap, even of one class, the label is 255; crowd regions count
           as objects. This is the procedure of torchvision's segmentation references.
 
@@ -221,6 +240,37 @@ def splits(folder: str | Path) -> tuple[str, ...]:
     files = annotation_file(Path(folder), "*")
     names = (path.stem.removeprefix("instances_") for path in files.parent.glob(files.name))
     return tuple(sorted(filter(None, names)))
+
+
+def own_categories(folder: str | Path, split: str | None = None) -> tuple[str, ...]:
+    """The names of the categories that a split's annotation file describes, in the order of their ids.
+
+    Raises UsageError and AnnotationError as `CocoDataset.open` does.
+    """
+    folder = Path(folder)
+    path = annotation_file(folder, _chosen_split(folder, split))
+    document = read_document(path)
+    try:
+        _check_kind(document)
+        return tuple(name for _, name in sorted(_category_names(document).items()))
+    except AnnotationError as error:
+        raise AnnotationError(f"{path}: {error}") from error
+
+
+def _chosen_split(folder: Path, split: str | None) -> str:
+    """`split`, checked, or the only one there is."""
+    present = splits(folder)
+    if not present:
+        raise AnnotationError(
+            f"{folder} holds no annotations/instances_<split>.json; give a folder in COCO's layout, with "
+            "the photographs in <split>/"
+        )
+    if split is None and len(present) > 1:
+        raise UsageError(f"{folder} holds several splits; choose one of: {', '.join(present)}")
+    split = present[0] if split is None else split
+    if split not in present:
+        raise UsageError(f"{folder} holds no split {split!r}; choose one of: {', '.join(present)}")
+    return split
 
 
 def annotation_file(folder: Path, split: str) -> Path:
@@ -337,32 +387,40 @@ def read_document(path: Path, name: object = None) -> Any:
         raise AnnotationError(f"{name} cannot be read: {error}; get it again") from error
 
 
-def _parse(document: Any) -> _Parsed:
-    """What `CocoDataset` holds of an annotation file: images, objects and others. Raises AnnotationError."""
-    if not isinstance(document, dict):
-        raise AnnotationError(
-            "it must hold an object with 'images', 'annotations' and 'categories', not "
-            f"{_shown(document)}; a file that holds a list is one of results"
-        )
+def _category_names(document: dict[str, Any]) -> dict[int, str]:
+    return {number: record.value("name", str) for number, record in _records(document, "categories").items()}
+
+
+def _parse(document: Any, classes: Categories, problems: list[str]) -> _Parsed:
+    """What `CocoDataset` holds of an annotation file: images, objects and others; broken annotations go to `problems`.
+
+    Raises AnnotationError for what leaves nothing to go on with.
+    """
     _check_kind(document)
     images = {number: _image(record) for number, record in _records(document, "images").items()}
     annotations = _records(document, "annotations")
-    categories = _records(document, "categories")
-    names = {number: record.value("name", str) for number, record in categories.items()}
-    classes = {number: _class_of(name) for number, name in names.items()}
-    if annotations and not any(classes.values()):
-        raise AnnotationError("no category has the name of one of the 20 classes, so nothing can be scored")
+    names = _category_names(document)
+    # By name, since files that tools write number them in their own ways; the background is no category.
+    numbers = {category: classes.number(name) or None for category, name in names.items()}
+    if annotations and not any(numbers.values()):
+        raise AnnotationError(
+            f"no category has the name of one of the {len(classes) - 1} classes ({', '.join(classes.names[1:])}), "
+            "so nothing can be scored"
+        )
 
     objects: dict[int, list[CocoObject]] = {}
     others: dict[int, set[str]] = {}
     for number, record in annotations.items():
-        image = images[_reference(record, "image_id", images)]
-        category = _reference(record, "category_id", names)
-        if classes[category] is None:
-            others.setdefault(image.id, set()).add(names[category])
-        elif segmentation := _segmentation(record, image):
-            each = CocoObject(number, classes[category], _is_crowd(record), segmentation)
-            objects.setdefault(image.id, []).append(each)
+        try:
+            image = images[_reference(record, "image_id", images)]
+            category = _reference(record, "category_id", names)
+            if numbers[category] is None:
+                others.setdefault(image.id, set()).add(names[category])
+            elif segmentation := _segmentation(record, image):
+                each = CocoObject(number, numbers[category], _is_crowd(record), segmentation)
+                objects.setdefault(image.id, []).append(each)
+        except AnnotationError as error:
+            problems.append(str(error))
     return (
         tuple(images[number] for number in sorted(images)),
         {number: tuple(each) for number, each in objects.items()},
@@ -370,8 +428,13 @@ def _parse(document: Any) -> _Parsed:
     )
 
 
-def _check_kind(document: dict[str, Any]) -> None:
+def _check_kind(document: Any) -> None:
     """AnnotationError for COCO's other kinds of files, which would otherwise only lack some field or other."""
+    if not isinstance(document, dict):
+        raise AnnotationError(
+            "it must hold an object with 'images', 'annotations' and 'categories', not "
+            f"{_shown(document)}; a file that holds a list is one of results"
+        )
     annotations, categories = (
         [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
         for entries in (document.get("annotations"), document.get("categories"))
@@ -425,14 +488,6 @@ def _stays_inside(file_name: str) -> bool:
         and bool(windows.parts)
         and ".." not in windows.parts
     )
-
-
-def _class_of(category_name: str) -> int | None:
-    """The class 1..20 that a category is. By name, since files that tools write number them in their own ways."""
-    try:
-        return class_id(category_name) or None
-    except UsageError:
-        return None  # one of COCO's other 60, or somebody's own
 
 
 def _reference(record: _Record, name: str, known: Mapping[int, Any]) -> int:
@@ -523,6 +578,12 @@ def _runs_of_compressed(counts: str) -> list[int] | None:
         runs.append(value + runs[-2] if len(runs) > 2 else value)
         value = digits = 0
     return None if digits else runs
+
+
+def told(problems: list[str]) -> str:
+    """Several problems as one message: a line each, and how many more there are."""
+    more = len(problems) - _MOST_PROBLEMS
+    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import metrics, postprocess
+from .errors import UsageError
 from .task import Logits, Task
 
 PER_CLASS_KEYS = (*metrics.PER_CLASS_KEYS, "boundary_iou")
@@ -106,7 +107,15 @@ class Counts:
 
 
 def count(logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task) -> Counts:
-    """Compare one prediction, uint8 (H, W), with its truth (255 is left out); the logits give the probabilities."""
+    """Compare one prediction, uint8 (H, W), with its truth (255 is left out); the logits give the probabilities.
+
+    Raises UsageError for logits of other categories than the task's.
+    """
+    if len(logits) != len(task.categories):
+        raise UsageError(
+            f"the model tells {len(logits)} classes apart, and the task {len(task.categories)}; make the task with the "
+            "model's categories"
+        )
     matrix = metrics.confusion_matrix(truth, prediction, num_classes=task.num_classes)
     intersection, union = metrics.boundary_counts(truth, prediction, num_classes=task.num_classes)
     judged = postprocess.judge_probabilities(logits, truth, prediction, binary=task.binary, object_id=task.object_id)

@@ -8,6 +8,7 @@ import math
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -122,42 +123,40 @@ def _grown(mask: np.ndarray, reach: int) -> np.ndarray:
     return grown
 
 
-def errors_map(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def errors_map(truth: np.ndarray, prediction: np.ndarray, num_classes: int = NUM_CLASSES) -> np.ndarray:
     """What is right and wrong at each pixel: uint8 (H, W) of ErrorKind's numbers.
 
-    truth: uint8 (H, W) of 0..20, or 255 for pixels that are not counted; prediction: uint8 (H, W) of 0..20.
+    truth: uint8 (H, W) of classes, or 255 for pixels that are not counted; prediction: uint8 (H, W) of classes.
     Of binary masks (0 and 1) no pixel is of a wrong class.
 
     Raises LabelError for anything else and for different sizes.
     """
     _check_labels(truth, "the truth")
     _check_labels(prediction, "the prediction", truth.shape)
-    kinds = np.empty(truth.shape, np.uint8)
+    kinds, kind_of_pair = np.empty(truth.shape, np.uint8), _kind_of_pair(num_classes)
     for rows in _stripes(*truth.shape):
-        kinds[rows] = _KIND_OF_PAIR[truth[rows], prediction[rows]]
+        kinds[rows] = kind_of_pair[truth[rows], prediction[rows]]
         invalid = kinds[rows] == _INVALID
         if invalid.any():
             raise LabelError(
-                f"expected classes 0..{NUM_CLASSES - 1}, in the truth also {IGNORE_INDEX}; got a pixel with "
+                f"expected classes 0..{num_classes - 1}, in the truth also {IGNORE_INDEX}; got a pixel with "
                 f"{truth[rows][invalid][0]} in the truth and {prediction[rows][invalid][0]} in the prediction"
             )
     return kinds
 
 
-def _kind_of_pair() -> np.ndarray:
+@lru_cache(maxsize=8)
+def _kind_of_pair(num_classes: int) -> np.ndarray:
     """Numbers of ErrorKind by [truth, prediction]: uint8 (256, 256); _INVALID where either is no class."""
     table = np.full((256, 256), _INVALID, np.uint8)
-    classes = table[:NUM_CLASSES, :NUM_CLASSES]
+    classes = table[:num_classes, :num_classes]
     classes[:] = WRONG_CLASS.number
     classes[:, BACKGROUND] = MISSED.number
     classes[BACKGROUND, :] = EXTRA.number
     np.fill_diagonal(classes, CORRECT.number)
     classes[BACKGROUND, BACKGROUND] = TRUE_BACKGROUND.number
-    table[IGNORE_INDEX, :NUM_CLASSES] = IGNORED.number
+    table[IGNORE_INDEX, :num_classes] = IGNORED.number
     return table
-
-
-_KIND_OF_PAIR = _kind_of_pair()
 
 
 def count_errors(kinds: np.ndarray) -> dict[str, int]:

@@ -17,7 +17,7 @@ import torch
 from . import models
 from .coco import CocoImage
 from .counts import count
-from .errors import AnnotationError, Cancelled, ImageError
+from .errors import AnnotationError, Cancelled, ImageError, UsageError
 from .journal import Journal
 from .objects import judge_objects
 from .results import Evaluation, headline, to_csv
@@ -75,8 +75,11 @@ def score_images(
     resume: a folder that keeps each image's counts, so that an interrupted run goes on where it was; batches are
     composed the same way whatever was done before. on_image sees each newly scored image.
 
-    Raises UsageError where `resume` holds another run, and Cancelled (what was finished is in `resume`).
+    Raises UsageError where `resume` holds another run and where model, ground truth and task are of different
+    categories, and Cancelled (what was finished is in `resume`).
     """
+    if run.dataset.categories != run.task.categories:
+        raise UsageError("the ground truth and the task are of different categories; give the segmenter's to both")
     journal = Journal(resume, run) if resume else None
     with journal.held() if journal else nullcontext():
         done = journal.read() if journal else {}

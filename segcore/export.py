@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from . import draw, postprocess
-from .classes import BACKGROUND, NUM_CLASSES, VOC_NAMES
+from .classes import BACKGROUND
 from .segmenter import Segmentation
 from .task import Task
 
@@ -20,7 +20,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Found:
-    """One class of a picture: its VOC id (None for "any"), its pixels, their share (0..1) and mean probability."""
+    """One class of a picture: its pixels, their share (0..1) and mean probability.
+
+    id: VOC's, or the number in the model's own categories; None for "any".
+    """
 
     id: int | None
     name: str
@@ -96,19 +99,19 @@ class Decided:
         return Image.fromarray(draw.overlay(photograph, self.prediction, alpha=alpha, palette=self.task.palette))
 
     def save_probabilities(self, path: Path) -> None:
-        """Write `probabilities`, float16 (21, H, W) in the order of `classes`, and the settings, as compressed .npz.
+        """Write `probabilities`, float16 (n, H, W) in the order of `classes`, and the settings, as compressed .npz.
 
         All planes together are larger than memory may be, so they are gathered in a temporary file beside it.
         """
         size_hw = self.prediction.shape
         with tempfile.TemporaryFile(dir=path.parent) as file:
-            planes = np.memmap(file, np.float16, "w+", shape=(NUM_CLASSES, *size_hw))
+            planes = np.memmap(file, np.float16, "w+", shape=(len(self.result.categories), *size_hw))
             for rows, stripe in postprocess.probability_stripes(self.result.logits, size_hw):
                 planes[:, rows] = stripe
             np.savez_compressed(
                 path,
                 probabilities=planes,
-                classes=np.array(VOC_NAMES),
+                classes=np.array(self.result.categories.names),
                 model=self.result.made_by.model,
                 resize=self.result.made_by.resize,
             )

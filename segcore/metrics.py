@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX, NUM_CLASSES, object_id
+from .classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX, NUM_CLASSES
 from .errors import LabelError, UsageError
 
 OVERALL_KEYS = (
@@ -191,15 +191,16 @@ def mean_over_defined(values: np.ndarray) -> np.ndarray:
 # ---- binary mode: one class, or any of the 20, against all else
 
 
-def to_binary(label_map: Any, class_id: int | None) -> np.ndarray:
-    """1 where `label_map` is `class_id` (None: any of the 20 classes), 0 elsewhere, 255 where it is 255.
+def to_binary(label_map: Any, class_id: int | None, num_classes: int = NUM_CLASSES) -> np.ndarray:
+    """1 where `label_map` is `class_id` (None: any class but the background), 0 elsewhere, 255 where it is 255.
 
-    `label_map` is an integer array of any shape, of values 0..20 and 255; the result is uint8 of that shape.
+    `label_map` is an integer array of any shape, of values under `num_classes` and 255; the result is uint8 of that
+    shape.
     Raises LabelError for any other value and UsageError for a class that binary mode does not know.
     """
     labels = _labels(label_map, "label map")
     table = np.zeros(_VALUES, np.uint8)
-    table[_chosen(class_id)] = 1
+    table[_chosen(class_id, num_classes)] = 1
     table[IGNORE_INDEX] = IGNORE_INDEX
     flat, present = labels.ravel(), np.zeros(_VALUES, bool)
     result = np.empty_like(flat)
@@ -207,13 +208,19 @@ def to_binary(label_map: Any, class_id: int | None) -> np.ndarray:
         part = flat[start : start + _CHUNK]
         present |= np.bincount(part, minlength=_VALUES) > 0
         result[start : start + _CHUNK] = table[part]
-    _check_values(present, "label map", NUM_CLASSES, IGNORE_INDEX)
+    _check_values(present, "label map", num_classes, IGNORE_INDEX)
     return result.reshape(labels.shape)
 
 
-def _chosen(class_id: int | None) -> slice | int:
-    """Which of the 21 classes binary mode calls 1."""
-    return slice(BACKGROUND + 1, NUM_CLASSES) if class_id is None else object_id(class_id)
+def _chosen(class_id: int | None, num_classes: int) -> slice | int:
+    """Which of the classes binary mode calls 1."""
+    if class_id is None:
+        return slice(BACKGROUND + 1, num_classes)
+    if class_id == BACKGROUND:
+        raise UsageError(f"the background is no object; choose a class from 1 to {num_classes - 1}, or None for any")
+    if not BACKGROUND < class_id < num_classes:
+        raise UsageError(f"there is no class {class_id}; choose one from 1 to {num_classes - 1}, or None for any")
+    return class_id
 
 
 # ---- boundaries

@@ -18,9 +18,10 @@ import torchvision
 from safetensors.torch import load_file
 from torch import nn
 
-from . import catalogue, download
+from . import catalogue, download, trained
 from .catalogue import entry, on_disk, resolve
-from .classes import NUM_CLASSES, VOC_NAMES
+from .categories import VOC, Categories
+from .classes import VOC_NAMES
 from .errors import WeightsError
 from .inference import Predictor, pick_device, pick_precision, prepare
 from .networks import deeplabv3_efficientnet_lite0
@@ -30,9 +31,11 @@ __all__ = [
     "Facts",
     "Predictor",
     "build_network",
+    "categories",
     "facts",
     "fetch_weights",
     "load",
+    "network_of",
     "on_disk",
     "pick_device",
     "pick_precision",
@@ -60,7 +63,7 @@ class Facts:
 
 
 def _published(name: str) -> torchvision.models.WeightsEnum | None:
-    """torchvision's entry of the model's weights, None for a shipped model.
+    """torchvision's entry of the model's weights, None for a shipped or a trained model.
 
     Raises WeightsError should their classes not be segcore's, in order.
     """
@@ -89,15 +92,20 @@ def facts(name: str) -> Facts:
 
 
 def weights_path(name: str) -> Path:
-    """Where the model's weights are, or would be once fetched: torch.hub's folder, or the package's own."""
+    """Where the model's weights are, or would be once fetched: torch.hub's folder, the package's own, or a path."""
     weights = _published(name)
     if weights is None:
-        return catalogue.shipped_path(name)
+        return entry(name).file or catalogue.shipped_path(name)
     return catalogue.checkpoints_folder() / weights.url.rpartition("/")[2]
 
 
 def _expected_sha256(name: str) -> str:
-    """The SHA-256, or its beginning, that the weights must have; published files carry it in their names."""
+    """The SHA-256, or its beginning, that the weights must have; published files carry it in their names.
+
+    "" for a trained model, of which nobody has said so.
+    """
+    if entry(name).file:
+        return ""
     shipped = entry(name).shipped_sha256
     return shipped or re.search(r"-([0-9a-f]{8,64})\.", weights_path(name).name)[1]
 
@@ -124,6 +132,8 @@ def weights_sha256(name: str) -> str:
 
 
 def _how_to_get(name: str) -> str:
+    if entry(name).file:
+        return "give the path of a file that training wrote"
     if entry(name).torchvision_weights is None:
         return "they are part of segcore: install it again (in a clone that keeps them in LFS: git lfs pull)"
     return f"fetch them with: python -m segcore fetch-weights {name}"
@@ -151,12 +161,15 @@ def fetch_weights(
     return download.fetch(url, path, sha256_prefix=_expected_sha256(name), progress=progress, cancel=cancel)
 
 
-def build_network(name: str) -> nn.Module:
-    """The model's network with random weights; with an auxiliary head where the published ones have it."""
+def build_network(name: str, num_classes: int = len(VOC), *, auxiliary: bool = True) -> nn.Module:
+    """The catalogue entry's network with random weights and logits of `num_classes`.
+
+    auxiliary: with the second head that torchvision's published checkpoints hold.
+    """
     if _published(name) is None:
-        return deeplabv3_efficientnet_lite0(NUM_CLASSES)
+        return deeplabv3_efficientnet_lite0(num_classes)
     return torchvision.models.get_model(
-        name, weights=None, weights_backbone=None, num_classes=NUM_CLASSES, aux_loss=True
+        name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary
     )
 
 
@@ -175,10 +188,12 @@ def load(name: str) -> nn.Module:
     """The model's network with its weights: float32, in eval mode, on the CPU, without the auxiliary head.
 
     Every call gives a network of its own. Its forward is torchvision's, normalised float32 (N, 3, h, w) ->
-    {"out": logits (N, 21, h, w)}; `prepare` is for running it.
+    {"out": logits (N, classes, h, w)}; `prepare` is for running it.
     Raises WeightsError if the weights are not on disk or damaged, UsageError for a name not in the catalogue.
     """
     path = _checked_path(name)
+    if entry(name).file:
+        return _load_trained(path)
     if path.suffix == ".safetensors":
         state = load_file(path)
     else:
@@ -189,11 +204,45 @@ def load(name: str) -> nn.Module:
     return network.float().eval()
 
 
+def _load_trained(path: Path) -> nn.Module:
+    header = trained.read_header(path)
+    if header.network not in catalogue.CATALOGUE:
+        raise WeightsError(f"{path} holds weights for {header.network!r}, which this segcore does not know; update it")
+    network = build_network(header.network, len(header.categories), auxiliary=False)
+    state = network.state_dict() | load_file(path)  # batch norm's counters, which only training needs, are left out
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"the weights in {path} are not those of {header.network}: {error}") from error
+    return network.float().eval()
+
+
+def network_of(name: str) -> str:
+    """The catalogue entry whose network the model has: itself, or what a trained model's file says.
+
+    Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
+    """
+    path = entry(name).file
+    return trained.read_header(path).network if path else name
+
+
+def categories(name: str) -> Categories:
+    """What the model tells apart, in the order of its logits.
+
+    Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
+    """
+    path = entry(name).file
+    return trained.read_header(path).categories if path else VOC
+
+
 def preprocess_for(name: str, resize: str = "squeeze") -> Preprocess:
     """What stands before the model's network: size, mean and deviation of its weights' own transforms.
 
     resize: as in `Preprocess`. Raises UsageError for an unknown one and for an unknown name.
     """
+    path = entry(name).file
+    if path:
+        return trained.read_header(path).preprocess(resize)
     weights = _published(name)
     if weights is None:
         return Preprocess(resize=resize)  # the shipped model was trained with the same normalisation

@@ -52,7 +52,7 @@ def judge_objects(dataset: CocoDataset, image_id: int, prediction: np.ndarray, t
         if mask.shape != prediction.shape:
             size = prediction.shape[::-1]
             mask = np.asarray(Image.fromarray(mask.view(np.uint8)).resize(size, Image.Resampling.NEAREST)).view(bool)
-        labels = np.bincount(prediction[mask], minlength=len(VOC_NAMES))
+        labels = np.bincount(prediction[mask], minlength=len(task.categories))
         if not labels.any():
             continue
         own = 1 if task.binary else each.class_id
@@ -63,14 +63,17 @@ def judge_objects(dataset: CocoDataset, image_id: int, prediction: np.ndarray, t
     return tuple(outcomes)
 
 
-def objects_record(outcomes: Sequence[ObjectOutcome]) -> dict[str, Any]:
-    """How many were found: in all, by size, and of each class that there is, with what the missed were taken for."""
+def objects_record(outcomes: Sequence[ObjectOutcome], names: Sequence[str] = VOC_NAMES) -> dict[str, Any]:
+    """How many were found: in all, by size, and of each class that there is, with what the missed were taken for.
+
+    names: of the classes, by their numbers.
+    """
     per_class = {}
     for number in sorted({each.class_id for each in outcomes}):
         ours = [each for each in outcomes if each.class_id == number]
         mistaken = Counter(each.taken_for for each in ours if not each.found)
-        taken_for = {VOC_NAMES[label]: times for label, times in mistaken.most_common()}
-        per_class[VOC_NAMES[number]] = _found_of(ours) | {"taken_for": taken_for, "by_size": _by_size(ours)}
+        taken_for = {names[label]: times for label, times in mistaken.most_common()}
+        per_class[names[number]] = _found_of(ours) | {"taken_for": taken_for, "by_size": _by_size(ours)}
     return _found_of(outcomes) | {"by_size": _by_size(outcomes), "per_class": per_class}
 
 

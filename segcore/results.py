@@ -63,7 +63,9 @@ class Evaluation:
             "per_class": counts.per_class(scores, names),
             "intervals": intervals(self.per_image, names),
             "reliability": total.reliability_record(),
-            "objects": objects_record([outcome for each in self.counted for outcome in each.objects]),
+            "objects": objects_record(
+                [outcome for each in self.counted for outcome in each.objects], self.run.task.categories.names
+            ),
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}
                 | counts.overall(by_image, row)

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from . import draw, image, models, postprocess
-from .classes import BACKGROUND, FRIENDLY_NAMES, NUM_CLASSES, SCREEN_PALETTE, object_id
+from .categories import VOC, Categories
+from .classes import BACKGROUND
 from .errors import LabelError, UsageError
 
 
@@ -29,25 +30,28 @@ class MadeBy:
 class Segmentation:
     """What the network said of one photograph, a few hundred KB; every label, probability and mask is derived from it.
 
-    logits: float16 or float32 (21, h, w) at the network's own stride, with the geometry of the whole photograph.
+    logits: float16 or float32 (classes, h, w), 21 for VOC's, at the network's own stride, with the geometry of the
+    whole photograph.
     size_hw: the photograph's (height, width) in pixels.
     image: uint8 (height, width, 3), the photograph itself, or None once dropped.
+    categories: what the model tells apart.
     """
 
     logits: np.ndarray = field(repr=False)
     size_hw: tuple[int, int]
     made_by: MadeBy
     image: np.ndarray | None = field(default=None, repr=False)
+    categories: Categories = field(default=VOC, repr=False)
 
     def __post_init__(self) -> None:
-        if self.logits.ndim != 3 or len(self.logits) != NUM_CLASSES:
-            raise LabelError(f"logits must be ({NUM_CLASSES}, h, w), got {self.logits.shape}")
+        if self.logits.ndim != 3 or len(self.logits) != len(self.categories):
+            raise LabelError(f"logits must be ({len(self.categories)}, h, w), got {self.logits.shape}")
         if self.image is not None and self.image.shape != (*self.size_hw, 3):
             raise LabelError(f"the photograph must be {(*self.size_hw, 3)}, got {self.image.shape}")
 
     @property
     def labels(self) -> np.ndarray:
-        """The label map at the photograph's size: uint8 (height, width), VOC ids 0..20."""
+        """The label map at the photograph's size: uint8 (height, width), VOC ids 0..20 or the model's own."""
         return self.labels_at(self.size_hw)
 
     def labels_at(self, size_hw: tuple[int, int]) -> np.ndarray:
@@ -56,32 +60,35 @@ class Segmentation:
 
     def probability(self, name: str | int, size_hw: tuple[int, int] | None = None) -> np.ndarray:
         """P(class), or 1 - P(background) for "any": float32 (H, W), at the photograph's size by default."""
-        return postprocess.probability(self.logits, size_hw or self.size_hw, object_id(name))
+        return postprocess.probability(self.logits, size_hw or self.size_hw, self.categories.object_id(name))
 
     def probabilities(self) -> np.ndarray:
-        """P of each class at the photograph's size: float32 (21, height, width). Large: 84 bytes a pixel."""
+        """P of each class at the photograph's size: float32 (classes, height, width). 4 bytes a class and pixel."""
         return postprocess.probabilities(self.logits, self.size_hw)
 
     def binary(
         self, name: str | int = "any", threshold: float | None = None, size_hw: tuple[int, int] | None = None
     ) -> np.ndarray:
         """One class, or "any" object, against all else: bool (H, W); arg-max by default, else P >= threshold (0..1)."""
-        return postprocess.binary_mask(self.logits, size_hw or self.size_hw, object_id(name), threshold)
+        number = self.categories.object_id(name)
+        return postprocess.binary_mask(self.logits, size_hw or self.size_hw, number, threshold)
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
-        """The mean probability of each class over its own pixels in `labels`: float64 (21,), nan where it has none."""
+        """The mean probability of each class over its own pixels in `labels`: float64 (n,), nan where it has none."""
         return postprocess.mean_confidence(self.logits, labels)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The photograph with its classes painted over it, `alpha` from 0 (not seen) to 1 (opaque)."""
         if self.image is None:
             raise UsageError("this result no longer holds its photograph; use segcore.draw.overlay(photograph, labels)")
-        return Image.fromarray(draw.overlay(self.image, self.labels, alpha=alpha))
+        palette = self.categories.screen_palette
+        return Image.fromarray(draw.overlay(self.image, self.labels, alpha=alpha, palette=palette))
 
     def legend(self) -> Image.Image:
         """The names and colours of the classes that the overlay shows, one below the other; else of the background."""
         present = [int(number) for number in np.unique(self.labels) if number != BACKGROUND] or [BACKGROUND]
-        return draw.legend_image([(FRIENDLY_NAMES[number], SCREEN_PALETTE[number]) for number in present])
+        palette = self.categories.screen_palette
+        return draw.legend_image([(self.categories.friendly[number], palette[number]) for number in present])
 
     def without_image(self) -> Segmentation:
         """The same result without its photograph: what is worth keeping or sending."""
@@ -91,8 +98,9 @@ class Segmentation:
 class Segmenter:
     """One model, ready to run: loads its weights once and may be called from several threads.
 
-    model: a name from the catalogue or "auto"; device: "auto" (cuda > mps > cpu) or one of them; precision: "auto",
-    "float32" or "bfloat16"; resize: "squeeze" (520 x 520) or "aspect" (shorter side 520, long side at most 2080).
+    model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps >
+    cpu) or one of them; precision: "auto", "float32" or "bfloat16"; resize: "squeeze" (520 x 520) or "aspect" (shorter
+    side 520, long side at most 2080).
 
     Raises UsageError for names that do not exist and WeightsError where the weights are not on disk or damaged.
     """
@@ -102,6 +110,7 @@ class Segmenter:
     ) -> None:
         self.model = models.resolve(model)
         self.resize = resize
+        self.categories = models.categories(self.model)
         self.preprocess = models.preprocess_for(self.model, resize)
         self.weights_sha256 = models.weights_sha256(self.model)
         self.predict_logits = models.prepare(models.load(self.model), device=device, precision=precision)
@@ -120,7 +129,9 @@ class Segmenter:
         started = time.perf_counter()
         logits = self.predict_logits(tensor)[0]
         made_by = self.made_by(time.perf_counter() - started, resize or self.resize)
-        return Segmentation(logits.numpy().astype(dtype), photograph.shape[:2], made_by, photograph)
+        return Segmentation(
+            logits.numpy().astype(dtype), photograph.shape[:2], made_by, photograph, categories=self.categories
+        )
 
     def made_by(self, seconds: float, resize: str | None = None) -> MadeBy:
         """What a result of this segmenter is recorded with."""

@@ -8,31 +8,34 @@ from typing import Any
 import numpy as np
 
 from . import postprocess
-from .classes import ANY_OBJECT, BACKGROUND, FRIENDLY_NAMES, SCREEN_PALETTE, VOC_NAMES, object_id
+from .categories import VOC, Categories
+from .classes import ANY_OBJECT, BACKGROUND
 from .errors import UsageError
 from .metrics import ANY_OBJECT_NAME, to_binary
 
 MULTICLASS, BINARY = "multiclass", "binary"
 AUTOMATIC = "auto"
-Logits = Any  # float (21, h, w), an array or a tensor on the CPU
+Logits = Any  # float (classes, h, w), an array or a tensor on the CPU
 
 
 @dataclass(frozen=True)
 class Task:
     """A mode, in binary mode with a class name and a threshold on its probability; None lets the arg-max decide.
 
+    categories: what the model tells apart.
     Raises UsageError for a mode, class or threshold that there is not.
     """
 
     mode: str = MULTICLASS
     class_name: str = ANY_OBJECT
     threshold: float | None = None
+    categories: Categories = VOC
 
     def __post_init__(self) -> None:
         if self.mode not in (MULTICLASS, BINARY):
             raise UsageError(f"the mode must be {MULTICLASS!r} or {BINARY!r}, got {self.mode!r}")
-        number = object_id(self.class_name)
-        object.__setattr__(self, "class_name", ANY_OBJECT if number is None else VOC_NAMES[number])
+        number = self.object_id
+        object.__setattr__(self, "class_name", ANY_OBJECT if number is None else self.categories.names[number])
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"a threshold is a probability from 0 to 1, or {AUTOMATIC!r}; got {self.threshold}")
 
@@ -43,19 +46,21 @@ class Task:
     @property
     def object_id(self) -> int | None:
         """The class asked for in binary mode, None for any object."""
-        return object_id(self.class_name)
+        return self.categories.object_id(self.class_name)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the confusion matrix's rows."""
-        return (VOC_NAMES[BACKGROUND], self.class_name) if self.binary else VOC_NAMES
+        names = self.categories.names
+        return (names[BACKGROUND], self.class_name) if self.binary else names
 
     @property
     def friendly_names(self) -> tuple[str, ...]:
         """The same for people."""
+        names = self.categories.friendly
         if not self.binary:
-            return FRIENDLY_NAMES
-        return FRIENDLY_NAMES[BACKGROUND], ANY_OBJECT_NAME if self.object_id is None else FRIENDLY_NAMES[self.object_id]
+            return names
+        return names[BACKGROUND], ANY_OBJECT_NAME if self.object_id is None else names[self.object_id]
 
     @property
     def num_classes(self) -> int:
@@ -64,10 +69,9 @@ class Task:
     @property
     def palette(self) -> np.ndarray:
         """Screen colours of the predicted numbers: uint8 (256, 3)."""
-        if not self.binary:
-            return SCREEN_PALETTE
-        palette = SCREEN_PALETTE.copy()
-        palette[1] = SCREEN_PALETTE[1 if self.object_id is None else self.object_id]
+        palette = self.categories.screen_palette
+        if self.binary and self.object_id is not None:
+            palette[1] = palette[self.object_id]
         return palette
 
     def record(self) -> dict[str, object]:
@@ -78,19 +82,19 @@ class Task:
         return {"mode": self.mode, "class": self.class_name, "threshold": threshold}
 
     def predict(self, logits: Logits, size_hw: tuple[int, int]) -> np.ndarray:
-        """The decision at `size_hw`, as it is scored: uint8 (H, W) of 0..20, in binary mode of 0 and 1."""
+        """The decision at `size_hw`, as it is scored: uint8 (H, W) of classes, in binary mode of 0 and 1."""
         if not self.binary:
             return postprocess.label_map(logits, size_hw)
         return postprocess.binary_mask(logits, size_hw, self.object_id, self.threshold).view(np.uint8)
 
     def truth(self, labels: np.ndarray) -> np.ndarray:
-        """A ground-truth label map as this task counts it: uint8 of 0..20, in binary mode of 0 and 1; 255 stays."""
-        return to_binary(labels, self.object_id) if self.binary else labels
+        """A ground-truth label map as this task counts it: uint8 of classes, in binary mode of 0 and 1; 255 stays."""
+        return to_binary(labels, self.object_id, len(self.categories)) if self.binary else labels
 
     def voc_labels(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
-        """`prediction` in VOC ids, for exported label maps: uint8 (H, W) of 0..20.
+        """`prediction` in the model's own numbers (VOC's), for exported label maps: uint8 (H, W).
 
-        "Any object" has no VOC id of its own: its pixels carry the likeliest of the 20 classes.
+        "Any object" has no number of its own: its pixels carry the likeliest of the classes.
         """
         if not self.binary:
             return prediction

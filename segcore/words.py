@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .classes import ANY_OBJECT, BACKGROUND, FRIENDLY_NAMES, class_id
+from .categories import VOC
+from .classes import ANY_OBJECT, BACKGROUND, FRIENDLY_NAMES
 from .metrics import ANY_OBJECT_NAME
 
 Record = Mapping[str, Any]  # what `Evaluation.to_dict` gives
@@ -88,11 +89,11 @@ def signed(difference: float) -> str:
 
 
 def friendly(name: str) -> str:
-    """What people call a class of a record: "TV" for "tvmonitor", "any object" for "any".
-
-    Raises UsageError for a name that is no class.
-    """
-    return ANY_OBJECT_NAME if name == ANY_OBJECT else FRIENDLY_NAMES[class_id(name)]
+    """What people call a class of a record: "TV" for "tvmonitor", "any object" for "any", else as it is called."""
+    number = VOC.number(name)
+    if name == ANY_OBJECT:
+        return ANY_OBJECT_NAME
+    return name if number is None else FRIENDLY_NAMES[number]
 
 
 def plural(name: str) -> str:

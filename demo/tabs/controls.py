@@ -15,7 +15,8 @@ from demo.datasets import Datasets
 from demo.engine import Engine
 from demo.samples import Sample
 from segcore import catalogue
-from segcore.classes import ANY_OBJECT, CLASSES
+from segcore.categories import Categories
+from segcore.classes import ANY_OBJECT
 from segcore.coco import CocoDataset
 from segcore.errors import SegcoreError, UsageError
 from segcore.task import BINARY, MULTICLASS
@@ -29,7 +30,6 @@ QUICK = NETWORK | {"show_progress": "hidden"}
 PICK = NETWORK | {"trigger_mode": "multiple"}
 MODEL_CHOICES = [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
 LIGHT = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-OBJECT_CHOICES = [("Any object", ANY_OBJECT)] + [(each.friendly.capitalize(), each.voc) for each in CLASSES[1:]]
 
 
 class TaskControls(NamedTuple):
@@ -41,16 +41,22 @@ class TaskControls(NamedTuple):
     threshold: gr.Slider
 
 
-def task_controls() -> TaskControls:
+def object_choices(categories: Categories) -> list[tuple[str, str]]:
+    """What can be looked for, as labels and names: any object, and each of the classes."""
+    each = zip(categories.friendly[1:], categories.names[1:], strict=True)
+    return [("Any object", ANY_OBJECT), *((label[:1].upper() + label[1:], name) for label, name in each)]
+
+
+def task_controls(categories: Categories) -> TaskControls:
     """Lay the task's controls out and let the mode show those that it needs."""
     mode = gr.Radio(
         [("Multiclass", MULTICLASS), ("Binary", BINARY)],
         value=MULTICLASS,
         label="Mode",
-        info="Multiclass finds all 20 kinds of object at once; binary looks for one kind against everything else.",
+        info="Multiclass finds every kind of object at once; binary looks for one kind against everything else.",
     )
     with gr.Group(visible=False) as binary:
-        class_name = gr.Dropdown(OBJECT_CHOICES, value=ANY_OBJECT, label="Class", info="What to look for.")
+        class_name = gr.Dropdown(object_choices(categories), value=ANY_OBJECT, label="Class", info="What to look for.")
         automatic = gr.Checkbox(
             True, label="Automatic threshold", info="A pixel counts where this class is the likeliest of all."
         )

@@ -13,7 +13,6 @@ from demo.engine import Engine
 from demo.samples import Thumbnails
 from demo.tabs import controls
 from demo.viewer import picture_viewer
-from segcore.classes import object_id
 
 PER_PAGE = 24
 OUTPUTS = 8  # compared, viewer, verdict, warning, overall, per_class, made_by, notice
@@ -55,7 +54,7 @@ class GroundTruthTab:
                     elem_id="truth-source",
                 )
                 self.class_filter = gr.Dropdown(
-                    [("All images", ALL), *controls.OBJECT_CHOICES],
+                    [("All images", ALL), *controls.object_choices(self.engine.categories)],
                     value=ALL,
                     label="Images with",
                     elem_id="truth-filter",
@@ -66,7 +65,7 @@ class GroundTruthTab:
                     self.where = controls.html("truth-where")
                     self.next = gr.Button("Next ›", size="sm", min_width=80)
                 with gr.Group():
-                    self.task = controls.task_controls()
+                    self.task = controls.task_controls(self.engine.categories)
                 with gr.Group():
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.engine)
@@ -147,7 +146,7 @@ class GroundTruthTab:
         if class_filter == ALL:
             ids = [image.id for image in dataset.images]
         else:
-            ids = list(dataset.ids_with_class(object_id(class_filter)))
+            ids = list(dataset.ids_with_class(dataset.categories.object_id(class_filter)))
         last = max(0, (len(ids) - 1) // PER_PAGE)
         page_number = min(max(0, page_number), last)
         ids_here = ids[page_number * PER_PAGE : (page_number + 1) * PER_PAGE]
@@ -203,7 +202,7 @@ class GroundTruthTab:
     def _look(self, compared: Any, protocol: str, task: tuple, *, photo_sent: bool) -> tuple:
         from demo import comparison, handlers
 
-        asked = handlers.task_of(*task)
+        asked = handlers.task_of(*task, compared.result.categories)
         view = comparison.view_compared(compared, asked, protocol, photo_sent=photo_sent)
         verdict = tables.verdict(view.verdict)
         return compared, view.viewer, verdict, tables.notice(view.warning), view.overall, view.per_class, view.made_by
@@ -212,8 +211,8 @@ class GroundTruthTab:
         """The report's figure, or the scores as a file."""
         from demo import comparison, handlers
 
-        asked = handlers.task_of(*task)
-        view = comparison.view_compared(controls.required(compared), asked, protocol)
+        asked = handlers.task_of(*task, controls.required(compared).result.categories)
+        view = comparison.view_compared(compared, asked, protocol)
         if kind == "figure":
             return comparison.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)
         return comparison.scores_file(view, folder, kind)

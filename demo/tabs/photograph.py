@@ -54,7 +54,7 @@ class PhotographTab:
                     "Or try one of these", "photograph-samples", columns=3, samples=self.samples
                 )
                 with gr.Group():
-                    self.task = controls.task_controls()
+                    self.task = controls.task_controls(self.engine.categories)
                 with gr.Accordion("Do you know the truth?", open=False):
                     gr.Markdown(TRUTH_HELP)
                     self.truth_notice = controls.html("photograph-truth-notice")
@@ -172,14 +172,15 @@ class PhotographTab:
         """One file of what is shown, at full size."""
         from demo import handlers
 
-        return handlers.write_download(controls.required(shown), handlers.task_of(*task), kind, folder)
+        asked = handlers.task_of(*task, controls.required(shown).result.categories)
+        return handlers.write_download(shown, asked, kind, folder)
 
     def write_scores(self, kind: str, folder: Path, shown: Any, *task: Any) -> Path:
         """The report's figure, or the scores against the visitor's truth as a file."""
         from demo import comparison, handlers
 
-        asked = handlers.task_of(*task)
-        view = comparison.view_own_truth(controls.required(shown), asked)
+        asked = handlers.task_of(*task, controls.required(shown).result.categories)
+        view = comparison.view_own_truth(shown, asked)
         if kind == "figure":
             return comparison.figure(shown.screen, view, asked, folder)
         return comparison.scores_file(view, folder, kind)
@@ -189,7 +190,7 @@ def _look(shown: Any, task: tuple, *, photo_sent: bool) -> tuple:
     """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task."""
     from demo import comparison, handlers
 
-    asked = handlers.task_of(*task)
+    asked = handlers.task_of(*task, shown.result.categories)
     alone = handlers.view_photograph(shown, asked, photo_sent=photo_sent)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
     if shown.truth is None:

@@ -15,6 +15,8 @@ from demo.datasets import MAX_FETCHED, Datasets
 from demo.engine import Engine
 from demo.samples import Thumbnails
 from demo.tabs import controls
+from segcore.categories import VOC
+from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
 
 NONE = "none"
@@ -93,7 +95,7 @@ class WholeSetTab:
                     )
                 self.progress = controls.html("set-progress")
                 with gr.Group():
-                    self.task = controls.task_controls()
+                    self.task = controls.task_controls(self.engine.categories)
                 with gr.Group():
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.engine)
@@ -128,7 +130,7 @@ class WholeSetTab:
                 10, MAX_FETCHED, value=100, step=10, label="How many photographs", interactive=not offline
             )
             self.kind = gr.Dropdown(
-                controls.OBJECT_CHOICES, value=controls.OBJECT_CHOICES[0][1], label="With", interactive=not offline
+                controls.object_choices(VOC), value=ANY_OBJECT, label="With", interactive=not offline
             )
             with gr.Row():
                 self.get = gr.Button("Get them", size="sm", min_width=80, interactive=not offline)
@@ -190,7 +192,8 @@ class WholeSetTab:
             return
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
         try:
-            task = handlers.task_of(mode, class_name, automatic, threshold)
+            categories = self.datasets.get(dataset).categories
+            task = handlers.task_of(mode, class_name, automatic, threshold, categories)
             other = None if other_model == NONE else other_model
             wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other)
             for said in whole_set.evaluate_set(self.engine, self.datasets, wanted, Path(self._counts.name), stop):

@@ -1,0 +1,106 @@
+"""What a model tells apart: VOC's 21 classes, or those of the dataset that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .classes import ANY_OBJECT, BACKGROUND, CLASSES, FRIENDLY_NAMES, IGNORE_INDEX, SCREEN_PALETTE, VOC_NAMES, folded
+from .errors import UsageError
+
+MOST = IGNORE_INDEX  # classes, background included: their numbers and 255 fit one byte
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The classes of a model's logits, in order; the background is the first.
+
+    names: as files and the command line say them; friendly: the same for people; also: for each class the other
+    names that datasets and people have for it. Raises UsageError for names that are missing, too many or alike.
+    """
+
+    names: tuple[str, ...]
+    friendly: tuple[str, ...]
+    also: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.names) <= MOST:
+            raise UsageError(
+                f"expected from 1 to {MOST - 1} categories beside the background, got {len(self.names) - 1}"
+            )
+        if not len(self.names) == len(self.friendly) == len(self.also):
+            raise UsageError("expected as many friendly and other names as there are names of categories")
+        owners: dict[str, int] = {}
+        for number, names in enumerate(zip(self.names, self.friendly, strict=True)):
+            for name in (*names, *self.also[number]):
+                if owners.setdefault(folded(name), number) != number:
+                    raise UsageError(f"two categories are called {name!r}; give each a name of its own")
+
+    @classmethod
+    def of(cls, *objects: str) -> Categories:
+        """The background and one class for each name."""
+        names = (VOC_NAMES[BACKGROUND], *objects)
+        return cls(names, names, ((),) * len(names))
+
+    @classmethod
+    def any_of(cls, objects: tuple[str, ...], name: str = "object") -> Categories:
+        """The background and a single class called `name` for everything that is called one of `objects`."""
+        names = (VOC_NAMES[BACKGROUND], name)
+        return cls(names, names, ((), objects))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def number(self, name: str) -> int | None:
+        """The class of that name, None if there is none; upper case, blanks and underscores make no difference."""
+        return self._numbers.get(folded(name))
+
+    def class_id(self, name: str | int) -> int:
+        """The number of a class given by one of its names, or by that number.
+
+        Raises UsageError for anything else, with the names there are.
+        """
+        if isinstance(name, str):
+            number = self.number(name)
+            if number is not None:
+                return number
+        elif isinstance(name, int | np.integer) and 0 <= name < len(self):
+            return int(name)
+        raise UsageError(f"there is no class {name!r}; choose one of: {', '.join(self.names)}")
+
+    def object_id(self, name: str | int) -> int | None:
+        """The class that binary mode sets against all else: 1 or more, or None for "any" object.
+
+        Raises UsageError for an unknown name and for the background, which is no object.
+        """
+        if name == ANY_OBJECT:
+            return None
+        number = self.class_id(name)
+        if number == BACKGROUND:
+            choices = ", ".join(self.names[1:])
+            raise UsageError(f"the background is no object; choose {ANY_OBJECT!r} or one of: {choices}")
+        return number
+
+    @property
+    def screen_palette(self) -> np.ndarray:
+        """What overlays are drawn with: uint8 (256, 3). From the 21st object on the colours come again."""
+        palette = SCREEN_PALETTE.copy()
+        objects = len(CLASSES) - 1
+        for number in range(len(CLASSES), len(self)):
+            palette[number] = SCREEN_PALETTE[1 + (number - 1) % objects]
+        return palette
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        called = zip(self.names, self.friendly, self.also, strict=True)
+        return {
+            folded(each): number
+            for number, (name, friendly, also) in enumerate(called)
+            for each in (name, friendly, *also)
+        }
+
+
+VOC = Categories(VOC_NAMES, FRIENDLY_NAMES, tuple((each.coco,) for each in CLASSES))

@@ -1,0 +1,115 @@
+"""One file that holds a trained model whole: weights, categories, preprocessing, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .categories import Categories
+from .errors import SegcoreError, WeightsError
+from .preprocess import Preprocess
+
+SCHEMA = 1
+_KEY = "segcore"  # of the safetensors metadata, which maps texts to texts
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a trained model's file says besides the weights.
+
+    network: the catalogue entry whose network it is; provenance: what it was trained on and how, fit for JSON.
+    """
+
+    network: str
+    categories: Categories
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    provenance: Mapping[str, Any]
+
+    def preprocess(self, resize: str) -> Preprocess:
+        """What stands before the network. Raises UsageError for an unknown resize."""
+        return Preprocess(size=self.size, resize=resize, mean=self.mean, std=self.std)
+
+    def to_json(self) -> str:
+        classes = zip(self.categories.names, self.categories.friendly, self.categories.also, strict=True)
+        return json.dumps(
+            {
+                "schema": SCHEMA,
+                "network": self.network,
+                "categories": [{"name": name, "friendly": text, "also": also} for name, text, also in classes],
+                "preprocess": {"size": self.size, "mean": self.mean, "std": self.std},
+                "provenance": dict(self.provenance),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Header:
+        """Raises ValueError, KeyError or TypeError, or a SegcoreError, for a text that `to_json` did not make."""
+        record = json.loads(text)
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"it is of schema {record['schema']}, and this segcore knows {SCHEMA}")
+        classes = record["categories"]
+        categories = Categories(
+            tuple(each["name"] for each in classes),
+            tuple(each["friendly"] for each in classes),
+            tuple(tuple(each["also"]) for each in classes),
+        )
+        before = record["preprocess"]
+        header = cls(
+            record["network"],
+            categories,
+            before["size"],
+            tuple(before["mean"]),
+            tuple(before["std"]),
+            record["provenance"],
+        )
+        header.preprocess("squeeze")  # raises for a size, mean or deviation that cannot be
+        return header
+
+
+def write(path: Path, header: Header, state: Mapping[str, torch.Tensor]) -> None:
+    """Write the file in one step, so that a kill leaves the old one or the new one: float16, without BN's counters."""
+    tensors = {
+        name: values.detach().to("cpu", torch.float16).contiguous()
+        for name, values in state.items()
+        if values.is_floating_point()
+    }
+    partial = path.with_name(path.name + ".part")
+    save_file(tensors, partial, metadata={_KEY: header.to_json()})
+    os.replace(partial, path)
+
+
+def read_header(path: str | Path) -> Header:
+    """What the file says besides its weights, which are not read; kept while the file stays as it is.
+
+    Raises WeightsError for a file that is absent, damaged, or not one that training wrote.
+    """
+    path = Path(path)
+    try:
+        return _read_header(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no safetensors file, or is damaged ({error}); train it again") from error
+
+
+@lru_cache(maxsize=16)
+def _read_header(path: Path, modified_ns: int) -> Header:
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_KEY)
+    if text is None:
+        raise WeightsError(f"{path} holds weights but not their categories; give a file that segcore's training wrote")
+    try:
+        return Header.from_json(text)
+    except (ValueError, KeyError, TypeError, SegcoreError) as error:
+        raise WeightsError(f"what {path} says of its model cannot be used: {error!r}") from error

@@ -1,0 +1,578 @@
+"""Fine-tuning: what a person who trains would notice."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from demo import comparison, handlers, whole_set
+from demo.datasets import Datasets
+from demo.engine import Engine
+from segcore import Segmenter, losses, models, trained
+from segcore.augment import Augmentation
+from segcore.categories import VOC, Categories
+from segcore.cli import main
+from segcore.coco import CocoDataset
+from segcore.depthwise import quicken
+from segcore.errors import AnnotationError, Cancelled, UsageError, WeightsError
+from segcore.evaluate import Run, evaluate
+from segcore.protocols import protocol
+from segcore.task import Task
+from segcore.train import TrainSettings, choose_categories, freeze, learning_rate, stages, starting_network, train
+from segcore.training_set import TrainingSet, annotated, checked_dataset, pseudo_labelled
+
+SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
+
+
+def draw_shapes(folder, count=3, split="train", size=(160, 120)):
+    """A dataset of large shapes on grass in COCO's layout, and the label maps that it ought to give."""
+    (folder / split).mkdir(parents=True)
+    (folder / "annotations").mkdir(exist_ok=True)
+    images, annotations, truth = [], [], {}
+    width, height = size
+    for number in range(1, count + 1):
+        picture, labels = Image.new("RGB", size, (70, 150, 60)), Image.new("L", size)
+        for category, (shape, left) in enumerate((("box", 10), ("disc", 85)), start=1):
+            top = 5 + 12 * (number % 5)
+            outline = [(left, top), (left + 60, top), (left + 60, top + 60), (left, top + 60)]
+            if shape == "disc":
+                angles = np.linspace(0, 2 * math.pi, 40, endpoint=False)
+                outline = [(left + 30 + 30 * math.cos(a), top + 30 + 30 * math.sin(a)) for a in angles]
+            ImageDraw.Draw(picture).polygon(outline, fill=SHAPES[shape])
+            ImageDraw.Draw(labels).polygon(outline, fill=category)
+            flat = [float(value) for point in outline for value in point]
+            annotations.append(
+                {"id": 10 * number + category, "image_id": number, "category_id": category, "segmentation": [flat]}
+            )
+        picture.save(folder / split / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": width, "height": height})
+        truth[number] = np.array(labels)
+    categories = [{"id": number, "name": name} for number, name in enumerate(SHAPES, start=1)]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
+    return truth
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    draw_shapes(folder)
+    return folder
+
+
+def quick(folder, out, **changes):
+    settings = TrainSettings(
+        coco=folder, out=out, steps=4, batch_size=2, crop=64, hold_back=0.0, save_every=2, precision="float32"
+    )
+    return replace(settings, **changes)
+
+
+def edit(folder, change):
+    path = folder / "annotations" / "instances_train.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+@pytest.fixture(scope="module")
+def overfitted(shapes, tmp_path_factory):
+    """A short run on three pictures, validated on the same."""
+    out = tmp_path_factory.mktemp("overfitted")
+    changes = {"steps": 50, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
+    path = train(quick(shapes, out, validation_split="train", validate_every=25, **changes))
+    return path
+
+
+def test_overfits_large_shapes(overfitted, shapes):
+    segmenter = Segmenter(overfitted, precision="float32")
+    assert segmenter.categories == Categories.of("box", "disc")
+    dataset = CocoDataset.open(shapes, "train", segmenter.categories)
+    for image in dataset.images:
+        labels, truth = segmenter(dataset.path(image.id)).labels, dataset.truth(image.id)
+        for number in range(3):
+            intersection = ((labels == number) & (truth == number)).sum()
+            assert intersection / ((labels == number) | (truth == number)).sum() > 0.75
+    with (overfitted.parent / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(1, 51))
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
+    assert [row["step"] for row in rows if row["validation_mean_iou"]] == ["25", "50"]
+    assert max(float(row["validation_mean_iou"]) for row in rows if row["validation_mean_iou"]) >= 0.9
+    with Image.open(overfitted.parent / "curves.png") as plot:
+        assert plot.format == "PNG"
+
+
+def test_the_file_says_where_it_comes_from(overfitted, shapes):
+    provenance = trained.read_header(overfitted).provenance
+    assert provenance["settings"]["steps"] == 50 and provenance["settings"]["coco"] == shapes.name
+    assert (
+        provenance["settings"]["model"] == "deeplabv3_efficientnet_lite0" and provenance["validation"]["mean_iou"] > 0.9
+    )
+    assert str(shapes.parent).encode() not in overfitted.read_bytes()[:10_000]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is damaged"), (b"\x10\0\0\0\0\0\0\0{}              ", "not their categories"), (None, "cannot be read")],
+)
+def test_a_file_that_is_no_trained_model(tmp_path, content, message):
+    path = tmp_path / "model.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        Segmenter(path)
+
+
+def test_a_trained_file_of_a_network_that_does_not_exist(overfitted, tmp_path):
+    header = replace(trained.read_header(overfitted), network="deeplabv4")
+    trained.write(tmp_path / "other.safetensors", header, {})
+    with pytest.raises(WeightsError, match="does not know"):
+        Segmenter(tmp_path / "other.safetensors")
+    header = replace(header, network="deeplabv3_efficientnet_lite0")
+    trained.write(tmp_path / "none.safetensors", header, {"x": torch.zeros(1)})
+    with pytest.raises(WeightsError, match="are not those of deeplabv3_efficientnet_lite0"):
+        Segmenter(tmp_path / "none.safetensors")
+
+
+def test_the_command_line_takes_a_trained_file(overfitted, shapes, tmp_path, capsys):
+    scores = tmp_path / "scores.json"
+    command = ["evaluate", "--model", str(overfitted), "--coco", str(shapes), "--split", "train", "--json", str(scores),
+               "--html", str(tmp_path / "report.html")]  # fmt: skip
+    assert main(command) == 0
+    record = json.loads(scores.read_text())
+    assert record["dataset"]["mean_iou"] >= 0.9 and list(record["per_class"]) == ["background", "box", "disc"]
+    assert "disc" in (tmp_path / "report.html").read_text()
+    picture, out = shapes / "train" / "1.png", tmp_path / "out"
+    disc = ["--mode", "binary", "--class", "disc"]
+    assert main(["predict", str(picture), "--out", str(out), "--model", str(overfitted), *disc]) == 0
+    (found,) = json.loads((out / "1.json").read_text())["classes"]
+    assert found["name"] == "disc" and found["id"] == 2
+    assert main(["predict", str(picture), "--out", str(out), "--model", str(overfitted), "--mode", "binary",
+                 "--class", "cat"]) == 2  # fmt: skip
+    assert "no class 'cat'; choose one of: background, box, disc" in capsys.readouterr().err
+
+
+def test_resuming_equals_not_being_stopped(shapes, tmp_path):
+    whole = train(quick(shapes, tmp_path / "whole", steps=6))
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done):
+        if done.step == 5:  # the checkpoint is of step 4
+            raise Stopped
+
+    settings = quick(shapes, tmp_path / "halves", steps=6)
+    with pytest.raises(Stopped):
+        train(settings, on_step=stop)
+    assert not (tmp_path / "halves" / "model.safetensors").exists()
+    halves = train(settings, resume=True)
+    assert halves.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "halves" / "curves.csv").read_text() == (tmp_path / "whole" / "curves.csv").read_text()
+
+
+def test_a_killed_command_resumes_to_the_same_file(shapes, tmp_path):
+    def command(out, *more):
+        return [sys.executable, "-m", "segcore", "train", "--coco", str(shapes), "--out", str(tmp_path / out),
+                "--steps", "8", "--batch-size", "2", "--crop", "64", "--hold-back", "0", "--save-every", "1",
+                *more]  # fmt: skip
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    for _ in range(1200):
+        if checkpoint.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
+    subprocess.run(command("killed", "--resume"), check=True, capture_output=True)
+    whole, killed = (tmp_path / out / "model.safetensors" for out in ("whole", "killed"))
+    assert whole.read_bytes() == killed.read_bytes()
+
+
+def test_the_seed_decides(shapes, tmp_path):
+    first, again, other = (
+        train(quick(shapes, tmp_path / name, steps=2, seed=seed)).read_bytes()
+        for name, seed in (("first", 1), ("again", 1), ("other", 2))
+    )
+    assert first == again != other
+
+
+def test_cancel_keeps_what_was_done(shapes, tmp_path):
+    class AfterTwo:
+        asked = 0
+
+        def is_set(self):
+            self.asked += 1
+            return self.asked > 2
+
+    settings = quick(shapes, tmp_path / "run", save_every=100)
+    with pytest.raises(Cancelled, match="after 2 steps"):
+        train(settings, cancel=AfterTwo())
+    steps = []
+    train(settings, resume=True, on_step=lambda done: steps.append(done.step))
+    assert steps == [3, 4]
+
+
+def test_an_earlier_run_is_not_written_over(shapes, tmp_path):
+    settings = quick(shapes, tmp_path / "run", steps=1)
+    train(settings)
+    with pytest.raises(UsageError, match="holds an earlier run"):
+        train(settings)
+    with pytest.raises(UsageError, match=r"other settings \(batch_size, seed\)"):
+        train(replace(settings, seed=3, batch_size=3), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"mode": "binary", "class_name": "disc"}, ("background", "disc")),
+        ({"mode": "binary"}, ("background", "object")),
+        ({}, ("background", "box", "disc")),
+    ],
+)
+def test_what_is_told_apart(shapes, tmp_path, changes, names):
+    settings = quick(shapes, tmp_path / "run", steps=1, **changes)
+    segmenter = Segmenter(train(settings), precision="float32")
+    assert segmenter.categories.names == names
+    truth = CocoDataset.open(shapes, "train", segmenter.categories).truth(1)
+    expected = CocoDataset.open(shapes, "train", Categories.of("box", "disc")).truth(1)
+    if names[1] == "disc":
+        expected = np.where(expected == 2, 1, 0)
+    elif names[1] == "object":
+        expected = (expected > 0).astype(np.uint8)
+    np.testing.assert_array_equal(truth, expected)
+    assert segmenter(shapes / "train" / "1.png").labels.max() < len(names)
+
+
+def test_voc_categories(examples_coco, tmp_path):
+    settings = quick(examples_coco, tmp_path / "run", steps=1, categories="voc")
+    assert choose_categories(settings) == VOC
+    assert Segmenter(train(settings)).categories == VOC
+    binary = replace(settings, mode="binary", class_name="tv")
+    assert (
+        choose_categories(binary).names == ("background", "tvmonitor") and choose_categories(binary).number("TV") == 1
+    )
+    with pytest.raises(UsageError, match="there is no class 'unicorn'"):
+        choose_categories(replace(settings, mode="binary", class_name="unicorn"))
+
+
+def test_three_categories_that_voc_lacks(shared_coco, tmp_path):
+    """A stranger's dataset: some real images with a few of COCO's other categories."""
+    names = ("elephant", "giraffe", "pizza", "umbrella", "bed", "bowl", "cup")
+    split = "train2017"
+    document = json.loads((shared_coco / "annotations" / f"instances_{split}.json").read_text())
+    wanted = [each for each in document["categories"] if each["name"] in names][:3]
+    ids = {each["id"] for each in wanted}
+    chosen = {each["image_id"] for each in document["annotations"] if each["category_id"] in ids}
+    images = [each for each in document["images"] if each["id"] in chosen][:6]
+    kept = {each["id"] for each in images}
+    document = {
+        "images": images,
+        "categories": wanted,
+        "annotations": [
+            each for each in document["annotations"] if each["image_id"] in kept and each["category_id"] in ids
+        ],
+    }
+    folder = tmp_path / "strange"
+    (folder / "annotations").mkdir(parents=True)
+    (folder / split).mkdir()
+    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
+    for image in images:
+        shutil.copy(shared_coco / split / image["file_name"], folder / split)
+    segmenter = Segmenter(train(quick(folder, tmp_path / "run", steps=2, hold_back=0.2)))
+    assert segmenter.categories.names == ("background", *(each["name"] for each in wanted))
+    result = segmenter(folder / split / images[0]["file_name"])
+    assert result.labels.shape == (images[0]["height"], images[0]["width"])
+    assert result.binary(wanted[1]["name"]).dtype == bool and result.overlay().size == (
+        images[0]["width"],
+        images[0]["height"],
+    )
+
+
+# ---- broken datasets
+
+
+def test_everything_broken_is_told_at_once(tmp_path):
+    draw_shapes(tmp_path, count=4)
+    (tmp_path / "train" / "1.png").unlink()
+    Image.new("RGB", (10, 10)).save(tmp_path / "train" / "2.png")
+
+    def change(document):
+        empty, unknown, away, far = document["annotations"][:4]
+        empty.update(segmentation=[], area=3600)
+        unknown.update(category_id=99)
+        away.update(segmentation=[[200.0, 10, 230, 10, 230, 40]])
+        far.update(segmentation=[[2000.0, 10, 2300, 10, 2300, 40]])
+
+    edit(tmp_path, change)
+    with pytest.raises(AnnotationError) as caught:
+        train(quick(tmp_path, tmp_path / "run"))
+    message = str(caught.value)
+    for part in (
+        "(id 11): 'segmentation' is empty",
+        "(id 12): 'category_id' is 99",
+        "(id 21): 'segmentation' lies outside",
+        "(id 22): 'segmentation' must lie in the picture",
+        "1.png is missing",
+        "2.png is 10 x 10 pixels",
+    ):
+        assert part in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_broken_datasets_on_the_command_line(shapes, tmp_path, capsys):
+    assert main(["train", "--coco", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    assert main(["train", "--coco", str(shapes), "--out", str(tmp_path / "run"), "--crop", "8"]) == 2
+    assert (
+        main(["train", "--coco", str(shapes), "--out", str(tmp_path / "run"), "--mode", "binary", "--class", "x"]) == 2
+    )
+    assert main(["train", "--coco", str(shapes), "--out", str(tmp_path / "run"), "--frozen-stages", "80"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_dataset_without_objects(tmp_path):
+    draw_shapes(tmp_path)
+    edit(tmp_path, lambda document: document.update(annotations=[]))
+    with pytest.raises(AnnotationError, match="no object of the categories box, disc"):
+        train(quick(tmp_path, tmp_path / "run"))
+
+
+def test_validation_on_what_is_learned_from_is_refused(tmp_path):
+    draw_shapes(tmp_path, count=3)
+    draw_shapes(tmp_path, count=4, split="val")
+    Image.new("RGB", (160, 120)).save(tmp_path / "val" / "2.png")  # of the same name, but another picture
+    with pytest.raises(AnnotationError) as caught:
+        train(quick(tmp_path, tmp_path / "run", split="train", validation_split="val"))
+    assert [name for name in ("1.png", "2.png", "3.png", "4.png") if name in str(caught.value)] == ["1.png", "3.png"]
+
+
+# ---- what is drawn
+
+
+def test_crops_carry_their_labels(shapes):
+    categories = Categories.of("box", "disc")
+    dataset = checked_dataset(shapes, "train", categories)
+    data = TrainingSet(annotated(dataset, [1, 2, 3]), Augmentation(crop=96, size=120, colour=0.0), seed=3)
+    crops, labels = data.batch(1, 8)
+    assert crops.shape == (8, 96, 96, 3) and labels.shape == (8, 96, 96)
+    for number, colour in enumerate(SHAPES.values(), start=1):
+        close = (np.abs(crops.astype(int) - colour) < 30).all(axis=-1)
+        inside = labels == number
+        assert inside.sum() > 500 and close[inside].mean() > 0.9 and (inside | ~close).mean() > 0.98
+    again = data.batch(1, 8)
+    np.testing.assert_array_equal(crops, again[0])
+    assert (data.batch(2, 8)[0] != crops).any()
+
+
+def test_classes_are_drawn_evenly(tmp_path):
+    """One picture in twenty has a disc, and yet half of the balanced crops do."""
+    draw_shapes(tmp_path, count=20)
+    edit(tmp_path, lambda document: document.update(
+        annotations=[each for each in document["annotations"] if each["id"] % 10 == 1 or each["image_id"] == 7]
+    ))  # fmt: skip
+    categories = Categories.of("box", "disc")
+    examples = annotated(checked_dataset(tmp_path, "train", categories), range(1, 21))
+
+    def share(balanced):
+        data = TrainingSet(examples, Augmentation(crop=48, size=120), balanced=balanced)
+        return (data.batch(1, 60)[1] == 2).any(axis=(1, 2)).mean()
+
+    assert share(1.0) > 0.4 and share(0.0) < 0.2
+
+
+def test_pseudo_labels(shapes, tmp_path):
+    categories, labels = Categories.of("box", "disc"), tmp_path / "labels"
+    labels.mkdir()
+    for number, suffix in ((1, ""), (2, "_labels"), (3, "")):
+        Image.new("L", (160, 120), 1).save(labels / f"{number}{suffix}.png")
+    examples = annotated(checked_dataset(shapes, "train", categories), [1])
+    pseudo = pseudo_labelled(shapes / "train", labels, categories)
+
+    def shares(share):
+        data = TrainingSet(examples, Augmentation(crop=64), pseudo=pseudo, pseudo_share=share, balanced=0.0)
+        return [(each[each != 255] == 1).all() for each in data.batch(1, 40)[1]]
+
+    assert all(shares(1.0)) and 0.3 < np.mean(shares(0.5)) < 0.8
+    path = train(quick(shapes, tmp_path / "run", steps=1, pseudo=(shapes / "train", labels)))
+    assert path.is_file()
+    Image.new("L", (160, 120), 7).save(labels / "1.png")
+    (labels / "3.png").unlink()
+    with pytest.raises(AnnotationError) as caught:
+        pseudo_labelled(shapes / "train", labels, categories)
+    assert "1.png holds the value 7" in str(caught.value) and "has no 3_labels.png" in str(caught.value)
+
+
+# ---- losses, rates, frozen stages
+
+
+def test_cross_entropy_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.9], [0.5, 0.75, 0.1]])).view(1, 2, 1, 3)
+    labels = torch.tensor([[[0, 1, 255]]])
+    expected = -(math.log(0.5) + math.log(0.75)) / 2
+    assert losses.cross_entropy(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+    weighted = -(3 * math.log(0.5) + math.log(0.75)) / 4
+    assert losses.cross_entropy(logits, labels, torch.tensor([3.0, 1.0])).item() == pytest.approx(weighted, rel=1e-5)
+    assert losses.cross_entropy(logits, torch.full((1, 1, 3), 255)).item() == 0
+
+
+def test_dice_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.9], [0.5, 0.75, 0.1]])).view(1, 2, 1, 3)
+    labels = torch.tensor([[[0, 1, 255]]])
+    of_0, of_1 = 2 * 0.5 / (1 + 0.75), 2 * 0.75 / (1 + 1.25)
+    assert losses.dice(logits, labels).item() == pytest.approx(1 - (of_0 + of_1) / 2, rel=1e-5)
+
+
+def test_balancing_weights_by_hand():
+    weights = losses.balancing_weights(torch.tensor([80, 15, 1, 0, 10**9]))
+    assert weights[3] == 1 and weights.min() == pytest.approx(0.1) and weights.max() == 10
+    np.testing.assert_allclose(losses.balancing_weights(torch.tensor([60, 30, 10])), [0.5, 1, 3], rtol=1e-6)
+
+
+def test_learning_rate(tmp_path):
+    settings = TrainSettings(coco=tmp_path, out=tmp_path, steps=1000, learning_rate=0.5)
+    assert learning_rate(settings, 1) == pytest.approx(0.01)
+    assert learning_rate(settings, 501) == pytest.approx(0.5 * 0.5**0.9)
+    assert 0 < learning_rate(settings, 1000) < 0.002
+
+
+def test_frozen_stages_stay(shapes, tmp_path):
+    before = models.load("deeplabv3_efficientnet_lite0")
+    path = train(quick(shapes, tmp_path / "run", frozen_stages=4, weight_decay=0.1, learning_rate=0.01))
+    after = models.load(str(path))
+    for name, changes in (("conv_stem", False), ("blocks.1.1.conv_pw", False), ("blocks.6.0.conv_pwl", True)):
+        old, new = (net.backbone.get_submodule(name).weight for net in (before, after))
+        assert torch.equal(old, new) != changes
+    with pytest.raises(UsageError, match="has 9 stages; 10 cannot"):
+        freeze(before.backbone, 10)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"])
+def test_every_network_can_be_trained(name, shapes, tmp_path, monkeypatch):
+    """Random weights stand for the published ones, which are a large download."""
+    with pytest.raises(WeightsError, match="fetch-weights"):
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        train(quick(shapes, tmp_path / "none", model=name))
+
+    def load(model):
+        network = models.build_network(model)
+        network.aux_classifier = None
+        return network
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "load", load)
+        path = train(quick(shapes, tmp_path / "run", model=name, steps=1, frozen_stages=1))
+    assert models.network_of(str(path)) == name
+    assert Segmenter(path)(shapes / "train" / "1.png").labels.max() < 3
+
+
+def test_categories_must_agree(overfitted, shapes, examples_coco):
+    segmenter, chosen = Segmenter(overfitted), protocol("original")
+    own, voc = CocoDataset.open(shapes, "train", segmenter.categories), CocoDataset.open(examples_coco)
+    with pytest.raises(UsageError, match="of different categories"):
+        evaluate(Run(segmenter, own, chosen, Task(), own.images))
+    with pytest.raises(UsageError, match="tells 3 classes apart, and the task 21"):
+        evaluate(Run(segmenter, voc, chosen, Task(), voc.images[:1]))
+
+
+def test_going_on_from_a_trained_file(overfitted, shapes, tmp_path):
+    path = train(quick(shapes, tmp_path / "more", model=str(overfitted), steps=1))
+    assert models.network_of(str(path)) == "deeplabv3_efficientnet_lite0"
+    same = starting_network(str(overfitted), Categories.of("box", "disc")).classifier[-1].weight
+    assert torch.equal(same, models.load(str(overfitted)).classifier[-1].weight)
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 2)])
+def test_quick_gradients_are_pytorchs_own(kernel, dilation):
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(6, 6, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=6, bias=False)
+    quick = copy.deepcopy(plain)
+    quicken(quick)
+    assert type(quick) is not type(plain)
+    gradients = []
+    for conv in (plain, quick):
+        x = torch.linspace(-1, 1, 2 * 6 * 9 * 7).view(2, 6, 9, 7).requires_grad_()
+        conv(x).square().sum().backward()
+        gradients.append((x.grad, conv.weight.grad))
+    for own, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
+
+
+def test_only_what_it_is_for_is_quickened():
+    network = models.load("deeplabv3_efficientnet_lite0")
+    before = {name: type(module) for name, module in network.named_modules()}
+    quicken(network)
+    changed = {name for name, module in network.named_modules() if type(module) is not before[name]}
+    assert "backbone.blocks.5.1.conv_dw" in changed and all(name.endswith("conv_dw") for name in changed)
+    assert "backbone.blocks.2.0.conv_dw" not in changed  # it halves the map
+
+
+def test_stages():
+    assert len(stages(models.load("deeplabv3_efficientnet_lite0").backbone)) == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mode": "panoptic"}, "mode must be 'multiclass' or 'binary'"),
+        ({"loss": "focal"}, "loss must be"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"hold_back": 1.0}, "from 0 to under 1"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"class_name": "box"}, "choose the mode 'binary'"),
+    ],
+)
+def test_settings_errors(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message):
+        TrainSettings(coco=tmp_path, out=tmp_path, **changes)
+
+
+# ---- the page
+
+
+def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_path):
+    """What the page's functions say of a model with its own categories, and of one without them."""
+    engine = Engine(str(overfitted), offline=True)
+    assert engine.categories.names == ("background", "box", "disc")
+    shown = handlers.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
+    task = handlers.task_of("binary", "disc", True, None, shown.result.categories)
+    view = handlers.view_photograph(shown, task, photo_sent=False)
+    assert "disc" in view.table and "box" not in view.table and "model.safetensors" not in view.table
+    dataset = CocoDataset.open(shapes, "train", engine.categories)
+    datasets = Datasets(shapes, examples_coco, shapes / "none", categories=engine.categories)
+    wanted = whole_set.Wanted("own:train", 2, Task(categories=engine.categories), "original", "squeeze", "auto")
+    *_, outcome = whole_set.evaluate_set(engine, datasets, wanted, tmp_path, threading.Event())
+    assert outcome.record["dataset"]["mean_iou"] > 0.75
+    with pytest.raises(UsageError, match="knows other things"):
+        list(whole_set.evaluate_set(engine, datasets, replace(wanted, dataset="samples"), tmp_path, threading.Event()))
+    *_, record = comparison.evaluate_for_program(engine, dataset, 1, "multiclass", "any", "original", "auto")
+    assert list(record["per_class"]) == ["background", "box", "disc"] and record["dataset"]["mean_iou"] > 0.75
+    shown = handlers.segment_again(engine, shown, "deeplabv3_efficientnet_lite0", "squeeze")
+    with pytest.raises(UsageError, match="no class 'disc'"):
+        handlers.task_of("binary", "disc", True, None, shown.result.categories)
+    with pytest.raises(UsageError, match="knows other things"):
+        comparison.evaluate_for_program(
+            engine, dataset, 1, "multiclass", "any", "original", "deeplabv3_efficientnet_lite0"
+        )
+
+
+def test_visitors_open_no_files(overfitted):
+    with pytest.raises(UsageError, match="there is no model"):
+        Engine(offline=True).resolve(str(overfitted))
