@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from segcore.coco import CocoDataset, CocoImage
+from segcore.coco import CocoDataset
+from segcore.coco_file import CocoImage
 
 THUMBNAIL_SIDE = 240
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from . import models
-from .coco import CocoImage
+from .coco_file import CocoImage
 from .counts import count
 from .errors import AnnotationError, Cancelled, ImageError, UsageError
 from .journal import Journal

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
-from . import coco, download, image
+from . import coco, coco_file, download, image
 from .classes import object_id
-from .coco import CocoDataset, CocoImage
+from .coco import CocoDataset
+from .coco_file import CocoImage
 from .download import alone, disk
 from .errors import AnnotationError, Cancelled, DownloadError, ImageError, NoRoomError, SegcoreError, UsageError
 
@@ -256,7 +257,7 @@ def _annotations(job: _Job) -> tuple[dict[str, Any], CocoDataset]:
 
 def _read(job: _Job, path: Path) -> tuple[dict[str, Any], CocoDataset]:
     def read(stop: threading.Event) -> tuple[dict[str, Any], CocoDataset]:
-        document = coco.read_document(path)
+        document = coco_file.read_document(path)
         return document, CocoDataset.from_document(job.folder, job.split, document, path)
 
     job.report(READING, 0, None)
@@ -290,8 +291,8 @@ def _fetch_whole(job: _Job) -> None:
 def _download(job: _Job, url: str, path: Path, **known: Any) -> None:
     def watch(done: int, total: int | None) -> None:
         size = max(done, total or 0)
-        if size > coco.MAX_ANNOTATION_BYTES:
-            most = f"{coco.MAX_ANNOTATION_BYTES / 1e6:,.1f} MB"
+        if size > coco_file.MAX_ANNOTATION_BYTES:
+            most = f"{coco_file.MAX_ANNOTATION_BYTES / 1e6:,.1f} MB"
             raise DownloadError(f"{url} has {size / 1e6:,.1f} MB, and {most} is the most that is read; check it")
         job.check_room(size)
         job.report(ANNOTATIONS, done, total)
@@ -310,7 +311,7 @@ def _extract(job: _Job, url: str) -> None:
             found = re.findall(r"^annotations/instances_(\w+)\.json$", "\n".join(archive.namelist()), re.MULTILINE)
             raise UsageError(f"{url} has no {member}; the splits in it: {', '.join(found) or 'none'}")
         entry = archive.getinfo(member)
-        if entry.file_size > coco.MAX_ANNOTATION_BYTES:
+        if entry.file_size > coco_file.MAX_ANNOTATION_BYTES:
             raise zipfile.BadZipFile(f"{member} would have {entry.file_size:,} bytes")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
             raise zipfile.BadZipFile(f"{member} is packed in an unusual way")

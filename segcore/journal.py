@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from .coco import CocoImage
+from .coco_file import CocoImage
 from .counts import Counts
 from .errors import UsageError
 from .objects import ObjectOutcome

@@ -12,7 +12,8 @@ import numpy as np
 
 from . import image, masks
 from .classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX
-from .coco import CocoDataset, CocoImage, CocoObject
+from .coco import CocoDataset
+from .coco_file import CocoImage, CocoObject
 from .errors import AnnotationError, LabelError
 from .task import Task
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from . import draw
-from .coco import CocoDataset, CocoImage
+from .coco import CocoDataset
+from .coco_file import CocoImage
 from .counts import Counts
 from .errors import UsageError
 from .objects import ObjectOutcome

@@ -12,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 from .augment import Augmentation
 from .categories import Categories
 from .classes import BACKGROUND, IGNORE_INDEX
-from .coco import CocoDataset, CocoImage, CocoObject, told
+from .coco import CocoDataset
+from .coco_file import CocoImage, CocoObject, told
 from .errors import AnnotationError, ImageError, UsageError
 from .image import read
 

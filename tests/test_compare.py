@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from segcore.coco import CocoImage
+from segcore.coco_file import CocoImage
 from segcore.compare import compare, headline
 from segcore.errors import UsageError
 from segcore.evaluate import Evaluation, Run, Scored

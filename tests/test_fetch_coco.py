@@ -25,7 +25,7 @@ from misbehaving_server import GOOD, MisbehavingServer, Twist
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segcore import cli, coco, download
+from segcore import cli, coco_file, download
 from segcore import fetch_coco as fetching
 from segcore.coco import CocoDataset
 from segcore.errors import AnnotationError, Cancelled, DownloadError, NoRoomError, UsageError
@@ -430,7 +430,7 @@ def encrypted() -> bytes:
     ],
 )
 def test_a_zip_that_is_none(folder, archive, message, monkeypatch):
-    monkeypatch.setattr(coco, "MAX_ANNOTATION_BYTES", 2_000_000)
+    monkeypatch.setattr(coco_file, "MAX_ANNOTATION_BYTES", 2_000_000)
     with served(archive=archive) as server:
         with pytest.raises(DownloadError, match=message):
             fetch(server, folder)
@@ -500,7 +500,7 @@ def test_broken_annotations_are_not_kept(folder, change, message):
 
 
 def test_annotations_that_are_too_large(folder, monkeypatch):
-    monkeypatch.setattr(coco, "MAX_ANNOTATION_BYTES", 2_000)
+    monkeypatch.setattr(coco_file, "MAX_ANNOTATION_BYTES", 2_000)
     with served(archive=None) as server:
         server.files[f"/{MEMBER}"] = WHOLE.encode()
         with pytest.raises(DownloadError, match="the most that is read"):
