@@ -1,0 +1,177 @@
+"""What each command of the command line takes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from . import catalogue
+from .task import BINARY, MULTICLASS
+
+Command = Callable[[argparse.Namespace], int]  # returns the exit status
+
+
+def parser(description: str, commands: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """The parser of all commands, by their names; what it reads names the chosen function as `run`."""
+    result = argparse.ArgumentParser(prog="segcore", description=description)
+    chosen = result.add_subparsers(required=True, metavar="COMMAND")
+    for name, run in commands.items():
+        command = chosen.add_parser(name, help=run.__doc__, description=run.__doc__)
+        command.set_defaults(run=run)
+        _ADD[name](command)
+    return result
+
+
+def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("input", nargs="+", type=Path, metavar="INPUT", help="a photograph, or a folder of them")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    command.add_argument("--cutout", action="store_true", help="also the objects on a transparent ground")
+    command.add_argument("--probabilities", action="store_true", help="also every class's probability, as .npz")
+    _add_model_argument(command)
+    _add_task_arguments(command, precision="auto")
+
+
+def _add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
+    _add_dataset_arguments(command)
+    command.add_argument("--csv", type=Path, metavar="FILE", help="the same as a table")
+    command.add_argument("--figures", type=Path, metavar="DIR", help="photograph, prediction and truth of each image")
+    command.add_argument("--save-labels", type=Path, metavar="DIR", help="the label maps that were scored, as PNG")
+    _add_model_argument(command)
+    _add_task_arguments(command, precision="float32")
+
+
+def _add_compare_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--models", required=True, metavar="A,B", help="two of the catalogue's")
+    _add_dataset_arguments(command)
+    _add_task_arguments(command, precision="float32")
+
+
+def _add_fetch_weights_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="NAME", help=f"one of: {', '.join(catalogue.CATALOGUE)}")
+    command.add_argument("--base-url", metavar="URL", help="a mirror: URL/<the published file's name>")
+
+
+def _add_fetch_coco_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--to", type=Path, required=True, metavar="DIR", help="where the folder in COCO's layout is")
+    command.add_argument("--split", default="val2017", help="val2017 (default) or train2017")
+    command.add_argument("--count", type=int, required=True, metavar="N", help="how many images")
+    command.add_argument("--classes", type=_names, default=(), metavar="cat,dog", help="only images with any of these")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="which images; the same for the same seed")
+    command.add_argument("--base-url", metavar="URL", help="a mirror: URL/annotations/..., URL/<split>/...")
+    command.add_argument("--max-gb", type=float, default=4.0, metavar="GB", help="what DIR may take on disk; default 4")
+
+
+def _add_train_arguments(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
+    add("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for the model, its curves and the checkpoint",
+    )
+    add("--resume", action="store_true", help="go on with the run in --out that was stopped")
+    names = ", ".join(catalogue.CATALOGUE)
+    add("--model", default=catalogue.SHIPPED, help=f"where to start: the file of a trained model, or one of: {names}")
+    add("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
+    add("--categories", default="own", choices=("own", "voc"), help="the dataset's own (default), or VOC's 20")
+    add("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
+    add("--steps", type=int, default=1000, metavar="N")
+    add("--batch-size", type=int, default=8, metavar="N", help="crops a step; default 8")
+    add("--crop", type=int, default=256, metavar="PIXELS", help="side of the crops; default 256")
+    add("--learning-rate", type=float, default=1e-3, metavar="X", help="of the head, at first; default 0.001")
+    add("--backbone-rate", type=float, default=0.3, metavar="X", help="the backbone's, as a share of it; default 0.3")
+    add("--weight-decay", type=float, default=0.01, metavar="X")
+    add(
+        "--loss",
+        default="plain",
+        choices=("plain", "balanced"),
+        help="cross entropy; balanced: rare classes count more",
+    )
+    add("--dice", type=float, default=0.0, metavar="X", help="what the Dice loss counts beside it; default 0")
+    add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
+    add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
+    add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),
+        help="photographs, and label maps as `predict` writes them, to be mixed in")  # fmt: skip
+    add("--pseudo-share", type=float, default=0.5, metavar="X", help="of the crops; default 0.5")
+    add(
+        "--balanced", type=float, default=0.75, metavar="X", help="share of crops on a class drawn evenly; default 0.75"
+    )
+    add("--validation-split", metavar="SPLIT", help="validate on another split; default: on images held back")
+    add("--hold-back", type=float, default=0.1, metavar="X", help="share of images to validate on; default 0.1")
+    add("--validate-every", type=int, default=500, metavar="N", help="steps; default 500, and at the end")
+    add("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    add("--precision", default="auto", help="auto (default), float32 or bfloat16, which is mixed with float32")
+
+
+def _add_dataset_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
+    command.add_argument("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
+    command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    command.add_argument("--image-ids", type=_integers, metavar="1,2", help="only these images")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write every score, per class and per image")
+    command.add_argument("--html", type=Path, metavar="FILE", help="a report with figures, in one file")
+    command.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="keep progress here and go on from it; figures and label maps of images done before are not written again",
+    )
+    command.add_argument("--batch-size", type=int, default=1, metavar="N", help="images through the network at once")
+
+
+def _add_model_argument(command: argparse.ArgumentParser) -> None:
+    names = ", ".join(catalogue.CATALOGUE)
+    command.add_argument(
+        "--model", default=catalogue.AUTO, help=f"auto (default), the file of a trained model, or: {names}"
+    )
+
+
+def _add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
+    command.add_argument("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
+    command.add_argument(
+        "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"
+    )
+    command.add_argument(
+        "--threshold", type=_threshold, metavar="auto|T", help="in binary mode; auto: the likeliest class"
+    )
+    command.add_argument(
+        "--resize", default="squeeze", choices=("squeeze", "aspect"), help="default: squeeze to 520 x 520"
+    )
+    command.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    command.add_argument("--precision", default=precision, help=f"auto, float32 or bfloat16; default {precision}")
+
+
+def _threshold(text: str) -> float | None:
+    try:
+        return None if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected auto or a probability from 0 to 1, got {text!r}") from None
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected image ids with commas between them, got {text!r}") from None
+
+
+_ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "predict": _add_predict_arguments,
+    "evaluate": _add_evaluate_arguments,
+    "compare": _add_compare_arguments,
+    "models": lambda command: None,
+    "fetch-weights": _add_fetch_weights_arguments,
+    "fetch-coco": _add_fetch_coco_arguments,
+    "train": _add_train_arguments,
+}
