@@ -12,6 +12,7 @@ from .errors import UsageError
 from .metrics import mean_defined
 from .results import RANKED_BY, Evaluation
 from .run import SCHEMA, caption
+from .words import count_of_images
 
 
 def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _ranked(images: list, firsts: np.ndarray, seconds: np.ndarray) -> list[dict[
 
 def headline(record: dict[str, Any]) -> str:
     """What `compare` gave, in a few lines for a terminal."""
-    images = f"{record['images']} images"
+    images = count_of_images(record["images"])
     lines = [
         caption(record["first"], f"first:  {images}"),
         caption(record["second"], f"second: {images}"),

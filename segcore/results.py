@@ -15,6 +15,7 @@ from .bootstrap import intervals
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts
 from .objects import found_of, objects_record
 from .run import Run, Scored, caption
+from .words import count_of_images
 
 RANKED_BY = "foreground_mean_iou"
 CSV_SETTINGS = ("model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "arithmetic")
@@ -120,7 +121,7 @@ def headline(record: dict) -> str:
     """What `Evaluation.to_dict` gave, in a few lines for a terminal."""
     low_high = record["intervals"]["dataset"]
     lines = [
-        caption(record, f"{record['images']} images"),
+        caption(record, count_of_images(record["images"])),
         f"{'':24}{'dataset':>10}{'95 % interval':>20}{'image mean':>12}",
     ]
     for key, value in record["dataset"].items():

@@ -369,6 +369,42 @@ def test_evaluate_without_its_folder(run, tmp_path):
     assert len(done.err.splitlines()) == 1
 
 
+def test_evaluate_writes_a_report_that_needs_nothing_else(run, two_images, tmp_path):
+    done = run(
+        "evaluate", "--coco", two_images, "--html", tmp_path / "out" / "report.html", "--json", tmp_path / "s.json"
+    )
+    assert done.status == 0
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    record = read_json(tmp_path / "s.json")
+    assert f"{record['dataset']['mean_iou']:.4f}" in report
+    assert report.count("data:image/png;base64,") == 2 and "Worst: " in report
+    assert not re.search(r"(src|href)=.(?!data:|#)", report)
+
+
+# ------------------------------------------------------------------- compare
+
+
+def test_compare_two_models(run, two_images, tmp_path):
+    models = f"{SHIPPED},{SHIPPED}"
+    outputs = ["--json", tmp_path / "c.json", "--html", tmp_path / "c.html", "--resume", tmp_path / "kept"]
+    done = run("compare", "--coco", two_images, "--models", models, *outputs)
+
+    assert done.status == 0 and done.err == ""
+    assert done.out.splitlines()[0].startswith("first:  2 images of ")
+    record = read_json(tmp_path / "c.json")
+    assert record["images"] == 2 and record["first"]["model"] == record["second"]["model"] == SHIPPED
+    for row in record["dataset"].values():
+        assert row["difference"] in (0, None) and row["first"] == row["second"]
+    assert "Compared with another run" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert names(tmp_path / "kept") == ["first", "second"]
+
+
+@pytest.mark.parametrize("models", [SHIPPED, f"{SHIPPED},{SHIPPED},{SHIPPED}", f"{SHIPPED},nothing"])
+def test_compare_takes_two_models_that_there_are(run, two_images, models):
+    done = run("compare", "--coco", two_images, "--models", models)
+    assert done.status == 2 and ("two models" in done.err or "there is no model 'nothing'" in done.err)
+
+
 # ------------------------------------------------------------------- wrong usage
 
 

@@ -80,7 +80,7 @@ def test_only_images_that_both_have_count_and_the_largest_difference_comes_first
 
 def test_headline_names_both_models():
     text = headline(compare(evaluation("a", [matrix(1, 1)]), evaluation("b", [matrix(1, 0)])))
-    assert "first:  1 images of hand - a (" in text and "second: 1 images of hand - b (" in text
+    assert "first:  1 image of hand - a (" in text and "second: 1 image of hand - b (" in text
     assert "+0.0000" not in [line.split()[3] for line in text.splitlines() if line.startswith("pixel_accuracy")]
 
 

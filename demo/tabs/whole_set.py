@@ -87,8 +87,12 @@ class WholeSetTab:
                         info="The first of the set. The more, the surer the scores.",
                     )
                 with gr.Row():
-                    self.start = gr.Button("Score the images", variant="primary", min_width=120, elem_id="set-start")
-                    self.stop = gr.Button("Stop", visible=False, variant="stop", min_width=80, elem_id="set-stop")
+                    self.start = gr.Button(
+                        "Score the images", variant="primary", scale=2, min_width=120, elem_id="set-start"
+                    )
+                    self.stop = gr.Button(
+                        "Stop", visible=False, variant="stop", scale=1, min_width=80, elem_id="set-stop"
+                    )
                 self.progress = controls.html("set-progress")
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
@@ -141,8 +145,8 @@ class WholeSetTab:
             *(self.pictures, self.start, self.stop),
         ]
         scored = self.start.click(
-            self.on_start, asked, outputs, api_visibility="private", trigger_mode="once", **EVALUATION
-        )
+            self.on_asked, None, [self.start, self.stop, self.progress, self.notice], **controls.LIGHT
+        ).then(self.on_start, asked, outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
         self.stop.click(self.on_stop, None, self.stop, **controls.LIGHT)
         page.unload(self.on_leave)
@@ -155,6 +159,16 @@ class WholeSetTab:
             event(self.on_clock, None, fetching, **controls.LIGHT)
 
     # ---- scoring
+
+    def on_asked(self, request: gr.Request) -> tuple:
+        """The click, answered at once: the scoring itself may have to wait for that of others."""
+        self._stops.setdefault(request.session_hash, threading.Event())
+        return (
+            gr.update(interactive=False),
+            gr.update(visible=True, interactive=True),
+            set_tables.waiting(),
+            "",
+        )
 
     def on_start(
         self,
@@ -173,10 +187,10 @@ class WholeSetTab:
         """Score the images, saying how far it is; what was shown stays until there is something newer."""
         from demo import handlers, whole_set
 
-        stop = self._stops[request.session_hash] = threading.Event()
-        running = {self.start: gr.update(interactive=False), self.stop: gr.update(visible=True, interactive=True)}
+        stop = self._stops.get(request.session_hash)
+        if stop is None:  # the second of two quick clicks, or the visitor has left
+            return
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
-        yield running | {self.notice: "", self.progress: set_tables.waiting()}
         try:
             categories = self.datasets.get(dataset).categories
             task = handlers.task_of(mode, class_name, automatic, threshold, categories)
@@ -226,7 +240,7 @@ class WholeSetTab:
 
     def on_leave(self, request: gr.Request) -> None:
         """A visitor who has left waits for nothing."""
-        if stop := self._stops.get(request.session_hash):
+        if stop := self._stops.pop(request.session_hash, None):
             stop.set()
 
     def write_download(self, kind: str, folder: Path, shown: Any) -> Path:
