@@ -120,7 +120,7 @@ def resolve(name: str | os.PathLike[str]) -> str:
         return name
     if name not in CATALOGUE:
         raise UsageError(
-            f"there is no model {name!r}; choose {AUTO!r}, one of: {', '.join(CATALOGUE)}, or the path of a "
+            f"there is no model {name!r}; choose {AUTO!r} or one of: {', '.join(CATALOGUE)}; or give the path of a "
             f"{TRAINED_SUFFIX} file that training wrote"
         )
     return name

@@ -349,7 +349,7 @@ def test_evaluate_names_what_fails_and_scores_the_rest(run, two_images, tmp_path
     assert record["images"] == 1 and record["per_image"][0]["image_id"] == 900002
     (skipped,) = record["skipped"]
     assert (skipped["image_id"], skipped["file_name"]) == (900001, "900001/photo.jpg")
-    assert "1 images" in done.out
+    assert "1 image of" in done.out
 
 
 def test_evaluate_resumes(run, examples_coco, tmp_path):
