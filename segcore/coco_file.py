@@ -115,6 +115,10 @@ def read_document(path: Path, name: object = None) -> Any:
 def category_names(document: Any) -> dict[int, str]:
     """The names of a file's categories by their ids. Raises AnnotationError for a file of another kind."""
     _check_kind(document)
+    return _names_by_id(document)
+
+
+def _names_by_id(document: dict[str, Any]) -> dict[int, str]:
     return {number: record.value("name", str) for number, record in _records(document, "categories").items()}
 
 
@@ -123,9 +127,10 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
 
     Raises AnnotationError for what leaves nothing to go on with.
     """
-    names = category_names(document)
+    _check_kind(document)
     images = {number: _image(record) for number, record in _records(document, "images").items()}
     annotations = _records(document, "annotations")
+    names = _names_by_id(document)
     # By name, since files that tools write number them in their own ways; the background is no category.
     numbers = {category: classes.number(name) or None for category, name in names.items()}
     if annotations and not any(numbers.values()):
