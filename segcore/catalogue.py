@@ -55,7 +55,7 @@ CATALOGUE = {
             "deeplabv3_efficientnet_lite0",
             "DeepLabV3, EfficientNet-Lite0",
             "Ships with segcore and needs no download; quick, but trained on far fewer photographs than the others.",
-            shipped_sha256="cac1dbeee28b549be094384ed4f5aea57eb68956a9bd67c09d1b6b70bd50cd0a",
+            shipped_sha256="447ee06e94bf07a6232c4658c7a51cc3a04e26d933a589f4e43cdeeb60c4528a",
         ),
     )
 }
