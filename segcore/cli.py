@@ -133,6 +133,8 @@ def compare(arguments: argparse.Namespace) -> int:
     names = arguments.models.split(",")
     if len(names) != 2:
         raise UsageError(f"--models takes two models with a comma between them, got {arguments.models!r}")
+    if _categories(names[0]) != _categories(names[1]):
+        raise UsageError(f"{names[0]} and {names[1]} tell different things apart, so they cannot be compared")
     task, images, dataset, chosen = _what_to_evaluate(arguments, names[0])
     for file in filter(None, (arguments.json, arguments.html)):
         _make_room_for(file)

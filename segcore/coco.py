@@ -17,8 +17,6 @@ from .coco_file import CocoImage, CocoObject, Rle, category_names, parse, read_d
 from .errors import AnnotationError, UsageError
 from .image import read
 
-_DEFAULT_SPLIT = "val2017"
-
 
 @dataclass(frozen=True, eq=False)
 class CocoDataset:
@@ -92,13 +90,6 @@ class CocoDataset:
         if broken:
             problems += [f"{name}: {each}" for each in broken]
         return cls(folder, split, *parsed, categories)
-
-    @classmethod
-    def open_default(cls, folder: str | Path, categories: Categories = VOC) -> CocoDataset:
-        """As `open`, for callers that offer no choice: val2017 if it is there, else the first split by name."""
-        present = splits(folder)
-        split = _DEFAULT_SPLIT if _DEFAULT_SPLIT in present else next(iter(present), None)
-        return cls.open(folder, split, categories)
 
     def image(self, image_id: int) -> CocoImage:
         """The record of an image. Raises UsageError for an id that is not in the split."""

@@ -13,11 +13,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import ExifTags, Image
 from pycocotools import mask as coco_mask
 
-from segcore import Segmenter, cli
+from segcore import Segmenter, cli, trained
 from segcore.catalogue import CATALOGUE
+from segcore.categories import Categories
+from segcore.trained import Header
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = "deeplabv3_efficientnet_lite0"
@@ -403,6 +406,14 @@ def test_compare_two_models(run, two_images, tmp_path):
 def test_compare_takes_two_models_that_there_are(run, two_images, models):
     done = run("compare", "--coco", two_images, "--models", models)
     assert done.status == 2 and ("two models" in done.err or "there is no model 'nothing'" in done.err)
+
+
+def test_compare_takes_models_of_the_same_categories(run, two_images, tmp_path):
+    provenance = {"made_by": "a test"}
+    header = Header(SHIPPED, Categories.of("giraffe"), 520, (0.5,) * 3, (0.2,) * 3, provenance)
+    trained.write(tmp_path / "giraffes.safetensors", header, {"weight": torch.zeros(1)})
+    done = run("compare", "--coco", two_images, "--models", f"{SHIPPED},{tmp_path / 'giraffes.safetensors'}")
+    assert done.status == 2 and "tell different things apart" in done.err
 
 
 # ------------------------------------------------------------------- wrong usage

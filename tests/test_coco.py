@@ -274,18 +274,11 @@ def test_splits(written):
     written(document(), "another")
     assert coco.splits(folder) == ("another", "tiny", "val2017")
     assert CocoDataset.open(folder, "tiny").split == "tiny"
-    assert CocoDataset.open_default(folder).split == "val2017"
-
-
-def test_open_default_without_val2017(written):
-    written(document(), "b")
-    assert CocoDataset.open_default(written(document(), "a")).split == "a"
 
 
 def test_splits_errors(written, tmp_path):
-    for function in (CocoDataset.open, CocoDataset.open_default):
-        with pytest.raises(AnnotationError, match="no annotations/instances_<split>.json"):
-            function(tmp_path / "absent")
+    with pytest.raises(AnnotationError, match="no annotations/instances_<split>.json"):
+        CocoDataset.open(tmp_path / "absent")
     folder = written(document())
     for split in ("train2017", "../tiny", ""):
         with pytest.raises(UsageError, match=f"no split {split!r}; choose one of: tiny"):
