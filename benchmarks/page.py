@@ -9,7 +9,7 @@ Medians over the repeats, the two photographs by turns.
 
 An *answer* is timed from the sending of the event's request until all of its outputs have come: what the server does
 between the two, and a few milliseconds of loopback. With *upload* it begins where the file is sent. What a browser then
-does with it is not in it. *Of it, the network* is what the page itself says, the yardstick for how busy the machine was.
+does with it is not in it. *Of it, the network* is what the page itself says: the yardstick for how busy the machine is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -86,9 +85,7 @@ class Visitor:
         """Trigger a component's event that changes the picture; its outputs by elem_id."""
         number = self._ids[component] if isinstance(component, str) else component
         chosen = next(
-            each
-            for each in self._events
-            if [number, event] in each["targets"] and self._ids[VIEWER] in each["outputs"]
+            each for each in self._events if [number, event] in each["targets"] and self._ids[VIEWER] in each["outputs"]
         )
         data = [self.values[each] for each in chosen["inputs"]]
         body = {"data": data, "fn_index": chosen["id"], "session_hash": self._session, "trigger_id": number}
