@@ -48,7 +48,8 @@ class Place:
     seconds: float
 
 
-def _stays() -> bool:
+def stays() -> bool:
+    """Of one who cannot leave."""
     return False
 
 
@@ -77,7 +78,7 @@ class Turns:
         work: Callable[[], Any],
         *,
         kind: Hashable = None,
-        has_left: Callable[[], bool] = _stays,
+        has_left: Callable[[], bool] = stays,
         always: bool = False,
     ) -> Ticket:
         """Put `work` into the line; it runs in one of the line's threads, in the caller's context.

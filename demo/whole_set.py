@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.datasets import OTHER_CATEGORIES, Datasets
 from demo.engine import Engine, categories_of
+from demo.turns import stays
 from segcore import catalogue, compare, evaluate, results
 from segcore.errors import Cancelled, UsageError
 from segcore.extremes import extremes
@@ -90,16 +91,17 @@ def evaluate_set(
     kept: Path,
     stop: threading.Event,
     visitor: Hashable = None,
+    has_left: Callable[[], bool] = stays,
 ) -> Iterator[Progress | Outcome]:
     """Score the images, saying now and then how far it is; the last thing said is the outcome.
 
     kept: a folder for the counts of each image, so that asking again, or for more images, begins where this ended,
-    whoever asks. stop: ends it early; what is done by then is the outcome. visitor: whose turns it
-    takes, batch by batch.
+    whoever asks. stop: ends it early; what is done by then is the outcome. visitor: whose turns for
+    the network it takes, batch by batch, unless has_left() says that there is nobody to tell any more.
 
     Raises SegcoreError in words for the visitor, UsageError among them where nothing was scored before the stop.
     """
-    runs = _runs(engine, datasets, wanted, visitor, stop)
+    runs = _runs(engine, datasets, wanted, visitor, has_left)
     evaluations = []
     for run in runs:
         scored, started = [], time.monotonic()
@@ -117,7 +119,7 @@ def evaluate_set(
 
 
 def _runs(
-    engine: Engine, datasets: Datasets, wanted: Wanted, visitor: Hashable, stop: threading.Event | None = None
+    engine: Engine, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
 ) -> list[Run]:
     dataset, chosen = datasets.get(wanted.dataset), protocol(wanted.protocol)
     images = choose_images(dataset, limit=min(max(1, wanted.images), MAX_IMAGES))
@@ -127,19 +129,19 @@ def _runs(
         raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
     if any(categories_of(name) != dataset.categories for name in names):
         raise UsageError(OTHER_CATEGORIES)
-    networks = [_in_turn(engine, engine.network(name, wanted.resize), visitor, stop) for name in names]
+    networks = [_in_turn(engine, engine.network(name, wanted.resize), visitor, has_left) for name in names]
     return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
 
 
-def _in_turn(engine: Engine, network: Network, visitor: Hashable, stop: threading.Event | None) -> Network:
-    """The same network, each batch of which waits for its turn; Cancelled is raised where it is stopped meanwhile."""
+def _in_turn(engine: Engine, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
+    """The same network, each batch of which waits for its turn; Cancelled is raised where the visitor has left."""
 
     def predict_logits(batch: torch.Tensor) -> torch.Tensor:
         ticket = engine.turns.submit(
             visitor,
             partial(network.predict_logits, batch),
             kind=(network.model, network.resize, "evaluation"),
-            has_left=stop.is_set if stop else lambda: False,
+            has_left=has_left,
             always=True,
         )
         return ticket.future.result()
@@ -180,7 +182,7 @@ def write_download(
     record = outcome.record
     path = folder / f"{record['split']}_{record['model']}{suffix}"
     if suffix == ".html":
-        run = _runs(engine, datasets, outcome.wanted, visitor)[-1 if outcome.comparison else 0]
+        run = _runs(engine, datasets, outcome.wanted, visitor, stays)[-1 if outcome.comparison else 0]
         text = html_report(record, pictures=extremes(run, record), comparison=outcome.comparison)
     elif suffix == ".csv":
         text = results.to_csv(record)

@@ -196,8 +196,9 @@ class WholeSetTab:
             task = handlers.task_of(mode, class_name, automatic, threshold, categories)
             other = None if other_model == NONE else other_model
             wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other)
-            kept, visitor = Path(self._counts.name), request.session_hash
-            for said in whole_set.evaluate_set(self.engine, self.datasets, wanted, kept, stop, visitor):
+            kept, visitor = Path(self._counts.name), controls.visitor_of(request)
+            asked = self.engine, self.datasets, wanted, kept, stop, visitor, controls.has_left()
+            for said in whole_set.evaluate_set(*asked):
                 if isinstance(said, whole_set.Progress):
                     yield {self.progress: set_tables.progress(said)}
                 else:
