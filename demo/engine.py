@@ -8,8 +8,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.settings import Limits
 from segcore import catalogue
 from segcore.categories import VOC, Categories
 from segcore.errors import SegcoreError, UsageError
@@ -40,9 +42,17 @@ class Fetching:
 class Engine:
     """Runs networks for all visitors. Every method may be called from several threads."""
 
-    def __init__(self, model: str = catalogue.AUTO, *, offline: bool = False, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str = catalogue.AUTO,
+        *,
+        offline: bool = False,
+        threads: int | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self.default = catalogue.resolve(model)
         self.offline = offline
+        self.limits = limits or Limits()
         self.categories = categories_of(self.default)
         self.threads = threads
         self._lock = threading.Lock()
@@ -59,6 +69,12 @@ class Engine:
         if catalogue.is_file(model):
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
         return catalogue.resolve(model)
+
+    def read(self, photograph: str | Path) -> np.ndarray:
+        """A visitor's photograph as `image.read` gives it, which raises for one that is over the page's limits."""
+        from segcore import image
+
+        return image.read(photograph, max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes)
 
     def segmenter(self, model: str, precision: str) -> Segmenter:
         """The one segmenter of that model and precision, loaded at first use.

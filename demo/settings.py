@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +15,51 @@ LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What one visitor may ask for, and how long their files stay.
+
+    max_bytes, max_pixels: of a photograph; upload_seconds: in which an upload must have come; scoring_seconds: after
+    which the scoring of a set is stopped; keep_seconds, keep_bytes: how long uploads and downloads stay, and how much
+    all of them may take, before the oldest go.
+    """
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 100_000_000
+    upload_seconds: float = 600
+    scoring_seconds: float = 3600
+    keep_seconds: float = 3600
+    keep_bytes: int = 2 * 10**9
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Limits:
+        """Raises ValueError with a sentence for a variable that is no number above 0."""
+
+        def number(name: str, unit: float, default: float) -> float:
+            text = environment.get(name) or str(default / unit)
+            try:
+                value = float(text)
+            except ValueError:
+                value = math.nan
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a number above 0, not {text!r}")
+            return value * unit
+
+        return cls(
+            max_bytes=int(number("SEGCORE_MAX_MB", 2**20, cls.max_bytes)),
+            max_pixels=int(number("SEGCORE_MAX_MEGAPIXELS", 1e6, cls.max_pixels)),
+            upload_seconds=number("SEGCORE_UPLOAD_SECONDS", 1, cls.upload_seconds),
+            scoring_seconds=number("SEGCORE_SCORING_MINUTES", 60, cls.scoring_seconds),
+            keep_seconds=number("SEGCORE_KEEP_MINUTES", 60, cls.keep_seconds),
+            keep_bytes=int(number("SEGCORE_KEEP_MB", 1e6, cls.keep_bytes)),
+        )
+
+
+@dataclass(frozen=True)
 class Settings:
     """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
     images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
-    "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right.
+    "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right; hosts: the names
+    by which the page may be called, None for any.
     """
 
     host: str = LOOPBACK
@@ -26,6 +69,8 @@ class Settings:
     model: str = "auto"
     offline: bool = False
     threads: int | None = None
+    hosts: frozenset[str] | None = None
+    limits: Limits = Limits()
 
     @classmethod
     def read(cls, flags: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -40,6 +85,10 @@ class Settings:
         parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), metavar="NAME",
                             help="a model's name, or the file of a trained one; default: auto")  # fmt: skip
         read = parser.parse_args(flags)
+        try:
+            limits = Limits.read(environment)
+        except ValueError as error:
+            parser.error(str(error))
         return cls(
             host=read.host,
             port=read.port,
@@ -48,7 +97,24 @@ class Settings:
             model=read.model,
             offline=environment.get("SEGCORE_OFFLINE", "") not in ("", "0"),
             threads=_processor_share(environment),
+            hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
+            limits=limits,
         )
+
+
+def _names(host: str, allowed: str) -> frozenset[str] | None:
+    """The names by which a page that listens on `host` may be called; any, where that is not the loopback address."""
+    names = {name.strip().lower() for name in allowed.split(",")} - {""}
+    if "*" in names or not (names or _is_loopback(host)):
+        return None
+    return frozenset(names | {"localhost", LOOPBACK, "::1", host.strip("[]").lower()})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _processor_share(environment: Mapping[str, str]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from segcore.errors import SegcoreError, UsageError
 from segcore.task import BINARY, MULTICLASS
 
 SESSION_SECONDS = 6 * 3600
+NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
 # All that changes the picture waits in one line, so that a visitor's clicks are answered in the order they were made;
 # of impatient ones the last counts, where Gradio would drop those that come while another is answered.
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 1, "trigger_mode": "always_last"}
@@ -135,16 +137,8 @@ def photograph_input(**kwargs: Any) -> gr.Image:
     No subclass, since Gradio writes a .pyi file beside the source of each.
     """
     component = gr.Image(type="filepath", image_mode=None, **kwargs)
-    component.preprocess = functools.partial(_uploaded_file, component.preprocess)
+    component.preprocess = lambda payload: None if payload is None else payload.path
     return component
-
-
-def _uploaded_file(decode: Callable[[Any], str], payload: Any) -> str | None:
-    if payload is None:
-        return None
-    if payload.url and payload.url.startswith("data:"):  # a picture inside the request, as the webcam may send it
-        return decode(payload)
-    return payload.path
 
 
 def asked_in(wanted: Any) -> tuple:
@@ -231,3 +225,6 @@ def _write(write: Callable[..., Path], kind: str, *inputs: Any) -> str:
         return str(write(kind, folder, *inputs))
     except SegcoreError as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except OSError as error:
+        print(f"segcore: a visitor's file could not be written: {error}", file=sys.stderr)
+        raise gr.Error(NO_ROOM, print_exception=False) from error
