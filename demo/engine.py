@@ -8,8 +8,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.settings import MAX_SEGMENTERS, Limits
 from demo.turns import Turns
 from segcore import catalogue
 from segcore.categories import VOC, Categories
@@ -22,7 +24,6 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up 
     from segcore.run import Network
     from segcore.segmenter import Segmentation, Segmenter
 
-MAX_SEGMENTERS = 3  # by model and precision
 # Of the process, not of an object: a ZeroGPU worker is a fork of it, and is handed names, never networks.
 _segmenters: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
 _loading: dict[tuple[str, str], threading.Lock] = {}
@@ -50,10 +51,12 @@ class Engine:
         threads: int | None = None,
         models: int = MAX_SEGMENTERS,
         turns: Turns | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """threads: for PyTorch, None for its own choice; models: kept in memory; turns: the line for it all."""
         self.default = catalogue.resolve(model)
         self.offline = offline
+        self.limits = limits or Limits()
         self.categories = categories_of(self.default)
         self.threads = threads
         self.models = models
@@ -72,6 +75,12 @@ class Engine:
         if catalogue.is_file(model):
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
         return catalogue.resolve(model)
+
+    def read(self, photograph: str | Path) -> np.ndarray:
+        """A visitor's photograph as `image.read` gives it, which raises for one that is over the page's limits."""
+        from segcore import image
+
+        return image.read(photograph, max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes)
 
     def segmenter(self, model: str, precision: str) -> Segmenter:
         """The one segmenter of that model and precision, loaded at first use.

@@ -106,6 +106,11 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
     return f'<p class="made-by" data-network-runs="{network_runs}">{" · ".join(parts)}</p>'
 
 
+def kept(how_long: str) -> str:
+    """The line below the place for photographs: what becomes of them."""
+    return f'<p class="made-by">Processed on the machine that runs this page, and deleted after {how_long}.</p>'
+
+
 def notice(text: str, *, kind: str = "info") -> str:
     """A sentence set apart; empty text gives nothing."""
     return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from demo import tables
+from demo.about import kept_for
 from demo.engine import Engine
 from demo.samples import Sample
 from demo.tabs import controls
@@ -55,6 +56,7 @@ class PhotographTab:
                     height=230,
                     elem_id="photograph-upload",
                 )
+                controls.html("photograph-kept", tables.kept(kept_for(self.engine.limits)))
                 self.gallery = controls.gallery(
                     "Or try one of these", "photograph-samples", columns=3, samples=self.samples
                 )
