@@ -69,12 +69,16 @@ class Engine:
             raise UsageError(self.missing(model))
         return _loaded(model, precision, self.threads)
 
-    def segment(self, photograph: np.ndarray, model: str, *, resize: str, exact: bool = False) -> Segmentation:
-        """Run a model on uint8 (H, W, 3). `exact` is float32 throughout, as published scores are taken."""
+    def segment(
+        self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
+    ) -> Segmentation:
+        """Run a model on uint8 (H, W, 3). `careful` looks several times; `exact` is float32 throughout, as published
+        scores are taken.
+        """
         model, precision = self.resolve(model), "float32" if exact else "auto"
         self.segmenter(model, precision)
         dtype = "float32" if exact else "float16"
-        return _run(model, precision, self.threads, photograph, resize, dtype)
+        return _run(model, precision, self.threads, photograph, resize, careful, dtype)
 
     def network(self, model: str, resize: str) -> Network:
         """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
@@ -179,9 +183,10 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_on_gpu
 def _run(
-    model: str, precision: str, threads: int | None, photograph: np.ndarray, resize: str, dtype: str
+    model: str, precision: str, threads: int | None, photograph: np.ndarray, resize: str, careful: bool, dtype: str
 ) -> Segmentation:
-    return _loaded(model, precision, threads)(photograph, resize=resize, dtype=dtype).without_image()
+    segmenter = _loaded(model, precision, threads)
+    return segmenter(photograph, resize=resize, careful=careful, dtype=dtype).without_image()
 
 
 @_on_gpu

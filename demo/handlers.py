@@ -62,7 +62,9 @@ class Shown:
         return replace(self, result=result, results=kept, network_runs=self.network_runs + ran)
 
 
-def open_photograph(engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str) -> Shown:
+def open_photograph(
+    engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str, careful: bool = False
+) -> Shown:
     """Decode a photograph and segment it, unless this visitor had just that before.
 
     Raises SegcoreError in words for the visitor; `before` is then still what is shown.
@@ -80,14 +82,14 @@ def open_photograph(engine: Engine, before: Shown | None, source: str | Path, mo
         results=before.results if before else {},
         network_runs=before.network_runs if before else 0,
     )
-    return _segmented(engine, shown, photograph, model, resize)
+    return _segmented(engine, shown, photograph, model, resize, careful)
 
 
-def segment_again(engine: Engine, shown: Shown, model: str, resize: str) -> Shown:
-    """The same photograph by another model or resize; runs the network only for what was not computed before."""
-    if _result_key(engine, shown, model, resize) in shown.results:
-        return _segmented(engine, shown, None, model, resize)
-    return _segmented(engine, shown, image.read(_kept(shown)), model, resize)
+def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
+    """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
+    if _result_key(engine, shown, model, resize, careful) in shown.results:
+        return _segmented(engine, shown, None, model, resize, careful)
+    return _segmented(engine, shown, image.read(_kept(shown)), model, resize, careful)
 
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
@@ -103,15 +105,17 @@ def _kept(shown: Shown) -> Path:
     return shown.source
 
 
-def _result_key(engine: Engine, shown: Shown, model: str, resize: str) -> tuple:
-    return shown.key, engine.resolve(model), resize
+def _result_key(engine: Engine, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
+    return shown.key, engine.resolve(model), resize, careful
 
 
-def _segmented(engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str) -> Shown:
-    key = _result_key(engine, shown, model, resize)
+def _segmented(
+    engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, careful: bool
+) -> Shown:
+    key = _result_key(engine, shown, model, resize, careful)
     if key in shown.results:
         return shown.remember(key, shown.results[key], ran=False)
-    return shown.remember(key, engine.segment(photograph, model, resize=resize), ran=True)
+    return shown.remember(key, engine.segment(photograph, model, resize=resize, careful=careful), ran=True)
 
 
 # ---------------------------------------------------------------------------------------------- the photograph tab
