@@ -91,13 +91,17 @@ class Engine:
             raise UsageError(self.missing(model))
         return _loaded(model, precision, self.models)
 
-    def segment(self, photograph: np.ndarray, model: str, *, resize: str, exact: bool = False) -> Segmentation:
-        """Run a model on uint8 (H, W, 3). `exact` is float32 throughout, as published scores are taken."""
+    def segment(
+        self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
+    ) -> Segmentation:
+        """Run a model on uint8 (H, W, 3). `careful` looks several times; `exact` is float32 throughout, as published
+        scores are taken.
+        """
         model, precision = self.resolve(model), "float32" if exact else "auto"
         self.segmenter(model, precision)
         dtype = "float32" if exact else "float16"
         threads = self._all_threads() if exact else self._share()
-        return _run(model, precision, self.models, threads, photograph, resize, dtype)
+        return _run(model, precision, self.models, threads, photograph, resize, careful, dtype)
 
     def network(self, model: str, resize: str) -> Network:
         """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
@@ -234,10 +238,18 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_on_gpu
 def _run(
-    model: str, precision: str, most: int, threads: int, photograph: np.ndarray, resize: str, dtype: str
+    model: str,
+    precision: str,
+    most: int,
+    threads: int,
+    photograph: np.ndarray,
+    resize: str,
+    careful: bool,
+    dtype: str,
 ) -> Segmentation:
     _use_threads(threads)
-    return _loaded(model, precision, most)(photograph, resize=resize, dtype=dtype).without_image()
+    segmenter = _loaded(model, precision, most)
+    return segmenter(photograph, resize=resize, careful=careful, dtype=dtype).without_image()
 
 
 @_on_gpu

@@ -63,7 +63,9 @@ class Shown:
         return replace(self, result=result, results=kept, network_runs=self.network_runs + ran)
 
 
-def open_photograph(engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str) -> Shown:
+def open_photograph(
+    engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str, careful: bool = False
+) -> Shown:
     """Decode a photograph and segment it, unless this visitor had just that before.
 
     Raises SegcoreError in words for the visitor; `before` is then still what is shown.
@@ -81,19 +83,19 @@ def open_photograph(engine: Engine, before: Shown | None, source: str | Path, mo
         results=before.results if before else {},
         network_runs=before.network_runs if before else 0,
     )
-    return _segmented(engine, shown, photograph, model, resize)
+    return _segmented(engine, shown, photograph, model, resize, careful)
 
 
-def segment_again(engine: Engine, shown: Shown, model: str, resize: str) -> Shown:
-    """The same photograph by another model or resize; runs the network only for what was not computed before."""
-    if _result_key(engine, shown, model, resize) in shown.results:
-        return _segmented(engine, shown, None, model, resize)
-    return _segmented(engine, shown, _read_again(shown), model, resize)
+def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
+    """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
+    if _result_key(engine, shown, model, resize, careful) in shown.results:
+        return _segmented(engine, shown, None, model, resize, careful)
+    return _segmented(engine, shown, _read_again(shown), model, resize, careful)
 
 
-def is_known(engine: Engine, shown: Shown, model: str, resize: str) -> bool:
+def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
     """Whether the photograph in view was segmented so before, so that nothing has to run."""
-    return _result_key(engine, shown, model, resize) in shown.results
+    return _result_key(engine, shown, model, resize, careful) in shown.results
 
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
@@ -112,15 +114,17 @@ def _read_again(shown: Shown) -> np.ndarray:
     return image.read(shown.source, max_pixels=math.prod(shown.result.size_hw), max_bytes=size)
 
 
-def _result_key(engine: Engine, shown: Shown, model: str, resize: str) -> tuple:
-    return shown.key, engine.resolve(model), resize
+def _result_key(engine: Engine, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
+    return shown.key, engine.resolve(model), resize, careful
 
 
-def _segmented(engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str) -> Shown:
-    key = _result_key(engine, shown, model, resize)
+def _segmented(
+    engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, careful: bool
+) -> Shown:
+    key = _result_key(engine, shown, model, resize, careful)
     if key in shown.results:
         return shown.remember(key, shown.results[key], ran=False)
-    return shown.remember(key, engine.segment(photograph, model, resize=resize), ran=True)
+    return shown.remember(key, engine.segment(photograph, model, resize=resize, careful=careful), ran=True)
 
 
 # ---------------------------------------------------------------------------------------------- the photograph tab
