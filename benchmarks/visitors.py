@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.page_client import Visitor
+from tests.page_client import Visitor
 from benchmarks.speed import machine
 from segcore import catalogue
 from segcore.export import decide

@@ -74,7 +74,7 @@ def serve(settings: Settings) -> int:
         return 2
     thumbnails = Thumbnails()
     samples = [thumbnails.sample(examples, image) for image in examples.images]
-    blocks = page.build(engine, samples, datasets, thumbnails)
+    blocks = page.build(engine, samples, datasets, thumbnails, uploads_live=settings.uploads_live)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
     try:
         blocks.launch(
@@ -85,6 +85,7 @@ def serve(settings: Settings) -> int:
             max_file_size=MAX_BYTES,
             footer_links=["api", "settings"],
             ssr_mode=False,
+            state_session_capacity=settings.sessions,
             max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
             prevent_thread_lock=True,
         )

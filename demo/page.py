@@ -15,6 +15,7 @@ from demo.datasets import Datasets
 from demo.endpoints import Endpoints
 from demo.engine import Engine
 from demo.samples import Sample, Thumbnails
+from demo.settings import UPLOADS_LIVE
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
@@ -23,7 +24,6 @@ from segcore import catalogue, report_parts
 
 TITLE = "segcore"
 _TRUTH = "truth"  # the id of the tab in which one image is looked at
-UPLOADS_LIVE = 3600  # seconds; uploads and downloads older than this are deleted
 _SYSTEM_FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 # System fonts, since a page that works with no network cannot ask another server for its letters.
 THEME = gr.themes.Default(
@@ -68,9 +68,16 @@ def _refuse_all_but_uploads(file: dict) -> dict:
     return file
 
 
-def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails: Thumbnails) -> Page:
-    """The whole page, ready to launch."""
-    with Page(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_LIVE // 4, UPLOADS_LIVE)) as page:
+def build(
+    engine: Engine,
+    samples: list[Sample],
+    datasets: Datasets,
+    thumbnails: Thumbnails,
+    *,
+    uploads_live: int = UPLOADS_LIVE,
+) -> Page:
+    """The whole page, ready to launch. uploads_live: seconds after which uploads and downloads are deleted."""
+    with Page(title=TITLE, analytics_enabled=False, delete_cache=(max(1, uploads_live // 4), uploads_live)) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         banner = controls.html("banner")
         run_again = gr.Button(

@@ -14,6 +14,8 @@ from demo.turns import AT_ONCE, LONGEST
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
 MOST_AT_ONCE = 8  # each may hold a photograph of 100 megapixels
+SESSIONS = 300  # up to 10 MB each
+UPLOADS_LIVE = 3600
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Settings:
     """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
     images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
     "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right; queue: requests
-    that may wait; at_once: those that are worked on at a time; models: kept in memory.
+    that may wait; at_once: those that are worked on at a time; models: kept in memory; sessions: visitors whose
+    pictures are kept, the least recent out first; uploads_live: seconds after which uploads are deleted.
     """
 
     host: str = LOOPBACK
@@ -34,6 +37,8 @@ class Settings:
     queue: int = LONGEST
     at_once: int = AT_ONCE
     models: int = MAX_SEGMENTERS
+    sessions: int = SESSIONS
+    uploads_live: int = UPLOADS_LIVE
 
     @classmethod
     def read(cls, flags: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -61,6 +66,8 @@ class Settings:
             queue=_count(parser, environment, "SEGCORE_QUEUE", LONGEST),
             at_once=_count(parser, environment, "SEGCORE_AT_ONCE", min(cores, MOST_AT_ONCE)),
             models=_count(parser, environment, "SEGCORE_MODELS", MAX_SEGMENTERS),
+            sessions=_count(parser, environment, "SEGCORE_SESSIONS", SESSIONS),
+            uploads_live=_count(parser, environment, "SEGCORE_UPLOADS_LIVE", UPLOADS_LIVE),
         )
 
 
