@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.page_client import Refused, Visitor
 from benchmarks.speed import machine
 from segcore import catalogue
+from tests.page_client import Refused, Visitor
 from tests.page_server import running_page
 
 KINDS = {

@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tests.page_client import Visitor
 from benchmarks.speed import machine
 from segcore import catalogue
 from segcore.export import decide
 from segcore.image import fit_within
 from segcore.segmenter import Segmenter
 from segcore.task import Task
+from tests.page_client import Visitor
 from tests.page_server import running_page
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "samples"
