@@ -103,6 +103,7 @@ def serve(settings: Settings, uploads: Path) -> int:
             max_file_size=limits.max_bytes,
             footer_links=["api", "settings"],
             ssr_mode=False,
+            state_session_capacity=settings.sessions,
             max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
             share=False,
             enable_monitoring=False,

@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
 MAX_SEGMENTERS = 3  # in memory, by model and precision
 MOST_AT_ONCE = 8  # each may hold a photograph of 100 megapixels
+SESSIONS = 300  # up to 10 MB each
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Settings:
     """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
     images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
     "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right; queue: requests
-    that may wait; at_once: those that are worked on at a time; models: kept in memory; hosts: the names by which the
-    page may be called, None for any.
+    that may wait; at_once: those that are worked on at a time; models: kept in memory; sessions: visitors whose
+    pictures are kept, the least recent out first; hosts: the names by which the page may be called, None for any.
     """
 
     host: str = LOOPBACK
@@ -77,6 +78,7 @@ class Settings:
     queue: int = LONGEST
     at_once: int = AT_ONCE
     models: int = MAX_SEGMENTERS
+    sessions: int = SESSIONS
     hosts: frozenset[str] | None = None
     limits: Limits = Limits()
 
@@ -110,6 +112,7 @@ class Settings:
             queue=_count(parser, environment, "SEGCORE_QUEUE", LONGEST),
             at_once=_count(parser, environment, "SEGCORE_AT_ONCE", min(cores, MOST_AT_ONCE)),
             models=_count(parser, environment, "SEGCORE_MODELS", MAX_SEGMENTERS),
+            sessions=_count(parser, environment, "SEGCORE_SESSIONS", SESSIONS),
             hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
             limits=limits,
         )

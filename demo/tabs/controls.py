@@ -148,9 +148,12 @@ def spoken(outputs: int) -> Callable[[Callable], Callable]:
 
 def visitor_of(request: gr.Request) -> Hashable:
     """Who shares the network with others as one: a session, or of programs that have none all of one address."""
-    if request.session_hash and request.session_hash != LocalContext.event_id.get(None):
-        return request.session_hash
-    return request.client.host
+    return request.session_hash if has_session(request) else request.client.host
+
+
+def has_session(request: gr.Request) -> bool:
+    """Whether more may come from the same page or program; Gradio gives each call of others a session of its own."""
+    return request.session_hash is not None and request.session_hash != LocalContext.event_id.get(None)
 
 
 def has_left() -> Callable[[], bool]:
