@@ -15,6 +15,7 @@ test: $(VENV)/.installed-for-tests
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.scores
+	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m benchmarks.evaluation --coco $(COCO)
 	$(BIN)/python -m benchmarks.quality --coco $(COCO)
 

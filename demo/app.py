@@ -42,8 +42,11 @@ def _make_sure_of_a_temporary_folder() -> None:
 
 def serve(settings: Settings) -> int:
     """Everything after the environment is set; Gradio reads it when it is imported."""
+    from starlette.middleware import Middleware
+
     from demo import page
     from demo.datasets import SAMPLES, Datasets, fetched_folder
+    from demo.previews import Previews
     from demo.samples import Thumbnails
     from segcore import catalogue
     from segcore.errors import SegcoreError
@@ -75,6 +78,7 @@ def serve(settings: Settings) -> int:
             max_file_size=MAX_BYTES,
             footer_links=["api", "settings"],
             ssr_mode=False,
+            app_kwargs={"middleware": [Middleware(Previews)]},
             prevent_thread_lock=True,
         )
     except OSError as error:  # the port is taken
