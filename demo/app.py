@@ -15,6 +15,7 @@ if __name__ == "__main__":  # started by path, Python looks for modules in demo/
 
 from demo.engine import Engine
 from demo.settings import EXAMPLES, Settings
+from demo.turns import Turns
 
 
 def main() -> int:
@@ -24,6 +25,9 @@ def main() -> int:
     # PyTorch silences this one itself, which fails where it is imported beside other threads, as here.
     warnings.filterwarnings("ignore", message="Warning only once for all operators")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    # After each request Gradio summarises all of the last 10,000, for a page that is not offered here.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     _make_sure_of_a_temporary_folder()
     with tempfile.TemporaryDirectory(prefix="segcore-uploads-", ignore_cleanup_errors=True) as uploads:
         os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
@@ -48,12 +52,17 @@ def serve(settings: Settings) -> int:
     from demo.datasets import SAMPLES, Datasets, fetched_folder
     from demo.previews import Previews
     from demo.samples import Thumbnails
-    from segcore import catalogue
     from segcore.errors import SegcoreError
     from segcore.image import MAX_BYTES
 
     try:
-        engine = Engine(settings.model, offline=settings.offline, threads=settings.threads)
+        engine = Engine(
+            settings.model,
+            offline=settings.offline,
+            threads=settings.threads,
+            models=settings.models,
+            turns=Turns(settings.at_once, settings.queue),
+        )
         datasets = Datasets(
             *(settings.coco, EXAMPLES, fetched_folder()),
             categories=engine.categories,
@@ -68,7 +77,7 @@ def serve(settings: Settings) -> int:
     thumbnails = Thumbnails()
     samples = [thumbnails.sample(examples, image) for image in examples.images]
     blocks = page.build(engine, samples, datasets, thumbnails)
-    blocks.queue(max_size=64)
+    blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
     try:
         blocks.launch(
             server_name=settings.host,
@@ -79,25 +88,27 @@ def serve(settings: Settings) -> int:
             footer_links=["api", "settings"],
             ssr_mode=False,
             app_kwargs={"middleware": [Middleware(Previews)]},
+            max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
             prevent_thread_lock=True,
         )
     except OSError as error:  # the port is taken
         print(f"segcore: {error}", file=sys.stderr)
         return 1
     threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
-    if engine.default != catalogue.PREFERRED:
-        engine.fetch(catalogue.PREFERRED)
     blocks.block_thread()
     return 0
 
 
 def _warm_up(engine: Engine) -> None:
+    from segcore import catalogue
     from segcore.errors import SegcoreError
 
     try:
         engine.warm_up()
     except SegcoreError as error:  # visitors are told the same when they ask
         print(f"segcore: {error}", file=sys.stderr)
+    if engine.default != catalogue.PREFERRED:
+        engine.fetch(catalogue.PREFERRED)  # only now: it imports torchvision, which the first answer would wait for
 
 
 if __name__ == "__main__":
