@@ -16,6 +16,7 @@ bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.scores
+	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m benchmarks.evaluation --coco $(COCO)
 	$(BIN)/python -m benchmarks.quality --coco $(COCO)
 	$(BIN)/python -m benchmarks.careful --coco $(COCO)

@@ -64,8 +64,8 @@ def serve(settings: Settings, uploads: Path) -> int:
     from demo import page
     from demo.datasets import SAMPLES, Datasets, fetched_folder
     from demo.guard import Guard
+    from demo.previews import Previews
     from demo.samples import Thumbnails
-    from segcore import catalogue
     from segcore.errors import SegcoreError
 
     try:
@@ -109,7 +109,7 @@ def serve(settings: Settings, uploads: Path) -> int:
             enable_monitoring=False,
             mcp_server=False,
             run_history=False,
-            app_kwargs={"middleware": [guard]},
+            app_kwargs={"middleware": [guard, Middleware(Previews)]},
             prevent_thread_lock=True,
         )
     except OSError:
@@ -123,8 +123,6 @@ def serve(settings: Settings, uploads: Path) -> int:
         spared=page.own_files(blocks),
     ).start()
     threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
-    if engine.default != catalogue.PREFERRED:
-        engine.fetch(catalogue.PREFERRED)
     blocks.block_thread()
     return 0
 
@@ -139,12 +137,15 @@ def _cannot_listen(settings: Settings) -> str:
 
 
 def _warm_up(engine: Engine) -> None:
+    from segcore import catalogue
     from segcore.errors import SegcoreError
 
     try:
         engine.warm_up()
     except SegcoreError as error:  # visitors are told the same when they ask
         print(f"segcore: {error}", file=sys.stderr)
+    if engine.default != catalogue.PREFERRED:
+        engine.fetch(catalogue.PREFERRED)  # only now: it imports torchvision, which the first answer would wait for
 
 
 if __name__ == "__main__":
