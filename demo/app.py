@@ -82,7 +82,9 @@ def serve(settings: Settings, uploads: Path) -> int:
     blocks = page.build(engine, samples, datasets, thumbnails)
     blocks.queue(max_size=64)
     limits = settings.limits
-    guard = Middleware(Guard, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts)
+    guard = Middleware(
+        Guard, uploads=uploads, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts
+    )
     try:
         blocks.launch(
             server_name=settings.host,
@@ -98,6 +100,7 @@ def serve(settings: Settings, uploads: Path) -> int:
             run_history=False,
             app_kwargs={"middleware": [guard]},
             prevent_thread_lock=True,
+            _frontend=False,  # else it gives up where its own page takes 3 seconds to answer, as on a busy machine
         )
     except OSError:
         print(f"segcore: {_cannot_listen(settings)}", file=sys.stderr)
