@@ -44,13 +44,14 @@ def main() -> int:
 def _temporary_folder() -> Path:
     """Where the home is the only folder that may be written to, temporary files go there too."""
     if "GRADIO_TEMP_DIR" in os.environ:
-        return Path(os.environ["GRADIO_TEMP_DIR"])
-    try:
-        return Path(tempfile.gettempdir())
-    except FileNotFoundError:
-        folder = Path.home() / ".cache" / "segcore"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    else:
+        try:
+            folder = Path(tempfile.gettempdir())
+        except FileNotFoundError:
+            folder = Path.home() / ".cache" / "segcore"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def serve(settings: Settings, uploads: Path) -> int:
