@@ -17,6 +17,7 @@ if __name__ == "__main__":  # started by path, Python looks for modules in demo/
 from demo.engine import Engine
 from demo.files import Sweeper, working_folder
 from demo.settings import EXAMPLES, Settings
+from demo.turns import Turns
 
 
 def main() -> int:
@@ -28,6 +29,9 @@ def main() -> int:
     # PyTorch silences this one itself, which fails where it is imported beside other threads, as here.
     warnings.filterwarnings("ignore", message="Warning only once for all operators")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # After each request Gradio summarises all of the last 10,000, for a page that is not offered here.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(working_folder(_temporary_folder()))
@@ -66,7 +70,14 @@ def serve(settings: Settings, uploads: Path) -> int:
     from segcore.errors import SegcoreError
 
     try:
-        engine = Engine(settings.model, offline=settings.offline, threads=settings.threads, limits=settings.limits)
+        engine = Engine(
+            settings.model,
+            offline=settings.offline,
+            threads=settings.threads,
+            models=settings.models,
+            turns=Turns(settings.at_once, settings.queue),
+            limits=settings.limits,
+        )
         datasets = Datasets(
             *(settings.coco, EXAMPLES, fetched_folder()),
             categories=engine.categories,
@@ -81,7 +92,7 @@ def serve(settings: Settings, uploads: Path) -> int:
     thumbnails = Thumbnails()
     samples = [thumbnails.sample(examples, image) for image in examples.images]
     blocks = page.build(engine, samples, datasets, thumbnails)
-    blocks.queue(max_size=64)
+    blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
     limits = settings.limits
     guard = Middleware(
         Guard, uploads=uploads, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts
@@ -95,6 +106,7 @@ def serve(settings: Settings, uploads: Path) -> int:
             max_file_size=limits.max_bytes,
             footer_links=["api", "settings"],
             ssr_mode=False,
+            max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
             share=False,
             enable_monitoring=False,
             mcp_server=False,

@@ -91,6 +91,11 @@ def segment_again(engine: Engine, shown: Shown, model: str, resize: str) -> Show
     return _segmented(engine, shown, _read_again(shown), model, resize)
 
 
+def is_known(engine: Engine, shown: Shown, model: str, resize: str) -> bool:
+    """Whether the photograph in view was segmented so before, so that nothing has to run."""
+    return _result_key(engine, shown, model, resize) in shown.results
+
+
 def with_truth(shown: Shown, source: str | Path) -> Shown:
     """The same with a truth that the visitor brought, read as `own_truth.read_truth` does, errors included."""
     return replace(shown, truth=read_truth(source, shown.source, shown.result.size_hw))
@@ -130,15 +135,14 @@ class PhotographView:
     made_by: str
 
 
-def view_photograph(shown: Shown, task: Task, *, photo_sent: bool) -> PhotographView:
-    """Look at what is shown through `task`; `photo_sent`: the visitor's browser has the photograph already."""
+def view_photograph(shown: Shown, task: Task) -> PhotographView:
+    """Look at what is shown through `task`."""
     decided = decide(shown.result, task, shown.screen.shape[:2])
     found = decided.found()
     panel = viewer_data.panel("Prediction", decided.prediction, class_legend(task, found), unpainted=unpainted(task))
-    photo = viewer_data.already_sent(shown.photo) if photo_sent else shown.photo
     message = "" if found else nothing_found(task)
     return PhotographView(
-        viewer=viewer_data.view(photo, [panel], message=message),
+        viewer=viewer_data.view(shown.photo, [panel], message=message),
         table=tables.found(found, task),
         made_by=tables.made_by(shown.result.made_by, network_runs=shown.network_runs),
     )

@@ -10,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.turns import AT_ONCE, LONGEST
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
+MAX_SEGMENTERS = 3  # in memory, by model and precision
+MOST_AT_ONCE = 8  # each may hold a photograph of 100 megapixels
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,9 @@ class Limits:
 class Settings:
     """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
     images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
-    "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right; hosts: the names
-    by which the page may be called, None for any.
+    "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right; queue: requests
+    that may wait; at_once: those that are worked on at a time; models: kept in memory; hosts: the names by which the
+    page may be called, None for any.
     """
 
     host: str = LOOPBACK
@@ -69,6 +74,9 @@ class Settings:
     model: str = "auto"
     offline: bool = False
     threads: int | None = None
+    queue: int = LONGEST
+    at_once: int = AT_ONCE
+    models: int = MAX_SEGMENTERS
     hosts: frozenset[str] | None = None
     limits: Limits = Limits()
 
@@ -85,6 +93,8 @@ class Settings:
         parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), metavar="NAME",
                             help="a model's name, or the file of a trained one; default: auto")  # fmt: skip
         read = parser.parse_args(flags)
+        threads = _processor_share(environment)
+        cores = threads or os.cpu_count() or AT_ONCE
         try:
             limits = Limits.read(environment)
         except ValueError as error:
@@ -96,10 +106,20 @@ class Settings:
             coco_url=environment.get("SEGCORE_COCO_URL") or None,
             model=read.model,
             offline=environment.get("SEGCORE_OFFLINE", "") not in ("", "0"),
-            threads=_processor_share(environment),
+            threads=threads,
+            queue=_count(parser, environment, "SEGCORE_QUEUE", LONGEST),
+            at_once=_count(parser, environment, "SEGCORE_AT_ONCE", min(cores, MOST_AT_ONCE)),
+            models=_count(parser, environment, "SEGCORE_MODELS", MAX_SEGMENTERS),
             hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
             limits=limits,
         )
+
+
+def _count(parser: argparse.ArgumentParser, environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name, "") or str(default)
+    if not value.isdecimal() or int(value) < 1:
+        parser.error(f"{name} must be a whole number from 1, got {value!r}")
+    return int(value)
 
 
 def _names(host: str, allowed: str) -> frozenset[str] | None:
