@@ -48,13 +48,14 @@ def main() -> int:
 def _temporary_folder() -> Path:
     """Where the home is the only folder that may be written to, temporary files go there too."""
     if "GRADIO_TEMP_DIR" in os.environ:
-        return Path(os.environ["GRADIO_TEMP_DIR"])
-    try:
-        return Path(tempfile.gettempdir())
-    except FileNotFoundError:
-        folder = Path.home() / ".cache" / "segcore"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    else:
+        try:
+            folder = Path(tempfile.gettempdir())
+        except FileNotFoundError:
+            folder = Path.home() / ".cache" / "segcore"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def serve(settings: Settings, uploads: Path) -> int:
@@ -93,7 +94,9 @@ def serve(settings: Settings, uploads: Path) -> int:
     blocks = page.build(engine, samples, datasets, thumbnails)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
     limits = settings.limits
-    guard = Middleware(Guard, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts)
+    guard = Middleware(
+        Guard, uploads=uploads, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts
+    )
     try:
         blocks.launch(
             server_name=settings.host,
@@ -111,6 +114,7 @@ def serve(settings: Settings, uploads: Path) -> int:
             run_history=False,
             app_kwargs={"middleware": [guard, Middleware(Previews)]},
             prevent_thread_lock=True,
+            _frontend=False,  # else it gives up where its own page takes 3 seconds to answer, as on a busy machine
         )
     except OSError:
         print(f"segcore: {_cannot_listen(settings)}", file=sys.stderr)

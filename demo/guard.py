@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,13 +65,16 @@ class _Refused(HTTPException, MultiPartException):
 class Guard:
     """ASGI middleware for the app that Gradio makes.
 
-    max_bytes: of one uploaded file; max_seconds: in which a request's body must have come; hosts: the names by which
-    the page may be called, None for any. A page on the loopback address answers to the loopback's names alone, since
-    else any web site could have its visitors' browsers ask it, under a name that it lets lead to 127.0.0.1.
+    uploads: the folder where Gradio puts them; max_bytes: of one uploaded file; max_seconds: in which a request's body
+    must have come; hosts: the names by which the page may be called, None for any. A page on the loopback address
+    answers to the loopback's names alone, since else any web site could have its visitors' browsers ask it, under a
+    name that it lets lead to 127.0.0.1.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, max_seconds: float, hosts: Collection[str] | None) -> None:
-        self.app = app
+    def __init__(
+        self, app: ASGIApp, *, uploads: Path, max_bytes: int, max_seconds: float, hosts: Collection[str] | None
+    ) -> None:
+        self.app, self.uploads = app, uploads
         self.max_bytes, self.max_seconds, self.hosts = max_bytes, max_seconds, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +100,8 @@ class Guard:
                     )
         if path.startswith(CLOSED) or _ADDRESS.match(path):
             return PlainTextResponse("This page has nothing at that address. Open its front page instead.\n", 404)
+        if path == _UPLOAD and shutil.disk_usage(self.uploads).free < int(headers.get("content-length", 0)):
+            return PlainTextResponse("The disk of the machine that runs this page is full. Try again later.\n", 507)
         return None
 
     def _limited(self, receive: Receive, path: str) -> Receive:

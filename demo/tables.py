@@ -107,9 +107,10 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
     return f'<p class="made-by" data-network-runs="{network_runs}">{" · ".join(parts)}</p>'
 
 
-def kept(how_long: str) -> str:
-    """The line below the place for photographs: what becomes of them."""
-    return f'<p class="made-by">Processed on the machine that runs this page, and deleted after {how_long}.</p>'
+def kept(megabytes: float, how_long: str) -> str:
+    """The line below the place for photographs: how large they may be, and what becomes of them."""
+    text = f"Up to {megabytes:g} MB. Processed on the machine that runs this page, and deleted after {how_long}."
+    return f'<p class="made-by">{text}</p>'
 
 
 def notice(text: str, *, kind: str = "info") -> str:

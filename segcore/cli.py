@@ -6,7 +6,9 @@ Exit status: 0 done; 1 something of the input failed, each named on stderr and t
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,9 +35,15 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         return _complain(str(error), WRONG_USAGE)
     except (SegcoreError, OSError) as error:
-        return _complain(str(error), FAILED)
+        return _complain(_reason(error), FAILED)
     except KeyboardInterrupt:
         return _complain("stopped", FAILED)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space and run this again"
+    return str(error)
 
 
 def _complain(message: str, status: int) -> int:
@@ -58,7 +66,7 @@ def predict(arguments: argparse.Namespace) -> int:
         try:
             _predict_one(segmenter, task, path, arguments.out / stems[path], arguments)
         except (SegcoreError, OSError) as error:
-            tqdm.write(f"segcore: {path}: {error}", file=sys.stderr)
+            tqdm.write(f"segcore: {path}: {_reason(error)}", file=sys.stderr)
             status = FAILED
     return status
 
@@ -69,12 +77,16 @@ def _predict_one(segmenter, task, path: Path, target: Path, arguments: argparse.
     result = segmenter(path)
     decided = decide(result, task)
     record = decided.record(path.name)
-    decided.overlay(result.image).save(f"{target}_overlay.png")
-    decided.labels_image().save(f"{target}_labels.png")
+    with _whole(f"{target}_overlay.png") as file:
+        decided.overlay(result.image).save(file)
+    with _whole(f"{target}_labels.png") as file:
+        decided.labels_image().save(file)
     if arguments.cutout:
-        decided.cutout(result.image).save(f"{target}_cutout.png")
+        with _whole(f"{target}_cutout.png") as file:
+            decided.cutout(result.image).save(file)
     if arguments.probabilities:
-        decided.save_probabilities(Path(f"{target}.npz"))
+        with _whole(f"{target}.npz") as file:
+            decided.save_probabilities(file)
     _write_json(Path(f"{target}.json"), record)
 
 
@@ -96,12 +108,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _write_json(arguments.json, record)
     if arguments.csv:
-        arguments.csv.write_text(evaluation.to_csv(record), encoding="utf-8")
+        _write_text(arguments.csv, evaluation.to_csv(record))
     if arguments.html:
         from .extremes import extremes
         from .html_report import html_report
 
-        arguments.html.write_text(html_report(record, pictures=extremes(run, record)), encoding="utf-8")
+        _write_text(arguments.html, html_report(record, pictures=extremes(run, record)))
     print(evaluation.headline(record))
     return _left_out(record["skipped"])
 
@@ -149,7 +161,7 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.html:
         from .html_report import html_report
 
-        arguments.html.write_text(html_report(outcomes[1].to_dict(), comparison=record), encoding="utf-8")
+        _write_text(arguments.html, html_report(outcomes[1].to_dict(), comparison=record))
     print(comparison.headline(record))
     return _left_out(outcomes[0].to_dict()["skipped"])
 
@@ -181,7 +193,8 @@ def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
     def keep(sample) -> None:
         stem = stems[Path(sample.image.file_name)]
         if arguments.save_labels:
-            Image.fromarray(sample.prediction).save(arguments.save_labels / f"{stem}.png")
+            with _whole(arguments.save_labels / f"{stem}.png") as file:
+                Image.fromarray(sample.prediction).save(file)
         if arguments.figures:
             (arguments.figures / f"{stem}.png").write_bytes(sample.figure(run))
 
@@ -326,7 +339,27 @@ def _make_room_for(path: Path) -> None:
 
 
 def _write_json(path: Path, record: dict) -> None:
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    _write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with _whole(path) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _whole(path: str | Path) -> Iterator[Path]:
+    """A file to write that takes the name `path` once it is complete; of one that fails nothing is left."""
+    path = Path(path)
+    if path.exists() and not path.is_file():  # such as /dev/stdout
+        yield path
+        return
+    partial = path.with_name(f".part-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

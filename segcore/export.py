@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +103,12 @@ class Decided:
 
         All planes together are larger than memory may be, so they are gathered in a temporary file beside it.
         """
+        shape = len(self.result.categories), *self.prediction.shape
         size_hw = self.prediction.shape
         with tempfile.TemporaryFile(dir=path.parent) as file:
-            planes = np.memmap(file, np.float16, "w+", shape=(len(self.result.categories), *size_hw))
+            if hasattr(os, "posix_fallocate"):  # of a full disk, which would end the process where it is mapped
+                os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+            planes = np.memmap(file, np.float16, "w+", shape=shape)
             for rows, stripe in postprocess.probability_stripes(self.result.logits, size_hw):
                 planes[:, rows] = stripe
             np.savez_compressed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,7 @@ class Journal:
                 f"{self.path} belongs to a run with other settings or images; give --resume another folder"
             )
         if not lines[-1].endswith("\n"):
-            self.path.write_text("".join(lines[:-1]), encoding="utf-8")
+            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)  # which a full disk allows
             lines.pop()
         images = {image.id: (image, self._fingerprint(image)) for image in self.run.images}
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .categories import Categories
 from .errors import SegcoreError, WeightsError
@@ -78,14 +78,17 @@ class Header:
 
 
 def write(path: Path, header: Header, state: Mapping[str, torch.Tensor]) -> None:
-    """Write the file in one step, so that a kill leaves the old one or the new one: float16, without BN's counters."""
+    """Write the file in one step, so that a kill leaves the old one or the new one: float16, without BN's counters.
+
+    Raises OSError where it cannot be written.
+    """
     tensors = {
         name: values.detach().to("cpu", torch.float16).contiguous()
         for name, values in state.items()
         if values.is_floating_point()
     }
     partial = path.with_name(path.name + ".part")
-    save_file(tensors, partial, metadata={_KEY: header.to_json()})
+    partial.write_bytes(save(tensors, metadata={_KEY: header.to_json()}))
     os.replace(partial, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from .errors import UsageError
 
 CHECKPOINT = "checkpoint.pt"
+_KEYS = {"settings", "step", "best", "network", "optimizer", "average"}
 
 
 class MovingAverage:
@@ -49,19 +51,21 @@ class TrainingState:
     best: float | None = None
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
-        """Write `checkpoint.pt`; a kill leaves the old one or the new one."""
+        """Write `checkpoint.pt`; a kill or a full disk leaves the old one or the new one. Raises OSError."""
         partial = folder / (CHECKPOINT + ".part")
-        torch.save(
-            {
-                "settings": settings,
-                "step": self.step,
-                "best": self.best,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "average": self.average.state,
-            },
-            partial,
-        )
+        state = {
+            "settings": settings,
+            "step": self.step,
+            "best": self.best,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state,
+        }
+        try:
+            torch.save(state, partial)
+        except RuntimeError as error:  # what PyTorch makes of it
+            partial.unlink(missing_ok=True)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial)) from error
         os.replace(partial, folder / CHECKPOINT)
 
     def restore(self, folder: Path, settings: dict[str, object]) -> None:
@@ -69,8 +73,12 @@ class TrainingState:
         path = folder / CHECKPOINT
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        except pickle.UnpicklingError as error:  # its own advice is to let the file run code
+            raise UsageError(f"{path} is no checkpoint of segcore's; name another folder for a new run") from error
+        except (OSError, RuntimeError, EOFError) as error:
             raise UsageError(f"{path} cannot be read ({error}); name another folder for a new run") from error
+        if not isinstance(saved, dict) or not _KEYS <= saved.keys():
+            raise UsageError(f"{path} is no checkpoint of segcore's; name another folder for a new run")
         before = saved["settings"]
         changed = sorted(name for name in before.keys() | settings.keys() if before.get(name) != settings.get(name))
         if changed:

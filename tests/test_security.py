@@ -97,7 +97,7 @@ def files_in(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-def becomes(condition: Callable[[], bool], seconds: float = 30) -> bool:
+def becomes(condition: Callable[[], bool], seconds: float = 90) -> bool:
     """Whether it comes true within a time that no working machine needs."""
     end = time.monotonic() + seconds
     while not (done := condition()) and time.monotonic() < end:

@@ -11,6 +11,7 @@ import pytest
 from demo import set_tables, whole_set
 from demo.datasets import SAMPLES, Datasets
 from demo.engine import Engine
+from demo.settings import Limits
 from demo.whole_set import Outcome, Progress, Wanted, evaluate_set
 from segcore import cli
 from segcore.errors import UsageError
@@ -66,6 +67,17 @@ def test_scores_are_those_of_the_command_line(ask, engine, examples_coco, tmp_pa
     assert cli.main(["evaluate", "--coco", str(examples_coco), *options, "--json", str(file)]) == 0
     record = json.loads(file.read_text())
     assert {**json.loads(json.dumps(outcome.record)), "seconds": 0} == {**record, "seconds": 0}
+
+
+def test_the_longest_time_ends_it_with_what_is_done_and_says_how_to_go_on(ask, engine):
+    engine.limits = Limits(scoring_seconds=1e-6)
+    outcome = ask(WANTED)[-1]
+    assert (outcome.stopped, outcome.timed_out, outcome.record["images"]) == (True, True, 1)
+    assert "this is of 1 image of 2" in set_tables.summary(outcome)
+    assert "score them again to go on" in set_tables.summary(outcome)
+    engine.limits = Limits()
+    outcome = ask(WANTED)[-1]
+    assert (outcome.timed_out, outcome.record["images"], engine.runs) == (False, 2, 2)
 
 
 def test_what_was_scored_is_not_scored_again(ask, engine):

@@ -56,7 +56,8 @@ class PhotographTab:
                     height=230,
                     elem_id="photograph-upload",
                 )
-                controls.html("photograph-kept", tables.kept(kept_for(self.engine.limits)))
+                limits = self.engine.limits
+                controls.html("photograph-kept", tables.kept(limits.max_bytes / 2**20, kept_for(limits)))
                 self.gallery = controls.gallery(
                     "Or try one of these", "photograph-samples", columns=3, samples=self.samples
                 )
