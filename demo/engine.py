@@ -72,7 +72,7 @@ class Engine:
         """
         if model in (catalogue.AUTO, self.default):
             return self.default
-        if catalogue.is_file(model):
+        if not isinstance(model, str) or catalogue.is_file(model):
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
         return catalogue.resolve(model)
 

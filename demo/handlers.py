@@ -31,7 +31,7 @@ def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None
 
     categories: of the result in view. Raises UsageError for a class that its model does not know.
     """
-    return Task(mode, class_name, None if automatic or threshold is None else float(threshold), categories)
+    return Task(mode, class_name, None if automatic else threshold, categories)
 
 
 def remembered(results: dict[tuple, Segmentation], key: tuple, result: Segmentation) -> dict[tuple, Segmentation]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from .classes import ANY_OBJECT, BACKGROUND, CLASSES, FRIENDLY_NAMES, IGNORE_INDEX, SCREEN_PALETTE, VOC_NAMES, folded
+from .classes import (
+    ANY_OBJECT,
+    BACKGROUND,
+    CLASSES,
+    FRIENDLY_NAMES,
+    IGNORE_INDEX,
+    SCREEN_PALETTE,
+    VOC_NAMES,
+    folded,
+    is_text,
+)
 from .errors import UsageError
 
 MOST = IGNORE_INDEX  # classes, background included: their numbers and 255 fit one byte
@@ -36,6 +47,8 @@ class Categories:
         owners: dict[str, int] = {}
         for number, names in enumerate(zip(self.names, self.friendly, strict=True)):
             for name in (*names, *self.also[number]):
+                if not is_text(name):
+                    raise UsageError(f"the name of a category must be a text, not {reprlib.repr(name)}")
                 if owners.setdefault(folded(name), number) != number:
                     raise UsageError(f"two categories are called {name!r}; give each a name of its own")
 

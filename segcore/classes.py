@@ -78,6 +78,11 @@ def folded(name: str) -> str:
     return name.casefold().replace(" ", "").replace("_", "")
 
 
+def is_text(name: object) -> bool:
+    """Whether it can be written into any file: JSON may hold, as escapes, halves of characters, which cannot."""
+    return isinstance(name, str) and not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 _ID_OF_NAME = {
     folded(name): number for number, each in enumerate(CLASSES) for name in (each.voc, each.coco, each.friendly)
 }

@@ -11,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from .categories import Categories
+from .classes import is_text
 from .errors import AnnotationError
 from .image import MAX_PIXELS
 
@@ -36,7 +37,7 @@ class CocoImage:
         if min(self.width, self.height) < 1 or self.width * self.height > MAX_PIXELS:
             raise AnnotationError(
                 f"'width' and 'height' must be positive and make {MAX_PIXELS:,} pixels at most; "
-                f"they are {self.width} and {self.height}"
+                f"they are {_shown(self.width)} and {_shown(self.height)}"
             )
         if not _stays_inside(self.file_name):
             raise AnnotationError(
@@ -70,6 +71,8 @@ class _Record(NamedTuple):
         value = self.required(name)
         if type(value) is not kind:
             raise self.error(name, f"must be {_KINDS[kind]}, not {_shown(value)}")
+        if kind is str and not is_text(value):
+            raise self.error(name, f"holds half of a character: {_shown(value)}")
         return value
 
     def required(self, name: str) -> Any:
@@ -86,7 +89,7 @@ class _Record(NamedTuple):
     def where(self) -> str:
         """Its place in the file: "annotations[3] (id 17)"."""
         number = self.values.get("id")
-        return f"{self.list_name}[{self.index}]" + (f" (id {number})" if type(number) is int else "")
+        return f"{self.list_name}[{self.index}]" + (f" (id {_shown(number)})" if type(number) is int else "")
 
 
 def read_document(path: Path, name: object = None) -> Any:
@@ -104,12 +107,21 @@ def read_document(path: Path, name: object = None) -> Any:
                 "give a part of its images a file of their own"
             )
         return json.loads(path.read_bytes())
+    except AnnotationError:  # a ValueError too
+        raise
     except json.JSONDecodeError as error:
         raise AnnotationError(
             f"{name} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: no text, or a number of thousands of digits
+    except OSError as error:
         raise AnnotationError(f"{name} cannot be read: {error}; get it again") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{name} cannot be read: it is no text, or damaged near byte {error.start:,}; get it again"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        problem = "lists within thousands of lists, or numbers of thousands of digits"
+        raise AnnotationError(f"{name} cannot be read: it holds {problem}; get it again") from error
 
 
 def category_names(document: Any) -> dict[int, str]:
@@ -225,7 +237,7 @@ def _reference(record: _Record, name: str, known: Mapping[int, Any]) -> int:
     """The id in the field `name`, which must be a key of `known`."""
     number = record.value(name, int)
     if number not in known:
-        raise record.error(name, f"is {number}, which the file does not describe")
+        raise record.error(name, f"is {_shown(number)}, which the file does not describe")
     return number
 
 
@@ -277,14 +289,16 @@ def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
         return f"must be of the image's 'size', [{image.height}, {image.width}], not {_shown(size)}"
     if isinstance(counts, str):
         runs = _runs_of_compressed(counts)
-    elif isinstance(counts, list) and all(type(run) is int for run in counts):
+    elif isinstance(counts, list) and all(type(run) is int and run.bit_length() < 64 for run in counts):
         runs = counts
     else:
         runs = None
     if runs is None:
         return f"must hold 'counts', a list of integers or COCO's text for one, not {_shown(counts)}"
     if any(run < 0 for run in runs) or sum(runs) != image.height * image.width:
-        return f"must hold 'counts' from 0 that add up to {image.height * image.width} pixels, not to {sum(runs)}"
+        return (
+            f"must hold 'counts' from 0 that add up to {image.height * image.width} pixels, not to {sum(runs)}"
+        )
     return None
 
 

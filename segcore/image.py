@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, JpegImagePlugin
 
 from .errors import ImageError, SegcoreError
 
@@ -39,6 +39,9 @@ _TILE_PIXELS = 200_000  # small enough for a core's cache: four times as quick a
 
 _TIFF_SUBFILE_TYPE = 254
 _TIFF_DNG_VERSION = 50706
+_TIFF_COMPRESSION, _TIFF_JPEG = 259, 7
+_TIFF_ROWS_PER_STRIP, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 278, 322, 323
+_TIFF_STRIP_PLACES, _TIFF_TILE_PLACES = (273, 279), (324, 325)  # where each begins, and its bytes
 
 _DAMAGED = (
     "{name} is damaged, cut short or of an unusual kind and cannot be decoded; "
@@ -197,6 +200,7 @@ def _from_pil(image: Image.Image, name: str, upright: bool, max_pixels: int) -> 
         _check_pixels(image.width, image.height, name, max_pixels)
         _refuse_raw(image, name)
         turned = orientation(image) if image.format == "TIFF" else 1
+        _refuse_unfilled(image, name)
         image.load()
         stored_as = orientation(image) if upright else _INVERSE_ORIENTATION[turned]
         return _decoded_rgb(image, stored_as)
@@ -270,6 +274,25 @@ def _refuse_raw(image: Image.Image, name: str) -> None:
     tags = getattr(image, "tag_v2", {})
     if _TIFF_DNG_VERSION in tags or tags.get(_TIFF_SUBFILE_TYPE, 0) & 1:
         raise ImageError(f"{name} looks like a camera's raw file; export it as JPEG, PNG or TIFF")
+
+
+def _refuse_unfilled(image: Image.Image, name: str) -> None:
+    """Where a TIFF's JPEG parts are smaller than it says, libtiff would show what lies in memory beside them."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_TIFF_COMPRESSION) != _TIFF_JPEG or image.fp is None:
+        return
+    tiled = _TIFF_TILE_WIDTH in tags
+    offsets, sizes = (tags.get(tag, ()) for tag in (_TIFF_TILE_PLACES if tiled else _TIFF_STRIP_PLACES))
+    width = tags[_TIFF_TILE_WIDTH] if tiled else image.width
+    rows = tags[_TIFF_TILE_HEIGHT] if tiled else min(tags.get(_TIFF_ROWS_PER_STRIP, image.height), image.height)
+    place = image.fp.tell()
+    for number, (offset, size) in enumerate(zip(offsets, sizes, strict=True)):
+        image.fp.seek(offset)
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(image.fp.read(size))) as part:
+            wanted = rows if tiled else min(rows, image.height - number * rows % (-(-image.height // rows) * rows))
+            if part.width < width or part.height < wanted:
+                raise ImageError(_DAMAGED.format(name=name))
+    image.fp.seek(place)
 
 
 def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:

@@ -69,10 +69,12 @@ class Journal:
             os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)  # which a full disk allows
             lines.pop()
         images = {image.id: (image, self._fingerprint(image)) for image in self.run.images}
-        try:
-            decoded = [self._decode(json.loads(line), images) for line in lines[1:]]
-        except (ValueError, LookupError, TypeError, OverflowError) as error:
-            raise UsageError(f"{self.path} is damaged ({error!r}); give --resume another folder") from error
+        decoded = []
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                decoded.append(self._decode(json.loads(line), images))
+            except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+                raise UsageError(f"{self.path} is damaged in line {number}; give --resume another folder") from error
         return {each.image.id: each for each in decoded if each}
 
     def append(self, scored: list[Scored]) -> None:
@@ -91,10 +93,18 @@ class Journal:
 
     def _decode(self, line: dict, images: dict[int, tuple[CocoImage, str]]) -> Scored | None:
         """The outcome in a line; None for an image that this run leaves out or whose truth was another."""
-        counts = Counts.from_flat(np.array(line["counts"], np.int64), self.run.task.num_classes)
+        numbers = np.array(line["counts"])
         objects = tuple(ObjectOutcome(*each) for each in line["objects"])
+        if numbers.dtype != np.int64 or numbers.ndim != 1 or not all(map(self._is_outcome, objects)):
+            raise ValueError("it holds other values than were written")
+        counts = Counts.from_flat(numbers, self.run.task.num_classes)
         image, truth = images.get(line["image_id"], (None, None))
         return Scored(image, counts, objects) if truth == line["truth"] else None
+
+    def _is_outcome(self, each: ObjectOutcome) -> bool:
+        classes = range(len(self.run.task.categories))
+        kinds = [type(value) for value in each] == [int, int, int, bool, int]
+        return kinds and each.class_id in classes and each.taken_for in classes
 
     def _fingerprint(self, image: CocoImage) -> str:
         """A hash of an image's record and annotations: counts taken with others must not be added to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ RESIZES = ("squeeze", "aspect", "torchvision")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_TENSOR_PIXELS = 16_000_000
+_MAX_SIZE = math.isqrt(MAX_TENSOR_PIXELS)  # of a squeezed photograph's sides
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
             raise UsageError(f"there is no resize {self.resize!r}; choose one of: {', '.join(RESIZES)}")
-        if self.size < 1:
-            raise UsageError(f"expected a size of at least 1 pixel, got {self.size}")
+        if not 1 <= self.size <= _MAX_SIZE:
+            raise UsageError(f"expected a size from 1 to {_MAX_SIZE:,} pixels, got {self.size}")
         if self.resize == "aspect" and self.max_size is not None and self.max_size <= self.size:
             raise UsageError(f"expected a max_size greater than the size {self.size}, got {self.max_size}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, self.mean + self.std)):
+            raise UsageError(f"expected mean and std of 3 channels, finite numbers; got {self.mean}, {self.std}")
+        if min(self.std) <= 0:
             raise UsageError(f"expected mean and std of 3 channels, std above 0; got {self.mean}, {self.std}")
 
     def size_hw(self, height: int, width: int) -> tuple[int, int]:

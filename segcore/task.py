@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ class Task:
             raise UsageError(f"the mode must be {MULTICLASS!r} or {BINARY!r}, got {self.mode!r}")
         number = self.object_id
         object.__setattr__(self, "class_name", ANY_OBJECT if number is None else self.categories.names[number])
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise UsageError(f"a threshold is a probability from 0 to 1, or {AUTOMATIC!r}; got {self.threshold}")
+        if self.threshold is not None and not (isinstance(self.threshold, Real) and 0 <= self.threshold <= 1):
+            raise UsageError(f"a threshold is a probability from 0 to 1, or {AUTOMATIC!r}; got {self.threshold!r}")
 
     @property
     def binary(self) -> bool:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .categories import Categories
-from .errors import SegcoreError, WeightsError
+from .errors import SegcoreError, UsageError, WeightsError
 from .preprocess import Preprocess
 
 SCHEMA = 1
@@ -54,10 +54,10 @@ class Header:
 
     @classmethod
     def from_json(cls, text: str) -> Header:
-        """Raises ValueError, KeyError or TypeError, or a SegcoreError, for a text that `to_json` did not make."""
+        """Raises a SegcoreError for settings that cannot be used; what a damaged text makes Python raise is left so."""
         record = json.loads(text)
         if record["schema"] != SCHEMA:
-            raise ValueError(f"it is of schema {record['schema']}, and this segcore knows {SCHEMA}")
+            raise UsageError(f"it is of schema {record['schema']!r}, and this segcore knows {SCHEMA}")
         classes = record["categories"]
         categories = Categories(
             tuple(each["name"] for each in classes),
@@ -73,6 +73,8 @@ class Header:
             tuple(before["std"]),
             record["provenance"],
         )
+        if not (isinstance(header.network, str) and type(header.size) is int and isinstance(header.provenance, dict)):
+            raise TypeError("the network must be a text, the size an integer and the provenance an object")
         header.preprocess("squeeze")  # raises for a size, mean or deviation that cannot be
         return header
 
@@ -114,5 +116,7 @@ def _read_header(path: Path, modified_ns: int) -> Header:
         raise WeightsError(f"{path} holds weights but not their categories; give a file that segcore's training wrote")
     try:
         return Header.from_json(text)
-    except (ValueError, KeyError, TypeError, SegcoreError) as error:
-        raise WeightsError(f"what {path} says of its model cannot be used: {error!r}") from error
+    except SegcoreError as error:
+        raise WeightsError(f"what {path} says of its model cannot be used: {error}") from error
+    except Exception as error:  # a damaged text makes Python raise nearly anything
+        raise WeightsError(f"{path} does not say of its model what training writes; train it again") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from .errors import UsageError
 
 CHECKPOINT = "checkpoint.pt"
-_KEYS = {"settings", "step", "best", "network", "optimizer", "average"}
 
 
 class MovingAverage:
@@ -71,24 +71,31 @@ class TrainingState:
     def restore(self, folder: Path, settings: dict[str, object]) -> None:
         """Go on from `checkpoint.pt`. Raises UsageError if it cannot be read or was written with other settings."""
         path = folder / CHECKPOINT
-        try:
+        with _failures_named(path):
             saved = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:  # its own advice is to let the file run code
-            raise UsageError(f"{path} is no checkpoint of segcore's; name another folder for a new run") from error
-        except (OSError, RuntimeError, EOFError) as error:
-            raise UsageError(f"{path} cannot be read ({error}); name another folder for a new run") from error
-        if not isinstance(saved, dict) or not _KEYS <= saved.keys():
-            raise UsageError(f"{path} is no checkpoint of segcore's; name another folder for a new run")
-        before = saved["settings"]
-        changed = sorted(name for name in before.keys() | settings.keys() if before.get(name) != settings.get(name))
+            before = dict(saved["settings"])
+            names = before.keys() | settings.keys()
+            changed = ", ".join(sorted(name for name in names if before.get(name) != settings.get(name)))
         if changed:
             raise UsageError(
-                f"{path} was written with other settings ({', '.join(changed)}); give the same again, or name another "
+                f"{path} was written with other settings ({changed}); give the same again, or name another "
                 "folder for a new run"
             )
-        self.step, self.best = saved["step"], saved["best"]
-        self.network.load_state_dict(saved["network"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        average: dict[str, Tensor] = saved["average"]
-        for name, values in self.average.state.items():
-            values.copy_(average[name])
+        with _failures_named(path):
+            self.step, self.best = int(saved["step"]), None if saved["best"] is None else float(saved["best"])
+            self.network.load_state_dict(saved["network"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            average: dict[str, Tensor] = saved["average"]
+            for name, values in self.average.state.items():
+                values.copy_(average[name])
+
+
+@contextmanager
+def _failures_named(path: Path) -> Iterator[None]:
+    """Turns what a damaged file makes PyTorch raise, nearly anything, into a UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); name another folder for a new run") from error
+    except Exception as error:
+        raise UsageError(f"{path} cannot be read, it is damaged; name another folder for a new run") from error

@@ -331,7 +331,8 @@ def refused(written, content) -> str:
         ("", "no JSON, or cut short.*line 1, column 1"),
         ('{"images": [],\n "annotations": [', "no JSON, or cut short.*line 2, column 18"),
         ("\x00" * 40, "no JSON"),
-        ("[" * 200_000, "cannot be read"),
+        ("[" * 200_000, "cannot be read: it holds lists within thousands of lists"),
+        ("[" + "9" * 5000 + "]", "cannot be read: it holds .*numbers of thousands of digits"),
         ([{"image_id": 7}], "object with 'images', 'annotations' and 'categories', not .*results"),
         ("null", "object with 'images'"),
         ({"annotations": [], "categories": []}, "'images' is missing; a file of instances has"),
@@ -348,7 +349,9 @@ def test_open_errors_in_the_file(written, content, message):
 def test_open_errors_in_the_encoding(written):
     folder = written(document())
     (folder / "annotations" / "instances_tiny.json").write_bytes(b'{"images": "\xff\xfe\xfa"}')
-    with pytest.raises(AnnotationError, match="instances_tiny.json cannot be read"):
+    with pytest.raises(
+        AnnotationError, match="instances_tiny.json cannot be read: it is no text, or damaged near byte 12"
+    ):
         CocoDataset.open(folder)
 
 
@@ -403,6 +406,7 @@ def test_open_errors_in_ids_that_occur_twice(written, list_name):
         ({"width": 0}, "'width' and 'height' must be positive.*0 and 8"),
         ({"width": -12, "height": -8}, "'width' and 'height' must be positive.*-12 and -8"),
         ({"width": 10**9, "height": 10**9}, ".*100,000,000 pixels at most"),
+        ({"width": 10**4000, "height": 1}, ".*they are 1000.{,50} and 1$"),
     ],
 )
 def test_open_errors_in_images(written, changes, message):
@@ -443,6 +447,7 @@ def test_file_names_may_name_folders_inside(written):
     [
         ([{"id": 18}], r"categories\[0\] \(id 18\): 'name' is missing"),
         ([{"id": 18, "name": 3}], r"categories\[0\] \(id 18\): 'name' must be a text, not 3"),
+        ([{"id": 18, "name": "dog\ud800"}], r"'name' holds half of a character: 'dog\\ud800'"),
         ([{"id": 18, "name": "perro"}], "no category has the name of one of the 20 classes"),
         (
             [{"id": 1, "name": "dog"}],
@@ -492,6 +497,7 @@ PIXELS = HEIGHT * WIDTH
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [90]}}, "add up to 96 pixels, not to 90"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [50, 10**6]}}, "add up to 96 pixels, not to 1000050"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [100, -4]}}, "'counts' from 0"),
+        ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [9 * 10**4299] * 2}}, r"must hold 'counts'.*not \[9000"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "zzz"}}, "must hold 'counts'.*not 'zzz'"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "1P"}}, "must hold 'counts'.*not '1P'"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "PSPPPPPPPP0"}}, "must hold 'counts'"),

@@ -48,6 +48,12 @@ def test_auto_is_the_shipped_model_where_no_other_is_on_disk():
     assert Engine("auto").resolve("auto") == catalogue.SHIPPED
 
 
+@pytest.mark.parametrize("model", [None, "unicorn", "/tmp/other.safetensors"])
+def test_a_model_that_visitors_may_not_ask_for(model):
+    with pytest.raises(UsageError, match="there is no model.*deeplabv3_resnet101"):
+        Engine("auto").resolve(model)
+
+
 def test_auto_stays_what_it_was_when_the_big_model_arrives(tmp_path):
     engine = Engine("auto")
     weights = models.weights_path(catalogue.PREFERRED)

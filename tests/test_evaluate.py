@@ -578,13 +578,30 @@ def test_who_stops_listening_keeps_what_came_until_then(quick, examples_coco, tm
     assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 4
 
 
-@pytest.mark.parametrize("damage", [b"\0" * 50, b"{}", b'{"image_id": 7}', b"[]", b'{"image_id": 900001, "matrix": 3}'])
+@pytest.mark.parametrize(
+    "damage", [b"\0" * 50, b"{}", b'{"image_id": 7}', b"[]", b'{"image_id": 900001, "matrix": 3}', b"[" * 100_000]
+)
 def test_a_damaged_journal_is_refused(quick, examples_coco, tmp_path, damage):
     run = make_run(quick, examples_coco, ids=[900001, 900002])
     evaluate.evaluate(run, resume=tmp_path)
     journal = tmp_path / "progress.jsonl"
     journal.write_bytes(journal.read_bytes() + damage + b"\n")
-    with pytest.raises(UsageError, match="damaged.*another folder"):
+    with pytest.raises(UsageError, match="damaged in line 4; give --resume another folder"):
+        evaluate.evaluate(run, resume=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [[1, "12", 30, True, 12], [1, 12, "30", True, 12], [1, 12, 30, 1, 12], [1, 12, 30, True, 21], [[], 12, 3]],
+)
+def test_a_journal_of_objects_that_cannot_be_is_refused(quick, examples_coco, tmp_path, outcome):
+    run = make_run(quick, examples_coco, ids=[900001, 900002])
+    evaluate.evaluate(run, resume=tmp_path)
+    journal = tmp_path / "progress.jsonl"
+    header, first, last = journal.read_text().splitlines()
+    changed = json.dumps(json.loads(last) | {"objects": [outcome]})
+    journal.write_text("\n".join([header, first, changed]) + "\n")
+    with pytest.raises(UsageError, match="damaged in line 3"):
         evaluate.evaluate(run, resume=tmp_path)
 
 

@@ -114,6 +114,16 @@ def test_pil_source_is_neither_changed_nor_closed(tmp_path):
     assert turned.size == (3, 2) and turned.getexif()[274] == 6
 
 
+@pytest.mark.parametrize("height", [5, 16])
+def test_a_tiff_of_smaller_jpegs_shows_nothing_of_the_memory_beside_them(height):
+    whole = encoded(Image.fromarray(photograph(height, 9)), "TIFF", compression="jpeg")
+    assert image.read(whole).shape == (height, 9, 3)
+    wider = whole.replace(struct.pack("<HHII", 256, 3, 1, 9), struct.pack("<HHII", 256, 3, 1, 16))
+    assert wider != whole
+    with pytest.raises(ImageError, match="is damaged"):
+        image.read(wider)
+
+
 # ---- formats
 
 

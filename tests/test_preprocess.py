@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -96,9 +98,7 @@ def test_too_thin_a_picture_errors():
     longest = MAX_TENSOR_PIXELS // 520
     assert Preprocess(resize="torchvision").size_hw(520, longest) == (520, longest)
     for preprocess in (Preprocess(resize="torchvision"), Preprocess(resize="aspect", max_size=None)):
-        with pytest.raises(
-            ImageError, match="60000 x 1 is too thin .* use 'squeeze', or 'aspect' with a max_size"
-        ):
+        with pytest.raises(ImageError, match="60000 x 1 is too thin .* use 'squeeze', or 'aspect' with a max_size"):
             preprocess.size_hw(1, 60_000)
         with pytest.raises(ImageError, match="too thin"):
             preprocess(np.zeros((60_000, 1, 3), np.uint8))
@@ -124,9 +124,10 @@ def test_settings_errors():
         Preprocess(resize="fit")
     with pytest.raises(UsageError, match="greater than the size 520, got 520"):
         Preprocess(resize="aspect", max_size=520)
-    with pytest.raises(UsageError, match="at least 1 pixel, got 0"):
-        Preprocess(size=0)
-    for unfit in ({"mean": (0.5, 0.5)}, {"std": (1.0, 1.0, 0.0)}):
+    for size in (0, 4001):
+        with pytest.raises(UsageError, match=f"from 1 to 4,000 pixels, got {size}"):
+            Preprocess(size=size)
+    for unfit in ({"mean": (0.5, 0.5)}, {"std": (1.0, 1.0, 0.0)}, {"std": (1.0, 1.0, math.nan)}):
         with pytest.raises(UsageError, match="3 channels"):
             Preprocess(**unfit)
 

@@ -148,6 +148,8 @@ def test_binary_masks_take_the_colour_of_their_class():
         (("binary", "cat", 1.5), "from 0 to 1.*1.5"),
         (("binary", "cat", -0.1), "from 0 to 1"),
         (("binary", "cat", float("nan")), "from 0 to 1"),
+        (("binary", "cat", "0.5"), "from 0 to 1.*'0.5'"),
+        (("binary", "cat", [0.5]), "from 0 to 1"),
     ],
 )
 def test_task_errors(settings, message):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
 from demo import comparison, handlers, whole_set
 from demo.datasets import Datasets
@@ -34,6 +35,7 @@ from segcore.protocols import protocol
 from segcore.task import Task
 from segcore.train import TrainSettings, choose_categories, freeze, learning_rate, stages, starting_network, train
 from segcore.training_set import TrainingSet, annotated, checked_dataset, pseudo_labelled
+from segcore.training_state import MovingAverage, TrainingState
 
 SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
 
@@ -137,6 +139,28 @@ def test_a_file_that_is_no_trained_model(tmp_path, content, message):
         Segmenter(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 2}, "of schema 2, and this segcore knows 1"),
+        ({"categories": [{"name": None, "friendly": "x", "also": []}] * 2}, "must be a text, not None"),
+        ({"categories": 3}, "does not say of its model what training writes"),
+        ({"network": []}, "does not say of its model what training writes"),
+        ({"preprocess": {"size": 520.5, "mean": [0, 0, 0], "std": [1, 1, 1]}}, "what training writes"),
+        ({"preprocess": {"size": 10**20, "mean": [0, 0, 0], "std": [1, 1, 1]}}, "a size from 1 to 4,000 pixels"),
+        ({"preprocess": {"size": 520, "mean": [0, 0, "0"], "std": [1, 1, 1]}}, "what training writes"),
+    ],
+)
+def test_a_trained_file_whose_header_cannot_be_used(tmp_path, changes, message):
+    header = trained.Header("deeplabv3_efficientnet_lite0", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    text = json.dumps(json.loads(header.to_json()) | changes)
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.zeros(1)}, path, {"segcore": text})
+    with pytest.raises(WeightsError, match=message) as raised:
+        trained.read_header(path)
+    assert "Error" not in str(raised.value)
+
+
 def test_a_trained_file_of_a_network_that_does_not_exist(overfitted, tmp_path):
     header = replace(trained.read_header(overfitted), network="deeplabv4")
     trained.write(tmp_path / "other.safetensors", header, {})
@@ -237,6 +261,27 @@ def test_an_earlier_run_is_not_written_over(shapes, tmp_path):
         train(settings)
     with pytest.raises(UsageError, match=r"other settings \(batch_size, seed\)"):
         train(replace(settings, seed=3, batch_size=3), resume=True)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "other settings", "lacks a part", "other weights", "of another kind"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    def state(width=2):
+        network = torch.nn.Linear(width, 1)
+        return TrainingState(network, torch.optim.AdamW(network.parameters()), MovingAverage(network, 0.5))
+
+    path = tmp_path / "checkpoint.pt"
+    state(3 if damage == "other weights" else 2).save(tmp_path, {"seed": 1})
+    saved = torch.load(path)
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:-50])
+    elif damage == "other settings":
+        torch.save(saved | {"settings": {"seed": torch.zeros(2)}}, path)
+    elif damage == "lacks a part":
+        torch.save({name: part for name, part in saved.items() if name != "step"}, path)
+    elif damage == "of another kind":
+        torch.save("a text", path)
+    with pytest.raises(UsageError, match=r"checkpoint.pt cannot be read, it is damaged; name another folder"):
+        state().restore(tmp_path, {"seed": 1})
 
 
 @pytest.mark.parametrize(
