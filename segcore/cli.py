@@ -6,7 +6,6 @@ Exit status: 0 done; 1 something of the input failed, each named on stderr and t
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,56 +52,70 @@ def predict(arguments: argparse.Namespace) -> int:
     files = _image_files(arguments.input)
     stems = _output_stems(files)
     _make_folder(arguments.out)
-    segmenter = _segmenter(arguments)
     status = DONE
-    for path in tqdm(files, "predict", unit="image", disable=None):
-        try:
-            _predict_one(segmenter, task, path, arguments.out / stems[path], arguments)
-        except (SegcoreError, OSError) as error:
-            tqdm.write(f"segcore: {path}: {error}", file=sys.stderr)
-            status = FAILED
+    with _network(arguments) as network:
+        problems = _predict_each(network, task, {path: arguments.out / stem for path, stem in stems.items()}, arguments)
+        for path, problem in zip(files, tqdm(problems, "predict", len(files), unit="image", disable=None), strict=True):
+            if problem:
+                tqdm.write(f"segcore: {path}: {problem}", file=sys.stderr)
+                status = FAILED
     return status
 
 
-def _predict_one(segmenter, task, path: Path, target: Path, arguments: argparse.Namespace) -> None:
-    from .export import decide
+def _predict_each(
+    network, task: Task, targets: dict[Path, Path], arguments: argparse.Namespace
+) -> Iterator[str | None]:
+    """Write the results of each file beside its target; yield, in order, what was wrong with it."""
+    from .cluster import Cluster
+    from .export import write_results
 
-    result = segmenter(path)
-    decided = decide(result, task)
-    record = decided.record(path.name)
-    decided.overlay(result.image).save(f"{target}_overlay.png")
-    decided.labels_image().save(f"{target}_labels.png")
-    if arguments.cutout:
-        decided.cutout(result.image).save(f"{target}_cutout.png")
-    if arguments.probabilities:
-        decided.save_probabilities(Path(f"{target}.npz"))
-    _write_json(Path(f"{target}.json"), record)
+    options = {"cutout": arguments.cutout, "probabilities": arguments.probabilities}
+    if isinstance(network, Cluster):
+        for target, results in zip(targets.values(), network.predict(targets, task, **options), strict=True):
+            yield results if isinstance(results, str) else _write_all(target, results)
+        return
+    for path, target in targets.items():
+        try:
+            yield write_results(network(path), task, path.name, target, **options)
+        except (SegcoreError, OSError) as error:
+            yield str(error)
+
+
+def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
+    """Write files by the ends of their names. Returns what went wrong."""
+    try:
+        for end, content in results.items():
+            Path(f"{target}{end}").write_bytes(content)
+    except OSError as error:
+        return str(error)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score a model on a COCO folder; prints the headline and writes what was asked for."""
     from . import evaluate as evaluation
+    from .export import write_json
 
     task, images, dataset, chosen = _what_to_evaluate(arguments, arguments.model)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         _make_folder(folder)
     for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
         _make_room_for(file)
-    run = evaluation.Run(_segmenter(arguments), dataset, chosen, task, images, arguments.batch_size)
-    with _progress_bar("evaluate", "image") as progress:
-        outcome = evaluation.evaluate(
-            run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
-        )
-    record = outcome.to_dict()
-    if arguments.json:
-        _write_json(arguments.json, record)
-    if arguments.csv:
-        arguments.csv.write_text(evaluation.to_csv(record), encoding="utf-8")
-    if arguments.html:
-        from .extremes import extremes
-        from .html_report import html_report
+    with _network(arguments) as network:
+        run = evaluation.Run(network, dataset, chosen, task, images, arguments.batch_size)
+        with _progress_bar("evaluate", "image") as progress:
+            outcome = evaluation.evaluate(
+                run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
+            )
+        record = outcome.to_dict()
+        if arguments.json:
+            write_json(arguments.json, record)
+        if arguments.csv:
+            arguments.csv.write_text(evaluation.to_csv(record), encoding="utf-8")
+        if arguments.html:
+            from .extremes import extremes
+            from .html_report import html_report
 
-        arguments.html.write_text(html_report(record, pictures=extremes(run, record)), encoding="utf-8")
+            arguments.html.write_text(html_report(record, pictures=extremes(run, record)), encoding="utf-8")
     print(evaluation.headline(record))
     return _left_out(record["skipped"])
 
@@ -129,6 +142,7 @@ def compare(arguments: argparse.Namespace) -> int:
     """Score two models on the same images; prints the paired differences with their intervals."""
     from . import compare as comparison
     from . import evaluate as evaluation
+    from .export import write_json
 
     names = arguments.models.split(",")
     if len(names) != 2:
@@ -146,7 +160,7 @@ def compare(arguments: argparse.Namespace) -> int:
             outcomes.append(evaluation.evaluate(run, resume=resume, progress=progress))
     record = comparison.compare(*outcomes)
     if arguments.json:
-        _write_json(arguments.json, record)
+        write_json(arguments.json, record)
     if arguments.html:
         from .html_report import html_report
 
@@ -161,6 +175,26 @@ def _segmenter(arguments: argparse.Namespace, model: str | None = None):
     return Segmenter(
         model or arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
     )
+
+
+@contextmanager
+def _network(arguments: argparse.Namespace) -> Iterator:
+    """What runs the model: a `Segmenter` in this process, or the workers of a `Cluster`."""
+    if arguments.ray is None and arguments.workers is None:
+        yield _segmenter(arguments)
+        return
+    from .cluster import Cluster
+
+    with Cluster(
+        arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        resize=arguments.resize,
+        address=arguments.ray,
+        workers=arguments.workers,
+        on_lost=lambda problem: tqdm.write(f"segcore: {problem}", file=sys.stderr),
+    ) as cluster:
+        yield cluster
 
 
 def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
@@ -312,10 +346,6 @@ def _make_room_for(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")
     _make_folder(path.parent)
-
-
-def _write_json(path: Path, record: dict) -> None:
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,27 @@ class Decided:
 def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
     """Look at `result` through `task`, at the photograph's own size or another."""
     return Decided(result, task, task.predict(result.logits, size_hw or result.size_hw))
+
+
+def write_results(
+    result: Segmentation, task: Task, name: str, target: Path, *, cutout: bool, probabilities: bool
+) -> None:
+    """Write what `predict` gives of a photograph called `name`: TARGET_overlay.png, TARGET_labels.png, TARGET.json, and
+    where they are wanted TARGET_cutout.png and TARGET.npz. The result must still hold its photograph.
+    """
+    decided = decide(result, task)
+    record = decided.record(name)
+    decided.overlay(result.image).save(f"{target}_overlay.png")
+    decided.labels_image().save(f"{target}_labels.png")
+    if cutout:
+        decided.cutout(result.image).save(f"{target}_cutout.png")
+    if probabilities:
+        decided.save_probabilities(Path(f"{target}.npz"))
+    write_json(Path(f"{target}.json"), record)
+
+
+def write_json(path: Path, record: dict) -> None:
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, object]:
