@@ -79,7 +79,7 @@ class Cluster:
         self.categories, self.weights_sha256 = models.categories(self.model), models.weights_sha256(self.model)
         self._options = {"model": self.model, "device": device, "precision": precision, "resize": resize}
         self._on_lost = on_lost
-        self._ray, self._connected = _ray(local=address in (None, _LOCAL)), False
+        self._ray, self._connected = import_ray(local=address in (None, _LOCAL)), False
         self._workers: list[_Hired] = []
         self._starting: dict[Any, _Hired] = {}
         try:
@@ -146,7 +146,7 @@ class Cluster:
         on_gpus = self._options["device"].startswith(("auto", "cuda")) and any("GPU" in each for each in machines)
         machines = [each for each in machines if "GPU" in each or not on_gpus]
         room = int(sum(each["GPU" if on_gpus else "CPU"] for each in machines))
-        count = wanted or (room if on_gpus else len(machines))
+        count = (room if on_gpus else len(machines)) if wanted is None else wanted
         if not 1 <= count <= room:
             unit = "GPUs" if on_gpus else "processors"
             raise UsageError(f"{count} workers were asked for, and Ray has {room} {unit}; ask for 1 to {room}")
@@ -231,21 +231,20 @@ class Cluster:
         """Wait for something to happen. Returns the results by number, and the jobs that were lost with a worker."""
         asked = {job.answer: (worker, job) for worker in self._workers for job in worker.jobs}
         answers, _ = self._ray.wait([*asked, *self._starting], timeout=None if asked else START_SECONDS)
-        for answer in answers:
-            if answer in self._starting:
-                self._welcome_another(answer)
-                continue
-            worker, job = asked[answer]
-            try:
-                result = self._ray.get(answer)
-            except self._ray.exceptions.RayTaskError as error:
-                raise error.cause from error
-            except self._ray.exceptions.RayError:
-                return {}, self._replace(worker)
-            worker.jobs.remove(job)
-            return {job.number: result}, []
-        self._check_someone_is_there()
-        return {}, []
+        if not answers or answers[0] in self._starting:
+            for started in answers:
+                self._welcome_another(started)
+            self._check_someone_is_there()
+            return {}, []
+        worker, job = asked[answers[0]]
+        try:
+            result = self._ray.get(job.answer)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except self._ray.exceptions.RayError:
+            return {}, self._replace(worker)
+        worker.jobs.remove(job)
+        return {job.number: result}, []
 
     def _replace(self, lost: _Hired) -> list[_Job]:
         """Put another in the place of a worker that was lost. Returns what it had to do."""
@@ -276,7 +275,7 @@ def _file(path: Path) -> File | str:
         return str(error)
 
 
-def _ray(*, local: bool) -> ModuleType:
+def import_ray(*, local: bool) -> ModuleType:
     """Ray, which sends nobody anything. Raises UsageError where it is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if local:  # read as Ray is imported; off, a machine by itself uses the loopback interface alone
@@ -296,13 +295,13 @@ def _connect(ray: ModuleType, address: str | None) -> bool:
     if ray.is_initialized():
         return False
     if address not in (None, _LOCAL, "auto"):  # Ray itself would try for minutes and then end the process
-        host, _, port = address.removeprefix("ray://").rpartition(":")
+        host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=10).close()
         except (OSError, ValueError, OverflowError) as error:
             raise ClusterError(
-                f"no Ray cluster answers at {address} ({error}); give the HOST:PORT that `ray start --head` told"
-            ) from None
+                f"no Ray cluster answers at {address}; give the HOST:PORT that `ray start --head` told"
+            ) from error
     try:
         ray.init(address or _LOCAL, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
