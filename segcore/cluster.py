@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -87,8 +88,8 @@ class Cluster:
             count, self._threads, self._gpus = self._shares(workers)
             for _ in range(count):
                 self._hire()
-            self._ray.wait(list(self._starting), num_returns=count, timeout=START_SECONDS)
-            for started in self._ray.wait(list(self._starting), num_returns=count, timeout=0)[0]:
+            end = time.monotonic() + START_SECONDS
+            while self._starting and (started := self._wait(self._starting, max(0.0, end - time.monotonic()))):
                 self._welcome(started)
             self._check_someone_is_there()
         except BaseException:
@@ -230,13 +231,13 @@ class Cluster:
     def _next_answer(self) -> tuple[dict[int, Any], list[_Job]]:
         """Wait for something to happen. Returns the results by number, and the jobs that were lost with a worker."""
         asked = {job.answer: (worker, job) for worker in self._workers for job in worker.jobs}
-        answers, _ = self._ray.wait([*asked, *self._starting], timeout=None if asked else START_SECONDS)
-        if not answers or answers[0] in self._starting:
-            for started in answers:
-                self._welcome_another(started)
+        answer = self._wait([*asked, *self._starting], None if asked else START_SECONDS)
+        if answer not in asked:
+            if answer:
+                self._welcome_another(answer)
             self._check_someone_is_there()
             return {}, []
-        worker, job = asked[answers[0]]
+        worker, job = asked[answer]
         try:
             result = self._ray.get(job.answer)
         except self._ray.exceptions.RayTaskError as error:
@@ -245,6 +246,11 @@ class Cluster:
             return {}, self._replace(worker)
         worker.jobs.remove(job)
         return {job.number: result}, []
+
+    def _wait(self, asked: Iterable[Any], seconds: float | None) -> Any | None:
+        """One of these references that has been answered; None where none was in time."""
+        answered, _ = self._ray.wait(list(asked), timeout=seconds)
+        return answered[0] if answered else None
 
     def _replace(self, lost: _Hired) -> list[_Job]:
         """Put another in the place of a worker that was lost. Returns what it had to do."""

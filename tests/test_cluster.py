@@ -237,8 +237,9 @@ def test_there_cannot_be_more_workers_than_processors(cluster):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"])
-def test_no_cluster_at_the_address(address, examples_coco, capsys):
-    pytest.importorskip("ray")
+def test_no_cluster_at_the_address(address, examples_coco, capsys, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # the other tests' cluster runs in this process
     assert cli.main(["evaluate", "--coco", str(examples_coco), "--ray", address]) == 1
     assert f"no Ray cluster answers at {address}" in capsys.readouterr().err
 
@@ -246,4 +247,4 @@ def test_no_cluster_at_the_address(address, examples_coco, capsys):
 def test_workers_with_other_weights_are_refused(cluster, monkeypatch):
     monkeypatch.setattr("segcore.models.weights_sha256", lambda name: "0" * 64)
     with pytest.raises(ClusterError, match="has weights 447ee06e.*and 0000.* needed"):
-        Cluster(SHIPPED, device="cpu", workers=1)
+        Cluster(SHIPPED, device="cpu", workers=3)  # one of which has room beside the other tests' two
