@@ -179,8 +179,8 @@ class Cluster:
             if key not in ("host", "pid") and facts[key] != needed:
                 self._ray.kill(hired.actor)
                 raise ClusterError(
-                    f"the worker on {facts['host']} has {key} {facts[key]}, and the others have {needed}; results "
-                    "are the same only where these are, so make them so, or choose --device and --precision"
+                    f"the worker on {facts['host']} has {key} {facts[key]}, but {needed} is needed: results are "
+                    "the same only where these are, so make them so, or choose --device and --precision"
                 )
         hired.facts = facts
         self._workers.append(hired)

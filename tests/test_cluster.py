@@ -246,5 +246,5 @@ def test_no_cluster_at_the_address(address, examples_coco, capsys, monkeypatch):
 
 def test_workers_with_other_weights_are_refused(cluster, monkeypatch):
     monkeypatch.setattr("segcore.models.weights_sha256", lambda name: "0" * 64)
-    with pytest.raises(ClusterError, match="has weights 447ee06e.*and 0000.* needed"):
+    with pytest.raises(ClusterError, match="has weights 447ee06e.*, but 0000.* is needed"):
         Cluster(SHIPPED, device="cpu", workers=3)  # one of which has room beside the other tests' two
