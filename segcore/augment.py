@@ -1,18 +1,28 @@
-"""One photograph with its label map, randomly scaled, cropped, flipped and coloured, on uint8 and so cheaply."""
+"""One photograph with its votes, randomly scaled, cropped, flipped, pasted on and coloured: on uint8 and so cheaply."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from .classes import IGNORE_INDEX
 from .errors import UsageError
+from .votes import CERTAIN, NO_VOTE
 
 _PADDING = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns to about 0
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+class Cutting(NamedTuple):
+    """An object cut out of a photograph: uint8 (h, w, 3), its mask, bool (h, w), and its class."""
+
+    pixels: np.ndarray
+    mask: np.ndarray
+    number: int
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,25 @@ class Augmentation:
             raise UsageError(f"expected the scale as two factors, the lesser first, got {self.scale}")
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, focus: int | None = None
+        self,
+        image: np.ndarray,
+        votes: np.ndarray,
+        rng: np.random.Generator,
+        focus: int | None = None,
+        cutting: Cutting | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (H, W, 3) and (H, W) -> uint8 (crop, crop, 3) and (crop, crop); beyond the photograph 255 is the label.
+        """uint8 (H, W, 3) and votes (H, W, 4) -> uint8 (crop, crop, 3) and (crop, crop, 4), beyond the photograph none.
 
-        focus: a class that should be in the crop, if the photograph has it.
+        focus: a class that should be in the crop, if the photograph has it. cutting: an object to paste onto it.
         """
-        window = self._window(labels, rng, focus)
+        window = self._window(votes[..., 0], rng, focus)
         flipped = slice(None, None, -1 if rng.random() < self.flip else 1)
         crop = _placed(image, window, self.crop, Image.Resampling.BILINEAR, np.array(_PADDING, np.uint8))
-        truth = _placed(labels, window, self.crop, Image.Resampling.NEAREST, np.uint8(IGNORE_INDEX))
-        crop, truth = crop[:, flipped], np.ascontiguousarray(truth[:, flipped])
-        return (_recoloured(crop, rng) if rng.random() < self.colour else np.ascontiguousarray(crop)), truth
+        truth = _placed(votes, window, self.crop, Image.Resampling.NEAREST, np.array(NO_VOTE, np.uint8))
+        crop, truth = (np.ascontiguousarray(each[:, flipped]) for each in (crop, truth))
+        if cutting is not None:
+            _paste(crop, truth, cutting, rng)
+        return (_recoloured(crop, rng) if rng.random() < self.colour else crop), truth
 
     def _window(self, labels: np.ndarray, rng: np.random.Generator, focus: int | None) -> _Window:
         height, width = labels.shape
@@ -87,6 +104,23 @@ def _placed(
     row, column = window.at
     result[row : row + height, column : column + width] = resized
     return result
+
+
+def _paste(crop: np.ndarray, votes: np.ndarray, cutting: Cutting, rng: np.random.Generator) -> None:
+    """Put the object anywhere on the crop, in place, its longer side 0.25 to 0.8 of that (Ghiasi et al. 2021)."""
+    side = len(crop)
+    scale = side * rng.uniform(0.25, 0.8) / max(cutting.mask.shape)
+    height, width = (max(1, round(each * scale)) for each in cutting.mask.shape)
+    turned = slice(None, None, -1 if rng.random() < 0.5 else 1)
+    pixels, opacity = (
+        np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.BILINEAR))[:, turned]
+        for each in (cutting.pixels, cutting.mask.astype(np.uint8) * 255)
+    )
+    row, column = (int(rng.integers(0, side - each + 1)) for each in (height, width))
+    place = slice(row, row + height), slice(column, column + width)
+    share = (opacity / np.float32(255))[..., None]
+    crop[place] = crop[place] * (1 - share) + pixels * share
+    votes[place][opacity > 127] = (cutting.number, IGNORE_INDEX, CERTAIN, 0)
 
 
 def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

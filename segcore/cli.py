@@ -269,7 +269,7 @@ def train(arguments: argparse.Namespace) -> int:
     chosen = vars(arguments)
     settings = training.TrainSettings(
         **{field.name: chosen[field.name] for field in fields(training.TrainSettings)}
-        | {"pseudo": tuple(arguments.pseudo) if arguments.pseudo else None}
+        | {"pseudo": tuple(arguments.pseudo) if arguments.pseudo else None, "scale": tuple(arguments.scale)}
     )
     with tqdm(desc="train", unit="step", total=settings.steps, disable=None) as bar:
 

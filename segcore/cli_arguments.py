@@ -95,9 +95,14 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     )
     add("--dice", type=float, default=0.0, metavar="X", help="what the Dice loss counts beside it; default 0")
     add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
+    add("--frozen-depthwise", action="store_true", help="keep the backbone's depthwise kernels; quicker on a CPU")
     add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
     add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),
-        help="photographs, and label maps as `predict` writes them, to be mixed in")  # fmt: skip
+        help="photographs, and label maps (and .npz) as `predict` writes them, to be mixed in")  # fmt: skip
+    add("--scale", type=float, nargs=2, default=(0.5, 1.6), metavar=("LEAST", "MOST"),
+        help="of the photographs, 1 being the size in use; default 0.5 1.6")  # fmt: skip
+    add("--paste", type=float, default=0.0, metavar="X",
+        help="share of crops that an object of another photograph is pasted onto; default 0")  # fmt: skip
     add("--pseudo-share", type=float, default=0.5, metavar="X", help="of the crops; default 0.5")
     add(
         "--balanced", type=float, default=0.75, metavar="X", help="share of crops on a class drawn evenly; default 0.75"

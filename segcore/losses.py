@@ -1,4 +1,4 @@
-"""How wrong logits are, as numbers to be made small: cross entropy, plain or class-balanced, and Dice."""
+"""How wrong logits are, as numbers to be made small: cross entropy with votes, plain or class-balanced, and Dice."""
 
 from __future__ import annotations
 
@@ -7,26 +7,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .classes import IGNORE_INDEX
+from .votes import CERTAIN
 
 _MOST = 10.0  # times the usual weight: what a class of hardly any pixels may count
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """The mean over the labelled pixels; 0, with a gradient of 0, where none is.
+def cross_entropy(logits: Tensor, votes: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """The mean over the votes, each as heavy as its share and its class; 0, with a gradient of 0, where there is none.
 
-    logits: float (N, classes, h, w); labels: int64 (N, h, w), 255 is left out; class_weights: float (classes,).
+    logits: float (N, classes, h, w); votes: uint8 (N, h, w, 4) as in `votes`; class_weights: float (classes,). With
+    certain labels it is the usual mean over the labelled pixels.
     """
-    total = F.cross_entropy(logits, labels, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    if class_weights is None:
-        return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
-    weights = torch.cat([class_weights, class_weights.new_zeros(IGNORE_INDEX + 1 - len(class_weights))])
-    return total / weights[labels].sum().clamp(min=1e-6)
+    surprise = -logits.log_softmax(1)
+    total = weight = logits.new_zeros(())
+    for label, share in ((votes[..., 0], votes[..., 2]), (votes[..., 1], votes[..., 3])):
+        counted = label != IGNORE_INDEX
+        label = label.where(counted, 0).long()
+        share = share * counted / CERTAIN
+        if class_weights is not None:
+            share = share * class_weights[label]
+        total = total + (surprise.gather(1, label[:, None])[:, 0] * share).sum()
+        weight = weight + share.sum()
+    return total / weight.clamp(min=1e-6)
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:
     """1 - the mean over the classes that the batch's truth holds of 2 |A B| / (|A| + |B|), with probabilities for B.
 
-    Milletari et al. 2016, with the plain sums of Sudre et al. 2017. Shapes as in `cross_entropy`.
+    Milletari et al. 2016, with the plain sums of Sudre et al. 2017.
+    logits: float (N, classes, h, w); labels: int64 (N, h, w), 255 is left out.
     """
     counted = (labels != IGNORE_INDEX)[:, None]
     truth = F.one_hot(labels.where(labels != IGNORE_INDEX, 0), logits.shape[1]).permute(0, 3, 1, 2) * counted

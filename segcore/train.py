@@ -50,9 +50,12 @@ class TrainSettings:
     "binary" tells one of them, or "any", from everything else.
     steps, batch_size, learning_rate: of the head; the backbone learns at `backbone_rate` times that. crop: pixels.
     loss: cross entropy, "plain" or "balanced"; dice: what Dice counts beside it. frozen_stages: how many of the
-    backbone's first stages stay as they are. average: of the weights, from one step to the next.
+    backbone's first stages stay as they are, and frozen_depthwise: so do all its depthwise kernels.
+    average: of the weights, from one step to the next.
     pseudo: folders of photographs and of their label maps; pseudo_share: of the crops.
-    balanced: the share of the crops that are centred on a class drawn evenly.
+    scale: of the photographs, least and most, where 1 is the size that the network is used at.
+    balanced: the share of the crops that are centred on a class drawn evenly; paste: of those that get an object of
+    another photograph.
     validation_split: another split to validate on; else a share `hold_back` of the images is held back for it (0:
     nothing is validated, and the last weights are kept, not the best). validate_every, save_every: steps.
     """
@@ -73,10 +76,13 @@ class TrainSettings:
     loss: str = PLAIN
     dice: float = 0.0
     frozen_stages: int = 0
+    frozen_depthwise: bool = False
     average: float = 0.995
     pseudo: tuple[Path, Path] | None = None
     pseudo_share: float = 0.5
+    scale: tuple[float, float] = (0.5, 1.6)
     balanced: float = 0.75
+    paste: float = 0.0
     validation_split: str | None = None
     hold_back: float = 0.1
     validate_every: int = 500
@@ -176,7 +182,7 @@ def train(
     device = models.pick_device(settings.device)
     torch.manual_seed(settings.seed)  # for the head's new layer
     network = starting_network(settings.model, categories).to(device, memory_format=torch.channels_last)
-    freeze(network.backbone, settings.frozen_stages)
+    freeze(network.backbone, settings.frozen_stages, depthwise=settings.frozen_depthwise)
     if device == "cpu":
         quicken(network)
     state = TrainingState(network, _optimizer(network, settings), MovingAverage(network, settings.average))
@@ -213,10 +219,11 @@ def _data(settings: TrainSettings, categories: Categories) -> tuple[TrainingSet,
         ids = sorted(ids[held:])
     data = TrainingSet(
         annotated(dataset, ids),
-        Augmentation(settings.crop, models.preprocess_for(settings.model).size),
+        Augmentation(settings.crop, models.preprocess_for(settings.model).size, settings.scale),
         pseudo=pseudo_labelled(*settings.pseudo, categories) if settings.pseudo else (),
         pseudo_share=settings.pseudo_share,
         balanced=settings.balanced,
+        paste=settings.paste,
         seed=settings.seed,
     )
     return data, validation
@@ -244,13 +251,16 @@ def stages(backbone: nn.Module) -> list[nn.Module]:
     return [part for part in parts if any(True for _ in part.parameters())]
 
 
-def freeze(backbone: nn.Module, count: int) -> None:
-    """Keep the first `count` stages as they are. Raises UsageError if there are fewer."""
+def freeze(backbone: nn.Module, count: int, *, depthwise: bool = False) -> None:
+    """Keep the first `count` stages, and if asked all depthwise kernels. Raises UsageError if there are fewer."""
     parts = stages(backbone)
     if count > len(parts):
         raise UsageError(f"this backbone has {len(parts)} stages; {count} cannot be frozen")
     for part in parts[:count]:
         part.requires_grad_(False)
+    for module in backbone.modules() if depthwise else ():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.weight.requires_grad_(False)
 
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -288,11 +298,11 @@ class _Training:
         settings, state = self.settings, self.state
         log = TrainingLog(settings.out, state.step)
         started, first = time.monotonic(), state.step
-        for crops, labels in self._batches():
+        for crops, votes in self._batches():
             if cancel and cancel.is_set():
                 state.save(settings.out, settings.record())
                 raise Cancelled(f"training was stopped after {state.step} steps; {settings.out} can be resumed")
-            row = self._step(crops, labels)
+            row = self._step(crops, votes)
             state.step = row.step
             last = row.step == settings.steps
             if self.validation and (last or row.step % settings.validate_every == 0):
@@ -320,7 +330,7 @@ class _Training:
                 if len(waiting) > _READ_AHEAD or (step > last and waiting):
                     yield waiting.pop(0).result()
 
-    def _step(self, crops: np.ndarray, labels: np.ndarray) -> Row:
+    def _step(self, crops: np.ndarray, votes: np.ndarray) -> Row:
         settings, network, step = self.settings, self.state.network, self.state.step + 1
         torch.manual_seed(settings.seed + step)  # drop-out's choice depends on the step alone
         rate = learning_rate(settings, step)
@@ -330,10 +340,10 @@ class _Training:
         for part in (network.backbone, network.classifier)[: 1 if settings.batch_size >= _FOR_STATISTICS else 2]:
             _keep_statistics(part)
         logits = self._logits(crops)
-        truth = torch.from_numpy(labels).to(self.device, torch.int64)
+        truth = torch.from_numpy(votes).to(self.device)
         loss = losses.cross_entropy(logits, truth, self.class_weights)
         if settings.dice:
-            loss = loss + settings.dice * losses.dice(logits, truth)
+            loss = loss + settings.dice * losses.dice(logits, truth[..., 0].long())
         if not torch.isfinite(loss):
             raise SegcoreError(f"the loss is {loss.item()} at step {step}; train again with a lower learning rate")
         self.state.optimizer.zero_grad(set_to_none=True)
@@ -342,7 +352,7 @@ class _Training:
         self.state.optimizer.step()
         self.state.average.update(network, step)
         prediction = logits.detach().argmax(1).to("cpu", torch.uint8).numpy()
-        matrix = metrics.confusion_matrix(labels, prediction, len(self.categories))
+        matrix = metrics.confusion_matrix(votes[..., 0], prediction, len(self.categories))
         return Row(step, rate, loss.item(), metrics.scores(matrix)["mean_iou"])
 
     def _logits(self, crops: np.ndarray) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .augment import Augmentation
+from . import votes
+from .augment import Augmentation, Cutting
 from .categories import Categories
 from .classes import BACKGROUND, IGNORE_INDEX
 from .coco import CocoDataset
@@ -20,15 +22,20 @@ from .image import read
 _CACHE_BYTES = 2_000_000_000
 _LABEL_SUFFIXES = ("_labels.png", ".png")  # the first is what `predict` writes
 _COUNTED_IMAGES = 1000
+_LEAST_PASTED = 1000  # pixels: of smaller objects little is to be seen
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One photograph to learn from: the object classes it holds; `load` gives uint8 (H, W, 3) and its labels (H, W)."""
+    """One photograph to learn from: the object classes it holds; `load` gives uint8 (H, W, 3) and votes (H, W, 4).
+
+    `masks` gives the class and the mask, bool (H, W), of each of its objects, where these are known one by one.
+    """
 
     name: str
     classes: tuple[int, ...]
     load: Callable[[], tuple[np.ndarray, np.ndarray]]
+    masks: Callable[[], Iterable[tuple[int, np.ndarray]]] = tuple
 
 
 def checked_dataset(folder: Path, split: str | None, categories: Categories) -> CocoDataset:
@@ -102,7 +109,8 @@ def annotated(dataset: CocoDataset, image_ids: Iterable[int]) -> list[Example]:
         return Example(
             dataset.image(image_id).file_name,
             dataset.classes_in(image_id),
-            lambda: (dataset.read_image(image_id), dataset.truth(image_id)),
+            lambda: (dataset.read_image(image_id), votes.of_labels(dataset.truth(image_id))),
+            lambda: ((each.class_id, mask) for each, mask in dataset.masks(image_id) if not each.crowd),
         )
 
     return [example(image_id) for image_id in image_ids]
@@ -111,6 +119,8 @@ def annotated(dataset: CocoDataset, image_ids: Iterable[int]) -> list[Example]:
 def pseudo_labelled(images: Path, labels: Path, categories: Categories) -> list[Example]:
     """Photographs of one folder, and label maps of another that a model made: `<stem>_labels.png` or `<stem>.png`.
 
+    Where there is also a `<stem>.npz`, as `predict --probabilities` writes it, the two likeliest classes of each pixel
+    are learned from, each as far as the model believed in it.
     Raises AnnotationError that tells of every photograph without a label map, or with one that does not fit.
     """
     problems: list[str] = []
@@ -140,7 +150,29 @@ def _pseudo_labelled(path: Path, folder: Path, categories: Categories) -> Exampl
     if len(wrong):
         raise AnnotationError(f"{file.name} holds the value {wrong[0]}, and the classes are 0..{len(categories) - 1}")
     classes = tuple(int(each) for each in found if each not in (BACKGROUND, IGNORE_INDEX))
-    return Example(path.name, classes, lambda: (read(path, upright=False), _read_labels(file)))
+    shares = folder / f"{path.stem}.npz"
+    if not shares.is_file():
+        return Example(path.name, classes, lambda: (read(path, upright=False), votes.of_labels(_read_labels(file))))
+    told_apart = _read_npz(shares, "classes")
+    if tuple(told_apart) != categories.names:
+        raise AnnotationError(f"{shares.name} is of other classes: {', '.join(map(str, told_apart))}")
+    size_hw = labels.shape
+
+    def load() -> tuple[np.ndarray, np.ndarray]:
+        probabilities = _read_npz(shares, "probabilities")
+        if probabilities.shape != (len(categories), *size_hw):
+            raise AnnotationError(f"{shares} must hold {(len(categories), *size_hw)}, got {probabilities.shape}")
+        return read(path, upright=False), votes.of_probabilities(probabilities)
+
+    return Example(path.name, classes, load)
+
+
+def _read_npz(file: Path, name: str) -> np.ndarray:
+    try:
+        with np.load(file) as arrays:
+            return arrays[name]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise AnnotationError(f"{file.name} cannot be read: {error}") from error
 
 
 def _read_labels(file: Path) -> np.ndarray:
@@ -155,7 +187,8 @@ class TrainingSet:
 
     pseudo_share: how many of the crops come from the pseudo-labelled photographs, 0..1. balanced: how many are
     centred on a class drawn evenly from those there are, whatever their number of photographs; the rest are drawn
-    evenly from the photographs.
+    evenly from the photographs. paste: how many get an object of an evenly drawn class pasted on, cut out of another
+    annotated photograph.
     """
 
     def __init__(
@@ -166,35 +199,37 @@ class TrainingSet:
         pseudo: Sequence[Example] = (),
         pseudo_share: float = 0.5,
         balanced: float = 0.75,
+        paste: float = 0.0,
         seed: int = 0,
     ) -> None:
         if not examples:
             raise UsageError("there is no photograph to train on; hold fewer back for validation")
-        for name, share in (("pseudo-labelled", pseudo_share), ("balanced", balanced)):
+        for name, share in (("pseudo-labelled", pseudo_share), ("balanced", balanced), ("pasted-on", paste)):
             if not 0 <= share <= 1:
                 raise UsageError(f"the share of {name} crops must be from 0 to 1, got {share}")
         self.augmentation = augmentation
         self._pools = [_Pool(examples), _Pool(pseudo)]
         self._pseudo_share = pseudo_share if pseudo else 0.0
         self._balanced = balanced
+        self._paste = paste
         self._seed = seed
         self._cache: dict[Example, tuple[np.ndarray, np.ndarray]] = {}
         self._cached_bytes = 0
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Crops, uint8 (size, crop, crop, 3), and label maps, uint8 (size, crop, crop) with 255 left out.
+        """Crops, uint8 (size, crop, crop, 3), and their votes, uint8 (size, crop, crop, 4).
 
         Raises ImageError or AnnotationError for a photograph that has gone or changed since it was checked.
         """
         rng = np.random.default_rng((self._seed, step))
-        crops, labels = zip(*(self._crop(rng) for _ in range(size)), strict=True)
-        return np.stack(crops), np.stack(labels)
+        crops, truth = zip(*(self._crop(rng) for _ in range(size)), strict=True)
+        return np.stack(crops), np.stack(truth)
 
     def pixels(self, num_classes: int) -> np.ndarray:
         """How many pixels each class has in the annotated photographs (at most a thousand of them): int64 (n,)."""
         counted = np.zeros(IGNORE_INDEX + 1, np.int64)
         for example in self._pools[0].examples[:_COUNTED_IMAGES]:
-            counted += np.bincount(self._load(example)[1].ravel(), minlength=IGNORE_INDEX + 1)
+            counted += np.bincount(self._load(example)[1][..., 0].ravel(), minlength=IGNORE_INDEX + 1)
         return counted[:num_classes]
 
     def _crop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -203,8 +238,24 @@ class TrainingSet:
         if pool.by_class and rng.random() < self._balanced:
             focus = int(rng.choice(list(pool.by_class)))
         candidates = pool.examples if focus is None else pool.by_class[focus]
-        image, labels = self._load(candidates[rng.integers(len(candidates))])
-        return self.augmentation(image, labels, rng, focus)
+        image, truth = self._load(candidates[rng.integers(len(candidates))])
+        cutting = self._cutting(rng) if rng.random() < self._paste else None
+        return self.augmentation(image, truth, rng, focus, cutting)
+
+    def _cutting(self, rng: np.random.Generator) -> Cutting | None:
+        """An object of an evenly drawn class; None if that photograph has none that is large enough."""
+        by_class = self._pools[0].by_class
+        if not by_class:
+            return None
+        number = int(rng.choice(list(by_class)))
+        example = by_class[number][rng.integers(len(by_class[number]))]
+        masks = [mask for each, mask in example.masks() if each == number and mask.sum() >= _LEAST_PASTED]
+        if not masks:
+            return None
+        mask = masks[rng.integers(len(masks))]
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        return Cutting(self._load(example)[0][box], mask[box], number)
 
     def _load(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         if example in self._cache:

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from demo import comparison, handlers, whole_set
 from demo.datasets import Datasets
 from demo.engine import Engine
-from segcore import Segmenter, losses, models, trained
+from segcore import Segmenter, losses, models, trained, votes
 from segcore.augment import Augmentation
 from segcore.categories import VOC, Categories
 from segcore.cli import main
@@ -370,8 +370,10 @@ def test_crops_carry_their_labels(shapes):
     categories = Categories.of("box", "disc")
     dataset = checked_dataset(shapes, "train", categories)
     data = TrainingSet(annotated(dataset, [1, 2, 3]), Augmentation(crop=96, size=120, colour=0.0), seed=3)
-    crops, labels = data.batch(1, 8)
-    assert crops.shape == (8, 96, 96, 3) and labels.shape == (8, 96, 96)
+    crops, truth = data.batch(1, 8)
+    assert crops.shape == (8, 96, 96, 3) and truth.shape == (8, 96, 96, 4)
+    labels = truth[..., 0]
+    assert (truth[..., 2] == np.where(labels == 255, 0, 255)).all()
     for number, colour in enumerate(SHAPES.values(), start=1):
         close = (np.abs(crops.astype(int) - colour) < 30).all(axis=-1)
         inside = labels == number
@@ -392,7 +394,7 @@ def test_classes_are_drawn_evenly(tmp_path):
 
     def share(balanced):
         data = TrainingSet(examples, Augmentation(crop=48, size=120), balanced=balanced)
-        return (data.batch(1, 60)[1] == 2).any(axis=(1, 2)).mean()
+        return (data.batch(1, 60)[1][..., 0] == 2).any(axis=(1, 2)).mean()
 
     assert share(1.0) > 0.4 and share(0.0) < 0.2
 
@@ -407,7 +409,7 @@ def test_pseudo_labels(shapes, tmp_path):
 
     def shares(share):
         data = TrainingSet(examples, Augmentation(crop=64), pseudo=pseudo, pseudo_share=share, balanced=0.0)
-        return [(each[each != 255] == 1).all() for each in data.batch(1, 40)[1]]
+        return [(each[each != 255] == 1).all() for each in data.batch(1, 40)[1][..., 0]]
 
     assert all(shares(1.0)) and 0.3 < np.mean(shares(0.5)) < 0.8
     path = train(quick(shapes, tmp_path / "run", steps=1, pseudo=(shapes / "train", labels)))
@@ -419,6 +421,43 @@ def test_pseudo_labels(shapes, tmp_path):
     assert "1.png holds the value 7" in str(caught.value) and "has no 3_labels.png" in str(caught.value)
 
 
+def test_pseudo_labels_with_probabilities(shapes, tmp_path):
+    """What `predict --probabilities` writes is learned from as far as the model believed in it."""
+    assert main(["predict", str(shapes / "train"), "--out", str(tmp_path), "--probabilities"]) == 0
+    (example, *_) = pseudo_labelled(shapes / "train", tmp_path, VOC)
+    _, read = example.load()
+    with np.load(tmp_path / "1.npz") as written:
+        probabilities = written["probabilities"].astype(float)
+    likeliest = np.take_along_axis(probabilities, read[..., 0].astype(int)[None], axis=0)[0]
+    np.testing.assert_array_equal(likeliest, probabilities.max(0))
+    np.testing.assert_allclose(read[..., 2] / 255, probabilities.max(0), atol=0.003)
+    np.testing.assert_allclose(read[..., 3] / 255, np.sort(probabilities, axis=0)[-2], atol=0.003)
+    with pytest.raises(AnnotationError, match=r"1\.npz is of other classes: background, aeroplane"):
+        pseudo_labelled(shapes / "train", tmp_path, Categories.of(*reversed(VOC.names[1:])))
+    (tmp_path / "2.npz").write_bytes(b"no archive")
+    with pytest.raises(AnnotationError, match=r"2\.npz cannot be read"):
+        pseudo_labelled(shapes / "train", tmp_path, VOC)
+
+
+def test_objects_are_pasted(tmp_path):
+    """One picture in three has a disc; pasted on, it is where the labels say, in as many crops as was asked for."""
+    draw_shapes(tmp_path)
+    edit(tmp_path, lambda document: document.update(
+        annotations=[each for each in document["annotations"] if each["id"] == 12]
+    ))  # fmt: skip
+    examples = annotated(checked_dataset(tmp_path, "train", Categories.of("box", "disc")), [1, 2, 3])
+
+    def with_disc(paste):
+        augmentation = Augmentation(crop=64, size=120, colour=0.0)
+        crops, truth = TrainingSet(examples, augmentation, balanced=0.0, paste=paste).batch(1, 60)
+        disc = truth[..., 0] == 2
+        close = (np.abs(crops.astype(int) - SHAPES["disc"]) < 60).all(axis=-1)
+        assert close[disc].mean() > 0.9
+        return disc.any(axis=(1, 2)).mean()
+
+    assert with_disc(1.0) == 1 and with_disc(0.0) < 0.5
+
+
 # ---- losses, rates, frozen stages
 
 
@@ -426,10 +465,27 @@ def test_cross_entropy_by_hand():
     logits = torch.log(torch.tensor([[0.5, 0.25, 0.9], [0.5, 0.75, 0.1]])).view(1, 2, 1, 3)
     labels = torch.tensor([[[0, 1, 255]]])
     expected = -(math.log(0.5) + math.log(0.75)) / 2
-    assert losses.cross_entropy(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+    certain = torch.from_numpy(votes.of_labels(labels.to(torch.uint8).numpy()))
+    assert losses.cross_entropy(logits, certain).item() == pytest.approx(expected, rel=1e-5)
     weighted = -(3 * math.log(0.5) + math.log(0.75)) / 4
-    assert losses.cross_entropy(logits, labels, torch.tensor([3.0, 1.0])).item() == pytest.approx(weighted, rel=1e-5)
-    assert losses.cross_entropy(logits, torch.full((1, 1, 3), 255)).item() == 0
+    assert losses.cross_entropy(logits, certain, torch.tensor([3.0, 1.0])).item() == pytest.approx(weighted, rel=1e-5)
+    nothing = torch.from_numpy(votes.of_labels(np.full((1, 1, 3), 255, np.uint8)))
+    assert losses.cross_entropy(logits, nothing).item() == 0
+
+
+def test_cross_entropy_with_votes_is_that_with_their_probabilities():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 5)
+    probabilities = torch.tensor([0.6, 0.4, 0.0])[torch.rand(2, 4, 5, 3).argsort(-1)].permute(0, 3, 1, 2)
+    given = np.stack([votes.of_probabilities(each) for each in probabilities.numpy()])
+    expected = torch.nn.functional.cross_entropy(logits, probabilities)
+    assert losses.cross_entropy(logits, torch.from_numpy(given)).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_votes_by_hand():
+    probabilities = np.array([[[0.1, 0.5]], [[0.7, 0.2]], [[0.2, 0.3]]])  # three classes, two pixels
+    assert votes.of_probabilities(probabilities).tolist() == [[[1, 2, 178, 51], [0, 2, 128, 76]]]
+    assert votes.of_labels(np.array([[3, 255]], np.uint8)).tolist() == [[[3, 255, 255, 0], [255, 255, 0, 0]]]
 
 
 def test_dice_by_hand():
@@ -456,9 +512,14 @@ def test_frozen_stages_stay(shapes, tmp_path):
     before = models.load("deeplabv3_efficientnet_lite0")
     path = train(quick(shapes, tmp_path / "run", frozen_stages=4, weight_decay=0.1, learning_rate=0.01))
     after = models.load(str(path))
-    for name, changes in (("conv_stem", False), ("blocks.1.1.conv_pw", False), ("blocks.6.0.conv_pwl", True)):
-        old, new = (net.backbone.get_submodule(name).weight for net in (before, after))
-        assert torch.equal(old, new) != changes
+    path = train(quick(shapes, tmp_path / "frozen", frozen_depthwise=True, weight_decay=0.1, learning_rate=0.01))
+    kept = models.load(str(path))
+    for name, changes, changes_there in (
+        *(("conv_stem", False, True), ("blocks.1.1.conv_pw", False, True)),
+        *(("blocks.6.0.conv_pwl", True, True), ("blocks.6.0.conv_dw", True, False)),
+    ):
+        old, new, there = (net.backbone.get_submodule(name).weight for net in (before, after, kept))
+        assert torch.equal(old, new) != changes and torch.equal(old, there) != changes_there
     with pytest.raises(UsageError, match="has 9 stages; 10 cannot"):
         freeze(before.backbone, 10)
 
@@ -553,7 +614,7 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
     assert engine.categories.names == ("background", "box", "disc")
     shown = handlers.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
     task = handlers.task_of("binary", "disc", True, None, shown.result.categories)
-    view = handlers.view_photograph(shown, task, photo_sent=False)
+    view = handlers.view_photograph(shown, task)
     assert "disc" in view.table and "box" not in view.table and "model.safetensors" not in view.table
     dataset = CocoDataset.open(shapes, "train", engine.categories)
     datasets = Datasets(shapes, examples_coco, shapes / "none", categories=engine.categories)
