@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +20,7 @@ from .categories import VOC, Categories
 from .cli_arguments import parser
 from .errors import SegcoreError, UsageError
 from .task import Task
+from .writing import whole, write_json, write_text
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
@@ -60,34 +59,43 @@ def predict(arguments: argparse.Namespace) -> int:
     files = _image_files(arguments.input)
     stems = _output_stems(files)
     _make_folder(arguments.out)
-    segmenter = _segmenter(arguments)
     status = DONE
-    for path in tqdm(files, "predict", unit="image", disable=None):
-        try:
-            _predict_one(segmenter, task, path, arguments.out / stems[path], arguments)
-        except (SegcoreError, OSError) as error:
-            tqdm.write(f"segcore: {path}: {_reason(error)}", file=sys.stderr)
-            status = FAILED
+    with _network(arguments) as network:
+        problems = _predict_each(network, task, {path: arguments.out / stem for path, stem in stems.items()}, arguments)
+        for path, problem in zip(files, tqdm(problems, "predict", len(files), unit="image", disable=None), strict=True):
+            if problem:
+                tqdm.write(f"segcore: {path}: {problem}", file=sys.stderr)
+                status = FAILED
     return status
 
 
-def _predict_one(segmenter, task, path: Path, target: Path, arguments: argparse.Namespace) -> None:
-    from .export import decide
+def _predict_each(
+    network, task: Task, targets: dict[Path, Path], arguments: argparse.Namespace
+) -> Iterator[str | None]:
+    """Write the results of each file beside its target; yield, in order, what was wrong with it."""
+    from .cluster import Cluster
+    from .export import write_results
 
-    result = segmenter(path)
-    decided = decide(result, task)
-    record = decided.record(path.name)
-    with _whole(f"{target}_overlay.png") as file:
-        decided.overlay(result.image).save(file)
-    with _whole(f"{target}_labels.png") as file:
-        decided.labels_image().save(file)
-    if arguments.cutout:
-        with _whole(f"{target}_cutout.png") as file:
-            decided.cutout(result.image).save(file)
-    if arguments.probabilities:
-        with _whole(f"{target}.npz") as file:
-            decided.save_probabilities(file)
-    _write_json(Path(f"{target}.json"), record)
+    options = {"cutout": arguments.cutout, "probabilities": arguments.probabilities}
+    if isinstance(network, Cluster):
+        for target, results in zip(targets.values(), network.predict(targets, task, **options), strict=True):
+            yield results if isinstance(results, str) else _write_all(target, results)
+        return
+    for path, target in targets.items():
+        try:
+            yield write_results(network(path), task, path.name, target, **options)
+        except (SegcoreError, OSError) as error:
+            yield _reason(error)
+
+
+def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
+    """Write files by the ends of their names. Returns what went wrong."""
+    try:
+        for end, content in results.items():
+            with whole(f"{target}{end}") as file:
+                file.write_bytes(content)
+    except OSError as error:
+        return _reason(error)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -99,21 +107,22 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _make_folder(folder)
     for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
         _make_room_for(file)
-    run = evaluation.Run(_segmenter(arguments), dataset, chosen, task, images, arguments.batch_size)
-    with _progress_bar("evaluate", "image") as progress:
-        outcome = evaluation.evaluate(
-            run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
-        )
-    record = outcome.to_dict()
-    if arguments.json:
-        _write_json(arguments.json, record)
-    if arguments.csv:
-        _write_text(arguments.csv, evaluation.to_csv(record))
-    if arguments.html:
-        from .extremes import extremes
-        from .html_report import html_report
+    with _network(arguments) as network:
+        run = evaluation.Run(network, dataset, chosen, task, images, arguments.batch_size)
+        with _progress_bar("evaluate", "image") as progress:
+            outcome = evaluation.evaluate(
+                run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
+            )
+        record = outcome.to_dict()
+        if arguments.json:
+            write_json(arguments.json, record)
+        if arguments.csv:
+            write_text(arguments.csv, evaluation.to_csv(record))
+        if arguments.html:
+            from .extremes import extremes
+            from .html_report import html_report
 
-        _write_text(arguments.html, html_report(record, pictures=extremes(run, record)))
+            write_text(arguments.html, html_report(record, pictures=extremes(run, record)))
     print(evaluation.headline(record))
     return _left_out(record["skipped"])
 
@@ -157,11 +166,11 @@ def compare(arguments: argparse.Namespace) -> int:
             outcomes.append(evaluation.evaluate(run, resume=resume, progress=progress))
     record = comparison.compare(*outcomes)
     if arguments.json:
-        _write_json(arguments.json, record)
+        write_json(arguments.json, record)
     if arguments.html:
         from .html_report import html_report
 
-        _write_text(arguments.html, html_report(outcomes[1].to_dict(), comparison=record))
+        write_text(arguments.html, html_report(outcomes[1].to_dict(), comparison=record))
     print(comparison.headline(record))
     return _left_out(outcomes[0].to_dict()["skipped"])
 
@@ -184,6 +193,28 @@ def _segmenter(arguments: argparse.Namespace, model: str | None = None):
     return segmenter
 
 
+@contextmanager
+def _network(arguments: argparse.Namespace) -> Iterator:
+    """What runs the model: a `Segmenter` in this process, or the workers of a `Cluster`."""
+    if arguments.ray is None and arguments.workers is None:
+        yield _segmenter(arguments)
+        return
+    from .cluster import Cluster
+
+    with Cluster(
+        arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        resize=arguments.resize,
+        engine=arguments.engine,
+        careful=arguments.careful,
+        address=arguments.ray,
+        workers=arguments.workers,
+        on_lost=lambda problem: tqdm.write(f"segcore: {problem}", file=sys.stderr),
+    ) as cluster:
+        yield cluster
+
+
 def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
     """What to do with each newly scored image: save its label map, its figure, both or nothing."""
     from PIL import Image
@@ -193,7 +224,7 @@ def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
     def keep(sample) -> None:
         stem = stems[Path(sample.image.file_name)]
         if arguments.save_labels:
-            with _whole(arguments.save_labels / f"{stem}.png") as file:
+            with whole(arguments.save_labels / f"{stem}.png") as file:
                 Image.fromarray(sample.prediction).save(file)
         if arguments.figures:
             (arguments.figures / f"{stem}.png").write_bytes(sample.figure(run))
@@ -336,30 +367,6 @@ def _make_room_for(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")
     _make_folder(path.parent)
-
-
-def _write_json(path: Path, record: dict) -> None:
-    _write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    with _whole(path) as file:
-        file.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _whole(path: str | Path) -> Iterator[Path]:
-    """A file to write that takes the name `path` once it is complete; of one that fails nothing is left."""
-    path = Path(path)
-    if path.exists() and not path.is_file():  # such as /dev/stdout
-        yield path
-        return
-    partial = path.with_name(f".part-{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def _add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--probabilities", action="store_true", help="also every class's probability, as .npz")
     _add_model_argument(command)
     _add_task_arguments(command, precision="auto")
+    _add_cluster_arguments(command)
 
 
 def _add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
@@ -39,6 +40,7 @@ def _add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--save-labels", type=Path, metavar="DIR", help="the label maps that were scored, as PNG")
     _add_model_argument(command)
     _add_task_arguments(command, precision="float32")
+    _add_cluster_arguments(command)
 
 
 def _add_compare_arguments(command: argparse.ArgumentParser) -> None:
@@ -158,6 +160,20 @@ def _add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> 
     )
     command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to measure int8 by")
     command.add_argument("--careful", action="store_true", help="look several times: better, six times slower")
+
+
+def _add_cluster_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="share the work among N processes with Ray, on this machine unless --ray says where else",
+    )
+    command.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="share the work among the machines of a Ray cluster: HOST:PORT, or auto for the one this machine is in",
+    )
 
 
 def _threshold(text: str) -> float | None:

@@ -15,7 +15,7 @@ from .categories import VOC, Categories
 from .classes import BACKGROUND, IGNORE_INDEX
 from .coco_file import CocoImage, CocoObject, Rle, category_names, parse, read_document, told
 from .errors import AnnotationError, UsageError
-from .image import read
+from .image import File, read
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +101,15 @@ class CocoDataset:
         """Where the photograph should be. Raises UsageError for an unknown id."""
         return self.folder / self.split / self.image(image_id).file_name
 
-    def read_image(self, image_id: int) -> np.ndarray:
+    def read_image(self, image_id: int, file: File | None = None) -> np.ndarray:
         """The photograph, uint8 RGB (H, W, 3), in stored orientation: that is what the annotations refer to.
 
+        file: what `path` holds, for machines where it is not.
         Raises ImageError for a file that is absent or cannot be read, AnnotationError if its size is not the
         record's, and UsageError for an unknown id.
         """
         image = self.image(image_id)
-        pixels = read(self.path(image_id), upright=False)
+        pixels = read(file or self.path(image_id), upright=False)
         height, width = pixels.shape[:2]
         if (height, width) != (image.height, image.width):
             raise AnnotationError(

@@ -296,9 +296,7 @@ def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
     if runs is None:
         return f"must hold 'counts', a list of integers or COCO's text for one, not {_shown(counts)}"
     if any(run < 0 for run in runs) or sum(runs) != image.height * image.width:
-        return (
-            f"must hold 'counts' from 0 that add up to {image.height * image.width} pixels, not to {sum(runs)}"
-        )
+        return f"must hold 'counts' from 0 that add up to {image.height * image.width} pixels, not to {sum(runs)}"
     return None
 
 

@@ -44,5 +44,9 @@ class NoRoomError(DownloadError):
     """A download that does not fit: the disk is full, or would hold more than was allowed."""
 
 
+class ClusterError(SegcoreError):
+    """A Ray cluster that cannot be reached, or whose workers cannot be had or would not compute the same."""
+
+
 class Cancelled(SegcoreError):
     """The caller asked to stop; what was finished before is kept."""

@@ -5,23 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
-
-from . import models
+from .cluster import Cluster
 from .coco_file import CocoImage
-from .counts import count
-from .errors import AnnotationError, Cancelled, ImageError, UsageError
+from .errors import Cancelled, UsageError
 from .journal import Journal
-from .objects import judge_objects
 from .results import Evaluation, headline, to_csv
 from .run import Network, Run, Sample, Scored, choose_images
+from .scoring import Loaded, Outcomes, load, run_network, score
 
 __all__ = [
     "Evaluation",
@@ -83,17 +79,55 @@ def score_images(
     journal = Journal(resume, run) if resume else None
     with journal.held() if journal else nullcontext():
         done = journal.read() if journal else {}
-        with _pool(run.segmenter.device) as pool:
-            try:
-                for batch in _scored_batches(run, done, pool, keep_samples=on_image is not None, cancel=cancel):
-                    if journal:
-                        journal.append([each for each, _ in batch if each.counts and each.image.id not in done])
-                    for each, sample in batch:
-                        if on_image and sample:
-                            on_image(sample)
-                        yield each
-            finally:
-                pool.shutdown(cancel_futures=True)
+        batches = _scored_batches(run, done, keep_samples=on_image is not None, cancel=cancel)
+        with closing(batches):
+            for batch in batches:
+                if journal:
+                    journal.append([each for each, _ in batch if each.counts and each.image.id not in done])
+                for each, sample in batch:
+                    if on_image and sample:
+                        on_image(sample)
+                    yield each
+
+
+def _scored_batches(
+    run: Run, done: dict[int, Scored], *, keep_samples: bool, cancel: threading.Event | None
+) -> Iterator[Outcomes]:
+    """Yield the run's batches in order: those that are done already, and between them those that now are scored."""
+    missing = (batch for batch in run.batches() if any(image.id not in done for image in batch))
+    source = run.segmenter.score if isinstance(run.segmenter, Cluster) else _score_here
+    with closing(source(run, missing, keep_samples)) as scored:
+        for batch in run.batches():
+            if cancel and cancel.is_set():
+                raise Cancelled("the evaluation was stopped; a folder to resume from keeps what was finished")
+            if all(image.id in done for image in batch):
+                yield [(done[image.id], None) for image in batch]
+            else:
+                yield next(scored)
+
+
+def _score_here(run: Run, batches: Iterable[tuple[CocoImage, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+    """Yield what comes of each batch in order; the pool decodes the next ones and scores the last ones meanwhile."""
+    waiting = iter(batches)
+    ahead: deque[tuple[tuple[CocoImage, ...], list[Future[Loaded | str]]]] = deque()
+    behind: deque[Future[Outcomes]] = deque()
+    with _pool(run.segmenter.device) as pool:
+        try:
+            while True:
+                while len(ahead) <= WORKERS and (images := next(waiting, None)):
+                    ahead.append((images, [pool.submit(load, run, image) for image in images]))
+                if not ahead:
+                    break
+                images, futures = ahead.popleft()
+                loaded = [future.result() for future in futures]
+                logits = run_network(run, [each for each in loaded if not isinstance(each, str)])
+                behind.append(pool.submit(score, run, images, loaded, logits, keep_samples))
+                while behind and (len(behind) > WORKERS or behind[0].done()):
+                    yield behind.popleft().result()
+            for future in behind:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _pool(device: str) -> Executor:
@@ -108,87 +142,3 @@ class _AtOnce(Executor):
         future: Future = Future()
         future.set_result(function(*args))
         return future
-
-
-class _Loaded(NamedTuple):
-    """What the network and the scores need of one image."""
-
-    photograph: np.ndarray
-    tensor: torch.Tensor
-    truth: np.ndarray
-
-
-_Outcomes = list[tuple[Scored, Sample | None]]
-
-
-def _scored_batches(
-    run: Run, done: dict[int, Scored], pool: Executor, *, keep_samples: bool, cancel: threading.Event | None
-) -> Iterator[_Outcomes]:
-    """Yield the run's batches in order; the pool decodes the next ones and scores the last ones meanwhile."""
-    waiting = iter(run.batches())
-    ahead: deque[tuple[tuple[CocoImage, ...], list[Future[_Loaded | str]]]] = deque()
-    behind: deque[Future[_Outcomes]] = deque()
-    while True:
-        while len(ahead) <= WORKERS and (images := next(waiting, None)):
-            finished = all(image.id in done for image in images)
-            ahead.append((images, [] if finished else [pool.submit(_load, run, image) for image in images]))
-        if not ahead:
-            break
-        if cancel and cancel.is_set():
-            break
-        images, futures = ahead.popleft()
-        if not futures:
-            behind.append(pool.submit(lambda images: [(done[image.id], None) for image in images], images))
-        else:
-            loaded = [future.result() for future in futures]
-            logits = _run_network(run, [each for each in loaded if not isinstance(each, str)])
-            behind.append(pool.submit(_score_batch, run, images, loaded, logits, keep_samples))
-        while behind and (len(behind) > WORKERS or behind[0].done()):
-            yield behind.popleft().result()
-    for future in behind:
-        yield future.result()
-    if ahead:
-        raise Cancelled("the evaluation was stopped; a folder to resume from keeps what was finished")
-
-
-def _load(run: Run, image: CocoImage) -> _Loaded | str:
-    """An image made ready, or the reason why it cannot be."""
-    preprocess = models.preprocess_for(run.segmenter.model, run.resize)
-    try:
-        photograph = run.dataset.read_image(image.id)
-        truth = run.protocol.truth_at_scored_size(run.dataset, image.id, preprocess)
-        return _Loaded(photograph, preprocess(photograph), truth)
-    except (ImageError, AnnotationError) as error:
-        return str(error)
-
-
-def _run_network(run: Run, loaded: list[_Loaded]) -> Iterator[torch.Tensor]:
-    """The logits of each image in order; images of one size go through the network together."""
-    by_size: dict[torch.Size, list[int]] = {}
-    for position, each in enumerate(loaded):
-        by_size.setdefault(each.tensor.shape, []).append(position)
-    logits: dict[int, torch.Tensor] = {}
-    for positions in by_size.values():
-        batch = torch.cat([loaded[position].tensor for position in positions])
-        logits.update(zip(positions, run.segmenter.predict_logits(batch), strict=True))
-    return (logits[position] for position in range(len(loaded)))
-
-
-def _score_batch(
-    run: Run,
-    images: tuple[CocoImage, ...],
-    loaded: list[_Loaded | str],
-    logits: Iterator[torch.Tensor],
-    keep_samples: bool,
-) -> _Outcomes:
-    outcomes: _Outcomes = []
-    for image, each in zip(images, loaded, strict=True):
-        if isinstance(each, str):
-            outcomes.append((Scored(image, None, skipped=each), None))
-            continue
-        truth, values = run.task.truth(each.truth), next(logits)
-        prediction = run.task.predict(values, truth.shape)
-        objects = judge_objects(run.dataset, image.id, prediction, run.task)
-        scored = Scored(image, count(values, prediction, truth, run.task), objects)
-        outcomes.append((scored, Sample(image, each.photograph, prediction, truth) if keep_samples else None))
-    return outcomes

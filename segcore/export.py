@@ -15,6 +15,7 @@ from . import draw, postprocess
 from .classes import BACKGROUND
 from .segmenter import Segmentation, arithmetic_record
 from .task import Task
+from .writing import whole, write_json
 
 SCHEMA = 1
 
@@ -127,6 +128,27 @@ class Decided:
 def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
     """Look at `result` through `task`, at the photograph's own size or another."""
     return Decided(result, task, task.predict(result.logits, size_hw or result.size_hw))
+
+
+def write_results(
+    result: Segmentation, task: Task, name: str, target: Path, *, cutout: bool, probabilities: bool
+) -> None:
+    """Write what `predict` gives of a photograph called `name`: TARGET_overlay.png, TARGET_labels.png, TARGET.json, and
+    where they are wanted TARGET_cutout.png and TARGET.npz. The result must still hold its photograph.
+    """
+    decided = decide(result, task)
+    record = decided.record(name)
+    with whole(f"{target}_overlay.png") as file:
+        decided.overlay(result.image).save(file)
+    with whole(f"{target}_labels.png") as file:
+        decided.labels_image().save(file)
+    if cutout:
+        with whole(f"{target}_cutout.png") as file:
+            decided.cutout(result.image).save(file)
+    if probabilities:
+        with whole(f"{target}.npz") as file:
+            decided.save_probabilities(file)
+    write_json(Path(f"{target}.json"), record)
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, object]:

@@ -9,6 +9,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,22 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 64 * 1024 * 1024
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
 
-Source = str | Path | bytes | Image.Image | np.ndarray
+
+@dataclass(frozen=True)
+class File:
+    """What a file holds, with the name that messages call it by: to be decoded on another machine."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+    @classmethod
+    def at(cls, path: Path) -> File:
+        """The file at `path`, not decoded. Raises ImageError where `read` would for want of a file that can be read."""
+        with _opened_file(path, MAX_BYTES) as file, _access_failures_named(path.name):
+            return cls(path.name, file.read())
+
+
+Source = str | Path | bytes | File | Image.Image | np.ndarray
 
 # Left out of what Pillow knows: formats that start other programs (EPS, WMF), that Pillow can only name
 # (MPEG, HDF5), that decode before their size can be checked (ICO, ICNS), and those that nobody keeps
@@ -60,10 +76,10 @@ def read(
 ) -> np.ndarray:
     """The photograph as a new uint8 array (H, W, 3), RGB, C-contiguous.
 
-    `source` is a file's path, a file's bytes, a PIL image, or a NumPy array: uint8, uint16 or bool,
-    grey (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4); OpenCV's BGR has to be turned round first. Of
-    an animation or a file of many pages the first is read. A PIL image is read at the frame it stands at,
-    neither changed nor closed.
+    `source` is a file's path, a file's bytes, with its name (`File`) or without, a PIL image, or a NumPy array:
+    uint8, uint16 or bool, grey (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4); OpenCV's BGR has to be turned
+    round first. Of an animation or a file of many pages the first is read. A PIL image is read at the frame it
+    stands at, neither changed nor closed.
 
     - `upright` applies the EXIF orientation: right for people's photographs. With False the pixels come as
       they are stored, which is what a data set's annotations refer to. HEIC keeps its rotation elsewhere:
@@ -84,8 +100,10 @@ def read(
         name = os.path.basename(os.fsdecode(getattr(source, "filename", ""))) or _UNNAMED
         return _from_pil(source, name, upright, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
-        _check_bytes(len(source), _UNNAMED_BYTES, max_bytes)
-        return _from_file(io.BytesIO(source), _UNNAMED_BYTES, upright, max_pixels)
+        source = File(_UNNAMED_BYTES, source)
+    if isinstance(source, File):
+        _check_bytes(len(source.content), source.name, max_bytes)
+        return _from_file(io.BytesIO(source.content), source.name, upright, max_pixels)
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(source), upright, max_pixels, max_bytes)
     raise ImageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from .protocols import Protocol
 from .segmenter import Segmenter, arithmetic_record
 from .task import Task
 from .words import arithmetic
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
 
 SCHEMA = 1
 
@@ -45,7 +49,7 @@ class Network:
 class Run:
     """What is evaluated and how; two runs of equal `record` give equal counts."""
 
-    segmenter: Segmenter | Network
+    segmenter: Segmenter | Network | Cluster
     dataset: CocoDataset
     protocol: Protocol
     task: Task

@@ -23,7 +23,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
-from segcore import cli, evaluate
+from segcore import cli, evaluate, models
 from segcore.coco import CocoDataset
 from segcore.errors import Cancelled, UsageError
 from segcore.evaluate import Evaluation, Run
@@ -193,7 +193,7 @@ def test_binary_confusion_matrix_is_scikit_learns(examples_coco, examples_truth,
 
 def upsampled(segmenter, path, resize, size_hw):
     """Logits at another size in double precision, by torch."""
-    preprocess = evaluate.models.preprocess_for(segmenter.model, resize)
+    preprocess = models.preprocess_for(segmenter.model, resize)
     logits = segmenter.predict_logits(preprocess(np.asarray(Image.open(path).convert("RGB"))))
     return F.interpolate(logits.double(), size_hw, mode="bilinear", align_corners=False)[0]
 
