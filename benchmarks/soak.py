@@ -38,9 +38,9 @@ KINDS = {
     "webp": ("WEBP", ("RGB",)),
 }
 MOST_GROWTH = 0.05
-UPLOADS_LIVE = 60  # seconds
+KEEP_SECONDS = 60
 # So few sessions that they are all taken within the first fifth, as they would be after a day.
-SETTINGS = {"SEGCORE_UPLOADS_LIVE": str(UPLOADS_LIVE), "SEGCORE_SESSIONS": "20"}
+SETTINGS = {"SEGCORE_KEEP_MINUTES": str(KEEP_SECONDS / 60), "SEGCORE_SESSIONS": "20"}
 
 
 def photograph(chance: random.Random) -> tuple[str, bytes]:
@@ -171,7 +171,7 @@ def main() -> int:
                 each.result()
         uploads = next((page.log_file.parent / "tmp").glob("segcore-uploads-*"))
         kept = len(files_in(uploads))
-        time.sleep(2.5 * UPLOADS_LIVE)
+        time.sleep(2.5 * KEEP_SECONDS)
         left = files_in(uploads)
         log = page.log()
     minutes = (time.perf_counter() - started) / 60
