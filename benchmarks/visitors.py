@@ -137,7 +137,7 @@ class Crowd:
 def measure(visitors: int, requests: int, lookers: int) -> bool:
     segmenter = Segmenter(catalogue.SHIPPED)
     photographs = crops(visitors, requests)
-    some = list(photographs.values())[:60]
+    some = list(photographs.values())[:24]
     alone = [network_alone(segmenter, some)]
     with running_page("--model", catalogue.SHIPPED) as page:
         crowd = Crowd(page.url, segmenter, photographs)
