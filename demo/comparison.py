@@ -35,6 +35,7 @@ class Compared:
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
+    protocol: str = "original"  # by which it was asked for, which may have chosen the resize
 
     @property
     def path(self) -> Path:
@@ -91,14 +92,16 @@ def compare(
         photo = viewer_data.encode_photo(image.fit_within(photograph, handlers.SCREEN_SIDE))
     result = engine.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
     runs = (before.network_runs if before else 0) + ran
-    return Compared(dataset, image_id, photo, result, handlers.remembered(kept, key, result), runs)
+    return Compared(dataset, image_id, photo, result, handlers.remembered(kept, key, result), runs, protocol_name)
 
 
-def view_compared(compared: Compared, task: Task, protocol_name: str, *, photo_sent: bool = False) -> ComparedView:
-    """Set the prediction against the dataset's truth by a protocol; runs no network.
+def is_known(engine: Engine, compared: Compared, model: str, protocol_name: str, resize: str) -> bool:
+    """Whether the image in view was segmented so before, so that nothing has to run."""
+    return (compared.path, engine.resolve(model), protocol(protocol_name).resize_for(resize)) in compared.results
 
-    `photo_sent`: the visitor's browser has the photograph already.
-    """
+
+def view_compared(compared: Compared, task: Task, protocol_name: str) -> ComparedView:
+    """Set the prediction against the dataset's truth by a protocol; runs no network."""
     if compared.dataset.categories != task.categories:
         raise UsageError(OTHER_CATEGORIES)
     dataset, chosen = compared.dataset, protocol(protocol_name)
@@ -119,7 +122,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, *, photo_s
         task,
         chosen,
         subject,
-        photo=viewer_data.already_sent(photo) if photo_sent else photo,
+        photo=photo,
         shown_hw=truth.shape,
         network_runs=compared.network_runs,
     )
@@ -132,7 +135,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, *, photo_s
     )
 
 
-def view_own_truth(shown: handlers.Shown, task: Task, *, photo_sent: bool = False) -> ComparedView:
+def view_own_truth(shown: handlers.Shown, task: Task) -> ComparedView:
     """Set the prediction of a visitor's photograph against the truth that they brought, at the photograph's full size.
 
     Raises LabelError where their truth says nothing on this task.
@@ -143,7 +146,7 @@ def view_own_truth(shown: handlers.Shown, task: Task, *, photo_sent: bool = Fals
         task,
         protocol("original"),
         Subject(None, shown.source.name, own_truth.SPLIT, shown.truth.others),
-        photo=viewer_data.already_sent(shown.photo) if photo_sent else shown.photo,
+        photo=shown.photo,
         shown_hw=shown.screen.shape[:2],
         network_runs=shown.network_runs,
     )

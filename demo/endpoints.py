@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
+
 import gradio as gr
 import numpy as np
 
 from demo.datasets import Datasets
 from demo.engine import Engine
-from demo.tabs.controls import NETWORK, photograph_input
+from demo.tabs.controls import NETWORK, has_left, photograph_input, visitor_of
+from demo.visits import waiting
 from segcore.catalogue import AUTO
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
@@ -47,8 +52,9 @@ class Endpoints:
             **NETWORK,
         )
 
-    def segment(
+    async def segment(
         self,
+        request: gr.Request,
         image: str,
         mode: str = MULTICLASS,
         class_name: str = ANY_OBJECT,
@@ -65,15 +71,14 @@ class Endpoints:
 
         from demo import handlers
 
-        try:
-            if image is None:
-                raise gr.Error("Give an image.", print_exception=False)
-            return handlers.segment_for_program(self.engine, Path(image), mode, class_name, threshold, model)
-        except SegcoreError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        if image is None:
+            raise gr.Error("Give an image.", print_exception=False)
+        asked = self.engine, Path(image), mode, class_name, threshold, model
+        return await self._in_turn(request, (model, "squeeze"), handlers.segment_for_program, *asked)
 
-    def evaluate_coco(
+    async def evaluate_coco(
         self,
+        request: gr.Request,
         image_id: int,
         mode: str = MULTICLASS,
         class_name: str = ANY_OBJECT,
@@ -88,11 +93,17 @@ class Endpoints:
         """
         from demo import comparison
 
+        if image_id is None:
+            raise gr.Error("Give the id of an image.", print_exception=False)
+        asked = self.engine, self.datasets.get(self.datasets.default), int(image_id), mode, class_name, protocol, model
+        return await self._in_turn(request, (model, protocol), comparison.evaluate_for_program, *asked)
+
+    async def _in_turn(self, request: gr.Request, kind: Hashable, work: Callable, *args: Any) -> Any:
+        turns = self.engine.turns
         try:
-            if image_id is None:
-                raise gr.Error("Give the id of an image.", print_exception=False)
-            return comparison.evaluate_for_program(
-                self.engine, self.datasets.get(self.datasets.default), int(image_id), mode, class_name, protocol, model
-            )
+            ticket = turns.submit(visitor_of(request), partial(work, *args), kind=kind, has_left=has_left())
+            async for _ in waiting(turns, ticket):
+                pass
+            return ticket.future.result()
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error

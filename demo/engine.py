@@ -8,8 +8,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.settings import MAX_SEGMENTERS, Limits
+from demo.turns import Turns
 from segcore import catalogue
 from segcore.categories import VOC, Categories
 from segcore.errors import SegcoreError, UsageError
@@ -21,10 +24,10 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up 
     from segcore.run import Network
     from segcore.segmenter import Segmentation, Segmenter
 
-MAX_SEGMENTERS = 3
 # Of the process, not of an object: a ZeroGPU worker is a fork of it, and is handed names, never networks.
 _segmenters: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
-_loading = threading.Lock()
+_loading: dict[tuple[str, str], threading.Lock] = {}
+_loaded_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,24 @@ class Fetching:
 class Engine:
     """Runs networks for all visitors. Every method may be called from several threads."""
 
-    def __init__(self, model: str = catalogue.AUTO, *, offline: bool = False, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str = catalogue.AUTO,
+        *,
+        offline: bool = False,
+        threads: int | None = None,
+        models: int = MAX_SEGMENTERS,
+        turns: Turns | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """threads: for PyTorch, None for its own choice; models: kept in memory; turns: the line for it all."""
         self.default = catalogue.resolve(model)
         self.offline = offline
+        self.limits = limits or Limits()
         self.categories = categories_of(self.default)
         self.threads = threads
+        self.models = models
+        self.turns = turns or Turns()
         self._lock = threading.Lock()
         self._fetching: dict[str, Fetching] = {}
 
@@ -60,6 +76,12 @@ class Engine:
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
         return catalogue.resolve(model)
 
+    def read(self, photograph: str | Path) -> np.ndarray:
+        """A visitor's photograph as `image.read` gives it, which raises for one that is over the page's limits."""
+        from segcore import image
+
+        return image.read(photograph, max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes)
+
     def segmenter(self, model: str, precision: str) -> Segmenter:
         """The one segmenter of that model and precision, loaded at first use.
 
@@ -67,7 +89,7 @@ class Engine:
         """
         if not catalogue.on_disk(model):
             raise UsageError(self.missing(model))
-        return _loaded(model, precision, self.threads)
+        return _loaded(model, precision, self.models)
 
     def segment(
         self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
@@ -78,7 +100,8 @@ class Engine:
         model, precision = self.resolve(model), "float32" if exact else "auto"
         self.segmenter(model, precision)
         dtype = "float32" if exact else "float16"
-        return _run(model, precision, self.threads, photograph, resize, careful, dtype)
+        threads = self._all_threads() if exact else self._share()
+        return _run(model, precision, self.models, threads, photograph, resize, careful, dtype)
 
     def network(self, model: str, resize: str) -> Network:
         """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
@@ -86,8 +109,24 @@ class Engine:
 
         model, precision = self.resolve(model), "float32"
         loaded = self.segmenter(model, precision)
-        run = functools.partial(_predict_logits, model, precision, self.threads)
+
+        def run(batch: torch.Tensor) -> torch.Tensor:
+            return _predict_logits(model, precision, self.models, self._all_threads(), batch)
+
         return Network(model, loaded.weights_sha256, resize, loaded.device, precision, run)
+
+    def _all_threads(self) -> int:
+        """As many as the command line uses, for scores: in float32 another number rounds otherwise."""
+        return self.threads or _usual_threads()
+
+    def _share(self) -> int:
+        """All threads for a run that is alone, else its share of them.
+
+        Two networks of one thread each do more on two cores than one network of two, whose threads wait for each other,
+        and more than a batch of two (`python -m benchmarks.visitors --batches`).
+        """
+        threads = self._all_threads()
+        return max(1, threads // self.turns.at_once) if self.turns.crowded else threads
 
     def warm_up(self) -> None:
         """Import PyTorch and load the default model, so that the first visitor need not wait for it.
@@ -152,24 +191,40 @@ def categories_of(model: str) -> Categories:
     return categories(model)
 
 
-def _loaded(model: str, precision: str, threads: int | None) -> Segmenter:
-    with _loading:
-        if (model, precision) not in _segmenters:
-            _segmenters[model, precision] = _load(model, precision, threads)
-        _segmenters.move_to_end((model, precision))
-        while len(_segmenters) > MAX_SEGMENTERS:
-            _segmenters.popitem(last=False)
-        return _segmenters[model, precision]
-
-
-def _load(model: str, precision: str, threads: int | None) -> Segmenter:
+@functools.cache
+def _usual_threads() -> int:
     import torch
 
+    return torch.get_num_threads()
+
+
+def _loaded(model: str, precision: str, most: int) -> Segmenter:
+    """The segmenter of that name, loaded by the first who asks; `most` are kept. Other models need not wait for it."""
+    key = model, precision
+    with _loaded_lock:
+        loading = _loading.setdefault(key, threading.Lock())
+    with loading:
+        with _loaded_lock:
+            segmenter = _segmenters.get(key)
+        segmenter = segmenter or _load(model, precision)
+        with _loaded_lock:
+            _segmenters[key] = segmenter
+            _segmenters.move_to_end(key)
+            while len(_segmenters) > most:
+                _segmenters.popitem(last=False)
+    return segmenter
+
+
+def _load(model: str, precision: str) -> Segmenter:
     from segcore.segmenter import Segmenter
 
-    if threads:
-        torch.set_num_threads(threads)
     return Segmenter(model, precision=precision)
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)  # of the calling thread
 
 
 def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -183,12 +238,21 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_on_gpu
 def _run(
-    model: str, precision: str, threads: int | None, photograph: np.ndarray, resize: str, careful: bool, dtype: str
+    model: str,
+    precision: str,
+    most: int,
+    threads: int,
+    photograph: np.ndarray,
+    resize: str,
+    careful: bool,
+    dtype: str,
 ) -> Segmentation:
-    segmenter = _loaded(model, precision, threads)
+    _use_threads(threads)
+    segmenter = _loaded(model, precision, most)
     return segmenter(photograph, resize=resize, careful=careful, dtype=dtype).without_image()
 
 
 @_on_gpu
-def _predict_logits(model: str, precision: str, threads: int | None, batch: torch.Tensor) -> torch.Tensor:
-    return _loaded(model, precision, threads).predict_logits(batch)
+def _predict_logits(model: str, precision: str, most: int, threads: int, batch: torch.Tensor) -> torch.Tensor:
+    _use_threads(threads)
+    return _loaded(model, precision, most).predict_logits(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def open_photograph(
     Raises SegcoreError in words for the visitor; `before` is then still what is shown.
     """
     source = Path(source)
-    photograph = image.read(source)
+    photograph = engine.read(source)
     key = hashlib.sha256(source.read_bytes()).hexdigest()
     screen = image.fit_within(photograph, SCREEN_SIDE)
     shown = Shown(
@@ -87,9 +88,14 @@ def open_photograph(
 
 def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
     """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
-    if _result_key(engine, shown, model, resize, careful) in shown.results:
+    if is_known(engine, shown, model, resize, careful):
         return _segmented(engine, shown, None, model, resize, careful)
-    return _segmented(engine, shown, image.read(_kept(shown)), model, resize, careful)
+    return _segmented(engine, shown, _read_again(shown), model, resize, careful)
+
+
+def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
+    """Whether the photograph in view was segmented so before, so that nothing has to run."""
+    return _result_key(engine, shown, model, resize, careful) in shown.results
 
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
@@ -97,12 +103,15 @@ def with_truth(shown: Shown, source: str | Path) -> Shown:
     return replace(shown, truth=read_truth(source, shown.source, shown.result.size_hw))
 
 
-def _kept(shown: Shown) -> Path:
-    if not shown.source.is_file():
+def _read_again(shown: Shown) -> np.ndarray:
+    """The photograph, which was within the limits before."""
+    try:
+        size = shown.source.stat().st_size
+    except FileNotFoundError as error:
         raise UsageError(
             "This photograph is no longer kept here: uploads are deleted after a while. Please give it again."
-        )
-    return shown.source
+        ) from error
+    return image.read(shown.source, max_pixels=math.prod(shown.result.size_hw), max_bytes=size)
 
 
 def _result_key(engine: Engine, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
@@ -130,15 +139,14 @@ class PhotographView:
     made_by: str
 
 
-def view_photograph(shown: Shown, task: Task, *, photo_sent: bool) -> PhotographView:
-    """Look at what is shown through `task`; `photo_sent`: the visitor's browser has the photograph already."""
+def view_photograph(shown: Shown, task: Task) -> PhotographView:
+    """Look at what is shown through `task`."""
     decided = decide(shown.result, task, shown.screen.shape[:2])
     found = decided.found()
     panel = viewer_data.panel("Prediction", decided.prediction, class_legend(task, found), unpainted=unpainted(task))
-    photo = viewer_data.already_sent(shown.photo) if photo_sent else shown.photo
     message = "" if found else nothing_found(task)
     return PhotographView(
-        viewer=viewer_data.view(photo, [panel], message=message),
+        viewer=viewer_data.view(shown.photo, [panel], message=message),
         table=tables.found(found, task),
         made_by=tables.made_by(shown.result.made_by, network_runs=shown.network_runs),
     )
@@ -190,9 +198,9 @@ def write_download(shown: Shown, task: Task, kind: str, folder: Path) -> Path:
     if kind == "labels":
         decided.labels_image().save(path)
     elif kind == "overlay":
-        decided.overlay(image.read(_kept(shown))).save(path)
+        decided.overlay(_read_again(shown)).save(path)
     elif kind == "cutout":
-        decided.cutout(image.read(_kept(shown))).save(path)
+        decided.cutout(_read_again(shown)).save(path)
     else:
         raise UsageError(f"there is no download {kind!r}; choose one of: {', '.join(DOWNLOADS)}")
     return path
@@ -202,7 +210,7 @@ def segment_for_program(
     engine: Engine, source: Path, mode: str, class_name: str, threshold: float, model: str
 ) -> tuple[np.ndarray, dict]:
     """`/segment`: the overlay, uint8 (H, W, 3), and the record; a negative threshold is the automatic one."""
-    photograph = image.read(source)
+    photograph = engine.read(source)
     result = engine.segment(photograph, model, resize="squeeze")
     automatic = threshold is None or threshold < 0
     decided = decide(result, task_of(mode, class_name, automatic, threshold, result.categories))

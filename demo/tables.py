@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from demo.turns import in_words
 from segcore import catalogue
 from segcore.words import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
 
@@ -106,9 +107,20 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
     return f'<p class="made-by" data-network-runs="{network_runs}">{" · ".join(parts)}</p>'
 
 
+def kept(how_long: str) -> str:
+    """The line below the place for photographs: what becomes of them."""
+    return f'<p class="made-by">Processed on the machine that runs this page, and deleted after {how_long}.</p>'
+
+
 def notice(text: str, *, kind: str = "info") -> str:
     """A sentence set apart; empty text gives nothing."""
     return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
+
+
+def waiting(ahead: int, seconds: float) -> str:
+    """How long it takes until a visitor's request is worked on."""
+    before = f"{ahead} ahead of you" if ahead else "You are next"
+    return notice(f"{before}, {in_words(seconds)}.")
 
 
 def own_truth(file_name: str, read_as: str) -> str:

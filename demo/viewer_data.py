@@ -41,6 +41,12 @@ def already_sent(photo: Mapping) -> dict:
     return {"key": photo["key"], "src": None}
 
 
+def unless_sent(view: Mapping, key: str | None) -> dict:
+    """A viewer's value for a page that was sent the photograph of that key: left out where it is the same."""
+    photo = view["photo"]
+    return dict(view) | {"photo": already_sent(photo) if photo["key"] == key else photo}
+
+
 def encode_labels(labels: np.ndarray) -> dict:
     """A label map, uint8 (H, W), as {"width", "height", "deflate": base64 of its rows, zlib-compressed}.
 

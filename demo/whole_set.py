@@ -6,21 +6,26 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demo.datasets import OTHER_CATEGORIES, Datasets
 from demo.engine import Engine, categories_of
+from demo.turns import stays
 from segcore import catalogue, compare, evaluate, results
-from segcore.errors import UsageError
+from segcore.errors import Cancelled, UsageError
 from segcore.extremes import extremes
 from segcore.html_report import html_report
 from segcore.protocols import protocol
-from segcore.run import Run, choose_images
+from segcore.run import Network, Run, choose_images
 from segcore.task import Task
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_IMAGES = 5000
 EXTREMES = 6  # images shown of the worst and of the best
@@ -54,7 +59,8 @@ class Progress:
 class Outcome:
     """What came of it, kept in the visitor's session: the records, never pictures or label maps.
 
-    comparison: of two models on the same images, or None; stopped: it was stopped before all images were scored.
+    comparison: of two models on the same images, or None; stopped: it was stopped before all images were scored;
+    timed_out: because it had taken the page's longest time.
     """
 
     wanted: Wanted
@@ -62,6 +68,7 @@ class Outcome:
     comparison: dict[str, Any] | None = field(repr=False)
     stopped: bool
     total: int
+    timed_out: bool = False
 
     @property
     def worst(self) -> list[dict]:
@@ -80,20 +87,29 @@ class Outcome:
 
 
 def evaluate_set(
-    engine: Engine, datasets: Datasets, wanted: Wanted, kept: Path, stop: threading.Event
+    engine: Engine,
+    datasets: Datasets,
+    wanted: Wanted,
+    kept: Path,
+    stop: threading.Event,
+    visitor: Hashable = None,
+    has_left: Callable[[], bool] = stays,
 ) -> Iterator[Progress | Outcome]:
     """Score the images, saying now and then how far it is; the last thing said is the outcome.
 
     kept: a folder for the counts of each image, so that asking again, or for more images, begins where this ended,
-    whoever asks. stop: ends it early; what is done by then is the outcome.
+    whoever asks. stop: ends it early; what is done by then is the outcome. visitor: whose turns for
+    the network it takes, batch by batch, unless has_left() says that there is nobody to tell any more.
+
+    It is ended too after the page's longest time for one scoring.
 
     Raises SegcoreError in words for the visitor, UsageError among them where nothing was scored before the stop.
     """
-    runs = _runs(engine, datasets, wanted)
-    evaluations = []
+    runs = _runs(engine, datasets, wanted, visitor, has_left)
+    evaluations, deadline = [], time.monotonic() + engine.limits.scoring_seconds
     for run in runs:
         scored, started = [], time.monotonic()
-        yield from _scored(run, kept, stop, scored)
+        yield from _scored(run, kept, stop, deadline, scored)
         evaluations.append(evaluate.Evaluation(run, tuple(scored), time.monotonic() - started))
     if not evaluations[0].counted:
         problem = next((each.skipped for each in evaluations[0].scored if each.skipped), None)
@@ -103,10 +119,13 @@ def evaluate_set(
         comparison = compare.compare(*evaluations)
     record = evaluations[-1 if comparison else 0].to_dict()
     stopped = any(len(each.scored) < len(each.run.images) for each in evaluations)
-    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images))
+    timed_out = stopped and not stop.is_set()
+    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images), timed_out)
 
 
-def _runs(engine: Engine, datasets: Datasets, wanted: Wanted) -> list[Run]:
+def _runs(
+    engine: Engine, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
+) -> list[Run]:
     dataset, chosen = datasets.get(wanted.dataset), protocol(wanted.protocol)
     images = choose_images(dataset, limit=min(max(1, wanted.images), MAX_IMAGES))
     names = [engine.resolve(each) for each in (wanted.model, wanted.other_model) if each]
@@ -115,23 +134,41 @@ def _runs(engine: Engine, datasets: Datasets, wanted: Wanted) -> list[Run]:
         raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
     if any(categories_of(name) != dataset.categories for name in names):
         raise UsageError(OTHER_CATEGORIES)
-    networks = [engine.network(name, wanted.resize) for name in names]
+    networks = [_in_turn(engine, engine.network(name, wanted.resize), visitor, has_left) for name in names]
     return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
 
 
-def _scored(run: Run, kept: Path, stop: threading.Event, scored: list[evaluate.Scored]) -> Iterator[Progress]:
+def _in_turn(engine: Engine, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
+    """The same network, each batch of which waits for its turn; Cancelled is raised where the visitor has left."""
+
+    def predict_logits(batch: torch.Tensor) -> torch.Tensor:
+        ticket = engine.turns.submit(
+            visitor,
+            partial(network.predict_logits, batch),
+            kind=(network.model, network.resize, "evaluation"),
+            has_left=has_left,
+            always=True,
+        )
+        return ticket.future.result()
+
+    return replace(network, predict_logits=predict_logits)
+
+
+def _scored(
+    run: Run, kept: Path, stop: threading.Event, deadline: float, scored: list[evaluate.Scored]
+) -> Iterator[Progress]:
     """Fill `scored` with the outcome of each image of the run, until it is stopped."""
     total, title = len(run.images), catalogue.entry(run.segmenter.model).title
     started = shown = time.monotonic()
     yield Progress(title, 0, total, None)
-    with closing(evaluate.score_images(run, resume=_folder_of(run, kept))) as images:
+    with suppress(Cancelled), closing(evaluate.score_images(run, resume=_folder_of(run, kept))) as images:
         for each in images:
             scored.append(each)
             now = time.monotonic()
             if now - shown > _SHOW_EVERY:
                 shown = now
                 yield Progress(title, len(scored), total, (now - started) / len(scored) * (total - len(scored)))
-            if stop.is_set():
+            if stop.is_set() or now > deadline:
                 return
 
 
@@ -144,13 +181,15 @@ def _folder_of(run: Run, kept: Path) -> Path:
 DOWNLOADS = (".html", ".csv", ".json")
 
 
-def write_download(engine: Engine, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path) -> Path:
+def write_download(
+    engine: Engine, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path, visitor: Hashable = None
+) -> Path:
     """The report, the table or the record of an outcome, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     record = outcome.record
     path = folder / f"{record['split']}_{record['model']}{suffix}"
     if suffix == ".html":
-        run = _runs(engine, datasets, outcome.wanted)[-1 if outcome.comparison else 0]
+        run = _runs(engine, datasets, outcome.wanted, visitor, stays)[-1 if outcome.comparison else 0]
         text = html_report(record, pictures=extremes(run, record), comparison=outcome.comparison)
     elif suffix == ".csv":
         text = results.to_csv(record)

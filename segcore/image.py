@@ -139,7 +139,8 @@ def fit_within(image: np.ndarray, long_side: int) -> np.ndarray:
         return image
     ratio = long_side / max(height, width)
     size = max(1, round(width * ratio)), max(1, round(height * ratio))
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+    # As sharp as bicubic when shrinking, in half of Lanczos's time.
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.HAMMING))
 
 
 def _from_path(path: Path, upright: bool, max_pixels: int, max_bytes: int) -> np.ndarray:

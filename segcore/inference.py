@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.segmentation import LRASPP
 
 from . import openvino_engine
 from .errors import DeviceMemoryError, UsageError
@@ -97,7 +97,7 @@ class _Core(nn.Module):
         super().__init__()
         self.backbone = network.backbone
         self.classifier = network.classifier
-        self.takes_all_features = isinstance(network, LRASPP)
+        self.takes_all_features = _is_lraspp(network)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
@@ -107,6 +107,12 @@ class _Core(nn.Module):
             got = list(features) if isinstance(features, Mapping) else type(features).__name__
             raise UsageError(f"expected a backbone that returns a dictionary with the key 'out', got {got}")
         return self.classifier(features["out"])
+
+
+def _is_lraspp(network: nn.Module) -> bool:
+    """Asked without importing torchvision, which takes seconds: where nobody did, no network is of its class."""
+    module = sys.modules.get("torchvision.models.segmentation.lraspp")
+    return module is not None and isinstance(network, module.LRASPP)
 
 
 def _foldable(core: nn.Module) -> list[tuple[str, str]]:

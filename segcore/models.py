@@ -1,6 +1,7 @@
 """Each model of the catalogue joined with its network, weights and preprocessing, and made ready to run.
 
-It imports torch and torchvision, which takes seconds; `catalogue` answers what needs neither.
+It imports torch, which takes seconds, and for torchvision's models torchvision, which takes as long again; `catalogue`
+answers what needs neither.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import nn
 
@@ -26,6 +27,9 @@ from .errors import WeightsError
 from .inference import Predictor, pick_device, pick_engine, pick_precision, prepare
 from .networks import deeplabv3_efficientnet_lite0
 from .preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 __all__ = [
     "Facts",
@@ -63,7 +67,7 @@ class Facts:
     pixel_accuracy: float | None
 
 
-def _published(name: str) -> torchvision.models.WeightsEnum | None:
+def _published(name: str) -> WeightsEnum | None:
     """torchvision's entry of the model's weights, None for a shipped or a trained model.
 
     Raises WeightsError should their classes not be segcore's, in order.
@@ -71,7 +75,9 @@ def _published(name: str) -> torchvision.models.WeightsEnum | None:
     identifier = entry(name).torchvision_weights
     if identifier is None:
         return None
-    weights = torchvision.models.get_weight(identifier)
+    from torchvision.models import get_weight
+
+    weights = get_weight(identifier)
     classes = tuple(each.strip("_") for each in weights.meta["categories"])  # they say "__background__"
     if classes != VOC_NAMES:
         raise WeightsError(
@@ -169,9 +175,9 @@ def build_network(name: str, num_classes: int = len(VOC), *, auxiliary: bool = T
     """
     if _published(name) is None:
         return deeplabv3_efficientnet_lite0(num_classes)
-    return torchvision.models.get_model(
-        name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary
-    )
+    from torchvision.models import get_model
+
+    return get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
 
 
 def _checked_path(name: str) -> Path:

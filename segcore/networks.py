@@ -1,13 +1,20 @@
-"""The shipped model's network: EfficientNet-lite0 at stride 16 under torchvision's DeepLabV3 head."""
+"""The shipped model's network: EfficientNet-lite0 at stride 16 under a DeepLabV3 head like torchvision's.
+
+Written out here, since importing torchvision takes as long as importing torch, and who uses the shipped model alone
+need not wait for that.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
 OUTPUT_STRIDE = 16
 STEM_CHANNELS = 32
+BACKBONE_CHANNELS, HEAD_CHANNELS = 320, 256
 # One row a stage: blocks, depthwise kernel, stride, expansion, output channels (Tan and Le 2019, table 1; the
 # "lite" variants leave squeeze-and-excitation out and have ReLU6 for swish).
 STAGES = (
@@ -123,10 +130,66 @@ class EfficientNetLite0(nn.Module):
         return {"out": self.blocks(x)}
 
 
+def _convolved(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) -> list[nn.Module]:
+    """A convolution that keeps the size, batch norm and ReLU."""
+    padding = dilation * (kernel - 1) // 2
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
+    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+class _ImagePooling(nn.Sequential):
+    """The mean over the whole map, convolved, at each of its places."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(1), *_convolved(inputs, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(super().forward(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class AtrousPyramid(nn.Module):
+    """Atrous spatial pyramid pooling: (N, inputs, h, w) seen at several dilations at once -> (N, outputs, h, w)."""
+
+    def __init__(self, inputs: int, outputs: int, rates: Sequence[int]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [
+                nn.Sequential(*_convolved(inputs, outputs)),
+                *(nn.Sequential(*_convolved(inputs, outputs, 3, rate)) for rate in rates),
+                _ImagePooling(inputs, outputs),
+            ]
+        )
+        self.project = nn.Sequential(*_convolved(len(self.convs) * outputs, outputs), nn.Dropout(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(torch.cat([conv(x) for conv in self.convs], dim=1))
+
+
+class DeepLabV3(nn.Module):
+    """A backbone that gives {"out": (N, channels, h', w')} under DeepLabV3's head (Chen et al. 2017).
+
+    Normalised float (N, 3, h, w) -> {"out": logits (N, num_classes, h, w)}. Parts and parameters are called as in
+    torchvision's class of this name; it has no auxiliary head.
+    """
+
+    def __init__(self, backbone: nn.Module, channels: int, num_classes: int, rates: Sequence[int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = nn.Sequential(
+            AtrousPyramid(channels, HEAD_CHANNELS, rates),
+            *_convolved(HEAD_CHANNELS, HEAD_CHANNELS, 3),
+            nn.Conv2d(HEAD_CHANNELS, num_classes, 1),
+        )
+        self.aux_classifier = None
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        logits = self.classifier(self.backbone(x)["out"])
+        return {"out": F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)}
+
+
 def deeplabv3_efficientnet_lite0(num_classes: int = 21) -> DeepLabV3:
     """The shipped model's network with random weights.
 
-    Like torchvision's: normalised float (N, 3, h, w) -> {"out": logits (N, num_classes, h, w)}. The head's
-    atrous rates are half of torchvision's own, as DeepLabV3 has them at stride 16.
+    The head's atrous rates are half of torchvision's own, as DeepLabV3 has them at stride 16.
     """
-    return DeepLabV3(EfficientNetLite0(), DeepLabHead(320, num_classes, (6, 12, 18)))
+    return DeepLabV3(EfficientNetLite0(), BACKBONE_CHANNELS, num_classes, (6, 12, 18))

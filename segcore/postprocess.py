@@ -51,16 +51,33 @@ def _checked(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _stripes(logits: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows, float32 (classes, len(rows), width)): the upsampled logits, some rows at a time."""
+    """Yield (rows, float32 (classes, len(rows), width)): the upsampled logits, some rows at a time.
+
+    All in the same memory, which may be written to but not kept: asking the system for new pages costs as much as the
+    arithmetic.
+    """
     classes, h, w = logits.shape
     height, width = size_hw
     ys, xs = _taps(h, height), _taps(w, width)
     wide = _mix(logits.take(xs.lower, axis=2), logits.take(xs.upper, axis=2), xs.weight)  # (classes, h, width)
     step = max(1, STRIPE_VALUES // (classes * width))
-    for start in range(0, height, step):
-        rows = slice(start, min(start + step, height))
-        lower, upper = wide.take(ys.lower[rows], axis=1), wide.take(ys.upper[rows], axis=1)
-        yield rows, _mix(lower, upper, ys.weight[rows, None])
+    memory = np.empty((2, classes, min(step, height), width), np.float32)
+    for row, rows in _rows_between(ys, h, step):
+        here, below = wide[:, row, None], wide[:, min(row + 1, h - 1), None]
+        values, part = memory[:, :, : rows.stop - rows.start]
+        weight = ys.weight[rows, None]
+        np.multiply(here, 1 - weight, out=values)
+        np.multiply(below, weight, out=part)
+        values += part
+        yield rows, values
+
+
+def _rows_between(ys: _Taps, h: int, step: int) -> Iterator[tuple[int, slice]]:
+    """Yield (row of the coarse grid, output rows between it and the next), no more than `step` at a time."""
+    first_rows = np.searchsorted(ys.lower, np.arange(h + 1))
+    for row in range(h):
+        for start in range(first_rows[row], first_rows[row + 1], step):
+            yield row, slice(start, min(start + step, first_rows[row + 1]))
 
 
 def _corner_values(logits: np.ndarray) -> np.ndarray:
@@ -125,8 +142,9 @@ def _argmax_between(here: np.ndarray, below: np.ndarray, weight: np.ndarray) -> 
 
 
 def _softmax_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (classes, ...) -> exp of them over their highest, (classes, ...), and its sum over the classes."""
-    shares = np.exp(values - values.max(axis=0))
+    """Logits (classes, ...) -> exp of them over their highest, in their own memory, and its sum over the classes."""
+    values -= values.max(axis=0)
+    shares = np.exp(values, out=values)
     return shares, shares.sum(axis=0)
 
 

@@ -96,14 +96,43 @@ def test_two_visitors_with_different_models_at_once(other_model):
             np.testing.assert_array_equal(result.logits, expected.logits)
 
 
-def test_the_least_used_model_goes_first(other_model, monkeypatch):
-    monkeypatch.setattr(engines, "MAX_SEGMENTERS", 2)
-    engine = Engine()
+def test_the_least_used_model_goes_first(other_model):
+    engine = Engine(models=2)
     engine.segmenter(catalogue.SHIPPED, "float32")
     engine.segmenter(other_model, "float32")
     engine.segmenter(catalogue.SHIPPED, "float32")
     engine.segmenter(catalogue.SHIPPED, "bfloat16")
     assert set(engines._segmenters) == {(catalogue.SHIPPED, "float32"), (catalogue.SHIPPED, "bfloat16")}
+
+
+def test_no_more_models_are_kept_when_several_are_asked_for_at_once(other_model):
+    engine = Engine(models=2)
+    wanted = [(name, precision) for name in (catalogue.SHIPPED, other_model) for precision in ("float32", "bfloat16")]
+    threads = [threading.Thread(target=engine.segmenter, args=each) for each in wanted * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(engines._segmenters) == 2
+
+
+def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch):
+    load, begun, go_on = engines._load, threading.Event(), threading.Event()
+
+    def slow(model, precision):
+        if model == other_model:
+            begun.set()
+            assert go_on.wait(10)
+        return load(model, precision)
+
+    monkeypatch.setattr(engines, "_load", slow)
+    engine = Engine()
+    loading = threading.Thread(target=engine.segmenter, args=(other_model, "float32"))
+    loading.start()
+    assert begun.wait(10)
+    assert engine.segmenter(catalogue.SHIPPED, "float32").model == catalogue.SHIPPED
+    go_on.set()
+    loading.join()
 
 
 def test_exact_is_float32_and_keeps_float32_logits():

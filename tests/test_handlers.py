@@ -11,6 +11,7 @@ from PIL import Image
 from demo import comparison, handlers
 from demo.engine import Engine
 from demo.samples import Thumbnails
+from demo.visits import Visit
 from segcore import draw, evaluate, protocols
 from segcore.coco import CocoDataset
 from segcore.errors import ImageError, SegcoreError, UsageError
@@ -74,10 +75,12 @@ def test_a_visitor_keeps_a_bounded_number_of_results(engine, dog, tmp_path):
 
 def test_tasks_are_answered_from_what_is_kept(engine, dog):
     shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
-    first = handlers.view_photograph(shown, Task(), photo_sent=False)
+    visit = Visit()
+    first = visit.viewer_for_browser(handlers.view_photograph(shown, Task()).viewer)
+    assert first["photo"]["src"].startswith("data:image/jpeg")
     for task in (Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.3), Task()):
-        view = handlers.view_photograph(shown, task, photo_sent=True)
-        assert view.viewer["photo"] == {"key": first.viewer["photo"]["key"], "src": None}
+        viewer = visit.viewer_for_browser(handlers.view_photograph(shown, task).viewer)
+        assert viewer["photo"] == {"key": first["photo"]["key"], "src": None}
     assert engine.runs == 1
 
 
@@ -93,8 +96,8 @@ def test_the_screen_copy_is_small_and_the_download_is_not(engine, tmp_path):
 
 def test_nothing_found_names_what_is_known(engine, dataset):
     shown = handlers.open_photograph(engine, None, dataset.path(900009), "auto", "squeeze")
-    assert "20 things: aeroplane" in handlers.view_photograph(shown, Task(), photo_sent=False).viewer["message"]
-    message = handlers.view_photograph(shown, Task("binary", "sheep", 0.9), photo_sent=True).viewer["message"]
+    assert "20 things: aeroplane" in handlers.view_photograph(shown, Task()).viewer["message"]
+    message = handlers.view_photograph(shown, Task("binary", "sheep", 0.9)).viewer["message"]
     assert "sheep" in message and "90%" in message
 
 

@@ -1,8 +1,14 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from segcore import models
 from segcore.networks import EfficientNetLite0, SamePad, deeplabv3_efficientnet_lite0
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_same_pad_puts_the_odd_row_at_the_bottom_right():
@@ -35,6 +41,33 @@ def test_backbone_equals_timm(size):
     with torch.no_grad():
         expected = reference.eval()(image)[-1]
         torch.testing.assert_close(backbone(image)["out"], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_head_equals_torchvisions(training):
+    from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
+
+    network = models.load("deeplabv3_efficientnet_lite0").train(training)
+    reference = DeepLabV3(EfficientNetLite0(), DeepLabHead(320, 21, (6, 12, 18))).train(training)
+    reference.load_state_dict(network.state_dict())
+    image = torch.randn(2, 3, 97, 131, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for each in (network, reference):
+        torch.manual_seed(0)  # the head drops out while it trains
+        with torch.no_grad():
+            outputs.append(each(image)["out"])
+    assert torch.equal(*outputs)
+
+
+def test_the_shipped_model_runs_without_torchvision():
+    code = """
+import sys
+import numpy as np
+from segcore import Segmenter
+Segmenter("deeplabv3_efficientnet_lite0")(np.zeros((8, 8, 3), np.uint8)).labels
+assert "torch" in sys.modules and "torchvision" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_weights_that_lack_a_layer_are_refused():

@@ -18,6 +18,13 @@ def test_a_space_sets_it_by_its_environment():
     assert (settings.host, settings.port, settings.threads, settings.coco) == ("0.0.0.0", 7860, 2, Path("/data"))
 
 
+def test_how_many_are_served_can_be_set():
+    settings = Settings.read([], {"SEGCORE_QUEUE": "8", "SEGCORE_AT_ONCE": "3", "SEGCORE_MODELS": "1"})
+    assert (settings.queue, settings.at_once, settings.models) == (8, 3, 1)
+    assert Settings.read([], {"CPU_CORES": "2"}).at_once == 2
+    assert Settings.read([], {"CPU_CORES": "64"}).at_once == 8
+
+
 def test_flags_win_over_the_environment():
     flags = ["--host", "127.0.0.2", "--port", "8000", "--coco", "here", "--model", "deeplabv3_resnet50"]
     settings = Settings.read(flags, {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "1"})
@@ -34,3 +41,6 @@ def test_errors(capsys):
     with pytest.raises(SystemExit):
         Settings.read(["--port", "many"], {})
     assert "--port" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        Settings.read([], {"SEGCORE_QUEUE": "0"})
+    assert "SEGCORE_QUEUE must be a whole number from 1, got '0'" in capsys.readouterr().err

@@ -614,7 +614,7 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
     assert engine.categories.names == ("background", "box", "disc")
     shown = handlers.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
     task = handlers.task_of("binary", "disc", True, None, shown.result.categories)
-    view = handlers.view_photograph(shown, task, photo_sent=False)
+    view = handlers.view_photograph(shown, task)
     assert "disc" in view.table and "box" not in view.table and "model.safetensors" not in view.table
     dataset = CocoDataset.open(shapes, "train", engine.categories)
     datasets = Datasets(shapes, examples_coco, shapes / "none", categories=engine.categories)

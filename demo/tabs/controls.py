@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from demo import tables
 from demo.datasets import Datasets
 from demo.engine import Engine
 from demo.samples import Sample
+from demo.turns import Turns
+from demo.visits import Visit
 from segcore import catalogue
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
 from segcore.coco import CocoDataset
-from segcore.errors import SegcoreError, UsageError
+from segcore.errors import Cancelled, SegcoreError, UsageError
 from segcore.task import BINARY, MULTICLASS
 
 SESSION_SECONDS = 6 * 3600
-# All that changes the picture waits in one line, so that a visitor's clicks are answered in the order they were made;
-# of impatient ones the last counts, where Gradio would drop those that come while another is answered.
-NETWORK = {"concurrency_id": "network", "concurrency_limit": 1, "trigger_mode": "always_last"}
-QUICK = NETWORK | {"show_progress": "hidden"}
-# "always_last" repeats the first click's event data, so picks from a gallery are all answered, in order.
-PICK = NETWORK | {"trigger_mode": "multiple"}
+NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
+# What may run the network waits in the engine's own line, so Gradio lets all of it in at once; of impatient clicks the
+# last one counts (demo.visits). It changes what is kept for the visitor, and then they look at that again.
+NETWORK = {
+    "concurrency_id": "network",
+    "concurrency_limit": None,
+    "trigger_mode": "multiple",
+    "show_progress": "minimal",
+}
+# A look draws what is kept as the controls say now, and waits for nobody else. All looks of a tab are one event, of
+# which one is under way and the last follows it: what is shown in the end is what was kept and said last.
+LOOK = {
+    "concurrency_id": "look",
+    "concurrency_limit": None,
+    "trigger_mode": "always_last",
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
 MODEL_CHOICES = [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
 LIGHT = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
@@ -129,22 +146,70 @@ def spoken(outputs: int) -> Callable[[Callable], Callable]:
     return decorate
 
 
+def visitor_of(request: gr.Request) -> Hashable:
+    """Who shares the network with others as one: a session, or of programs that have none all of one address."""
+    if request.session_hash and request.session_hash != LocalContext.event_id.get(None):
+        return request.session_hash
+    return request.client.host
+
+
+def has_left() -> Callable[[], bool]:
+    """Whether whoever asked for what is being answered now has closed the page, or hung up, since."""
+    blocks, event_id = LocalContext.blocks.get(), LocalContext.event_id.get(None)
+    event = blocks._queue.event_ids_to_events.get(event_id)
+    return lambda: event is not None and not event.alive
+
+
+class Asking:
+    """A tab's places for what a visitor asked for: `visit` keeps it, `arrived` changes when it is there."""
+
+    def __init__(self, turns: Turns, name: str) -> None:
+        self.turns = turns
+        self.visit = gr.State(Visit(), time_to_live=SESSION_SECONDS)
+        self.arrived = gr.State(0)
+        self.waiting = html(f"{name}-waiting")
+        self.notice = html(f"{name}-notice")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `ask` gives, in this order."""
+        return [self.visit, self.arrived, self.waiting, self.notice]
+
+    async def ask(
+        self, visit: Visit, request: gr.Request, wanted: Any, work: Callable[[], Any], *, kind: Hashable
+    ) -> AsyncIterator[tuple]:
+        """Have it done in this visitor's turn, saying meanwhile how long it takes; errors are told as sentences."""
+        same = gr.skip()
+        places = visit.ask(self.turns, visitor_of(request), wanted, work, kind=kind, has_left=has_left())
+        try:
+            async with contextlib.aclosing(places):
+                async for place in places:
+                    yield same, same, tables.waiting(place.ahead, place.seconds), ""
+        except Cancelled:  # what came instead says how it is
+            yield self.same
+        except SegcoreError as error:
+            yield same, same, "", tables.notice(str(error), kind="error")
+        else:
+            yield self.there(visit)
+
+    @property
+    def same(self) -> tuple:
+        """Nothing is new; a generator that gives nothing at all would empty the places."""
+        return (gr.skip(),) * len(self.outputs)
+
+    def there(self, visit: Visit) -> tuple:
+        """What is kept has changed: look at it."""
+        return visit, visit.newest, "", ""
+
+
 def photograph_input(**kwargs: Any) -> gr.Image:
     """An image input that hands over the uploaded file: `gr.Image` would decode it first, and fail where that does.
 
     No subclass, since Gradio writes a .pyi file beside the source of each.
     """
     component = gr.Image(type="filepath", image_mode=None, **kwargs)
-    component.preprocess = functools.partial(_uploaded_file, component.preprocess)
+    component.preprocess = lambda payload: None if payload is None else payload.path
     return component
-
-
-def _uploaded_file(decode: Callable[[Any], str], payload: Any) -> str | None:
-    if payload is None:
-        return None
-    if payload.url and payload.url.startswith("data:"):  # a picture inside the request, as the webcam may send it
-        return decode(payload)
-    return payload.path
 
 
 def asked_in(wanted: Any) -> tuple:
@@ -231,3 +296,6 @@ def _write(write: Callable[..., Path], kind: str, *inputs: Any) -> str:
         return str(write(kind, folder, *inputs))
     except SegcoreError as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except OSError as error:
+        print(f"segcore: a visitor's file could not be written: {error}", file=sys.stderr)
+        raise gr.Error(NO_ROOM, print_exception=False) from error

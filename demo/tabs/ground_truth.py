@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -13,15 +14,19 @@ from demo.engine import Engine
 from demo.samples import Thumbnails
 from demo.tabs import controls
 from demo.viewer import picture_viewer
+from demo.visits import Visit
+
+if TYPE_CHECKING:
+    from demo.comparison import Compared
 
 PER_PAGE = 24
-OUTPUTS = 8  # compared, viewer, verdict, warning, overall, per_class, made_by, notice
+OUTPUTS = 7  # viewer, verdict, warning, overall, per_class, made_by, notice
 ALL = "all"
 spoken = controls.spoken(OUTPUTS)
 
 
 class GroundTruthTab:
-    """Layout, wiring and callbacks; a visitor's own things live in `compared`, in that visitor's session."""
+    """Layout, wiring and callbacks; a visitor's own things live in `asking.visit`, in that visitor's session."""
 
     def __init__(
         self, page: gr.Blocks, tab: gr.Tab, engine: Engine, datasets: Datasets, thumbnails: Thumbnails
@@ -33,12 +38,11 @@ class GroundTruthTab:
         self._wire(page, tab)
 
     def _lay_out(self) -> None:
-        self.compared = gr.State(None, time_to_live=controls.SESSION_SECONDS)
         self.offered = gr.State(None)  # the key of a dataset, and the ids of its images that the gallery shows
         self.page_number = gr.State(0)
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.notice = controls.html("truth-notice")
+                self.asking = controls.Asking(self.engine.turns, "truth")
                 self.verdict = controls.html("truth-verdict")
                 self.viewer = picture_viewer(
                     elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
@@ -73,7 +77,7 @@ class GroundTruthTab:
                     controls.download_buttons(
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
-                        [self.compared, self.protocol, *self.task],
+                        [self.asking.visit, *self.task],
                     )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.overall = controls.html("truth-overall")
@@ -83,36 +87,34 @@ class GroundTruthTab:
     @property
     def _outputs(self) -> list:
         return [
-            *(self.compared, self.viewer, self.verdict, self.warning),
-            *(self.overall, self.per_class, self.made_by, self.notice),
+            *(self.viewer, self.verdict, self.warning),
+            *(self.overall, self.per_class, self.made_by, self.asking.notice),
         ]
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
-        choice = [self.compared, self.model, self.protocol, self.resize, *self.task]
-        out = {"outputs": self._outputs, "api_visibility": "private"}
+        choice = [self.asking.visit, self.model, self.protocol, self.resize]
+        self._network = controls.NETWORK | {
+            "outputs": self.asking.outputs,
+            "api_visibility": "private",
+            "show_progress_on": self.viewer,
+        }
         pages = {
             "outputs": [self.gallery, self.offered, self.page_number, self.where, self.pager],
             "api_visibility": "private",
             "show_progress": "hidden",
         }
-        network, pick = (each | {"show_progress_on": self.viewer} for each in (controls.NETWORK, controls.PICK))
         which = [self.source, self.class_filter]
         page.load(self.on_filter, which, **pages)
         gr.on([self.source.change, self.class_filter.change], self.on_filter, which, **pages)
         self.previous.click(self.on_previous, [*which, self.page_number], **pages)
         self.next.click(self.on_next, [*which, self.page_number], **pages)
         tab.select(self.on_sources, self.source, self.source, **controls.LIGHT)
-        tab.select(self.on_open, [self.offered, *choice], **out, **network)
-        self.gallery.select(self.on_pick, [self.offered, *choice], **out, **pick)
+        tab.select(self.on_open, [self.offered, *choice], **self._network)
+        self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
-        gr.on(run_again, self.on_setting, choice, **out, **network)
-        gr.on(
-            [each.change for each in self.task],
-            self.on_look,
-            [self.compared, self.protocol, *self.task],
-            **out,
-            **controls.QUICK,
-        )
+        gr.on(run_again, self.on_setting, choice, **self._network)
+        looks = [self.asking.arrived.change, *(each.change for each in self.task)]
+        gr.on(looks, self.on_look, [self.asking.visit, *self.task], self._outputs, **controls.LOOK)
 
     def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.State, events: list[Any]) -> None:
         """After each of `events`, show the image in the state `sent`, as it was scored, in this tab."""
@@ -123,7 +125,7 @@ class GroundTruthTab:
                 sent,
                 [tabs, *settings],
                 **controls.LIGHT,
-            ).then(self.on_sent, [sent, self.compared], self._outputs, api_visibility="private", **controls.PICK)
+            ).then(self.on_sent, [sent, self.asking.visit], **self._network)
 
     # ---- the gallery
 
@@ -161,58 +163,88 @@ class GroundTruthTab:
 
     # ---- the comparison
 
-    @spoken
-    def on_open(self, offered: tuple, compared: Any, *choice: Any) -> tuple | None:
+    async def on_open(
+        self, offered: tuple, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
+    ) -> AsyncIterator[tuple]:
         """The tab is opened: for the first time, with the first image."""
         source, image_ids = offered
-        if compared is not None or not image_ids:
-            return None
-        return self._compare(self.datasets.get(source), image_ids[0], None, *choice)
+        if visit.wanted is not None or not image_ids:
+            yield self.asking.same
+            return
+        async for said in self._compare((source, image_ids[0]), visit, model, protocol, resize, request):
+            yield said
 
-    @spoken
-    def on_pick(self, event: gr.SelectData, offered: tuple, compared: Any, *choice: Any) -> tuple | None:
+    async def on_pick(
+        self,
+        event: gr.SelectData,
+        offered: tuple,
+        visit: Visit,
+        model: str,
+        protocol: str,
+        resize: str,
+        request: gr.Request,
+    ) -> AsyncIterator[tuple]:
         """An image of the gallery was picked."""
         source, image_ids = offered
-        return self._compare(self.datasets.get(source), image_ids[event.index], compared, *choice)
+        async for said in self._compare((source, image_ids[event.index]), visit, model, protocol, resize, request):
+            yield said
 
-    @spoken
-    def on_sent(self, sent: Any, compared: Any) -> tuple | None:
+    async def on_sent(self, sent: Any, visit: Visit, request: gr.Request) -> AsyncIterator[tuple]:
         """An image of a whole set was picked: shown as it was scored there."""
-        wanted, image_id = sent
-        return self._compare(self.datasets.get(wanted.dataset), image_id, compared, *controls.asked_in(wanted))
+        asked, image_id = sent
+        how = asked.model, asked.protocol, asked.resize
+        async for said in self._compare((asked.dataset, image_id), visit, *how, request):
+            yield said
 
-    @spoken
-    def on_setting(self, compared: Any, *choice: Any) -> tuple | None:
+    async def on_setting(
+        self, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
+    ) -> AsyncIterator[tuple]:
         """Another model, resize or protocol: runs the network only where the tensor it sees is another."""
-        return None if compared is None else self._compare(compared.dataset, compared.image_id, compared, *choice)
+        if visit.wanted is None:
+            yield self.asking.same
+            return
+        async for said in self._compare(visit.wanted, visit, model, protocol, resize, request):
+            yield said
 
-    @spoken
-    def on_look(self, compared: Any, protocol: str, *task: Any) -> tuple | None:
-        """Mode, class or threshold: the kept logits answer."""
-        return None if compared is None else self._look(compared, protocol, task, photo_sent=True)
-
-    def _compare(
-        self, dataset: Any, image_id: int, compared: Any, model: str, protocol: str, resize: str, *task: Any
-    ) -> tuple:
+    async def _compare(
+        self, wanted: tuple[str, int], visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
+    ) -> AsyncIterator[tuple]:
+        """Compare an image, named by its dataset's key and its id."""
         from demo import comparison
 
-        compared = comparison.compare(self.engine, compared, dataset, image_id, model, protocol, resize)
-        return self._look(compared, protocol, task, photo_sent=False)
+        key, image_id = wanted
 
-    def _look(self, compared: Any, protocol: str, task: tuple, *, photo_sent: bool) -> tuple:
+        def compared() -> Compared:
+            dataset = self.datasets.get(key)
+            return comparison.compare(self.engine, visit.shown, dataset, image_id, model, protocol, resize)
+
+        if wanted == visit.answered and comparison.is_known(self.engine, visit.shown, model, protocol, resize):
+            visit.answer(self.engine.turns, compared())
+            yield self.asking.there(visit)
+            return
+        async for said in self.asking.ask(visit, request, wanted, compared, kind=(model, protocol, resize)):
+            yield said
+
+    @spoken
+    def on_look(self, visit: Visit, *task: Any) -> tuple | None:
+        """What is kept, as mode, class and threshold say now: the kept logits answer."""
         from demo import comparison, handlers
 
+        compared = visit.shown
+        if compared is None:
+            return None
         asked = handlers.task_of(*task, compared.result.categories)
-        view = comparison.view_compared(compared, asked, protocol, photo_sent=photo_sent)
-        verdict = tables.verdict(view.verdict)
-        return compared, view.viewer, verdict, tables.notice(view.warning), view.overall, view.per_class, view.made_by
+        view = comparison.view_compared(compared, asked, compared.protocol)
+        said = tables.verdict(view.verdict), tables.notice(view.warning)
+        return visit.viewer_for_browser(view.viewer), *said, view.overall, view.per_class, view.made_by
 
-    def write_download(self, kind: str, folder: Path, compared: Any, protocol: str, *task: Any) -> Path:
+    def write_download(self, kind: str, folder: Path, visit: Visit, *task: Any) -> Path:
         """The report's figure, or the scores as a file."""
         from demo import comparison, handlers
 
-        asked = handlers.task_of(*task, controls.required(compared).result.categories)
-        view = comparison.view_compared(compared, asked, protocol)
+        compared = controls.required(visit.shown)
+        asked = handlers.task_of(*task, compared.result.categories)
+        view = comparison.view_compared(compared, asked, compared.protocol)
         if kind == "figure":
             return comparison.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)
         return comparison.scores_file(view, folder, kind)

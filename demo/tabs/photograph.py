@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from demo import tables
+from demo.about import kept_for
 from demo.engine import Engine
 from demo.samples import Sample
 from demo.tabs import controls
 from demo.viewer import picture_viewer
+from demo.visits import Visit
 from segcore.errors import LabelError
 
-OUTPUTS = 13  # those of PhotographTab.outputs
+if TYPE_CHECKING:
+    from demo.handlers import Shown
+
+OUTPUTS = 12  # those of PhotographTab.outputs
 TRUTH_FILES = ["image", ".json"]  # a JPEG too, to be told why it cannot be one
 TRUTH_HELP = (
     "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
@@ -25,7 +32,7 @@ spoken = controls.spoken(OUTPUTS)
 
 
 class PhotographTab:
-    """Layout, wiring and callbacks; a visitor's own things live in `shown`, in that visitor's session."""
+    """Layout, wiring and callbacks; a visitor's own things live in `asking.visit`, in that visitor's session."""
 
     def __init__(self, page: gr.Blocks, engine: Engine, samples: list[Sample]) -> None:
         self.engine = engine
@@ -34,10 +41,9 @@ class PhotographTab:
         self._wire(page)
 
     def _lay_out(self) -> None:
-        self.shown = gr.State(None, time_to_live=controls.SESSION_SECONDS)
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.notice = controls.html("photograph-notice")
+                self.asking = controls.Asking(self.engine.turns, "photograph")
                 self.verdict = controls.html("photograph-verdict")
                 self.viewer = picture_viewer(
                     elem_id="photograph-viewer", placeholder="The first photograph is on its way: loading the model."
@@ -50,6 +56,7 @@ class PhotographTab:
                     height=230,
                     elem_id="photograph-upload",
                 )
+                controls.html("photograph-kept", tables.kept(kept_for(self.engine.limits)))
                 self.gallery = controls.gallery(
                     "Or try one of these", "photograph-samples", columns=3, samples=self.samples
                 )
@@ -81,13 +88,13 @@ class PhotographTab:
                             "json": "JSON with COCO RLE",
                         },
                         self.write_download,
-                        [self.shown, *self.task],
+                        [self.asking.visit, *self.task],
                     )
                     with gr.Column(visible=False) as self.score_downloads:
                         controls.download_buttons(
                             {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                             self.write_scores,
-                            [self.shown, *self.task],
+                            [self.asking.visit, *self.task],
                         )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.table = controls.html("photograph-table")
@@ -97,119 +104,151 @@ class PhotographTab:
 
     @property
     def outputs(self) -> list[Any]:
-        """What every callback gives, in this order."""
+        """What a look gives, in this order."""
         return [
-            *(self.shown, self.viewer, self.verdict, self.warning, self.table, self.overall, self.per_class),
-            *(self.made_by, self.read_as, self.given, self.score_downloads, self.truth_notice, self.notice),
+            *(self.viewer, self.verdict, self.warning, self.table, self.overall, self.per_class, self.made_by),
+            *(self.read_as, self.given, self.score_downloads, self.truth_notice, self.asking.notice),
         ]
 
     def _wire(self, page: gr.Blocks) -> None:
-        inputs = [self.shown, self.model, self.resize, self.careful, *self.task]
-        look = [self.shown, *self.task]
-        out = {"outputs": self.outputs, "api_visibility": "private"}
-        network, pick = (each | {"show_progress_on": self.viewer} for each in (controls.NETWORK, controls.PICK))
-        page.load(self.on_load, inputs, **out, **network)
+        visit, arrived = self.asking.visit, self.asking.arrived
+        inputs = [visit, self.model, self.resize, self.careful]
+        private = {"api_visibility": "private"}
+        network = private | controls.NETWORK | {"outputs": self.asking.outputs, "show_progress_on": self.viewer}
+        page.load(self.on_load, inputs, **network)
         # Emptied at once, so that the next file can be dropped there, whatever became of this one.
-        emptied = {"fn": lambda: None, "inputs": None, "api_visibility": "private", "show_progress": "hidden"}
-        self.upload.change(self.on_upload, [self.upload, *inputs], **out, **network).then(
-            outputs=self.upload, **emptied
+        emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
+        self.upload.change(self.on_upload, [self.upload, *inputs], **network).then(outputs=self.upload, **emptied)
+        truth = private | {"outputs": [arrived, self.truth_notice], "concurrency_id": "truth", "concurrency_limit": 2}
+        self.truth_file.upload(self.on_truth, [self.truth_file, visit], **truth).then(
+            outputs=self.truth_file, **emptied
         )
-        # What is wrong with a truth is said where it was given: on a phone the picture is far away.
-        *others, truth_notice, notice = self.outputs
-        self.truth_file.upload(
-            self.on_truth, [self.truth_file, *look], **out | {"outputs": [*others, notice, truth_notice]}, **network
-        ).then(outputs=self.truth_file, **emptied)
-        self.remove.click(self.on_remove, look, **out, **controls.QUICK)
-        self.gallery.select(self.on_sample, inputs, **out, **pick)
-        gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **out, **network)
-        gr.on([each.change for each in self.task], self.on_look, look, **out, **controls.QUICK)
+        self.remove.click(self.on_remove, visit, **truth)
+        self.gallery.select(self.on_sample, inputs, **network)
+        gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
+        looks = [arrived.change, *(each.change for each in self.task)]
+        gr.on(looks, self.on_look, [visit, *self.task], self.outputs, **controls.LOOK)
 
-    @spoken
-    def on_load(self, shown: Any, model: str, resize: str, careful: bool, *task: Any) -> tuple | None:
+    async def on_load(
+        self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+    ) -> AsyncIterator[tuple]:
         """The page opens with a sample and its result."""
-        return self._open(self.samples[0].path, shown, model, resize, careful, task)
+        async for said in self._open(self.samples[0].path, visit, model, resize, careful, request):
+            yield said
 
-    @spoken
-    def on_upload(
-        self, path: str | None, shown: Any, model: str, resize: str, careful: bool, *task: Any
-    ) -> tuple | None:
+    async def on_upload(
+        self, path: str | None, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+    ) -> AsyncIterator[tuple]:
         """A photograph was given; None is the place for it, emptied."""
-        return None if path is None else self._open(path, shown, model, resize, careful, task)
+        if path is None:
+            yield self.asking.same
+            return
+        async for said in self._open(path, visit, model, resize, careful, request):
+            yield said
 
-    @spoken
-    def on_sample(
-        self, event: gr.SelectData, shown: Any, model: str, resize: str, careful: bool, *task: Any
-    ) -> tuple | None:
+    async def on_sample(
+        self, event: gr.SelectData, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+    ) -> AsyncIterator[tuple]:
         """One of the samples was picked."""
-        return self._open(self.samples[event.index].path, shown, model, resize, careful, task)
+        async for said in self._open(self.samples[event.index].path, visit, model, resize, careful, request):
+            yield said
 
-    @spoken
-    def on_model(self, shown: Any, model: str, resize: str, careful: bool, *task: Any) -> tuple | None:
-        """Another model or resize, or careful: the only controls that run the network."""
+    async def on_model(
+        self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+    ) -> AsyncIterator[tuple]:
+        """Another model or resize, or careful: only these run the network, and only for what it did not see before."""
         from demo import handlers
 
-        if shown is None:
+        source = visit.wanted
+        if source is None:
+            yield self.asking.same
+            return
+        if source == visit.answered and handlers.is_known(self.engine, visit.shown, model, resize, careful):
+            visit.answer(self.engine.turns, handlers.segment_again(self.engine, visit.shown, model, resize, careful))
+            yield self.asking.there(visit)
+            return
+
+        def again() -> Shown:
+            if visit.answered != source:  # the photograph itself is still waited for
+                return handlers.open_photograph(self.engine, visit.shown, source, model, resize, careful)
+            shown = handlers.segment_again(self.engine, visit.shown, model, resize, careful)
+            return replace(shown, truth=visit.shown.truth)  # as it is by now
+
+        async for said in self.asking.ask(visit, request, source, again, kind=(model, resize, careful)):
+            yield said
+
+    async def _open(
+        self, path: str | Path, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+    ) -> AsyncIterator[tuple]:
+        from demo import handlers
+
+        def opened() -> Shown:
+            return handlers.open_photograph(self.engine, visit.shown, path, model, resize, careful)
+
+        async for said in self.asking.ask(visit, request, Path(path), opened, kind=(model, resize, careful)):
+            yield said
+
+    @spoken
+    def on_look(self, visit: Visit, *task: Any) -> tuple | None:
+        """What is kept, as mode, class and threshold say now: the kept logits answer."""
+        if visit.shown is None:
             return None
-        return _look(handlers.segment_again(self.engine, shown, model, resize, careful), task, photo_sent=True)
+        viewer, *others = _look(visit.shown, task)
+        return visit.viewer_for_browser(viewer), *others
 
-    @spoken
-    def on_look(self, shown: Any, *task: Any) -> tuple | None:
-        """Mode, class or threshold: the kept logits answer."""
-        return None if shown is None else _look(shown, task, photo_sent=True)
-
-    @spoken
-    def on_truth(self, path: str | None, shown: Any, *task: Any) -> tuple | None:
+    @controls.spoken(2)
+    def on_truth(self, path: str | None, visit: Visit) -> tuple | None:
         """A truth was given; None is the place for it, emptied."""
         from demo import handlers
 
         if path is None:
             return None
-        return _look(handlers.with_truth(controls.required(shown), path), task, photo_sent=True)
+        visit.shown = handlers.with_truth(controls.required(visit.shown), path)
+        return (uuid.uuid4().hex,)
 
-    @spoken
-    def on_remove(self, shown: Any, *task: Any) -> tuple | None:
+    @controls.spoken(2)
+    def on_remove(self, visit: Visit) -> tuple | None:
         """The photograph alone again."""
-        return None if shown is None else _look(replace(shown, truth=None), task, photo_sent=True)
+        if visit.shown is None:
+            return None
+        visit.shown = replace(visit.shown, truth=None)
+        return (uuid.uuid4().hex,)
 
-    def _open(self, path: str | Path, shown: Any, model: str, resize: str, careful: bool, task: tuple) -> tuple:
-        from demo import handlers
-
-        opened = handlers.open_photograph(self.engine, shown, path, model, resize, careful)
-        return _look(opened, task, photo_sent=False)
-
-    def write_download(self, kind: str, folder: Path, shown: Any, *task: Any) -> Path:
+    def write_download(self, kind: str, folder: Path, visit: Visit, *task: Any) -> Path:
         """One file of what is shown, at full size."""
         from demo import handlers
 
-        asked = handlers.task_of(*task, controls.required(shown).result.categories)
+        shown = controls.required(visit.shown)
+        asked = handlers.task_of(*task, shown.result.categories)
         return handlers.write_download(shown, asked, kind, folder)
 
-    def write_scores(self, kind: str, folder: Path, shown: Any, *task: Any) -> Path:
+    def write_scores(self, kind: str, folder: Path, visit: Visit, *task: Any) -> Path:
         """The report's figure, or the scores against the visitor's truth as a file."""
         from demo import comparison, handlers
 
-        asked = handlers.task_of(*task, controls.required(shown).result.categories)
+        shown = controls.required(visit.shown)
+        asked = handlers.task_of(*task, shown.result.categories)
         view = comparison.view_own_truth(shown, asked)
         if kind == "figure":
             return comparison.figure(shown.screen, view, asked, folder)
         return comparison.scores_file(view, folder, kind)
 
 
-def _look(shown: Any, task: tuple, *, photo_sent: bool) -> tuple:
+def _look(shown: Shown, task: tuple) -> tuple:
     """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task."""
     from demo import comparison, handlers
 
     asked = handlers.task_of(*task, shown.result.categories)
-    alone = handlers.view_photograph(shown, asked, photo_sent=photo_sent)
+    alone = handlers.view_photograph(shown, asked)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
     if shown.truth is None:
-        return shown, alone.viewer, "", "", alone.table, "", "", alone.made_by, "", hidden, hidden, ""
+        return alone.viewer, "", "", alone.table, "", "", alone.made_by, "", hidden, hidden, ""
     given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
     try:
-        view = comparison.view_own_truth(shown, asked, photo_sent=photo_sent)
+        view = comparison.view_own_truth(shown, asked)
     except LabelError as error:
         why = tables.notice(str(error), kind="error")
-        return shown, alone.viewer, why, "", alone.table, "", "", alone.made_by, *given, hidden, ""
+        return alone.viewer, why, "", alone.table, "", "", alone.made_by, *given, hidden, ""
     said = tables.verdict(view.verdict), tables.notice(view.warning)
     scores = alone.table, view.overall, view.per_class
-    return shown, view.viewer, *said, *scores, view.made_by, *given, visible, ""
+    return view.viewer, *said, *scores, view.made_by, *given, visible, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from segcore.errors import SegcoreError
 
 NONE = "none"
 AT_FIRST = 50  # images asked for until a visitor says otherwise
-# One evaluation at a time, beside the line in which pictures wait: a photograph is answered meanwhile.
+# One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
 EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": 1, "show_progress": "hidden"}
 
 # On a phone the scores appear above the button that asks for them.
@@ -196,13 +197,18 @@ class WholeSetTab:
             task = handlers.task_of(mode, class_name, automatic, threshold, categories)
             other = None if other_model == NONE else other_model
             wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other)
-            for said in whole_set.evaluate_set(self.engine, self.datasets, wanted, Path(self._counts.name), stop):
+            kept, visitor = Path(self._counts.name), controls.visitor_of(request)
+            asked = self.engine, self.datasets, wanted, kept, stop, visitor, controls.has_left()
+            for said in whole_set.evaluate_set(*asked):
                 if isinstance(said, whole_set.Progress):
                     yield {self.progress: set_tables.progress(said)}
                 else:
                     yield idle | {self.shown: said, self.progress: ""} | self._shown(said)
         except SegcoreError as error:
             yield idle | {self.progress: "", self.notice: tables.notice(str(error), kind="error")}
+        except OSError as error:  # what was scored could not be kept
+            print(f"segcore: an evaluation has failed: {error}", file=sys.stderr)
+            yield idle | {self.progress: "", self.notice: tables.notice(controls.NO_ROOM, kind="error")}
         finally:
             self._stops.pop(request.session_hash, None)
 
