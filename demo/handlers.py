@@ -88,7 +88,7 @@ def open_photograph(
 
 def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
     """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
-    if _result_key(engine, shown, model, resize, careful) in shown.results:
+    if is_known(engine, shown, model, resize, careful):
         return _segmented(engine, shown, None, model, resize, careful)
     return _segmented(engine, shown, _read_again(shown), model, resize, careful)
 

@@ -159,7 +159,7 @@ def _add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> 
         "--engine", default="auto", help="auto (default), torch, or openvino, quicker on a CPU where it is installed"
     )
     command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to measure int8 by")
-    command.add_argument("--careful", action="store_true", help="look several times: better, six times slower")
+    command.add_argument("--careful", action="store_true", help="look six times and average: six times slower")
 
 
 def _add_cluster_arguments(command: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """OpenVINO, an optional engine for processors: quicker than PyTorch, and in int8 quicker still.
 
 It keeps int8 networks in $XDG_CACHE_HOME/segcore/int8 ($XDG_CACHE_HOME is ~/.cache if not set), since making one takes
-a minute; what is there may be deleted at any time.
+long; what is there may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _compile(model: openvino.Model, precision: str) -> Run:
     )
 
     def run(batch: Tensor) -> Tensor:
-        request = network.create_infer_request()  # one must not be shared between threads; making it costs nothing
+        request = network.create_infer_request()  # one must not be shared between threads
         outputs = request.infer([batch.to(torch.float32).contiguous().numpy()])
         return torch.from_numpy(outputs[0].copy())
 

@@ -21,7 +21,7 @@ from .openvino_engine import Calibration
 from .preprocess import Preprocess
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "samples"  # in a clone; the installed package is without them
-CALIBRATION_LIMIT = 100  # more photographs take longer and change nothing
+CALIBRATION_LIMIT = 100  # more take longer
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Segmenter:
     cpu) or one of them; precision: "auto", "float32", "bfloat16" or "int8"; resize: "squeeze" (520 x 520) or "aspect"
     (shorter side 520, long side at most 2080); engine: "auto" (openvino for int8, else torch), "torch" or "openvino",
     which is to be installed and quicker on a CPU; careful: look several times, as `careful.look_carefully` does, which
-    is better and takes some six times as long; calibration: a folder of photographs that int8 is measured by, the
+    takes some six times as long; calibration: a folder of photographs that int8 is measured by, the
     samples by default.
 
     Raises UsageError for names that do not exist and WeightsError where the weights are not on disk or damaged.

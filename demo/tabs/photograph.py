@@ -76,7 +76,7 @@ class PhotographTab:
                     self.model, self.resize = controls.model_controls(self.engine)
                     self.careful = gr.Checkbox(
                         label="Careful",
-                        info="Looks six times, larger, smaller and mirrored: often better, and six times slower.",
+                        info="Looks six times, larger, smaller and mirrored, and averages: six times slower.",
                         elem_id="photograph-careful",
                     )
                 with gr.Accordion("Take it away", open=False):
