@@ -14,10 +14,12 @@ test: $(VENV)/.installed-for-tests
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.scores
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m benchmarks.evaluation --coco $(COCO)
 	$(BIN)/python -m benchmarks.quality --coco $(COCO)
+	$(BIN)/python -m benchmarks.careful --coco $(COCO)
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'segcore needs Python 3.11 or newer; name one with: make PYTHON=python3.12 demo')"

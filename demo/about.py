@@ -1,9 +1,10 @@
 """The page's last tab: what the words mean, where the model fails, and what happens to a photograph."""
 
+from demo.settings import Limits
 from segcore.classes import FRIENDLY_NAMES
 
 _NUMBERS = ", ".join(f"{number} {name}" for number, name in enumerate(FRIENDLY_NAMES))
-ABOUT = f"""
+_ABOUT = f"""
 ## What you see
 A segmentation model gives every pixel of a photograph one of 21 labels: **{", ".join(FRIENDLY_NAMES[1:])}**, or
 background, which is everything else. It has never heard of anything outside this list: a giraffe is background to it,
@@ -62,6 +63,20 @@ satellite and night images are not what it was trained on.
 
 ## What happens to your photograph
 It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file, like that
-of a truth of your own, is deleted within about an hour, and with everything else when the page is stopped. Files that
-you take away carry none of its date, place or other metadata.
+of a truth of your own and those that you take away, is deleted after {{keep}}, sooner where room is short, and with
+everything else when the page is stopped. What you are looking at stays in that machine's memory while the page is open,
+six hours at most, and up to an hour longer. Files that you take away carry none of its date, place or other metadata.
+
+A photograph may have {{megabytes:g}} MB and {{megapixels:g}} megapixels.
 """
+
+
+def about(limits: Limits) -> str:
+    """The tab's text, as Markdown."""
+    return _ABOUT.format(keep=kept_for(limits), megabytes=limits.max_bytes / 2**20, megapixels=limits.max_pixels / 1e6)
+
+
+def kept_for(limits: Limits) -> str:
+    """How long a visitor's files stay, as people say it: 60 minutes."""
+    minutes = limits.keep_seconds / 60
+    return "1 minute" if minutes == 1 else f"{minutes:g} minutes"

@@ -8,12 +8,14 @@ import sys
 import tempfile
 import threading
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 if __name__ == "__main__":  # started by path, Python looks for modules in demo/, not beside it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from demo.engine import Engine
+from demo.files import Sweeper, working_folder
 from demo.settings import EXAMPLES, Settings
 from demo.turns import Turns
 
@@ -21,39 +23,50 @@ from demo.turns import Turns
 def main() -> int:
     """Read the settings, build the page, serve it until it is stopped. Returns the exit status."""
     settings = Settings.read()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are deleted when a service manager stops it
+    # So that uploads are deleted when a service manager stops it, or its terminal is closed.
+    for each in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
+        signal.signal(getattr(signal, each), lambda *_: sys.exit(0))
     # PyTorch silences this one itself, which fails where it is imported beside other threads, as here.
     warnings.filterwarnings("ignore", message="Warning only once for all operators")
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # After each request Gradio summarises all of the last 10,000, for a page that is not offered here.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-    _make_sure_of_a_temporary_folder()
-    with tempfile.TemporaryDirectory(prefix="segcore-uploads-", ignore_cleanup_errors=True) as uploads:
-        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
-        return serve(settings)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(working_folder(_temporary_folder()))
+        except OSError as error:
+            print(f"segcore: no temporary folder can be written to ({error}); name one with TMPDIR", file=sys.stderr)
+            return 1
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)  # all that anything puts aside goes with the page
+        uploads = folder / "uploads"
+        uploads.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+        return serve(settings, uploads)
 
 
-def _make_sure_of_a_temporary_folder() -> None:
+def _temporary_folder() -> Path:
     """Where the home is the only folder that may be written to, temporary files go there too."""
+    if "GRADIO_TEMP_DIR" in os.environ:
+        return Path(os.environ["GRADIO_TEMP_DIR"])
     try:
-        tempfile.gettempdir()
+        return Path(tempfile.gettempdir())
     except FileNotFoundError:
         folder = Path.home() / ".cache" / "segcore"
         folder.mkdir(parents=True, exist_ok=True)
-        os.environ["TMPDIR"] = str(folder)  # the libraries' own helpers read it too
+        return folder
 
 
-def serve(settings: Settings) -> int:
-    """Everything after the environment is set; Gradio reads it when it is imported."""
+def serve(settings: Settings, uploads: Path) -> int:
+    """Everything after the environment is set; Gradio reads it when it is imported. uploads: where it puts them."""
     from starlette.middleware import Middleware
 
     from demo import page
     from demo.datasets import SAMPLES, Datasets, fetched_folder
+    from demo.guard import Guard
     from demo.previews import Previews
     from demo.samples import Thumbnails
     from segcore.errors import SegcoreError
-    from segcore.image import MAX_BYTES
 
     try:
         engine = Engine(
@@ -62,6 +75,7 @@ def serve(settings: Settings) -> int:
             threads=settings.threads,
             models=settings.models,
             turns=Turns(settings.at_once, settings.queue),
+            limits=settings.limits,
         )
         datasets = Datasets(
             *(settings.coco, EXAMPLES, fetched_folder()),
@@ -78,25 +92,48 @@ def serve(settings: Settings) -> int:
     samples = [thumbnails.sample(examples, image) for image in examples.images]
     blocks = page.build(engine, samples, datasets, thumbnails)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
+    limits = settings.limits
+    guard = Middleware(Guard, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts)
     try:
         blocks.launch(
             server_name=settings.host,
             server_port=settings.port,
             theme=page.THEME,
             head=page.HEAD,
-            max_file_size=MAX_BYTES,
+            max_file_size=limits.max_bytes,
             footer_links=["api", "settings"],
             ssr_mode=False,
-            app_kwargs={"middleware": [Middleware(Previews)]},
+            state_session_capacity=settings.sessions,
             max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
+            share=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            run_history=False,
+            app_kwargs={"middleware": [guard, Middleware(Previews)]},
             prevent_thread_lock=True,
         )
-    except OSError as error:  # the port is taken
-        print(f"segcore: {error}", file=sys.stderr)
+    except OSError:
+        print(f"segcore: {_cannot_listen(settings)}", file=sys.stderr)
         return 1
+    Sweeper(
+        uploads,
+        keep_seconds=limits.keep_seconds,
+        unfinished_seconds=min(limits.keep_seconds, limits.upload_seconds),
+        keep_bytes=limits.keep_bytes,
+        spared=page.own_files(blocks),
+    ).start()
     threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
     blocks.block_thread()
     return 0
+
+
+def _cannot_listen(settings: Settings) -> str:
+    if settings.port is None:
+        return f"no port of {settings.host} is free; name one with --port, or another address with --host"
+    return (
+        f"nothing can listen on port {settings.port} of {settings.host}: another program does, or it is not allowed; "
+        "choose another with --port, or leave it out to take the first that is free"
+    )
 
 
 def _warm_up(engine: Engine) -> None:

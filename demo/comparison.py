@@ -21,7 +21,7 @@ from segcore.coco import CocoDataset
 from segcore.errors import UsageError
 from segcore.objects import found_of, judge_objects, objects_record
 from segcore.protocols import Protocol, protocol
-from segcore.segmenter import MadeBy, Segmentation
+from segcore.segmenter import MadeBy, Segmentation, arithmetic_record
 from segcore.task import Task
 
 
@@ -206,8 +206,7 @@ def _score_record(
         "resize": made_by.resize,
         **task.record(),
         "split": subject.split,
-        "device": made_by.device,
-        "precision": made_by.precision,
+        **arithmetic_record(made_by),
         **numbers,
         "confusion": counted.matrix.tolist(),
         "dataset": numbers,

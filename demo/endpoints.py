@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.context import LocalContext
 
 from demo.datasets import Datasets
 from demo.engine import Engine
-from demo.tabs.controls import NETWORK, has_left, photograph_input, visitor_of
+from demo.tabs.controls import NETWORK, has_left, has_session, photograph_input, visitor_of
 from demo.visits import waiting
 from segcore.catalogue import AUTO
 from segcore.classes import ANY_OBJECT
@@ -107,3 +108,6 @@ class Endpoints:
             return ticket.future.result()
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        finally:
+            if not has_session(request):  # 270 KB that nobody comes back for
+                LocalContext.blocks.get().state_holder.session_data.pop(request.session_hash, None)

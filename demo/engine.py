@@ -8,8 +8,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.settings import MAX_SEGMENTERS, Limits
 from demo.turns import Turns
 from segcore import catalogue
 from segcore.categories import VOC, Categories
@@ -22,7 +24,6 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up 
     from segcore.run import Network
     from segcore.segmenter import Segmentation, Segmenter
 
-MAX_SEGMENTERS = 3  # by model and precision
 # Of the process, not of an object: a ZeroGPU worker is a fork of it, and is handed names, never networks.
 _segmenters: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
 _loading: dict[tuple[str, str], threading.Lock] = {}
@@ -50,10 +51,12 @@ class Engine:
         threads: int | None = None,
         models: int = MAX_SEGMENTERS,
         turns: Turns | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """threads: for PyTorch, None for its own choice; models: kept in memory; turns: the line for it all."""
         self.default = catalogue.resolve(model)
         self.offline = offline
+        self.limits = limits or Limits()
         self.categories = categories_of(self.default)
         self.threads = threads
         self.models = models
@@ -73,6 +76,12 @@ class Engine:
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
         return catalogue.resolve(model)
 
+    def read(self, photograph: str | Path) -> np.ndarray:
+        """A visitor's photograph as `image.read` gives it, which raises for one that is over the page's limits."""
+        from segcore import image
+
+        return image.read(photograph, max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes)
+
     def segmenter(self, model: str, precision: str) -> Segmenter:
         """The one segmenter of that model and precision, loaded at first use.
 
@@ -82,13 +91,17 @@ class Engine:
             raise UsageError(self.missing(model))
         return _loaded(model, precision, self.models)
 
-    def segment(self, photograph: np.ndarray, model: str, *, resize: str, exact: bool = False) -> Segmentation:
-        """Run a model on uint8 (H, W, 3). `exact` is float32 throughout, as published scores are taken."""
+    def segment(
+        self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
+    ) -> Segmentation:
+        """Run a model on uint8 (H, W, 3). `careful` looks several times; `exact` is float32 throughout, as published
+        scores are taken.
+        """
         model, precision = self.resolve(model), "float32" if exact else "auto"
         self.segmenter(model, precision)
         dtype = "float32" if exact else "float16"
         threads = self._all_threads() if exact else self._share()
-        return _run(model, precision, self.models, threads, photograph, resize, dtype)
+        return _run(model, precision, self.models, threads, photograph, resize, careful, dtype)
 
     def network(self, model: str, resize: str) -> Network:
         """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
@@ -225,10 +238,18 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_on_gpu
 def _run(
-    model: str, precision: str, most: int, threads: int, photograph: np.ndarray, resize: str, dtype: str
+    model: str,
+    precision: str,
+    most: int,
+    threads: int,
+    photograph: np.ndarray,
+    resize: str,
+    careful: bool,
+    dtype: str,
 ) -> Segmentation:
     _use_threads(threads)
-    return _loaded(model, precision, most)(photograph, resize=resize, dtype=dtype).without_image()
+    segmenter = _loaded(model, precision, most)
+    return segmenter(photograph, resize=resize, careful=careful, dtype=dtype).without_image()
 
 
 @_on_gpu

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,13 +63,15 @@ class Shown:
         return replace(self, result=result, results=kept, network_runs=self.network_runs + ran)
 
 
-def open_photograph(engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str) -> Shown:
+def open_photograph(
+    engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str, careful: bool = False
+) -> Shown:
     """Decode a photograph and segment it, unless this visitor had just that before.
 
     Raises SegcoreError in words for the visitor; `before` is then still what is shown.
     """
     source = Path(source)
-    photograph = image.read(source)
+    photograph = engine.read(source)
     key = hashlib.sha256(source.read_bytes()).hexdigest()
     screen = image.fit_within(photograph, SCREEN_SIDE)
     shown = Shown(
@@ -80,19 +83,19 @@ def open_photograph(engine: Engine, before: Shown | None, source: str | Path, mo
         results=before.results if before else {},
         network_runs=before.network_runs if before else 0,
     )
-    return _segmented(engine, shown, photograph, model, resize)
+    return _segmented(engine, shown, photograph, model, resize, careful)
 
 
-def segment_again(engine: Engine, shown: Shown, model: str, resize: str) -> Shown:
-    """The same photograph by another model or resize; runs the network only for what was not computed before."""
-    if _result_key(engine, shown, model, resize) in shown.results:
-        return _segmented(engine, shown, None, model, resize)
-    return _segmented(engine, shown, image.read(_kept(shown)), model, resize)
+def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
+    """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
+    if _result_key(engine, shown, model, resize, careful) in shown.results:
+        return _segmented(engine, shown, None, model, resize, careful)
+    return _segmented(engine, shown, _read_again(shown), model, resize, careful)
 
 
-def is_known(engine: Engine, shown: Shown, model: str, resize: str) -> bool:
+def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
     """Whether the photograph in view was segmented so before, so that nothing has to run."""
-    return _result_key(engine, shown, model, resize) in shown.results
+    return _result_key(engine, shown, model, resize, careful) in shown.results
 
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
@@ -100,23 +103,28 @@ def with_truth(shown: Shown, source: str | Path) -> Shown:
     return replace(shown, truth=read_truth(source, shown.source, shown.result.size_hw))
 
 
-def _kept(shown: Shown) -> Path:
-    if not shown.source.is_file():
+def _read_again(shown: Shown) -> np.ndarray:
+    """The photograph, which was within the limits before."""
+    try:
+        size = shown.source.stat().st_size
+    except FileNotFoundError as error:
         raise UsageError(
             "This photograph is no longer kept here: uploads are deleted after a while. Please give it again."
-        )
-    return shown.source
+        ) from error
+    return image.read(shown.source, max_pixels=math.prod(shown.result.size_hw), max_bytes=size)
 
 
-def _result_key(engine: Engine, shown: Shown, model: str, resize: str) -> tuple:
-    return shown.key, engine.resolve(model), resize
+def _result_key(engine: Engine, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
+    return shown.key, engine.resolve(model), resize, careful
 
 
-def _segmented(engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str) -> Shown:
-    key = _result_key(engine, shown, model, resize)
+def _segmented(
+    engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, careful: bool
+) -> Shown:
+    key = _result_key(engine, shown, model, resize, careful)
     if key in shown.results:
         return shown.remember(key, shown.results[key], ran=False)
-    return shown.remember(key, engine.segment(photograph, model, resize=resize), ran=True)
+    return shown.remember(key, engine.segment(photograph, model, resize=resize, careful=careful), ran=True)
 
 
 # ---------------------------------------------------------------------------------------------- the photograph tab
@@ -190,9 +198,9 @@ def write_download(shown: Shown, task: Task, kind: str, folder: Path) -> Path:
     if kind == "labels":
         decided.labels_image().save(path)
     elif kind == "overlay":
-        decided.overlay(image.read(_kept(shown))).save(path)
+        decided.overlay(_read_again(shown)).save(path)
     elif kind == "cutout":
-        decided.cutout(image.read(_kept(shown))).save(path)
+        decided.cutout(_read_again(shown)).save(path)
     else:
         raise UsageError(f"there is no download {kind!r}; choose one of: {', '.join(DOWNLOADS)}")
     return path
@@ -202,7 +210,7 @@ def segment_for_program(
     engine: Engine, source: Path, mode: str, class_name: str, threshold: float, model: str
 ) -> tuple[np.ndarray, dict]:
     """`/segment`: the overlay, uint8 (H, W, 3), and the record; a negative threshold is the automatic one."""
-    photograph = image.read(source)
+    photograph = engine.read(source)
     result = engine.segment(photograph, model, resize="squeeze")
     automatic = threshold is None or threshold < 0
     decided = decide(result, task_of(mode, class_name, automatic, threshold, result.categories))

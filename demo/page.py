@@ -10,7 +10,7 @@ import gradio as gr
 from gradio_client import utils as client_utils
 
 from demo import tables
-from demo.about import ABOUT
+from demo.about import about
 from demo.datasets import Datasets
 from demo.endpoints import Endpoints
 from demo.engine import Engine
@@ -23,7 +23,6 @@ from segcore import catalogue, report_parts
 
 TITLE = "segcore"
 _TRUTH = "truth"  # the id of the tab in which one image is looked at
-UPLOADS_LIVE = 3600  # seconds; uploads and downloads older than this are deleted
 _SYSTEM_FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 # System fonts, since a page that works with no network cannot ask another server for its letters.
 THEME = gr.themes.Default(
@@ -51,10 +50,10 @@ class Page(gr.Blocks):
     """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list, *args: Any, **kwargs: Any) -> Any:
-        client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
         try:
+            client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except ValueError as error:  # what Gradio raises for inputs that do not fit its components
+        except (ValueError, OSError) as error:  # inputs that do not fit their components, and no possible paths
             raise gr.Error(_MISFIT, print_exception=False) from error
 
 
@@ -70,7 +69,7 @@ def _refuse_all_but_uploads(file: dict) -> dict:
 
 def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails: Thumbnails) -> Page:
     """The whole page, ready to launch."""
-    with Page(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_LIVE // 4, UPLOADS_LIVE)) as page:
+    with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         banner = controls.html("banner")
         run_again = gr.Button(
@@ -85,11 +84,16 @@ def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails:
                 show = functools.partial(truth.show_images_of, tabs, _TRUTH)
                 whole_set = WholeSetTab(page, set_tab, engine, datasets, thumbnails, show)
             with gr.Tab("Guide"):
-                gr.Markdown(ABOUT, elem_id="about")
+                gr.Markdown(about(engine.limits), elem_id="about")
         if not engine.offline and engine.default != catalogue.PREFERRED:
             _announce_download(page, engine, banner, run_again, [photograph.model, truth.model, whole_set.model])
         Endpoints(engine, datasets).wire()
     return page
+
+
+def own_files(page: Page) -> set[Path]:
+    """The page's own pictures, which Gradio copies to where uploads are."""
+    return {Path(each) for block in page.blocks.values() for each in getattr(block, "keep_in_cache", ())}
 
 
 def _announce_download(

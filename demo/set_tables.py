@@ -69,7 +69,8 @@ def summary(outcome: Outcome) -> str:
     stopped = ""
     if outcome.stopped:
         images = words.count_of_images(outcome.record["images"])
-        stopped = f'<p class="notice" role="status">Stopped: this is of {images} of {outcome.total:,}.</p>'
+        why = " That is the longest that one may take here; score them again to go on." if outcome.timed_out else ""
+        stopped = f'<p class="notice" role="status">Stopped: this is of {images} of {outcome.total:,}.{why}</p>'
     compared = "" if outcome.comparison is None else report_parts.compared(outcome.comparison)
     return f'{stopped}<div class="report">{report_parts.summary(outcome.record)}{compared}</div>'
 

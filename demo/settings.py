@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.engine import MAX_SEGMENTERS
 from demo.turns import AT_ONCE, LONGEST
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
+MAX_SEGMENTERS = 3  # in memory, by model and precision
 MOST_AT_ONCE = 8  # each may hold a photograph of 100 megapixels
+SESSIONS = 300  # up to 10 MB each
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one visitor may ask for, and how long their files stay.
+
+    max_bytes, max_pixels: of a photograph; upload_seconds: in which an upload must have come; scoring_seconds: after
+    which the scoring of a set is stopped; keep_seconds, keep_bytes: how long uploads and downloads stay, and how much
+    all of them may take, before the oldest go.
+    """
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 100_000_000
+    upload_seconds: float = 600
+    scoring_seconds: float = 3600
+    keep_seconds: float = 3600
+    keep_bytes: int = 2 * 10**9
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Limits:
+        """Raises ValueError with a sentence for a variable that is no number above 0."""
+
+        def number(name: str, unit: float, default: float) -> float:
+            text = environment.get(name) or str(default / unit)
+            try:
+                value = float(text)
+            except ValueError:
+                value = math.nan
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a number above 0, not {text!r}")
+            return value * unit
+
+        return cls(
+            max_bytes=int(number("SEGCORE_MAX_MB", 2**20, cls.max_bytes)),
+            max_pixels=int(number("SEGCORE_MAX_MEGAPIXELS", 1e6, cls.max_pixels)),
+            upload_seconds=number("SEGCORE_UPLOAD_SECONDS", 1, cls.upload_seconds),
+            scoring_seconds=number("SEGCORE_SCORING_MINUTES", 60, cls.scoring_seconds),
+            keep_seconds=number("SEGCORE_KEEP_MINUTES", 60, cls.keep_seconds),
+            keep_bytes=int(number("SEGCORE_KEEP_MB", 1e6, cls.keep_bytes)),
+        )
 
 
 @dataclass(frozen=True)
@@ -21,7 +64,8 @@ class Settings:
     """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
     images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
     "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right; queue: requests
-    that may wait; at_once: those that are worked on at a time; models: kept in memory.
+    that may wait; at_once: those that are worked on at a time; models: kept in memory; sessions: visitors whose
+    pictures are kept, the least recent out first; hosts: the names by which the page may be called, None for any.
     """
 
     host: str = LOOPBACK
@@ -34,6 +78,9 @@ class Settings:
     queue: int = LONGEST
     at_once: int = AT_ONCE
     models: int = MAX_SEGMENTERS
+    sessions: int = SESSIONS
+    hosts: frozenset[str] | None = None
+    limits: Limits = Limits()
 
     @classmethod
     def read(cls, flags: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -50,6 +97,10 @@ class Settings:
         read = parser.parse_args(flags)
         threads = _processor_share(environment)
         cores = threads or os.cpu_count() or AT_ONCE
+        try:
+            limits = Limits.read(environment)
+        except ValueError as error:
+            parser.error(str(error))
         return cls(
             host=read.host,
             port=read.port,
@@ -61,6 +112,9 @@ class Settings:
             queue=_count(parser, environment, "SEGCORE_QUEUE", LONGEST),
             at_once=_count(parser, environment, "SEGCORE_AT_ONCE", min(cores, MOST_AT_ONCE)),
             models=_count(parser, environment, "SEGCORE_MODELS", MAX_SEGMENTERS),
+            sessions=_count(parser, environment, "SEGCORE_SESSIONS", SESSIONS),
+            hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
+            limits=limits,
         )
 
 
@@ -69,6 +123,21 @@ def _count(parser: argparse.ArgumentParser, environment: Mapping[str, str], name
     if not value.isdecimal() or int(value) < 1:
         parser.error(f"{name} must be a whole number from 1, got {value!r}")
     return int(value)
+
+
+def _names(host: str, allowed: str) -> frozenset[str] | None:
+    """The names by which a page that listens on `host` may be called; any, where that is not the loopback address."""
+    names = {name.strip().lower() for name in allowed.split(",")} - {""}
+    if "*" in names or not (names or _is_loopback(host)):
+        return None
+    return frozenset(names | {"localhost", LOOPBACK, "::1", host.strip("[]").lower()})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _processor_share(environment: Mapping[str, str]) -> int | None:

@@ -97,6 +97,7 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
         f"weights {made.weights_sha256[:8]}",
         escape(made.device.upper()),
         escape(made.precision),
+        *["careful"] * made.careful,
         RESIZES[made.resize],
     ]
     if protocol:
@@ -104,6 +105,11 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
     times = "once" if network_runs == 1 else f"{network_runs} times"
     parts.append(f"network {made.seconds:.2f} s, run {times} on your visit")
     return f'<p class="made-by" data-network-runs="{network_runs}">{" · ".join(parts)}</p>'
+
+
+def kept(how_long: str) -> str:
+    """The line below the place for photographs: what becomes of them."""
+    return f'<p class="made-by">Processed on the machine that runs this page, and deleted after {how_long}.</p>'
 
 
 def notice(text: str, *, kind: str = "info") -> str:

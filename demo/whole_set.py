@@ -59,7 +59,8 @@ class Progress:
 class Outcome:
     """What came of it, kept in the visitor's session: the records, never pictures or label maps.
 
-    comparison: of two models on the same images, or None; stopped: it was stopped before all images were scored.
+    comparison: of two models on the same images, or None; stopped: it was stopped before all images were scored;
+    timed_out: because it had taken the page's longest time.
     """
 
     wanted: Wanted
@@ -67,6 +68,7 @@ class Outcome:
     comparison: dict[str, Any] | None = field(repr=False)
     stopped: bool
     total: int
+    timed_out: bool = False
 
     @property
     def worst(self) -> list[dict]:
@@ -99,13 +101,15 @@ def evaluate_set(
     whoever asks. stop: ends it early; what is done by then is the outcome. visitor: whose turns for
     the network it takes, batch by batch, unless has_left() says that there is nobody to tell any more.
 
+    It is ended too after the page's longest time for one scoring.
+
     Raises SegcoreError in words for the visitor, UsageError among them where nothing was scored before the stop.
     """
     runs = _runs(engine, datasets, wanted, visitor, has_left)
-    evaluations = []
+    evaluations, deadline = [], time.monotonic() + engine.limits.scoring_seconds
     for run in runs:
         scored, started = [], time.monotonic()
-        yield from _scored(run, kept, stop, scored)
+        yield from _scored(run, kept, stop, deadline, scored)
         evaluations.append(evaluate.Evaluation(run, tuple(scored), time.monotonic() - started))
     if not evaluations[0].counted:
         problem = next((each.skipped for each in evaluations[0].scored if each.skipped), None)
@@ -115,7 +119,8 @@ def evaluate_set(
         comparison = compare.compare(*evaluations)
     record = evaluations[-1 if comparison else 0].to_dict()
     stopped = any(len(each.scored) < len(each.run.images) for each in evaluations)
-    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images))
+    timed_out = stopped and not stop.is_set()
+    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images), timed_out)
 
 
 def _runs(
@@ -149,7 +154,9 @@ def _in_turn(engine: Engine, network: Network, visitor: Hashable, has_left: Call
     return replace(network, predict_logits=predict_logits)
 
 
-def _scored(run: Run, kept: Path, stop: threading.Event, scored: list[evaluate.Scored]) -> Iterator[Progress]:
+def _scored(
+    run: Run, kept: Path, stop: threading.Event, deadline: float, scored: list[evaluate.Scored]
+) -> Iterator[Progress]:
     """Fill `scored` with the outcome of each image of the run, until it is stopped."""
     total, title = len(run.images), catalogue.entry(run.segmenter.model).title
     started = shown = time.monotonic()
@@ -161,7 +168,7 @@ def _scored(run: Run, kept: Path, stop: threading.Event, scored: list[evaluate.S
             if now - shown > _SHOW_EVERY:
                 shown = now
                 yield Progress(title, len(scored), total, (now - started) / len(scored) * (total - len(scored)))
-            if stop.is_set():
+            if stop.is_set() or now > deadline:
                 return
 
 

@@ -23,7 +23,6 @@ from .task import Task
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -157,10 +156,20 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _segmenter(arguments: argparse.Namespace, model: str | None = None):
     from .segmenter import Segmenter
+    from .words import calibrated
 
-    return Segmenter(
-        model or arguments.model, device=arguments.device, precision=arguments.precision, resize=arguments.resize
+    segmenter = Segmenter(
+        model or arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        resize=arguments.resize,
+        engine=arguments.engine,
+        careful=arguments.careful,
+        calibration=arguments.calibration,
     )
+    if measured := segmenter.calibration:
+        print(f"segcore: {calibrated(measured.photographs, measured.agreement)}", file=sys.stderr)
+    return segmenter
 
 
 def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
@@ -274,10 +283,12 @@ def _image_files(inputs: list[Path]) -> list[Path]:
 
     Raises UsageError where that leaves nothing. A named file that is not there fails later, by itself.
     """
+    from .image import SUFFIXES
+
     files: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            files += sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
+            files += sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
         else:
             files.append(path)
     if not files:

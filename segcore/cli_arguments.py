@@ -150,7 +150,14 @@ def _add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> 
         "--resize", default="squeeze", choices=("squeeze", "aspect"), help="default: squeeze to 520 x 520"
     )
     command.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
-    command.add_argument("--precision", default=precision, help=f"auto, float32 or bfloat16; default {precision}")
+    command.add_argument(
+        "--precision", default=precision, help=f"auto, float32, bfloat16 or int8 (by openvino); default {precision}"
+    )
+    command.add_argument(
+        "--engine", default="auto", help="auto (default), torch, or openvino, quicker on a CPU where it is installed"
+    )
+    command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to measure int8 by")
+    command.add_argument("--careful", action="store_true", help="look several times: better, six times slower")
 
 
 def _threshold(text: str) -> float | None:

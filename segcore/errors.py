@@ -25,6 +25,10 @@ class WeightsError(SegcoreError):
     """Weights that are not on disk, or are not what was published under their name."""
 
 
+class DeviceMemoryError(SegcoreError):
+    """A graphics card, or what else the network runs on, has too little memory for even one image."""
+
+
 class DownloadError(SegcoreError):
     """A download that failed for good; what had arrived is kept where resuming can help.
 

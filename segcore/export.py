@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from . import draw, postprocess
 from .classes import BACKGROUND
-from .segmenter import Segmentation
+from .segmenter import Segmentation, arithmetic_record
 from .task import Task
 
 SCHEMA = 1
@@ -73,8 +73,7 @@ class Decided:
             "model": made_by.model,
             "weights_sha256": made_by.weights_sha256,
             "resize": made_by.resize,
-            "device": made_by.device,
-            "precision": made_by.precision,
+            **arithmetic_record(made_by),
             "seconds": round(made_by.seconds, 4),
             "mode": self.task.mode,
             "classes": [

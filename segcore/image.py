@@ -19,6 +19,7 @@ from .errors import ImageError, SegcoreError
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 64 * 1024 * 1024
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
 
 Source = str | Path | bytes | Image.Image | np.ndarray
 

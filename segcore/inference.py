@@ -1,21 +1,25 @@
-"""From a network to one that runs fast: device, precision, memory format, folded batch norm."""
+"""From a network to one that runs fast: device, engine, precision, memory format, folded batch norm."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 import sys
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .errors import UsageError
+from . import openvino_engine
+from .errors import DeviceMemoryError, UsageError
+from .openvino_engine import Calibration
 
 AUTO = "auto"
+TORCH, OPENVINO = ENGINES = ("torch", "openvino")
 DEVICES = ("cuda", "mps", "cpu")  # in the order of preference
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+INT8 = "int8"
 # What torch.cpu.get_capabilities() calls the instructions that multiply bfloat16: Intel and AMD, then ARM.
 _BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 
@@ -42,7 +46,27 @@ def pick_device(device: str = AUTO) -> str:
     return str(device)
 
 
-def _has_fast_bfloat16(device: str) -> bool:
+def pick_engine(engine: str = AUTO, device: str = "cpu", precision: str = AUTO) -> str:
+    """What runs the network on `device`: "auto" is "openvino" for the precision "int8", which is its own, else "torch".
+
+    Raises UsageError for an engine that does not exist, does not run on `device`, or is not installed.
+    """
+    if engine == AUTO:
+        engine = OPENVINO if precision == INT8 else TORCH
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}; choose one of: {', '.join((AUTO, *ENGINES))}")
+    if engine == TORCH and precision == INT8:
+        raise UsageError("the engine 'torch' does not compute in int8; choose the engine 'openvino'")
+    if engine == OPENVINO:
+        if device != "cpu":
+            raise UsageError(f"the engine 'openvino' and int8 run on the processor, not on {device!r}; choose 'cpu'")
+        openvino_engine.check_installed(for_int8=precision == INT8)
+    return engine
+
+
+def _has_fast_bfloat16(device: str, engine: str) -> bool:
+    if engine == OPENVINO:
+        return openvino_engine.has_fast_bfloat16()
     kind = device.partition(":")[0]
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -52,18 +76,21 @@ def _has_fast_bfloat16(device: str) -> bool:
     return False
 
 
-def pick_precision(precision: str = AUTO, device: str = "cpu") -> str:
+def pick_precision(precision: str = AUTO, device: str = "cpu", engine: str = TORCH) -> str:
     """The precision to compute in: "auto" is "bfloat16" where `device`, a CPU or a CUDA device, has that in
     hardware, else "float32"; any other is checked.
 
     Raises UsageError for any other name.
     """
     if precision == AUTO:
-        return "bfloat16" if _has_fast_bfloat16(device) else "float32"
-    if precision not in PRECISIONS:
-        choices = ", ".join((AUTO, *PRECISIONS))
+        return "bfloat16" if _has_fast_bfloat16(device, engine) else "float32"
+    if precision not in (*PRECISIONS, INT8):
+        choices = ", ".join((AUTO, *PRECISIONS, INT8))
         raise UsageError(f"there is no precision {precision!r}; choose one of: {choices}")
     return precision
+
+
+_FOLDING_ERROR = 1e-3  # relative; of float32 it is some 1e-6
 
 
 class _Core(nn.Module):
@@ -91,51 +118,86 @@ def _is_lraspp(network: nn.Module) -> bool:
     return module is not None and isinstance(network, module.LRASPP)
 
 
-def _foldable(core: nn.Module) -> list[tuple[str, str]]:
-    """The names of each convolution and the batch norm that alone reads it, found by tracing the network."""
+def _fold_batch_norms(core: nn.Module) -> nn.Module:
+    """`core`, in eval mode, with each batch norm's scale and shift in the convolution before it.
+
+    Taken for a pair are a convolution and the batch norm that comes right after it among the parts of a module. In a
+    network that uses them otherwise the result would differ, which one look at noise shows: that one stays as it is.
+    Tracing would know without trying, but while one thread traces no other may run any network.
+    """
+    folded = copy.deepcopy(core)
+    for module in list(folded.modules()):
+        parts = list(module.named_children())
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(parts):
+            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = core(noise)
+        difference = (folded(noise) - expected).abs().max()
+    return folded if difference <= _FOLDING_ERROR * expected.abs().max() else core
+
+
+class _TorchCore:
+    """A core on a device of PyTorch's: float32 (N, 3, h, w) -> float32 logits, both on the CPU."""
+
+    def __init__(self, core: nn.Module, device: str, precision: str) -> None:
+        self.device = device
+        self.dtype = PRECISIONS[precision]
+        self.core = core.to(device, self.dtype, memory_format=torch.channels_last)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        on_cuda = self.device.startswith("cuda")
+        if on_cuda:
+            batch = batch.pin_memory()
+        batch = batch.to(self.device, self.dtype, memory_format=torch.channels_last, non_blocking=on_cuda)
+        return self.core(batch).to("cpu", torch.float32, memory_format=torch.contiguous_format)
+
+
+def _in_parts(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """`run(batch)`, or, where the device's memory is too small for that, of its halves, one after the other."""
     try:
-        graph = fx.Tracer().trace(core)
-    except (fx.proxy.TraceError, TypeError):
-        return []  # a forward that branches on its input cannot be traced; it runs as it is, only slower
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    times_called = Counter(node.target for node in calls)
-    pairs = []
-    for norm in calls:
-        conv = norm.args[0]
-        if (
-            isinstance(conv, fx.Node)
-            and conv.op == "call_module"
-            and type(core.get_submodule(conv.target)) is nn.Conv2d
-            and type(core.get_submodule(norm.target)) is nn.BatchNorm2d
-            and core.get_submodule(norm.target).track_running_stats
-            and len(conv.users) == times_called[conv.target] == times_called[norm.target] == 1
-        ):
-            pairs.append((conv.target, norm.target))
-    return pairs
-
-
-def _fold_batch_norms(core: nn.Module) -> None:
-    """Put each batch norm's scale and shift into the convolution before it; changes `core`, in eval mode."""
-    for conv, norm in _foldable(core):
-        core.set_submodule(conv, fuse_conv_bn_eval(core.get_submodule(conv), core.get_submodule(norm)))
-        core.set_submodule(norm, nn.Identity())
+        return run(batch)
+    except torch.OutOfMemoryError:
+        pass  # what the failed run held is only let go once its traceback is
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(batch) == 1:
+        height, width = batch.shape[-2:]
+        raise DeviceMemoryError(
+            f"the device's memory is too small for one image of {width} x {height} pixels; choose the resize "
+            "'squeeze', a smaller model, or the device 'cpu'"
+        )
+    return torch.cat([_in_parts(run, part) for part in batch.chunk(2)])
 
 
 class Predictor:
     """A network ready to run, as `prepare` makes it. May be called from several threads.
 
-    device: where it runs ("cpu", "cuda", ...); precision: "float32" or "bfloat16".
+    run: float (N, 3, h, w) -> float32 logits, on the CPU; device: where it runs ("cpu", "cuda", ...); precision:
+    "float32", "bfloat16" or "int8"; engine: "torch" or "openvino"; calibration: what int8 was measured by, else None.
     """
 
-    def __init__(self, core: nn.Module, device: str, precision: str) -> None:
+    def __init__(
+        self,
+        run: Callable[[Tensor], Tensor],
+        device: str,
+        precision: str,
+        engine: str = TORCH,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.device = device
         self.precision = precision
-        self._core = core
+        self.engine = engine
+        self.calibration = calibration
+        self._run = run
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w'), on the CPU, not upsampled.
 
-        Raises UsageError for a tensor of another shape or type.
+        A batch that is too large for the device's memory goes through in parts.
+        Raises UsageError for a tensor of another shape or type, and DeviceMemoryError where one image is too large.
         """
         if not isinstance(batch, Tensor):
             raise UsageError(f"expected a tensor as preprocessing gives it, got {type(batch).__name__}")
@@ -145,21 +207,28 @@ class Predictor:
             raise UsageError(f"expected at least one image of at least 1 x 1 pixel, got {tuple(batch.shape)}")
         # Not inference_mode: its tensors may not be written to afterwards, and here it saves no time.
         with torch.no_grad():
-            batch = batch.to(self.device, PRECISIONS[self.precision], memory_format=torch.channels_last)
-            logits = self._core(batch)
-            return logits.to("cpu", torch.float32, memory_format=torch.contiguous_format)
+            return _in_parts(self._run, batch)
 
 
-def prepare(network: nn.Module, *, device: str = AUTO, precision: str = AUTO) -> Predictor:
+def prepare(
+    network: nn.Module,
+    *,
+    device: str = AUTO,
+    precision: str = AUTO,
+    engine: str = AUTO,
+    calibration: Callable[[], Sequence[Tensor]] | None = None,
+) -> Predictor:
     """Make a torchvision-style segmentation network ready to run: a `Predictor`, tensor -> logits.
 
     network: has a `backbone` that returns a dictionary of features and a `classifier` that takes its "out"
     (FCN, DeepLabV3 and those made like them) or all of it (LRASPP). It is copied, and left as it was.
-    device: "auto", "cuda", "cuda:N", "mps" or "cpu"; precision: "auto", "float32" or "bfloat16".
+    device: "auto", "cuda", "cuda:N", "mps" or "cpu"; precision: "auto", "float32", "bfloat16" or "int8"; engine:
+    "auto", "torch" or "openvino", as `pick_engine` has it. calibration: gives what int8 is measured by, preprocessed
+    photographs, float32 (1, 3, h, w) each; called for int8 alone.
 
     Evaluation mode, no gradients, no auxiliary head. Batch norm is folded into the convolutions in float32
     and only then rounded to `precision`. The memory format is channels-last, the quicker one in both.
-    Raises UsageError for a network of another kind, and for a device or precision that is not available.
+    Raises UsageError for a network of another kind, and for what is not available or not installed.
     """
     for part in ("backbone", "classifier"):
         if not isinstance(getattr(network, part, None), nn.Module):
@@ -168,8 +237,15 @@ def prepare(network: nn.Module, *, device: str = AUTO, precision: str = AUTO) ->
                 f"{type(network).__name__} has no {part}"
             )
     device = pick_device(device)
-    precision = pick_precision(precision, device)
+    engine = pick_engine(engine, device, precision)
+    precision = pick_precision(precision, device, engine)
     core = copy.deepcopy(_Core(network)).cpu().float().eval().requires_grad_(False)
-    _fold_batch_norms(core)
-    core.to(device, PRECISIONS[precision], memory_format=torch.channels_last)
-    return Predictor(core, device, precision)
+    core = _fold_batch_norms(core)
+    if engine == TORCH:
+        return Predictor(_TorchCore(core, device, precision), device, precision)
+    if precision != INT8:
+        return Predictor(openvino_engine.compiled(core, precision), device, precision, engine)
+    if calibration is None:
+        raise UsageError("int8 needs photographs to be measured by; give them as `calibration`")
+    run, measured = openvino_engine.quantized(core, calibration())
+    return Predictor(run, device, precision, engine, measured)

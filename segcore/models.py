@@ -24,7 +24,7 @@ from .catalogue import entry, on_disk, resolve
 from .categories import VOC, Categories
 from .classes import VOC_NAMES
 from .errors import WeightsError
-from .inference import Predictor, pick_device, pick_precision, prepare
+from .inference import Predictor, pick_device, pick_engine, pick_precision, prepare
 from .networks import deeplabv3_efficientnet_lite0
 from .preprocess import Preprocess
 
@@ -42,6 +42,7 @@ __all__ = [
     "network_of",
     "on_disk",
     "pick_device",
+    "pick_engine",
     "pick_precision",
     "prepare",
     "preprocess_for",

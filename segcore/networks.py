@@ -44,8 +44,9 @@ class SamePad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        missing_h = (-(-height // self.stride) - 1) * self.stride + self.kernel - height
-        missing_w = (-(-width // self.stride) - 1) * self.stride + self.kernel - width
+        # Rounded up without -(-height // stride): the networks that OpenVINO makes of it divide towards zero.
+        missing_h = ((height + self.stride - 1) // self.stride - 1) * self.stride + self.kernel - height
+        missing_w = ((width + self.stride - 1) // self.stride - 1) * self.stride + self.kernel - width
         left, top = missing_w // 2, missing_h // 2
         return F.pad(x, (left, missing_w - left, top, missing_h - top))
 

@@ -78,7 +78,7 @@ def settings_told(settings: Record) -> dict[str, str]:
         "Model": model_title(settings),
         "Mode": mode,
         "Resize": words.RESIZES.get(settings["resize"], str(settings["resize"])),
-        "Device": f"{settings['device']}, {settings['precision']}",
+        "Device": words.arithmetic(settings),
         "Protocol": f"{settings['protocol']}{': ' + protocol.summary if protocol else ''}",
         "Weights": f"SHA-256 {settings['weights_sha256']}",
     }

@@ -18,7 +18,19 @@ from .run import Run, Scored, caption
 from .words import count_of_images
 
 RANKED_BY = "foreground_mean_iou"
-CSV_SETTINGS = ("model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "arithmetic")
+CSV_SETTINGS = (
+    "model",
+    "weights_sha256",
+    "protocol",
+    "resize",
+    "mode",
+    "class",
+    "threshold",
+    "split",
+    "arithmetic",
+    "engine",
+    "careful",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,11 @@ from .coco_file import CocoImage
 from .counts import Counts
 from .errors import UsageError
 from .objects import ObjectOutcome
+from .openvino_engine import Calibration
 from .protocols import Protocol
-from .segmenter import Segmenter
+from .segmenter import Segmenter, arithmetic_record
 from .task import Task
+from .words import arithmetic
 
 SCHEMA = 1
 
@@ -34,6 +36,9 @@ class Network:
     device: str
     precision: str
     predict_logits: Callable[[torch.Tensor], torch.Tensor]
+    engine: str = "torch"
+    careful: bool = False
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +70,7 @@ class Run:
             "resize": self.resize,
             **self.task.record(),
             "split": self.dataset.split,
-            "device": self.segmenter.device,
-            "precision": self.segmenter.precision,
+            **arithmetic_record(self.segmenter),
         }
 
     def caption(self, image: CocoImage) -> str:
@@ -84,7 +88,7 @@ def caption(record: dict, subject: str) -> str:
         mode += f" ({record['class']}, threshold {record['threshold']})"
     return (
         f"{subject} of {record['split']} - {record['model']} ({record['weights_sha256'][:8]}) - {mode} - "
-        f"protocol {record['protocol']}, resize {record['resize']}, {record['device']}, {record['precision']}"
+        f"protocol {record['protocol']}, resize {record['resize']}, {arithmetic(record)}"
     )
 
 

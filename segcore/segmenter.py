@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from . import draw, image, models, postprocess
+from .careful import look_carefully
 from .categories import VOC, Categories
 from .classes import BACKGROUND
 from .errors import LabelError, UsageError
+from .openvino_engine import Calibration
+from .preprocess import Preprocess
+
+SAMPLES = Path(__file__).parents[1] / "examples" / "samples"  # in a clone; the installed package is without them
+CALIBRATION_LIMIT = 100  # more photographs take longer and change nothing
 
 
 @dataclass(frozen=True)
 class MadeBy:
-    """What gave a result, as every exported file says it; `seconds` is the network's own time."""
+    """What gave a result, as every exported file says it; `seconds` is the network's own time.
+
+    engine: "torch" or "openvino"; careful: whether the network looked several times; calibration: int8's, else None.
+    """
 
     model: str
     weights_sha256: str
@@ -24,6 +37,9 @@ class MadeBy:
     device: str
     precision: str
     seconds: float
+    engine: str = "torch"
+    careful: bool = False
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,27 +115,63 @@ class Segmenter:
     """One model, ready to run: loads its weights once and may be called from several threads.
 
     model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps >
-    cpu) or one of them; precision: "auto", "float32" or "bfloat16"; resize: "squeeze" (520 x 520) or "aspect" (shorter
-    side 520, long side at most 2080).
+    cpu) or one of them; precision: "auto", "float32", "bfloat16" or "int8"; resize: "squeeze" (520 x 520) or "aspect"
+    (shorter side 520, long side at most 2080); engine: "auto" (openvino for int8, else torch), "torch" or "openvino",
+    which is to be installed and quicker on a CPU; careful: look several times, as `careful.look_carefully` does, which
+    is better and takes some six times as long; calibration: a folder of photographs that int8 is measured by, the
+    samples by default.
 
     Raises UsageError for names that do not exist and WeightsError where the weights are not on disk or damaged.
     """
 
     def __init__(
-        self, model: str = "auto", *, device: str = "auto", precision: str = "auto", resize: str = "squeeze"
+        self,
+        model: str = "auto",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        resize: str = "squeeze",
+        engine: str = "auto",
+        careful: bool = False,
+        calibration: Path | None = None,
     ) -> None:
         self.model = models.resolve(model)
         self.resize = resize
         self.categories = models.categories(self.model)
         self.preprocess = models.preprocess_for(self.model, resize)
         self.weights_sha256 = models.weights_sha256(self.model)
-        self.predict_logits = models.prepare(models.load(self.model), device=device, precision=precision)
-        self.device, self.precision = self.predict_logits.device, self.predict_logits.precision
+        self.careful = careful
+        self._predictor = models.prepare(
+            models.load(self.model),
+            device=device,
+            precision=precision,
+            engine=engine,
+            calibration=functools.partial(_photographs, calibration or SAMPLES, self.preprocess),
+        )
+        self.device, self.precision = self._predictor.device, self._predictor.precision
+        self.engine, self.calibration = self._predictor.engine, self._predictor.calibration
 
-    def __call__(self, source: image.Source, *, resize: str | None = None, dtype: str = "float16") -> Segmentation:
+    def predict_logits(self, batch: Tensor, *, careful: bool | None = None) -> Tensor:
+        """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') on the CPU, not upsampled.
+
+        careful: overrides the segmenter's own for once.
+        """
+        if self.careful if careful is None else careful:
+            return look_carefully(self._predictor, batch)
+        return self._predictor(batch)
+
+    def __call__(
+        self,
+        source: image.Source,
+        *,
+        resize: str | None = None,
+        careful: bool | None = None,
+        dtype: str = "float16",
+    ) -> Segmentation:
         """Segment a path, bytes, PIL image or uint8 (H, W, 3) array.
 
-        resize: overrides the segmenter's own for once; dtype: what the logits are kept in, "float16" or "float32".
+        resize, careful: override the segmenter's own for once; dtype: what the logits are kept in, "float16" or
+        "float32".
 
         Raises ImageError for what is not a readable picture.
         """
@@ -127,12 +179,44 @@ class Segmenter:
         preprocess = self.preprocess if resize is None else models.preprocess_for(self.model, resize)
         tensor = preprocess(photograph)
         started = time.perf_counter()
-        logits = self.predict_logits(tensor)[0]
-        made_by = self.made_by(time.perf_counter() - started, resize or self.resize)
+        logits = self.predict_logits(tensor, careful=careful)[0]
+        made_by = self.made_by(time.perf_counter() - started, resize, careful=careful)
         return Segmentation(
             logits.numpy().astype(dtype), photograph.shape[:2], made_by, photograph, categories=self.categories
         )
 
-    def made_by(self, seconds: float, resize: str | None = None) -> MadeBy:
+    def made_by(self, seconds: float, resize: str | None = None, *, careful: bool | None = None) -> MadeBy:
         """What a result of this segmenter is recorded with."""
-        return MadeBy(self.model, self.weights_sha256, resize or self.resize, self.device, self.precision, seconds)
+        return MadeBy(
+            self.model,
+            self.weights_sha256,
+            resize or self.resize,
+            self.device,
+            self.precision,
+            seconds,
+            self.engine,
+            self.careful if careful is None else careful,
+            self.calibration,
+        )
+
+
+def arithmetic_record(made_by: Any) -> dict[str, object]:
+    """How a `MadeBy`, a `Segmenter` or a `run.Network` computes, as every exported file says it."""
+    calibration = made_by.calibration
+    return {
+        "device": made_by.device,
+        "precision": made_by.precision,
+        "engine": made_by.engine,
+        "careful": made_by.careful,
+        "calibration": calibration and asdict(calibration),
+    }
+
+
+def _photographs(folder: Path, preprocess: Preprocess) -> list[Tensor]:
+    """What int8 is measured by: the first ones of a folder, by name. Raises UsageError for none."""
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in image.SUFFIXES)
+    if not files:
+        raise UsageError(
+            f"int8 is measured by photographs, and there are none in {folder}; name a folder of them as the calibration"
+        )
+    return [preprocess(image.read(file)) for file in files[:CALIBRATION_LIMIT]]

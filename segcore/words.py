@@ -49,6 +49,7 @@ SIZES = {  # COCO's, with what they are called in a sentence
     "large": "96 × 96 pixels and more",
 }
 
+INT8_AGREES_FROM = 0.99  # of the pixels; below, int8 is not recommended
 CALIBRATED_BELOW = 0.02  # the calibration error up to which a confidence can be taken at its word
 WIDE_INTERVAL, FEW_IMAGES = 0.1, 30  # from the one on, or below the other, a score is said with caution
 CONFUSIONS_SHOWN, CONFUSION_FROM_SHARE = 4, 0.05
@@ -86,6 +87,20 @@ def number(value: float | int | None) -> str:
 def signed(difference: float) -> str:
     """A difference to three digits with its sign, which for a minus is a true minus."""
     return f"{difference:+.3f}".replace("-", "−")
+
+
+def arithmetic(settings: Mapping[str, Any]) -> str:
+    """On what and how a record's network computed: device, precision, and what is not as usual."""
+    unusual = [settings["engine"]] * (settings["engine"] != "torch") + ["careful"] * settings["careful"]
+    return ", ".join([settings["device"], settings["precision"], *unusual])
+
+
+def calibrated(photographs: int, agreement: float) -> str:
+    """How far a network in int8 is what it was in float32, and what that means."""
+    said = f"int8 gives {agreement:.1%} of the pixels the class that float32 gives them (photographs: {photographs})"
+    if agreement < INT8_AGREES_FROM:
+        said += "; that is little: give more photographs of your kind with --calibration, or choose another precision"
+    return said
 
 
 def friendly(name: str) -> str:

@@ -75,6 +75,9 @@ def test_record_has_the_keys_of_the_contract(result):
         "resize": "squeeze",
         "device": "cpu",
         "precision": "float32",
+        "engine": "torch",
+        "careful": False,
+        "calibration": None,
         "seconds": 0.25,
         "mode": "multiclass",
     }

@@ -212,8 +212,8 @@ def test_auto_is_resolved_to_what_is_on_disk(monkeypatch, tmp_path):
 def test_segmenter_errors(segmenter, monkeypatch, tmp_path):
     with pytest.raises(UsageError, match="no model 'yolo'.*auto.*deeplabv3_resnet101"):
         Segmenter("yolo")
-    with pytest.raises(UsageError, match="precision 'int8'"):
-        Segmenter(SHIPPED, precision="int8")
+    with pytest.raises(UsageError, match="precision 'int4'"):
+        Segmenter(SHIPPED, precision="int4")
     with pytest.raises(UsageError, match="device 'tpu'"):
         Segmenter(SHIPPED, device="tpu")
     with pytest.raises(UsageError, match="resize 'crop'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from segcore.errors import Cancelled, SegcoreError, UsageError
 from segcore.task import BINARY, MULTICLASS
 
 SESSION_SECONDS = 6 * 3600
+NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
 # What may run the network waits in the engine's own line, so Gradio lets all of it in at once; of impatient clicks the
 # last one counts (demo.visits). It changes what is kept for the visitor, and then they look at that again.
 NETWORK = {
@@ -146,9 +148,12 @@ def spoken(outputs: int) -> Callable[[Callable], Callable]:
 
 def visitor_of(request: gr.Request) -> Hashable:
     """Who shares the network with others as one: a session, or of programs that have none all of one address."""
-    if request.session_hash and request.session_hash != LocalContext.event_id.get(None):
-        return request.session_hash
-    return request.client.host
+    return request.session_hash if has_session(request) else request.client.host
+
+
+def has_session(request: gr.Request) -> bool:
+    """Whether more may come from the same page or program; Gradio gives each call of others a session of its own."""
+    return request.session_hash is not None and request.session_hash != LocalContext.event_id.get(None)
 
 
 def has_left() -> Callable[[], bool]:
@@ -206,16 +211,8 @@ def photograph_input(**kwargs: Any) -> gr.Image:
     No subclass, since Gradio writes a .pyi file beside the source of each.
     """
     component = gr.Image(type="filepath", image_mode=None, **kwargs)
-    component.preprocess = functools.partial(_uploaded_file, component.preprocess)
+    component.preprocess = lambda payload: None if payload is None else payload.path
     return component
-
-
-def _uploaded_file(decode: Callable[[Any], str], payload: Any) -> str | None:
-    if payload is None:
-        return None
-    if payload.url and payload.url.startswith("data:"):  # a picture inside the request, as the webcam may send it
-        return decode(payload)
-    return payload.path
 
 
 def asked_in(wanted: Any) -> tuple:
@@ -302,3 +299,6 @@ def _write(write: Callable[..., Path], kind: str, *inputs: Any) -> str:
         return str(write(kind, folder, *inputs))
     except SegcoreError as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except OSError as error:
+        print(f"segcore: a visitor's file could not be written: {error}", file=sys.stderr)
+        raise gr.Error(NO_ROOM, print_exception=False) from error

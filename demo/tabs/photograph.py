@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from demo import tables
+from demo.about import kept_for
 from demo.engine import Engine
 from demo.samples import Sample
 from demo.tabs import controls
@@ -55,6 +56,7 @@ class PhotographTab:
                     height=230,
                     elem_id="photograph-upload",
                 )
+                controls.html("photograph-kept", tables.kept(kept_for(self.engine.limits)))
                 self.gallery = controls.gallery(
                     "Or try one of these", "photograph-samples", columns=3, samples=self.samples
                 )
@@ -71,6 +73,11 @@ class PhotographTab:
                         self.remove = gr.Button("Remove the truth", size="sm")
                 with gr.Group():
                     self.model, self.resize = controls.model_controls(self.engine)
+                    self.careful = gr.Checkbox(
+                        label="Careful",
+                        info="Looks six times, larger, smaller and mirrored: often better, and six times slower.",
+                        elem_id="photograph-careful",
+                    )
                 with gr.Accordion("Take it away", open=False):
                     gr.Markdown("At the photograph's full size, without its date, place or other metadata.")
                     controls.download_buttons(
@@ -105,7 +112,7 @@ class PhotographTab:
 
     def _wire(self, page: gr.Blocks) -> None:
         visit, arrived = self.asking.visit, self.asking.arrived
-        inputs = [visit, self.model, self.resize]
+        inputs = [visit, self.model, self.resize, self.careful]
         private = {"api_visibility": "private"}
         network = private | controls.NETWORK | {"outputs": self.asking.outputs, "show_progress_on": self.viewer}
         page.load(self.on_load, inputs, **network)
@@ -118,63 +125,67 @@ class PhotographTab:
         )
         self.remove.click(self.on_remove, visit, **truth)
         self.gallery.select(self.on_sample, inputs, **network)
-        gr.on([self.model.change, self.resize.change], self.on_model, inputs, **network)
+        gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
         looks = [arrived.change, *(each.change for each in self.task)]
         gr.on(looks, self.on_look, [visit, *self.task], self.outputs, **controls.LOOK)
 
-    async def on_load(self, visit: Visit, model: str, resize: str, request: gr.Request) -> AsyncIterator[tuple]:
+    async def on_load(
+        self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+    ) -> AsyncIterator[tuple]:
         """The page opens with a sample and its result."""
-        async for said in self._open(self.samples[0].path, visit, model, resize, request):
+        async for said in self._open(self.samples[0].path, visit, model, resize, careful, request):
             yield said
 
     async def on_upload(
-        self, path: str | None, visit: Visit, model: str, resize: str, request: gr.Request
+        self, path: str | None, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """A photograph was given; None is the place for it, emptied."""
         if path is None:
             yield self.asking.same
             return
-        async for said in self._open(path, visit, model, resize, request):
+        async for said in self._open(path, visit, model, resize, careful, request):
             yield said
 
     async def on_sample(
-        self, event: gr.SelectData, visit: Visit, model: str, resize: str, request: gr.Request
+        self, event: gr.SelectData, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """One of the samples was picked."""
-        async for said in self._open(self.samples[event.index].path, visit, model, resize, request):
+        async for said in self._open(self.samples[event.index].path, visit, model, resize, careful, request):
             yield said
 
-    async def on_model(self, visit: Visit, model: str, resize: str, request: gr.Request) -> AsyncIterator[tuple]:
-        """Another model or resize: the only controls that run the network, and only for what it did not see before."""
+    async def on_model(
+        self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+    ) -> AsyncIterator[tuple]:
+        """Another model or resize, or careful: the only controls that run the network, and only for what is new."""
         from demo import handlers
 
         source = visit.wanted
         if source is None:
             yield self.asking.same
             return
-        if source == visit.answered and handlers.is_known(self.engine, visit.shown, model, resize):
-            visit.answer(self.engine.turns, handlers.segment_again(self.engine, visit.shown, model, resize))
+        if source == visit.answered and handlers.is_known(self.engine, visit.shown, model, resize, careful):
+            visit.answer(self.engine.turns, handlers.segment_again(self.engine, visit.shown, model, resize, careful))
             yield self.asking.there(visit)
             return
 
         def again() -> Shown:
             if visit.answered != source:  # the photograph itself is still waited for
-                return handlers.open_photograph(self.engine, visit.shown, source, model, resize)
-            shown = handlers.segment_again(self.engine, visit.shown, model, resize)
+                return handlers.open_photograph(self.engine, visit.shown, source, model, resize, careful)
+            shown = handlers.segment_again(self.engine, visit.shown, model, resize, careful)
             return replace(shown, truth=visit.shown.truth)  # as it is by now
 
-        async for said in self.asking.ask(visit, request, source, again, kind=(model, resize)):
+        async for said in self.asking.ask(visit, request, source, again, kind=(model, resize, careful)):
             yield said
 
     async def _open(
-        self, path: str | Path, visit: Visit, model: str, resize: str, request: gr.Request
+        self, path: str | Path, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         from demo import handlers
 
         def opened() -> Shown:
-            return handlers.open_photograph(self.engine, visit.shown, path, model, resize)
+            return handlers.open_photograph(self.engine, visit.shown, path, model, resize, careful)
 
-        async for said in self.asking.ask(visit, request, Path(path), opened, kind=(model, resize)):
+        async for said in self.asking.ask(visit, request, Path(path), opened, kind=(model, resize, careful)):
             yield said
 
     @spoken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -205,6 +206,9 @@ class WholeSetTab:
                     yield idle | {self.shown: said, self.progress: ""} | self._shown(said)
         except SegcoreError as error:
             yield idle | {self.progress: "", self.notice: tables.notice(str(error), kind="error")}
+        except OSError as error:  # what was scored could not be kept
+            print(f"segcore: an evaluation has failed: {error}", file=sys.stderr)
+            yield idle | {self.progress: "", self.notice: tables.notice(controls.NO_ROOM, kind="error")}
         finally:
             self._stops.pop(request.session_hash, None)
 

@@ -1,0 +1,41 @@
+"""What looking carefully gains, in paired differences with 95 % intervals, and what it costs.
+
+    python -m benchmarks.careful --coco DIR [--split val2017] [--model NAME] [--engine auto] [--limit N]
+
+The same images, protocol original, float32, plain first and careful second. The seconds are of the whole evaluations.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.speed import machine
+from segcore import catalogue, compare, evaluate
+from segcore.coco import CocoDataset
+from segcore.protocols import protocol
+from segcore.segmenter import Segmenter
+from segcore.task import Task
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--coco", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--split")
+    parser.add_argument("--model", default=catalogue.AUTO)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--limit", type=int)
+    arguments = parser.parse_args()
+    dataset = CocoDataset.open(arguments.coco, arguments.split)
+    images = evaluate.choose_images(dataset, limit=arguments.limit)
+    outcomes = []
+    for careful in (False, True):
+        segmenter = Segmenter(arguments.model, precision="float32", engine=arguments.engine, careful=careful)
+        run = evaluate.Run(segmenter, dataset, protocol("original"), Task(), images)
+        outcomes.append(evaluate.evaluate(run))
+    seconds = " and ".join(f"{each.seconds / len(images):.3f} s" for each in outcomes)
+    print(f"{machine()}\n\n{compare.headline(compare.compare(*outcomes))}\n\nan image took {seconds}")
+
+
+if __name__ == "__main__":
+    main()

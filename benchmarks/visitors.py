@@ -1,0 +1,222 @@
+"""Many visitors at once: that each gets their own picture, how long light controls take, and what the page costs.
+
+    python -m benchmarks.visitors [--visitors 50] [--requests 10] [--lookers 4]
+    python -m benchmarks.visitors --batches
+
+Starts the page, on loopback. Every other visitor uploads on the page and looks at what came, the others call
+`/segment`; photographs are crops of the samples, other ones for each. Every answer is compared with what the
+library gives alone. Meanwhile lookers move a threshold on the page. The network alone runs over tensors of the same
+photographs in a loop, before and after, in this process. Seconds of the processor are of all threads together.
+
+--batches: what a network does with an image at a time, with several in a batch, and beside another of itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import statistics
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.speed import machine
+from segcore import catalogue
+from segcore.export import decide
+from segcore.image import fit_within
+from segcore.segmenter import Segmenter
+from segcore.task import Task
+from tests.page_client import Visitor
+from tests.page_server import running_page
+
+SAMPLES = Path(__file__).parents[1] / "examples" / "samples"
+SCREEN_SIDE = 1600
+SIZES = (160, 320, 480, 640, 800)
+
+
+def crops(visitors: int, requests: int) -> dict[tuple[int, int], bytes]:
+    """A JPEG for each visitor and request: other parts of other samples at other sizes."""
+    photographs = [Image.open(path).convert("RGB") for path in sorted(SAMPLES.glob("*.jpg"))]
+    made = {}
+    for visitor in range(visitors):
+        random = np.random.default_rng(visitor)
+        for request in range(requests):
+            photograph = photographs[random.integers(len(photographs))]
+            share = random.uniform(0.5, 1)
+            width, height = int(photograph.width * share), int(photograph.height * share)
+            left = int(random.integers(photograph.width - width + 1))
+            top = int(random.integers(photograph.height - height + 1))
+            crop = photograph.crop((left, top, left + width, top + height))
+            longest = SIZES[random.integers(len(SIZES))] + int(random.integers(50))
+            crop = crop.resize([max(1, round(side * longest / max(crop.size))) for side in crop.size])
+            buffer = io.BytesIO()
+            crop.save(buffer, "JPEG", quality=90)
+            made[visitor, request] = buffer.getvalue()
+    return made
+
+
+def network_alone(segmenter: Segmenter, photographs: list[bytes]) -> tuple[float, float]:
+    """Wall and processor seconds an image, by one `model(x)` after the other."""
+    tensors = [segmenter.preprocess(np.asarray(Image.open(io.BytesIO(each)))) for each in photographs]
+    segmenter.predict_logits(tensors[0])
+    wall, processor = time.perf_counter(), time.process_time()
+    for tensor in tensors:
+        segmenter.predict_logits(tensor)
+    return (time.perf_counter() - wall) / len(tensors), (time.process_time() - processor) / len(tensors)
+
+
+def processor_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Crowd:
+    """What visitors did and got; `wrong` names the answers that were not the library's."""
+
+    def __init__(self, url: str, segmenter: Segmenter, photographs: dict[tuple[int, int], bytes]) -> None:
+        self.url, self.segmenter, self.photographs = url, segmenter, photographs
+        self.answers: dict[tuple[int, int], object] = {}
+        self.failed: list[str] = []
+        self.said: list[str] = []
+        self.looks: list[float] = []
+        self.over = threading.Event()
+        first = Visitor(url)
+        self.events = first.events()
+        first.close()
+
+    def visit(self, number: int, requests: int) -> None:
+        visitor = Visitor(self.url)
+        for request in range(requests):
+            name, content = f"{number}-{request}.jpg", self.photographs[number, request]
+            try:
+                if number % 2:
+                    self.answers[number, request] = visitor.segment(name, content)
+                else:
+                    visitor.open(self.events, name, content)
+                    self.answers[number, request] = visitor.look(self.events)
+            except Exception as error:
+                self.failed.append(f"{name}: {error!r}")
+        self.said += visitor.said
+        visitor.close()
+
+    def look(self, content: bytes) -> None:
+        visitor, threshold = Visitor(self.url), 0.3
+        visitor.open(self.events, "looker.jpg", content)
+        while not self.over.wait(0.3):
+            threshold = 1 - threshold
+            started = time.perf_counter()
+            visitor.look(self.events, "binary", "any", False, threshold)
+            self.looks.append(time.perf_counter() - started)
+        visitor.close()
+
+    def wrong(self) -> list[tuple[int, int]]:
+        """Compared afterwards, so that comparing takes nothing from the page."""
+        return [key for key, answer in self.answers.items() if not self._is_right(key, answer)]
+
+    def _is_right(self, key: tuple[int, int], answer: object) -> bool:
+        photograph = np.asarray(Image.open(io.BytesIO(self.photographs[key])))
+        result = self.segmenter(photograph)
+        if isinstance(answer, np.ndarray):
+            return np.array_equal(answer, result.labels_at(fit_within(photograph, SCREEN_SIDE).shape[:2]))
+        overlay, record = answer
+        decided = decide(result, Task())
+        expected = decided.record(record["file"])
+        same = all(record[each] == expected[each] for each in ("width", "height", "classes"))
+        return same and np.array_equal(
+            np.asarray(Image.open(io.BytesIO(overlay))), np.asarray(decided.overlay(photograph))
+        )
+
+
+def measure(visitors: int, requests: int, lookers: int) -> bool:
+    segmenter = Segmenter(catalogue.SHIPPED)
+    photographs = crops(visitors, requests)
+    some = list(photographs.values())[:60]
+    alone = [network_alone(segmenter, some)]
+    with running_page("--model", catalogue.SHIPPED) as page:
+        crowd = Crowd(page.url, segmenter, photographs)
+        looking = [threading.Thread(target=crowd.look, args=(some[0],)) for _ in range(lookers)]
+        for each in looking:
+            each.start()
+        wall, processor = time.perf_counter(), processor_seconds(page.process.pid)
+        with ThreadPoolExecutor(visitors) as pool:
+            list(pool.map(lambda number: crowd.visit(number, requests), range(visitors)))
+        wall, processor = time.perf_counter() - wall, processor_seconds(page.process.pid) - processor
+        crowd.over.set()
+        for each in looking:
+            each.join()
+        log = page.log()
+    alone.append(network_alone(segmenter, some))
+    network_wall, network_processor = (statistics.mean(column) for column in zip(*alone, strict=True))
+    wrong, asked = crowd.wrong(), visitors * requests
+
+    print(f"{visitors} visitors, {requests} requests each, {lookers} lookers\n{machine()}\n")
+    print(f"answered {len(crowd.answers)} of {asked}, {len(wrong)} of them wrong, {len(crowd.failed)} failed")
+    print(f"told how long it takes: {len(crowd.said)} times, as {max(crowd.said, key=len, default='never')}")
+    if crowd.looks:
+        p50, p95 = np.percentile(crowd.looks, [50, 95])
+        print(f"light controls: {len(crowd.looks)}, median {p50:.3f} s, 95th percentile {p95:.3f} s")
+    print("\n| an image | wall, s | processor, s |\n| --- | ---: | ---: |")
+    print(f"| network alone, in a loop | {network_wall:.4f} | {network_processor:.4f} |")
+    print(f"| the page, lookers included | {wall / asked:.4f} | {processor / asked:.4f} |")
+    print(f"\nthroughput: {network_wall * asked / wall:.2f} of the network's own")
+    for line in (*crowd.failed[:10], *(["there is a traceback in the log"] if "Traceback" in log else [])):
+        print(line, file=sys.stderr)
+    return not (wrong or crowd.failed or "Traceback" in log)
+
+
+def batches(repeats: int = 5, images: int = 8) -> None:
+    """Seconds an image for the shipped network on this processor, by turns."""
+    network = Segmenter(catalogue.SHIPPED).predict_logits
+    tensors = [torch.randn(1, 3, 520, 520) for _ in range(images)]
+    cores = torch.get_num_threads()
+
+    def one_by_one(threads: int, size: int) -> None:
+        torch.set_num_threads(threads)
+        for start in range(0, images, size):
+            network(torch.cat(tensors[start : start + size]))
+
+    def on_one_thread(tensor: torch.Tensor) -> None:
+        torch.set_num_threads(1)
+        network(tensor)
+
+    def side_by_side() -> None:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(on_one_thread, tensors))
+
+    ways = {f"batch {size}, {cores} threads": lambda size=size: one_by_one(cores, size) for size in (1, 2, 4, 8)}
+    ways[f"batch 1, {cores} of them side by side, a thread each"] = side_by_side
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(repeats + 1):
+        for name, way in ways.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            way()
+            taken[name].append(((time.perf_counter() - wall) / images, (time.process_time() - processor) / images))
+    print(f"{catalogue.SHIPPED}, 520 x 520, median of {repeats}\n{machine()}\n")
+    print("| an image | wall, s | processor, s |\n| --- | ---: | ---: |")
+    for name, times in taken.items():
+        wall, processor = (statistics.median(column) for column in zip(*times[1:], strict=True))
+        print(f"| {name} | {wall:.4f} | {processor:.4f} |")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--visitors", type=int, default=50)
+    parser.add_argument("--requests", type=int, default=10, help="of each, one after the other (default: %(default)s)")
+    parser.add_argument("--lookers", type=int, default=4, help="who only move a threshold (default: %(default)s)")
+    parser.add_argument("--batches", action="store_true", help="measure batches of the network instead")
+    arguments = parser.parse_args()
+    if arguments.batches:
+        batches()
+        return 0
+    return 0 if measure(arguments.visitors, arguments.requests, arguments.lookers) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""A visitor of a running page over plain HTTP: as the page's own script talks to it, and as programs do."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zlib
+from base64 import b64decode
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+
+API = "/gradio_api"
+TASK = ["multiclass", "any", True, 0.5]
+SEGMENT = ["multiclass", "any", -1, "auto"]
+
+
+class Refused(Exception):
+    """What the page said instead of an answer."""
+
+
+class Visitor:
+    """One session of the page. Not for several threads at once."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=600, trust_env=False)
+        self.session = uuid.uuid4().hex
+        self.said: list[str] = []  # what it was told while it waited
+
+    def close(self) -> None:
+        self.http.close()
+
+    def events(self) -> dict[str, dict]:
+        """The page's events by the names of their functions; those of the first tab come first."""
+        found: dict[str, dict] = {}
+        for each in self.http.get("/config").raise_for_status().json()["dependencies"]:
+            found.setdefault(each["api_name"], each)
+        return found
+
+    def upload(self, name: str, content: bytes) -> dict:
+        """Hand a file over; returns what an event takes for it."""
+        answer = self.http.post(f"{API}/upload", files={"files": (name, content)}).raise_for_status()
+        return {"path": answer.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+    def trigger(self, event: dict, data: list[Any]) -> list[Any]:
+        """Do what a click does and return the event's last outputs. Raises Refused."""
+        body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
+        joined = self.http.post(f"{API}/queue/join", json=body)
+        if joined.is_error:
+            raise Refused(joined.text)
+        wanted, outputs = joined.json()["event_id"], []
+        for message in self._messages(f"{API}/queue/data?session_hash={self.session}"):
+            if message.get("event_id") != wanted or message["msg"] not in ("process_generating", "process_completed"):
+                continue
+            output = message["output"]
+            if not message["success"]:
+                raise Refused(output.get("error"))
+            if message["msg"] == "process_completed":
+                return outputs or output["data"]
+            outputs = output["data"]
+            self.said += [each for each in outputs if isinstance(each, str) and "ahead of you" in each]
+        raise Refused("the page hung up")
+
+    def open(self, events: dict[str, dict], name: str, content: bytes) -> None:
+        """Give the page a photograph, and wait until it is segmented."""
+        self.trigger(events["on_upload"], [self.upload(name, content), None, "auto", "squeeze"])
+
+    def look(self, events: dict[str, dict], *task: Any) -> np.ndarray:
+        """What a light control gives: the label map in the viewer, uint8 (H, W)."""
+        viewer = self.trigger(events["on_look"], [None, *(task or TASK)])[0]
+        labels = viewer["panels"][0]["labels"]
+        return np.frombuffer(zlib.decompress(b64decode(labels["deflate"])), np.uint8).reshape(
+            labels["height"], labels["width"]
+        )
+
+    def segment(self, name: str, content: bytes, *arguments: Any, own_session: bool = True) -> tuple[bytes, dict]:
+        """`/segment`, as a program calls it: the overlay's PNG and the record. Raises Refused."""
+        return self.segment_file(self.upload(name, content), *arguments, own_session=own_session)
+
+    def segment_file(self, file: Any, *arguments: Any, own_session: bool = True) -> tuple[bytes, dict]:
+        body = {"data": [file, *arguments, *SEGMENT[len(arguments) :]]} | (
+            {"session_hash": self.session} if own_session else {}
+        )
+        called = self.http.post(f"{API}/call/segment", json=body)
+        if called.is_error:
+            raise Refused(called.text)
+        path = f"{API}/call/segment/{called.json()['event_id']}"
+        with self.http.stream("GET", path) as answer:
+            kind = ""
+            for line in answer.iter_lines():
+                if line.startswith("event: "):
+                    kind = line.removeprefix("event: ")
+                elif line.startswith("data: ") and kind in ("complete", "error"):
+                    said = json.loads(line.removeprefix("data: "))
+                    break
+            else:
+                raise Refused("the page hung up")
+        if kind == "error":
+            raise Refused(said)
+        overlay, record = said
+        return self.http.get(f"{API}/file={overlay['path']}").raise_for_status().content, record
+
+    def _messages(self, path: str) -> Iterator[dict]:
+        with self.http.stream("GET", path) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))

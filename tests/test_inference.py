@@ -1,0 +1,190 @@
+"""Engines, devices that run out of memory, and looking several times, against plain loops over plain calls."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segcore import Segmenter, inference, models, openvino_engine
+from segcore.careful import LOOKS, SCALES, look_carefully
+from segcore.errors import DeviceMemoryError, UsageError
+
+SHIPPED = "deeplabv3_efficientnet_lite0"
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def stride_4(batch: torch.Tensor) -> torch.Tensor:
+    """A network that tells left from right and near from far: (N, 3, h, w) -> (N, 5, h / 4, w / 4)."""
+    weight = noise(5, 3, 5, 5)
+    return F.conv2d(batch, weight, stride=4, padding=2)
+
+
+# A device's memory
+
+
+class SmallMemory:
+    """Has room for so many images at a time, and remembers what it was asked for."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.asked = []
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        self.asked.append(len(batch))
+        if len(batch) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return stride_4(batch)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 7])
+def test_a_batch_that_is_too_large_goes_through_in_parts(room):
+    device, batch = SmallMemory(room), noise(7, 3, 16, 24)
+    logits = inference.Predictor(device, "cuda", "float32")(batch)
+    expected = torch.cat([stride_4(each[None]) for each in batch])
+    torch.testing.assert_close(logits, expected)
+    assert device.asked[0] == 7
+    assert sum(size for size in device.asked if size <= room) == 7
+
+
+def test_memory_is_freed_between_tries(monkeypatch):
+    device, freed_after = SmallMemory(1), []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed_after.append(list(device.asked)))
+    inference.Predictor(device, "cuda", "float32")(noise(2, 3, 8, 8))
+    assert freed_after == [[2]] and device.asked == [2, 1, 1]
+
+
+def test_one_image_that_is_too_large_errors():
+    with pytest.raises(DeviceMemoryError, match="24 x 16 pixels.*resize 'squeeze'.*device 'cpu'"):
+        inference.Predictor(SmallMemory(0), "cuda", "float32")(noise(4, 3, 16, 24))
+
+
+# Careful
+
+
+def test_careful_is_the_mean_of_the_probabilities_of_all_looks():
+    batch = noise(2, 3, 40, 64)
+    logits = look_carefully(stride_4, batch)
+    largest_hw = stride_4(F.interpolate(batch, (50, 80))).shape[-2:]
+    total = 0
+    for scale in SCALES:
+        for mirrored in (False, True):
+            seen = F.interpolate(batch, (round(scale * 40), round(scale * 64)), mode="bilinear", antialias=True)
+            said = stride_4(seen.flip(3)).flip(3) if mirrored else stride_4(seen)
+            total = total + F.interpolate(said, largest_hw, mode="bilinear").softmax(1)
+    assert logits.shape == (2, 5, *largest_hw)
+    torch.testing.assert_close(logits.softmax(1), total / LOOKS, atol=1e-5, rtol=1e-4)
+
+
+def test_careful_logits_are_finite_where_a_class_is_impossible():
+    def sure(batch: torch.Tensor) -> torch.Tensor:
+        return stride_4(batch) * 1000
+
+    assert look_carefully(sure, noise(1, 3, 40, 64)).isfinite().all()
+
+
+def test_careful_sees_the_mirrored_photograph_mirrored():
+    def mirrored_too(batch: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(batch, 4) + 2 * F.avg_pool2d(batch, 4).roll(1, -1)
+
+    batch = noise(1, 3, 64, 64)
+    torch.testing.assert_close(look_carefully(mirrored_too, batch.flip(3)), look_carefully(mirrored_too, batch).flip(3))
+
+
+def test_careful_is_recorded_and_kept_small(examples_coco):
+    segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")
+    photograph = examples_coco / "samples" / "000000900002.jpg"
+    plain, careful = segmenter(photograph), segmenter(photograph, careful=True)
+    assert (plain.made_by.careful, careful.made_by.careful) == (False, True)
+    assert plain.logits.shape == (21, 33, 33) and careful.logits.shape == (21, 41, 41)
+    assert careful.logits.dtype == "float16"
+    assert 0 < (plain.labels != careful.labels).mean() < 0.1
+    torch.testing.assert_close(careful.probabilities().sum(0), torch.ones(careful.size_hw).numpy(), atol=1e-5, rtol=0)
+
+
+# Engines
+
+
+def test_a_missing_package_is_named_with_its_command(monkeypatch):
+    monkeypatch.setattr(openvino_engine.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="engine 'openvino' needs .*pip install openvino$"):
+        models.pick_engine("openvino")
+    with pytest.raises(UsageError, match="precision 'int8' needs .*pip install openvino nncf$"):
+        models.pick_engine(precision="int8")
+
+
+def test_engine_errors():
+    with pytest.raises(UsageError, match="no engine 'tensorrt'; choose one of: auto, torch, openvino"):
+        models.pick_engine("tensorrt")
+    with pytest.raises(UsageError, match="does not compute in int8; choose the engine 'openvino'"):
+        models.pick_engine("torch", precision="int8")
+    with pytest.raises(UsageError, match="not on 'cuda'"):
+        models.pick_engine("openvino", "cuda")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> torch.nn.Module:
+    return models.load(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def by_openvino(shipped):
+    pytest.importorskip("openvino")
+    return models.prepare(shipped, precision="float32", engine="openvino", device="cpu")
+
+
+@pytest.mark.parametrize("size_hw", [(64, 64), (65, 97), (130, 260), (31, 200)])
+def test_openvino_gives_what_torch_gives(shipped, by_openvino, size_hw):
+    batch = noise(2, 3, *size_hw)
+    with torch.no_grad():
+        expected = shipped.classifier(shipped.backbone(batch)["out"])
+    logits = by_openvino(batch)
+    assert logits.shape == expected.shape and logits.dtype == torch.float32
+    assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_openvino_may_be_called_from_several_threads(by_openvino):
+    batches = [noise(1, 3, 64, 64 + 16 * number) for number in range(6)]
+    expected = [by_openvino(batch) for batch in batches]
+    with ThreadPoolExecutor(6) as pool:
+        for given, alone in zip(pool.map(by_openvino, batches * 3), expected * 3, strict=True):
+            assert torch.equal(given, alone)
+
+
+def test_openvino_reports_nothing_to_anybody(tmp_path):
+    pytest.importorskip("openvino")
+    program = (
+        "import sys, torch; from segcore import models;"
+        "models.prepare(models.build_network('deeplabv3_efficientnet_lite0'), engine='openvino', device='cpu');"
+        "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
+    )
+    environment = os.environ | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=300).returncode == 0
+    assert not any("intel" in path.name.lower() for path in tmp_path.iterdir())
+
+
+def test_int8_agrees_and_is_made_once(shipped, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    photographs = [noise(1, 3, 96, 96), noise(1, 3, 128, 64)]
+
+    def prepared() -> models.Predictor:
+        return models.prepare(shipped, device="cpu", precision="int8", calibration=lambda: photographs)
+
+    first = prepared()
+    assert (first.engine, first.precision, first.calibration.photographs) == ("openvino", "int8", 2)
+    assert 0.9 < first.calibration.agreement <= 1
+    monkeypatch.setattr(openvino_engine, "_quantize", None)
+    again = prepared()
+    assert again.calibration == first.calibration
+    assert torch.equal(again(photographs[0]), first(photographs[0]))
+    logits = models.prepare(shipped, device="cpu", precision="float32")(photographs[0])
+    assert not torch.equal(logits, first(photographs[0]))

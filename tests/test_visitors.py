@@ -1,0 +1,106 @@
+"""Many visitors of one page: who waits, who does not, who is refused, and who is no longer waited for."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.page_client import API, SEGMENT, Refused, Visitor
+from tests.page_server import running_page
+
+WAITING = 3
+
+
+@pytest.fixture(scope="module")
+def page(no_downloads):
+    """A page that works on one thing at a time, with room for three that wait."""
+    with running_page(env={"SEGCORE_QUEUE": str(WAITING), "SEGCORE_AT_ONCE": "1"}) as running:
+        visitor = Visitor(running.url)
+        visitor.segment("first.png", small())  # loads the model
+        visitor.close()
+        yield running
+        assert "Traceback" not in running.log()
+
+
+def png(width, height):
+    noise = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize((width, height)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def small():
+    return png(80, 60)
+
+
+def called(visitor, file):
+    """Ask as a program does that does not wait for the answer; returns where it will be."""
+    answer = visitor.http.post(f"{API}/call/segment", json={"data": [file, *SEGMENT], "session_hash": visitor.session})
+    return f"{API}/call/segment/{answer.raise_for_status().json()['event_id']}"
+
+
+@contextmanager
+def full_line(page):
+    """A page at work on a large photograph, with three visitors waiting to have theirs looked at."""
+    visitors = [Visitor(page.url) for _ in range(1 + WAITING)]
+    files = [visitor.upload("large.png", png(5000, 4000)) for visitor in visitors]
+    with ThreadPoolExecutor() as pool:
+        answers = []
+        for visitor, file in zip(visitors, files, strict=True):
+            answers.append(pool.submit(visitor.segment_file, file))
+            time.sleep(0.3)  # so that the first is under way and not in the line
+        yield answers
+        for answer in answers:
+            assert answer.result(120)[1]["width"] == 5000
+    for visitor in visitors:
+        visitor.close()
+
+
+def test_light_controls_are_answered_while_the_line_is_full(page):
+    visitor = Visitor(page.url)
+    events = visitor.events()
+    visitor.open(events, "small.png", small())
+    with full_line(page) as answers:
+        labels = visitor.look(events, "binary", "any", False, 0.3)
+        assert labels.shape == (60, 80)
+        assert not answers[-1].done()
+    visitor.close()
+
+
+def test_who_waits_is_told_how_long(page):
+    visitor = Visitor(page.url)
+    events = visitor.events()
+    with full_line(page) as answers:
+        answers[0].result(120)  # there is room for one more
+        visitor.open(events, "small.png", small())
+    assert re.search(r"\d ahead of you, about \d+ (second|minute)", visitor.said[0])
+    visitor.close()
+
+
+def test_a_full_line_refuses_with_a_time_to_try_again(page):
+    refused = Visitor(page.url)
+    file = refused.upload("small.png", small())
+    with full_line(page):
+        with pytest.raises(Refused, match="requests are waiting. Please try again in about"):
+            refused.segment_file(file)
+    refused.close()
+
+
+def test_who_hangs_up_is_not_waited_for(page):
+    leaving, stays = Visitor(page.url), Visitor(page.url)
+    files = [each.upload("large.png", png(5000, 4000)) for each in (leaving, stays)]
+    with full_line(page) as answers:
+        answers[0].result(120)
+        with leaving.http.stream("GET", called(leaving, files[0])):
+            pass
+        time.sleep(0.5)
+        assert stays.segment_file(files[1])[1]["width"] == 5000  # the place of who left is free
+    leaving.close()
+    stays.close()
