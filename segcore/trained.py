@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,7 +58,7 @@ class Header:
         """Raises a SegcoreError for settings that cannot be used; what a damaged text makes Python raise is left so."""
         record = json.loads(text)
         if record["schema"] != SCHEMA:
-            raise UsageError(f"it is of schema {record['schema']!r}, and this segcore knows {SCHEMA}")
+            raise UsageError(f"it is of schema {reprlib.repr(record['schema'])}, and this segcore knows {SCHEMA}")
         classes = record["categories"]
         categories = Categories(
             tuple(each["name"] for each in classes),
