@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
 
-from anyio import CapacityLimiter, to_thread
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,7 +24,7 @@ class Previews:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._one_at_a_time = CapacityLimiter(1)  # however many are asked for, memory is for one
+        self._one_at_a_time = asyncio.Lock()  # however many are asked for, memory is for one
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._app
@@ -31,7 +32,8 @@ class Previews:
         if scope["type"] == "http" and Headers(scope=scope).get("accept", "").startswith("image/"):
             path = scope["path"].partition("/file=")[2]
             if path and is_in_or_equal(path, get_upload_folder()):
-                jpeg = await to_thread.run_sync(small_copy, Path(path), limiter=self._one_at_a_time)
+                async with self._one_at_a_time:
+                    jpeg = await run_in_threadpool(small_copy, Path(path))
                 answer = answer if jpeg is None else Response(jpeg, media_type="image/jpeg")
         await answer(scope, receive, send)
 

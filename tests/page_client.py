@@ -65,7 +65,7 @@ class Visitor:
 
     def open(self, events: dict[str, dict], name: str, content: bytes) -> None:
         """Give the page a photograph, and wait until it is segmented."""
-        self.trigger(events["on_upload"], [self.upload(name, content), None, "auto", "squeeze"])
+        self.trigger(events["on_upload"], [self.upload(name, content), None, "auto", "squeeze", False])
 
     def look(self, events: dict[str, dict], *task: Any) -> np.ndarray:
         """What a light control gives: the label map in the viewer, uint8 (H, W)."""

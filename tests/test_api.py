@@ -495,7 +495,8 @@ def test_requirements_name_everything_that_is_imported():
         if line and not line.startswith("#")
     }
     distributions = metadata.packages_distributions()
-    ours, optional, part_of_gradio = {"segcore", "demo"}, {"spaces"}, {"gradio_client"}
+    ours, part_of_gradio = {"segcore", "demo"}, {"gradio_client"}
+    optional = {"spaces", "openvino", "nncf", "ray"}
     known = {*sys.stdlib_module_names, *ours, *optional, *part_of_gradio}
     for module in sorted(imported_modules() - known):
         owners = {each.lower().replace("_", "-") for each in distributions[module]}

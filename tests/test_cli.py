@@ -110,7 +110,7 @@ def test_predict_writes_what_the_contract_names(run, cat, tmp_path):
     record = read_json(tmp_path / "out" / "cat.json")
     assert set(record) == {
         *("schema", "file", "width", "height", "model", "weights_sha256", "resize", "device", "precision"),
-        *("seconds", "mode", "classes"),
+        *("engine", "careful", "calibration", "seconds", "mode", "classes"),
     }
     assert (record["schema"], record["file"], record["width"], record["height"]) == (1, "cat.jpg", 150, 100)
     assert (record["model"], record["resize"], record["mode"]) == (SHIPPED, "squeeze", "multiclass")
@@ -437,7 +437,7 @@ def test_compare_takes_models_of_the_same_categories(run, two_images, tmp_path):
         (("predict", "PHOTO", "--out", "OUT", "--threshold", "half"), "--threshold: expected auto or a.*'half'"),
         (("predict", "PHOTO", "--out", "OUT", "--resize", "crop"), "invalid choice: 'crop'"),
         (("predict", "PHOTO", "--out", "OUT", "--device", "tpu"), "device 'tpu' is not available.*cpu"),
-        (("predict", "PHOTO", "--out", "OUT", "--precision", "int8"), "precision 'int8'.*float32"),
+        (("predict", "PHOTO", "--out", "OUT", "--precision", "int4"), "precision 'int4'.*float32"),
         (("evaluate",), "--coco"),
         (("evaluate", "--coco", "COCO", "--split", "test"), "no split 'test'.*samples"),
         (("evaluate", "--coco", "COCO", "--protocol", "voc"), "no protocol 'voc'.*torchvision"),

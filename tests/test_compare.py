@@ -24,6 +24,9 @@ class Named:
     resize: str = "squeeze"
     device: str = "cpu"
     precision: str = "float32"
+    engine: str = "torch"
+    careful: bool = False
+    calibration: None = None
 
 
 def evaluation(model, matrices, *, ids=None, task=Task("binary", "cat"), name="original", split="hand"):  # noqa: B008

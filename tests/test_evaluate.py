@@ -56,7 +56,8 @@ IMAGE = {"image_id", "file_name", "objects_total", "objects_found"}
 PER_CLASS = {"iou", "f1", "precision", "recall", "boundary_iou"}
 RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
-    *("skipped", "device", "precision", "seconds", "confusion", "dataset", "image_mean", "per_class", "per_image"),
+    *("skipped", "device", "precision", "engine", "careful", "calibration", "seconds", "confusion", "dataset"),
+    *("image_mean", "per_class", "per_image"),
     *("intervals", "reliability", "objects"),
 }
 
@@ -271,7 +272,8 @@ def quick():
     segmenter = object.__new__(Segmenter)
     segmenter.model, segmenter.resize, segmenter.weights_sha256 = SHIPPED, "squeeze", "0" * 64
     segmenter.predict_logits = QuickNetwork()
-    segmenter.device, segmenter.precision = "cpu", "float32"
+    segmenter.device, segmenter.precision, segmenter.engine = "cpu", "float32", "torch"
+    segmenter.careful, segmenter.calibration = False, None
     return segmenter
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from demo import comparison, handlers
 from demo.engine import Engine
 from demo.tabs import photograph
+from demo.visits import Visit
 from segcore import draw, evaluate, protocols
 from segcore.coco import CocoDataset
 from segcore.errors import LabelError
@@ -20,10 +21,10 @@ from segcore.segmenter import Segmenter
 from segcore.task import Task
 
 TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
-# What a callback of the tab gives, by name; the last notice is the decorator's.
+# What a look gives, by name.
 OUTPUTS = (
-    *("shown", "viewer", "verdict", "warning", "table", "overall", "per_class", "made_by", "read_as", "given"),
-    *("score_downloads", "other_notice", "notice"),
+    *("viewer", "verdict", "warning", "table", "overall", "per_class", "made_by", "read_as", "given"),
+    *("score_downloads", "truth_notice", "notice"),
 )
 
 
@@ -136,72 +137,86 @@ def test_counts_are_of_the_full_size_and_pictures_of_the_screens(engine, tmp_pat
         assert (panel["labels"]["width"], panel["labels"]["height"]) == (1600, 300)
 
 
+def looked(tab, visit, task=None):
+    return named(tab.on_look(visit, *controls(task or Task())))
+
+
 def test_a_black_and_white_mask_waits_for_binary_mode(tab, dog, tmp_path):
     where = np.zeros((512, 512), np.uint8)
     where[100:400, 100:400] = 255
-    given = named(tab.on_truth(str(saved(where, tmp_path)), dog, *controls(Task())))
+    visit = Visit(dog)
+    assert tab.on_truth(str(saved(where, tmp_path)), visit)[1] == ""  # no notice
+    given = looked(tab, visit)
     assert "black and white" in given["verdict"] and "choose binary mode" in given["verdict"]
     assert given["viewer"]["layout"] == "single" and given["overall"] == "" and "mask.png" in given["read_as"]
     assert (given["given"]["visible"], given["score_downloads"]["visible"]) == (True, False)
 
     for task in TASKS[1:]:
-        looked = named(tab.on_look(given["shown"], *controls(task)))
-        assert looked["viewer"]["layout"] == "grid" and "90,000" in looked["per_class"]
-        assert f"white is {task.friendly_names[1]}" in looked["read_as"]
-        assert looked["score_downloads"]["visible"]
-    assert named(tab.on_look(given["shown"], *controls(Task())))["viewer"]["layout"] == "single"
+        given = looked(tab, visit, task)
+        assert given["viewer"]["layout"] == "grid" and "90,000" in given["per_class"]
+        assert f"white is {task.friendly_names[1]}" in given["read_as"]
+        assert given["score_downloads"]["visible"]
+    assert looked(tab, visit)["viewer"]["layout"] == "single"
 
 
 def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annotations, engine):
-    given = named(tab.on_truth(str(annotations), dog, *controls(Task())))
+    visit = Visit(dog)
+    tab.on_truth(str(annotations), visit)
+    given = looked(tab, visit)
     assert [panel["title"] for panel in given["viewer"]["panels"]] == [
         *("Photograph", "Prediction", "Ground truth", "Errors")
     ]
     assert "dog" in given["verdict"] and "Pixel accuracy" in given["overall"] and "original" in given["made_by"]
 
-    again = named(tab.on_model(given["shown"], "auto", "aspect", *controls(Task())))
-    assert again["shown"].truth is given["shown"].truth and again["viewer"]["layout"] == "grid"
-    other = named(tab.on_upload(str(dataset.path(900002)), again["shown"], "auto", "squeeze", *controls(Task())))
-    assert other["shown"].truth is None and other["viewer"]["layout"] == "single"
-    assert other["overall"] == other["verdict"] == other["read_as"] == "" and not other["given"]["visible"]
+    again = handlers.segment_again(engine, visit.shown, "auto", "aspect")
+    assert again.truth is visit.shown.truth and looked(tab, Visit(again))["viewer"]["layout"] == "grid"
+    other = handlers.open_photograph(engine, again, dataset.path(900002), "auto", "squeeze")
+    given = looked(tab, Visit(other))
+    assert other.truth is None and given["viewer"]["layout"] == "single"
+    assert given["overall"] == given["verdict"] == given["read_as"] == "" and not given["given"]["visible"]
 
 
 def test_a_truth_can_be_removed(tab, dog, annotations):
-    given = tab.on_truth(str(annotations), dog, *controls(Task()))[0]
-    removed = named(tab.on_remove(given, *controls(Task())))
+    visit = Visit(dog)
+    tab.on_truth(str(annotations), visit)
+    tab.on_remove(visit)
+    removed = looked(tab, visit)
     assert removed["viewer"]["layout"] == "single" and removed["overall"] == ""
     assert not removed["score_downloads"]["visible"]
 
 
 def test_a_truth_that_does_not_fit_changes_nothing(tab, dog, annotations, tmp_path):
-    given = tab.on_truth(str(annotations), dog, *controls(Task()))[0]
-    wrong = named(tab.on_truth(str(saved(np.zeros((4, 6), np.uint8), tmp_path)), given, *controls(Task())))
-    assert "the mask is 6 x 4, but the photograph is 512 x 512" in wrong.pop("notice")
-    assert all(value == {"__type__": "update"} for value in wrong.values())
+    visit = Visit(dog)
+    tab.on_truth(str(annotations), visit)
+    before = visit.shown
+    arrived, notice = tab.on_truth(str(saved(np.zeros((4, 6), np.uint8), tmp_path)), visit)
+    assert "the mask is 6 x 4, but the photograph is 512 x 512" in notice
+    assert arrived == {"__type__": "update"} and visit.shown is before
 
 
 def test_no_truth_runs_a_network(tab, dog, annotations):
-    runs = dog.network_runs
-    shown = tab.on_truth(str(annotations), dog, *controls(Task()))[0]
+    visit = Visit(dog)
+    tab.on_truth(str(annotations), visit)
     for task in TASKS:
-        assert tab.on_look(shown, *controls(task))[0].network_runs == runs
+        tab.on_look(visit, *controls(task))
+    assert visit.shown.network_runs == dog.network_runs
 
 
 def test_files_of_scores(tab, dog, annotations, tmp_path):
     shown = handlers.with_truth(dog, annotations)
     task = controls(Task())
-    record = json.loads(tab.write_scores(".json", tmp_path, shown, *task).read_text())
+    record = json.loads(tab.write_scores(".json", tmp_path, Visit(shown), *task).read_text())
     assert (record["split"], record["image_id"]) == ("your own truth", None)
     assert record["file_name"] == "000000900005.jpg"
-    with tab.write_scores(".csv", tmp_path, shown, *task).open() as file:
+    with tab.write_scores(".csv", tmp_path, Visit(shown), *task).open() as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["scope"] == "dataset" and float(rows[0]["pixel_accuracy"]) == record["pixel_accuracy"]
     assert (rows[-1]["scope"], rows[-1]["name"], rows[-1]["image_id"]) == ("image", "000000900005.jpg", "")
-    with Image.open(tab.write_scores("figure", tmp_path, shown, *task)) as figure:
+    with Image.open(tab.write_scores("figure", tmp_path, Visit(shown), *task)) as figure:
         assert figure.width > 1000
 
 
 def test_files_of_scores_errors(tab, dog, tmp_path):
     shown = handlers.with_truth(dog, saved(np.full((512, 512), 255, np.uint8), tmp_path))
     with pytest.raises(LabelError, match="choose binary mode"):
-        tab.write_scores(".json", tmp_path, shown, *controls(Task()))
+        tab.write_scores(".json", tmp_path, Visit(shown), *controls(Task()))

@@ -1,0 +1,111 @@
+"""Every number of the README, one benchmark after the other: the tables as Markdown, and some of them drawn.
+
+    python -m benchmarks --coco DIR [--out docs]
+
+Writes OUT/benchmarks.md and OUT/benchmarks.png. Takes most of an hour, on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+
+from benchmarks.speed import machine
+from segcore import catalogue
+
+BIG, SMALL = catalogue.PREFERRED, catalogue.SHIPPED
+COMMANDS = (
+    f"engines --model {BIG}",
+    f"engines --model {SMALL} --repeats 20 --coco {{coco}}",
+    "page",
+    "visitors",
+    "visitors --batches",
+    "scores",
+    "evaluation --coco {coco}",
+    "quality --coco {coco}",
+    "careful --coco {coco}",
+    "precision --coco {coco}",
+    "flops",
+)
+
+
+class Panel(NamedTuple):
+    """A table to draw: which of a command's, and what its first column of numbers is."""
+
+    command: str
+    table: int
+    title: str
+
+
+PANELS = (
+    Panel(COMMANDS[0], 0, "ResNet-101, one image of 520 x 520: seconds"),
+    Panel(COMMANDS[1], 0, "The small model, likewise: seconds"),
+    Panel("page", 0, "Starting the page: seconds"),
+    Panel("page", 1, "The page's answers, photograph of 12 megapixels: seconds"),
+)
+
+
+def tables(text: str) -> list[dict[str, float]]:
+    """The first number of each row by the row's name, of each Markdown table that has one in its second column."""
+    found: list[dict[str, float]] = [{}]
+    for line in text.splitlines():
+        cells = [cell.strip(" `*") for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        number = re.match(r"-?\d+(\.\d+)?", cells[1]) if len(cells) > 1 else None
+        if number:
+            found[-1][cells[0]] = float(number[0])
+        elif not line and found[-1]:
+            found.append({})
+    return [each for each in found if each]
+
+
+def draw(outputs: dict[str, str], path: Path) -> None:
+    """Bars of each of PANELS, one below the other."""
+    drawn = [(panel.title, tables(outputs[panel.command])[panel.table]) for panel in PANELS]
+    heights = [len(rows) + 1 for _, rows in drawn]
+    figure, axes = plt.subplots(len(drawn), figsize=(9, 0.34 * sum(heights)), height_ratios=heights)
+    for axis, (title, rows) in zip(axes, drawn, strict=True):
+        bars = axis.barh(list(rows), list(rows.values()), color="#4f46e5")
+        axis.bar_label(bars, fmt=" %.3g")
+        axis.invert_yaxis()
+        axis.set_title(title, loc="left", fontsize="medium")
+        axis.spines[["top", "right", "bottom"]].set_visible(False)
+        axis.set_xticks([])
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--coco", type=Path, required=True, metavar="DIR", help="images with their truth")
+    parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR")
+    arguments = parser.parse_args()
+    outputs = {}
+    for command in COMMANDS:
+        print(f"\npython -m benchmarks.{command.format(coco='DIR')}", flush=True)
+        words = [str(arguments.coco) if word == "{coco}" else word for word in command.split()]
+        run = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]], stdout=subprocess.PIPE, text=True
+        )
+        print(run.stdout, flush=True)
+        if run.returncode:
+            return run.returncode
+        outputs[command] = run.stdout
+    parts = [f"# Benchmarks\n\n`python -m benchmarks --coco DIR` wrote this, on {machine()}.\n"]
+    for command, output in outputs.items():
+        parts.append(f"## `python -m benchmarks.{command.format(coco='DIR')}`\n\n{output.strip()}\n")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
+    draw(outputs, arguments.out / "benchmarks.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
