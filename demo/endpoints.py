@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 import numpy as np
 from gradio.context import LocalContext
+from PIL import Image
 
 from demo.datasets import Datasets
 from demo.engine import Engine
@@ -68,8 +71,6 @@ class Endpoints:
         automatic; model: a name from the catalogue or "auto". Returns the overlay and what `segcore predict` writes
         as JSON.
         """
-        from pathlib import Path
-
         from demo import handlers
 
         if image is None:
@@ -102,7 +103,8 @@ class Endpoints:
     async def _in_turn(self, request: gr.Request, kind: Hashable, work: Callable, *args: Any) -> Any:
         turns = self.engine.turns
         try:
-            ticket = turns.submit(visitor_of(request), partial(work, *args), kind=kind, has_left=has_left())
+            answer = partial(_as_files, work, *args)
+            ticket = turns.submit(visitor_of(request), answer, kind=kind, has_left=has_left())
             async for _ in waiting(turns, ticket):
                 pass
             return ticket.future.result()
@@ -111,3 +113,16 @@ class Endpoints:
         finally:
             if not has_session(request):  # 270 KB that nobody comes back for
                 LocalContext.blocks.get().state_holder.session_data.pop(request.session_hash, None)
+
+
+def _as_files(work: Callable, *args: Any) -> tuple:
+    """What `work` gives, its pictures as PNG files: Gradio would press them four times as long, for a tenth less."""
+    return tuple(_file(each) if isinstance(each, np.ndarray) else each for each in work(*args))
+
+
+def _file(picture: np.ndarray) -> str:
+    folder = Path(gr.utils.get_upload_folder(), "downloads", uuid4().hex)
+    folder.mkdir(parents=True)
+    path = folder / "image.png"
+    Image.fromarray(picture).save(path, compress_level=1)
+    return str(path)

@@ -43,12 +43,15 @@ class Decided:
     result: Segmentation
     task: Task
     prediction: np.ndarray  # uint8 (H, W): 0..20, in binary mode 0 and 1
+    confidence: np.ndarray | None = None  # as of `Task.confidence`, where it is known already
 
     def found(self) -> list[Found]:
         """The objects' classes that have pixels, largest first; the background is not among them."""
         # Not bincount: it would make a copy of 8 bytes a pixel.
         pixels = np.array([np.count_nonzero(self.prediction == number) for number in range(self.task.num_classes)])
-        confidence = self.task.confidence(self.result.logits, self.prediction)
+        confidence = self.confidence
+        if confidence is None:
+            confidence = self.task.confidence(self.result.logits, self.prediction)
         numbers = [number for number in np.argsort(-pixels, kind="stable") if number != BACKGROUND and pixels[number]]
         return [
             Found(
@@ -127,7 +130,10 @@ class Decided:
 
 def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
     """Look at `result` through `task`, at the photograph's own size or another."""
-    return Decided(result, task, task.predict(result.logits, size_hw or result.size_hw))
+    size_hw = size_hw or result.size_hw
+    if task.binary and task.threshold is not None:
+        return Decided(result, task, *task.predict_with_confidence(result.logits, size_hw))
+    return Decided(result, task, task.predict(result.logits, size_hw))
 
 
 def write_results(

@@ -108,10 +108,23 @@ class Task:
         """The mean probability of each predicted class over its own pixels: float64 (n,), nan where it has none."""
         if not self.binary:
             return postprocess.mean_confidence(logits, prediction)
-        total = np.zeros(2)
+        return self._binary_confidence(logits, prediction)
+
+    def predict_with_confidence(self, logits: Logits, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """With a threshold, `predict` and `confidence` in one look at the probabilities, which both are made of."""
+        prediction = np.empty(size_hw, np.uint8)
+        return prediction, self._binary_confidence(logits, prediction, np.float32(self.threshold))
+
+    def _binary_confidence(
+        self, logits: Logits, prediction: np.ndarray, threshold: np.float32 | None = None
+    ) -> np.ndarray:
+        """The confidence in `prediction`, which with a threshold is written on the way."""
+        total, pixels = np.zeros(2), np.zeros(2, np.int64)
         stripes = postprocess.probability_stripes(logits, prediction.shape, binary=True, object_id=self.object_id)
         for rows, probability in stripes:
+            if threshold is not None:
+                prediction[rows] = probability >= threshold
             chosen = prediction[rows] == 1
             total += (1 - probability)[~chosen].sum(dtype=np.float64), probability[chosen].sum(dtype=np.float64)
-        pixels = np.array([np.count_nonzero(prediction == number) for number in (0, 1)])
+            pixels += chosen.size - np.count_nonzero(chosen), np.count_nonzero(chosen)
         return np.divide(total, pixels, out=np.full(2, np.nan), where=pixels > 0)

@@ -108,6 +108,14 @@ def test_confidence_is_the_mean_probability_of_what_was_predicted(logits, softma
             assert np.isnan(confidence[number])
 
 
+@pytest.mark.parametrize("name", ["any", "cat"])
+def test_one_look_gives_the_same_as_two(logits, name):
+    task = Task("binary", name, 0.3)
+    prediction, confidence = task.predict_with_confidence(logits, (45, 61))
+    np.testing.assert_array_equal(prediction, task.predict(logits, (45, 61)))
+    np.testing.assert_array_equal(confidence, task.confidence(logits, prediction))
+
+
 def test_confidence_of_what_has_no_pixels_is_undefined(logits):
     everything, nothing = Task("binary", "cat", 0), Task("binary", "cat", 1)
     assert np.isnan(everything.confidence(logits, everything.predict(logits, SIZE_HW))).tolist() == [True, False]
