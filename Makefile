@@ -1,7 +1,8 @@
-# make demo: the page. make test: all tests. make bench COCO=DIR: every number of the README. Each sets up .venv by itself.
+# make demo: the page. make test: all tests. make bench COCO=DIR SPLIT=val2017: the README's numbers, into docs/. Each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 COCO ?= examples
+SPLIT ?= samples
 BIN := $(VENV)/bin
 
 .PHONY: demo test bench clean
@@ -13,13 +14,9 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.installed-for-tests
-	$(BIN)/python -m benchmarks.speed
-	$(BIN)/python -m benchmarks.engines
-	$(BIN)/python -m benchmarks.scores
-	$(BIN)/python -m benchmarks.page
-	$(BIN)/python -m benchmarks.evaluation --coco $(COCO)
-	$(BIN)/python -m benchmarks.quality --coco $(COCO)
-	$(BIN)/python -m benchmarks.careful --coco $(COCO)
+	$(BIN)/python -m benchmarks --coco $(COCO) --split $(SPLIT)
+	$(BIN)/python -m benchmarks.evaluation --coco $(COCO) --split $(SPLIT)
+	$(BIN)/python -m benchmarks.quality --coco $(COCO) --split $(SPLIT)
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'segcore needs Python 3.11 or newer; name one with: make PYTHON=python3.12 demo')"

@@ -1,8 +1,9 @@
-"""Every number of the README, one benchmark after the other: the tables as Markdown, and some of them drawn.
+"""How fast it is and how far engines agree, one benchmark after the other: tables as Markdown, some of them drawn.
 
-    python -m benchmarks --coco DIR [--out docs]
+    python -m benchmarks --coco DIR --split SPLIT [--out docs] [--keep DIR]
 
-Writes OUT/benchmarks.md and OUT/benchmarks.png. Takes most of an hour, on a machine that does nothing else.
+Writes OUT/benchmarks.md and OUT/benchmarks.png. Takes a quarter of an hour, on a machine that does nothing else; with
+--keep what each benchmark said is kept in DIR, and not taken again where it is there.
 """
 
 from __future__ import annotations
@@ -22,15 +23,13 @@ from segcore import catalogue
 BIG, SMALL = catalogue.PREFERRED, catalogue.SHIPPED
 COMMANDS = (
     f"engines --model {BIG}",
-    f"engines --model {SMALL} --repeats 20 --coco {{coco}}",
+    f"engines --model {SMALL} --repeats 20 {{data}}",
     "page",
     "visitors",
     "visitors --batches",
     "scores",
-    "evaluation --coco {coco}",
-    "quality --coco {coco}",
-    "careful --coco {coco}",
-    "precision --coco {coco}",
+    "careful {data}",
+    "precision {data}",
     "flops",
 )
 
@@ -85,22 +84,33 @@ def main() -> int:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--coco", type=Path, required=True, metavar="DIR", help="images with their truth")
+    parser.add_argument("--split", default="val2017", help="of these images (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="for what each benchmark said")
     arguments = parser.parse_args()
-    outputs = {}
+    outputs, parts = {}, [f"# Benchmarks\n\n`python -m benchmarks` wrote this, on {machine()}.\n"]
     for command in COMMANDS:
-        print(f"\npython -m benchmarks.{command.format(coco='DIR')}", flush=True)
-        words = [str(arguments.coco) if word == "{coco}" else word for word in command.split()]
-        run = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]], stdout=subprocess.PIPE, text=True
-        )
-        print(run.stdout, flush=True)
-        if run.returncode:
-            return run.returncode
-        outputs[command] = run.stdout
-    parts = [f"# Benchmarks\n\n`python -m benchmarks --coco DIR` wrote this, on {machine()}.\n"]
-    for command, output in outputs.items():
-        parts.append(f"## `python -m benchmarks.{command.format(coco='DIR')}`\n\n{output.strip()}\n")
+        shown = command.format(data=f"--coco DIR --split {arguments.split}")
+        print(f"\npython -m benchmarks.{shown}", flush=True)
+        data = ["--coco", str(arguments.coco), "--split", arguments.split]
+        words = [part for word in command.split() for part in (data if word == "{data}" else [word])]
+        kept = arguments.keep and arguments.keep / f"{command.replace(' {data}', '').replace(' ', '_')}.txt"
+        if kept and kept.is_file():
+            output = kept.read_text(encoding="utf-8")
+        else:
+            run = subprocess.run(
+                [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]], stdout=subprocess.PIPE, text=True
+            )
+            if run.returncode:
+                print(run.stdout)
+                return run.returncode
+            output = run.stdout
+            if kept:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(output, encoding="utf-8")
+        print(output, flush=True)
+        outputs[command] = output
+        parts.append(f"## `python -m benchmarks.{shown}`\n\n{output.strip()}\n")
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
     draw(outputs, arguments.out / "benchmarks.png")
