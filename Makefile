@@ -15,6 +15,10 @@ test: $(VENV)/.installed-for-tests
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks --coco $(COCO) --split $(SPLIT)
+	$(BIN)/python -m benchmarks.scores
+	$(BIN)/python -m benchmarks.visitors --batches
+	$(BIN)/python -m benchmarks.precision --coco $(COCO) --split $(SPLIT)
+	$(BIN)/python -m benchmarks.careful --coco $(COCO) --split $(SPLIT)
 	$(BIN)/python -m benchmarks.evaluation --coco $(COCO) --split $(SPLIT)
 	$(BIN)/python -m benchmarks.quality --coco $(COCO) --split $(SPLIT)
 

@@ -26,10 +26,6 @@ COMMANDS = (
     f"engines --model {SMALL} --repeats 20 {{data}}",
     "page",
     "visitors",
-    "visitors --batches",
-    "scores",
-    "careful {data}",
-    "precision {data}",
     "flops",
 )
 
@@ -51,11 +47,13 @@ PANELS = (
 
 
 def tables(text: str) -> list[dict[str, float]]:
-    """The first number of each row by the row's name, of each Markdown table that has one in its second column."""
+    """The second column by the first, of each Markdown table that has numbers there."""
     found: list[dict[str, float]] = [{}]
     for line in text.splitlines():
-        cells = [cell.strip(" `*") for cell in line.strip("|").split("|")] if line.startswith("|") else []
-        number = re.match(r"-?\d+(\.\d+)?", cells[1]) if len(cells) > 1 else None
+        cells = (
+            [cell.replace("`", "").strip(" *") for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        )
+        number = re.fullmatch(r"-?\d+(\.\d+)?", cells[1]) if len(cells) > 1 else None
         if number:
             found[-1][cells[0]] = float(number[0])
         elif not line and found[-1]:
