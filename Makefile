@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python demo/app.py
 
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks --coco $(COCO) --split $(SPLIT)

@@ -64,7 +64,7 @@ def serve(settings: Settings, uploads: Path) -> int:
 
     from demo import page
     from demo.datasets import SAMPLES, Datasets, fetched_folder
-    from demo.guard import Guard
+    from demo.guard import Guard, Sense
     from demo.previews import Previews
     from demo.samples import Thumbnails
     from segcore.errors import SegcoreError
@@ -112,7 +112,7 @@ def serve(settings: Settings, uploads: Path) -> int:
             enable_monitoring=False,
             mcp_server=False,
             run_history=False,
-            app_kwargs={"middleware": [guard, Middleware(Previews)]},
+            app_kwargs={"middleware": [guard, Middleware(Previews), Middleware(Sense)]},
             prevent_thread_lock=True,
             _frontend=False,  # else it gives up where its own page takes 3 seconds to answer, as on a busy machine
         )

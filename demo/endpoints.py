@@ -15,14 +15,13 @@ from PIL import Image
 
 from demo.datasets import Datasets
 from demo.engine import Engine
+from demo.settings import AUTOMATIC_THRESHOLD
 from demo.tabs.controls import NETWORK, has_left, has_session, photograph_input, visitor_of
 from demo.visits import waiting
 from segcore.catalogue import AUTO
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
 from segcore.task import MULTICLASS
-
-AUTOMATIC_THRESHOLD = -1
 
 
 class Endpoints:
@@ -39,7 +38,7 @@ class Endpoints:
             image_id = gr.Number(precision=0, label="image_id")
             mode = gr.Textbox(MULTICLASS, label="mode")
             class_name = gr.Textbox(ANY_OBJECT, label="class_name")
-            threshold = gr.Number(AUTOMATIC_THRESHOLD, minimum=AUTOMATIC_THRESHOLD, label="threshold")
+            threshold = gr.Number(AUTOMATIC_THRESHOLD, label="threshold")
             protocol = gr.Textbox("original", label="protocol")
             model = gr.Textbox(AUTO, label="model")
             overlay, truth, errors = (gr.Image(format="png", label=each) for each in ("overlay", "truth", "errors"))

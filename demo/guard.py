@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import sys
+import traceback
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,9 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+_OURS = [Path(__file__).parents[1] / package for package in ("demo", "segcore")]
 
 
 class _Refused(HTTPException, MultiPartException):
@@ -137,6 +142,41 @@ class Guard:
                     raise _Refused(413, _too_large(most - _FORM_BYTES if upload else most))
 
         return limited
+
+
+class Sense:
+    """ASGI middleware, the innermost: answers requests that neither the page nor a client of it sends, which Gradio
+    trips over. They would have no answer, and fill the log; now they have a line in it. What our own code raises, and
+    what the system refuses, is raised on.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            if isinstance(error, OSError) or _is_ours(error):
+                raise
+            what = f"{scope.get('method')} {scope['path']}: {type(error).__name__}: {error}"
+            print(f"segcore: a request made no sense: {what[:300]!r}", file=sys.stderr)
+            if not started:
+                answer = PlainTextResponse("This page cannot make sense of that request.\n", 400)
+                await answer(scope, receive, watched)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether our code was asked before it was raised; the first frame is the middleware's own."""
+    files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__.tb_next)]
+    return any(file.is_relative_to(folder) for file in files for folder in _OURS)
 
 
 def _too_large(most: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from demo import tables, viewer_data
 from demo.engine import Engine
+from demo.settings import AUTOMATIC_THRESHOLD
 from segcore import image
 from segcore.categories import VOC, Categories
 from segcore.classes import BACKGROUND, IGNORE_INDEX
@@ -20,7 +21,7 @@ from segcore.errors import UsageError
 from segcore.export import Found, decide
 from segcore.own_truth import OwnTruth, read_truth
 from segcore.segmenter import Segmentation
-from segcore.task import Task
+from segcore.task import AUTOMATIC, Task
 
 SCREEN_SIDE = 1600
 MAX_RESULTS = 12  # kept for each visitor, a few hundred KB each
@@ -209,9 +210,9 @@ def write_download(shown: Shown, task: Task, kind: str, folder: Path) -> Path:
 def segment_for_program(
     engine: Engine, source: Path, mode: str, class_name: str, threshold: float, model: str
 ) -> tuple[np.ndarray, dict]:
-    """`/segment`: the overlay, uint8 (H, W, 3), and the record; a negative threshold is the automatic one."""
+    """`/segment`: the overlay, uint8 (H, W, 3), and the record."""
     photograph = engine.read(source)
     result = engine.segment(photograph, model, resize="squeeze")
-    automatic = threshold is None or threshold < 0
+    automatic = threshold in (None, AUTOMATIC_THRESHOLD, AUTOMATIC)
     decided = decide(result, task_of(mode, class_name, automatic, threshold, result.categories))
     return np.asarray(decided.overlay(photograph)), decided.record(source.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from tests.browser import PHOTOGRAPH, drawn
 from tests.page_server import running_page
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread is enough for each, and for its pages
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")

@@ -260,7 +260,7 @@ def annotations() -> list[dict]:
         ({"model": "deeplabv3_resnet50"}, "ResNet-50 is not on this machine.*choose another"),
         ({"mode": "both"}, "mode must be 'multiclass' or 'binary', got 'both'"),
         ({"mode": "binary", "threshold": 3}, "probability from 0 to 1.*got 3"),
-        ({"mode": "binary", "threshold": "high"}, "give numbers as numbers"),
+        ({"mode": "binary", "threshold": "high"}, "probability from 0 to 1.*got 'high'"),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import signal
@@ -468,6 +469,36 @@ def test_routes_that_the_page_does_not_need_are_closed(url, start):
         assert ask(f"{url}{start}x", method)[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("run/predict", b'{"data": []}'),
+        ("queue/join", b'{"data": [], "fn_index": 2147483648, "session_hash": "x"}'),
+        ("queue/join", b'{"data": [NaN], "fn_index": "x"}'),
+        ("queue/join", rb'{"data": ["\ud800"], "fn_index": "x"}'),
+        ("queue/join", b'{"data": {}, "fn_index": {}, "trigger_id": "x"}'),
+        ("call/segment", b'{"data": Infinity}'),
+    ],
+)
+def test_requests_that_make_no_sense_are_answered(url, path, body):
+    """And leave no traceback in the log, as all of these tests."""
+    status, _, said = ask(f"{url}/gradio_api/{path}", body, Content_Type="application/json")
+    assert status in (400, 422)
+    assert said
+
+
+def test_errors_of_our_own_are_not_taken_for_nonsense():
+    async def broken(*_):
+        Limits.read({"SEGCORE_MAX_MB": "x"})
+
+    async def ended(*_):
+        raise OSError("disk full")
+
+    for app, error in ((broken, ValueError), (ended, OSError)):
+        with pytest.raises(error):
+            asyncio.run(guard.Sense(app)({"type": "http", "path": "/"}, None, None))
+
+
 # What the page and its clients use of Gradio's routes, in the version that it was made with.
 OPEN = {
     *("/", "/openapi.json", "/config", "/theme.css", "/robots.txt", "/manifest.json", "/favicon.ico"),
@@ -557,7 +588,7 @@ def test_the_loopbacks_own_names_are_answered(url):
         ({"SEGCORE_HOSTS": "example.org", "GRADIO_SERVER_NAME": "0.0.0.0"},
          {"localhost", "127.0.0.1", "::1", "example.org", "0.0.0.0"}),
     ],
-    ids=str,
+    ids=lambda each: str(each) if isinstance(each, dict) else "",
 )  # fmt: skip
 def test_names_by_which_the_page_may_be_called(environment, hosts):
     assert Settings.read([], environment).hosts == hosts
