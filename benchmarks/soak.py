@@ -38,6 +38,8 @@ KINDS = {
     "webp": ("WEBP", ("RGB",)),
 }
 MOST_GROWTH = 0.05
+ROUNDS = 5
+QUIET = 10  # seconds after each, in which what is free goes back to the system
 KEEP_SECONDS = 60
 # So few sessions that they are all taken within the first fifth, as they would be after a day.
 SETTINGS = {"SEGCORE_KEEP_MINUTES": str(KEEP_SECONDS / 60), "SEGCORE_SESSIONS": "20"}
@@ -98,8 +100,8 @@ def resident_megabytes(process: int) -> float:
 class Soak:
     """Requests by several visitors, who come again as others now and then; `unexpected` names what went wrong."""
 
-    def __init__(self, url: str, process: int, requests: int, seed: int) -> None:
-        self.url, self.process, self.requests = url, process, requests
+    def __init__(self, url: str, process: int, seed: int) -> None:
+        self.url, self.process = url, process
         self.chance = random.Random(seed)
         self.asked: Counter[str] = Counter()
         self.unexpected: list[str] = []
@@ -109,9 +111,19 @@ class Soak:
         self.events = first.events()
         first.close()
 
-    def visit(self) -> None:
-        """Ask for this and that until all was asked."""
-        while (seed := self._next()) is not None:
+    def round(self, visitors: int, requests: int) -> None:
+        """So many more requests by so many visitors at a time; then all are answered, and memory is looked at."""
+        until = self.asked.total() + requests
+        with ThreadPoolExecutor(visitors) as pool:
+            for each in [pool.submit(self._visit, until) for _ in range(visitors)]:
+                each.result()
+        time.sleep(QUIET)
+        self.memory.append(resident_megabytes(self.process))
+        print(f"{self.asked.total():6} requests, {self.memory[-1]:.0f} MB", file=sys.stderr, flush=True)
+
+    def _visit(self, until: int) -> None:
+        """Ask for this and that, as one visitor after the other."""
+        while (seed := self._next(until)) is not None:
             chance = random.Random(seed)
             visitor = Visitor(self.url)
             try:
@@ -120,9 +132,9 @@ class Soak:
             finally:
                 visitor.close()
 
-    def _next(self) -> int | None:
+    def _next(self, until: int) -> int | None:
         with self._lock:
-            return None if self.asked.total() >= self.requests else self.chance.randrange(2**32)
+            return None if self.asked.total() >= until else self.chance.randrange(2**32)
 
     def _ask(self, visitor: Visitor, chance: random.Random) -> None:
         bad = chance.random() < 1 / 3
@@ -139,10 +151,6 @@ class Soak:
             self.asked[kind] += 1
             if problem:
                 self.unexpected.append(problem)
-            done = self.asked.total()
-            if done % max(1, self.requests // 20) == 0:
-                self.memory.append(resident_megabytes(self.process))
-                print(f"{done:6} requests, {self.memory[-1]:.0f} MB", file=sys.stderr, flush=True)
 
     def _segment(self, visitor: Visitor, chance: random.Random) -> None:
         visitor.segment(*photograph(chance), own_session=chance.random() < 0.5)
@@ -150,11 +158,11 @@ class Soak:
     def _open_and_look(self, visitor: Visitor, chance: random.Random) -> None:
         visitor.open(self.events, *photograph(chance))
         visitor.look(self.events)
-        visitor.look(self.events, "binary", "person", False, chance.random())
+        visitor.look(self.events, "binary", "person", False, chance.uniform(0.05, 0.95))
 
 
-def files_in(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 def main() -> int:
@@ -165,21 +173,21 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.perf_counter()
     with running_page("--model", catalogue.SHIPPED, env=SETTINGS) as page:
-        soak = Soak(page.url, page.process.pid, arguments.requests, arguments.seed)
-        with ThreadPoolExecutor(arguments.visitors) as pool:
-            for each in [pool.submit(soak.visit) for _ in range(arguments.visitors)]:
-                each.result()
-        uploads = next((page.log_file.parent / "tmp").glob("segcore-uploads-*"))
-        kept = len(files_in(uploads))
+        [uploads] = (page.log_file.parent / "tmp").glob("*/uploads")
+        own = files_in(uploads)
+        soak = Soak(page.url, page.process.pid, arguments.seed)
+        for _ in range(ROUNDS):
+            soak.round(arguments.visitors, arguments.requests // ROUNDS)
+        kept = files_in(uploads) - own
         time.sleep(2.5 * KEEP_SECONDS)
-        left = files_in(uploads)
+        left = files_in(uploads) - own
         log = page.log()
     minutes = (time.perf_counter() - started) / 60
-    first, last = soak.memory[len(soak.memory) // 5 - 1], soak.memory[-1]
+    first, last = soak.memory[0], soak.memory[-1]
     print(f"{soak.asked.total()} requests in {minutes:.0f} minutes\n{machine()}\n")
     print(", ".join(f"{count} {kind}" for kind, count in sorted(soak.asked.items())))
     print(f"resident: {first:.0f} MB after the first fifth, {last:.0f} MB after the last, {last / first - 1:+.1%}")
-    print(f"uploads: {kept} files in the end, {len(left)} once their time was over")
+    print(f"uploads: {len(kept)} files in the end, {len(left)} once their time was over")
     problems = Counter(soak.unexpected)
     if "Traceback" in log:
         problems["a traceback in the log: " + log[log.index("Traceback") :][:2000]] += 1

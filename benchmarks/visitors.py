@@ -1,12 +1,13 @@
 """Many visitors at once: that each gets their own picture, how long light controls take, and what the page costs.
 
-    python -m benchmarks.visitors [--visitors 50] [--requests 10] [--lookers 4]
+    python -m benchmarks.visitors [--visitors 50] [--requests 10] [--lookers 4] [--model NAME]
     python -m benchmarks.visitors --batches
 
 Starts the page, on loopback. Every other visitor uploads on the page and looks at what came, the others call
 `/segment`; photographs are crops of the samples, other ones for each. Every answer is compared with what the
 library gives alone. Meanwhile lookers move a threshold on the page. The network alone runs over tensors of the same
-photographs in a loop, before and after, in this process. Seconds of the processor are of all threads together.
+photographs in a loop, before and after, in this process. Seconds of the processor are of all threads together. A model
+whose weights are not on disk runs with random ones, which take the same time.
 
 --batches: what a network does with an image at a time, with several in a batch, and beside another of itself.
 """
@@ -18,6 +19,7 @@ import io
 import os
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +30,8 @@ import torch
 from PIL import Image
 
 from benchmarks.speed import machine
-from segcore import catalogue
+from segcore import catalogue, models, trained
+from segcore.categories import VOC
 from segcore.export import decide
 from segcore.image import fit_within
 from segcore.segmenter import Segmenter
@@ -134,12 +137,22 @@ class Crowd:
         )
 
 
-def measure(visitors: int, requests: int, lookers: int) -> bool:
-    segmenter = Segmenter(catalogue.SHIPPED)
+def with_random_weights(model: str, folder: Path) -> str:
+    """A file as training writes them, for a model whose weights are not on disk."""
+    torch.manual_seed(0)
+    before = models.preprocess_for(model, "squeeze")
+    header = trained.Header(model, VOC, before.size, before.mean, before.std, {"weights": "random"})
+    file = folder / f"random{catalogue.TRAINED_SUFFIX}"
+    trained.write(file, header, models.build_network(model).state_dict())
+    return str(file)
+
+
+def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
+    segmenter = Segmenter(model)
     photographs = crops(visitors, requests)
     some = list(photographs.values())[:24]
     alone = [network_alone(segmenter, some)]
-    with running_page("--model", catalogue.SHIPPED) as page:
+    with running_page("--model", model) as page:
         crowd = Crowd(page.url, segmenter, photographs)
         looking = [threading.Thread(target=crowd.look, args=(some[0],)) for _ in range(lookers)]
         for each in looking:
@@ -156,7 +169,7 @@ def measure(visitors: int, requests: int, lookers: int) -> bool:
     network_wall, network_processor = (statistics.mean(column) for column in zip(*alone, strict=True))
     wrong, asked = crowd.wrong(), visitors * requests
 
-    print(f"{visitors} visitors, {requests} requests each, {lookers} lookers\n{machine()}\n")
+    print(f"{visitors} visitors, {requests} requests each, {lookers} lookers, {Path(model).stem}\n{machine()}\n")
     print(f"answered {len(crowd.answers)} of {asked}, {len(wrong)} of them wrong, {len(crowd.failed)} failed")
     print(f"told how long it takes: {len(crowd.said)} times, as {max(crowd.said, key=len, default='never')}")
     if crowd.looks:
@@ -210,12 +223,17 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--requests", type=int, default=10, help="of each, one after the other (default: %(default)s)")
     parser.add_argument("--lookers", type=int, default=4, help="who only move a threshold (default: %(default)s)")
+    parser.add_argument("--model", default=catalogue.SHIPPED, help="default: %(default)s")
     parser.add_argument("--batches", action="store_true", help="measure batches of the network instead")
     arguments = parser.parse_args()
     if arguments.batches:
         batches()
         return 0
-    return 0 if measure(arguments.visitors, arguments.requests, arguments.lookers) else 1
+    with tempfile.TemporaryDirectory() as folder:
+        model = arguments.model
+        if not catalogue.on_disk(model):
+            model = with_random_weights(model, Path(folder))
+        return 0 if measure(model, arguments.visitors, arguments.requests, arguments.lookers) else 1
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ if __name__ == "__main__":  # started by path, Python looks for modules in demo/
 
 from demo.engine import Engine
 from demo.files import Sweeper, working_folder
+from demo.memory import keep_compact
 from demo.settings import EXAMPLES, Settings
 from demo.turns import Turns
 
@@ -23,6 +24,7 @@ from demo.turns import Turns
 def main() -> int:
     """Read the settings, build the page, serve it until it is stopped. Returns the exit status."""
     settings = Settings.read()
+    keep_compact()
     # So that uploads are deleted when a service manager stops it, or its terminal is closed.
     for each in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
         signal.signal(getattr(signal, each), lambda *_: sys.exit(0))

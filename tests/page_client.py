@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 import zlib
 from base64 import b64decode
@@ -60,7 +61,8 @@ class Visitor:
             if message["msg"] == "process_completed":
                 return outputs or output["data"]
             outputs = output["data"]
-            self.said += [each for each in outputs if isinstance(each, str) and "ahead of you" in each]
+            said = [re.sub("<[^>]*>", "", each) for each in outputs if isinstance(each, str)]
+            self.said += [each for each in said if "ahead of you" in each]
         raise Refused("the page hung up")
 
     def open(self, events: dict[str, dict], name: str, content: bytes) -> None:
