@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import re
 import statistics
 import subprocess
@@ -25,15 +24,14 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
 
 from benchmarks.speed import machine
 from segcore import catalogue
+from tests.page_client import Visitor
 from tests.page_server import ROOT, running_page
 
 SAMPLE = ROOT / "examples" / "samples" / "000000900007.jpg"
@@ -60,13 +58,12 @@ def jpeg_bytes(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-class Visitor:
-    """One visit to the page, asking over HTTP what a browser would."""
+class Visit:
+    """One visit to the page: its controls' values, and what a browser asks for when they change."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/gradio_api", timeout=60, trust_env=False)
-        self._session = uuid.uuid4().hex
-        config = self._http.get(f"{url}/config").json()
+        self._visitor = Visitor(url)
+        config = self._visitor.config()
         self._components = {each["id"]: each for each in config["components"]}
         self._ids = {each["props"].get("elem_id"): each["id"] for each in config["components"]}
         self._events = config["dependencies"]
@@ -78,9 +75,7 @@ class Visitor:
 
     def upload(self, jpeg: bytes) -> None:
         """Send a file and put it into the photograph's place, as dropping it there does."""
-        files = {"files": (f"{uuid.uuid4().hex}.jpg", jpeg, "image/jpeg")}
-        path = self._http.post("/upload", files=files).raise_for_status().json()[0]
-        self.values[self._ids[UPLOAD]] = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        self.values[self._ids[UPLOAD]] = self._visitor.upload(f"{uuid.uuid4().hex}.jpg", jpeg)
 
     def open(self, component: int | str, event: str) -> dict[str, Any]:
         """Trigger what opens a picture, a component's event, and then look at it; the look's outputs by elem_id."""
@@ -98,22 +93,9 @@ class Visitor:
             for each in self._events
             if [number, event] in each["targets"] and self._ids[changes] in each["outputs"]
         )
-        data = [self.values[each] for each in chosen["inputs"]]
-        body = {"data": data, "fn_index": chosen["id"], "session_hash": self._session, "trigger_id": number}
-        self._http.post("/queue/join", json=body).raise_for_status()
-        for message in self._messages():
-            if message["msg"] == "process_completed":
-                if not message["success"]:
-                    raise RuntimeError(f"the page answered with an error: {message['output']}")
-                names = (self._components[each]["props"].get("elem_id") for each in chosen["outputs"])
-                return dict(zip(names, message["output"]["data"], strict=True))
-        raise RuntimeError("the page ended its answer early")
-
-    def _messages(self) -> Iterator[dict[str, Any]]:
-        with self._http.stream("GET", "/queue/data", params={"session_hash": self._session}) as stream:
-            for line in stream.iter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line.removeprefix("data:"))
+        outputs = self._visitor.trigger(chosen, [self.values[each] for each in chosen["inputs"]])
+        names = (self._components[each]["props"].get("elem_id") for each in chosen["outputs"])
+        return dict(zip(names, outputs, strict=True))
 
 
 def network_seconds(answer: dict[str, Any]) -> float:
@@ -131,7 +113,7 @@ def measure_starts(starts: int) -> dict[str, list[float]]:
         began = time.perf_counter()
         with running_page("--model", catalogue.SHIPPED) as page:
             taken["the page answers"].append(time.perf_counter() - began)
-            Visitor(page.url).open(PAGE, "load")
+            Visit(page.url).open(PAGE, "load")
             taken["the first overlay is there"].append(time.perf_counter() - began)
     return taken
 
@@ -142,14 +124,14 @@ def measure_answers(url: str, repeats: int) -> dict[tuple[str, str], list[float]
     taken = defaultdict(list)
     for number in range(repeats + 1):
         for name, picture in pictures.items():
-            visitor, jpeg = Visitor(url), jpeg_bytes(picture)
+            visit, jpeg = Visit(url), jpeg_bytes(picture)
             mode, class_name, automatic, threshold = map(
-                visitor.labelled, ("Mode", "Class", "Automatic threshold", "Threshold")
+                visit.labelled, ("Mode", "Class", "Automatic threshold", "Threshold")
             )
             began = time.perf_counter()
-            visitor.upload(jpeg)
+            visit.upload(jpeg)
             uploaded = time.perf_counter()
-            answer = visitor.open(UPLOAD, "change")
+            answer = visit.open(UPLOAD, "change")
             ended = time.perf_counter()
             times = {
                 "drop to overlay": ended - uploaded,
@@ -163,9 +145,9 @@ def measure_answers(url: str, repeats: int) -> dict[tuple[str, str], list[float]
                 ("threshold: 0.3", threshold, 0.3),
                 ("mode: multiclass", mode, "multiclass"),
             ):
-                visitor.values[component] = value
+                visit.values[component] = value
                 began = time.perf_counter()
-                visitor.look()
+                visit.look()
                 times[title] = time.perf_counter() - began
             if number:  # the first round warms up
                 for title, seconds in times.items():
@@ -183,7 +165,7 @@ def main() -> None:
 
     starts = {title: statistics.median(each) for title, each in measure_starts(arguments.starts).items()}
     with running_page("--model", catalogue.SHIPPED) as page:
-        Visitor(page.url).open(PAGE, "load")
+        Visit(page.url).open(PAGE, "load")
         taken = measure_answers(page.url, arguments.repeats)
 
     print(f"{catalogue.SHIPPED}, one visitor, {SAMPLE.name}\n{machine()}\n")

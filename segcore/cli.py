@@ -179,15 +179,7 @@ def _segmenter(arguments: argparse.Namespace, model: str | None = None):
     from .segmenter import Segmenter
     from .words import calibrated
 
-    segmenter = Segmenter(
-        model or arguments.model,
-        device=arguments.device,
-        precision=arguments.precision,
-        resize=arguments.resize,
-        engine=arguments.engine,
-        careful=arguments.careful,
-        calibration=arguments.calibration,
-    )
+    segmenter = Segmenter(model or arguments.model, calibration=arguments.calibration, **_how(arguments))
     if measured := segmenter.calibration:
         print(f"segcore: {calibrated(measured.photographs, measured.agreement)}", file=sys.stderr)
     return segmenter
@@ -203,16 +195,17 @@ def _network(arguments: argparse.Namespace) -> Iterator:
 
     with Cluster(
         arguments.model,
-        device=arguments.device,
-        precision=arguments.precision,
-        resize=arguments.resize,
-        engine=arguments.engine,
-        careful=arguments.careful,
+        **_how(arguments),
         address=arguments.ray,
         workers=arguments.workers,
         on_lost=lambda problem: tqdm.write(f"segcore: {problem}", file=sys.stderr),
     ) as cluster:
         yield cluster
+
+
+def _how(arguments: argparse.Namespace) -> dict[str, object]:
+    """What a `Segmenter` and a `Cluster` are both told of the network's running."""
+    return {name: getattr(arguments, name) for name in ("device", "precision", "resize", "engine", "careful")}
 
 
 def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:

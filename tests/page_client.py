@@ -33,10 +33,14 @@ class Visitor:
     def close(self) -> None:
         self.http.close()
 
+    def config(self) -> dict[str, Any]:
+        """The page's components and events, as its script gets them."""
+        return self.http.get("/config").raise_for_status().json()
+
     def events(self) -> dict[str, dict]:
         """The page's events by the names of their functions; those of the first tab come first."""
         found: dict[str, dict] = {}
-        for each in self.http.get("/config").raise_for_status().json()["dependencies"]:
+        for each in self.config()["dependencies"]:
             found.setdefault(each["api_name"], each)
         return found
 
