@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from sys import float_info
 from typing import Any, NamedTuple
 
 from .categories import Categories
@@ -273,7 +274,8 @@ def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> arr
     try:
         polygon = array("d", numbers)
     except (TypeError, OverflowError) as error:
-        raise record.error("segmentation", f"must hold numbers; in polygon {index}: {error}") from error
+        wrong = next(each for each in numbers if not isinstance(each, (int, float)) or abs(each) > float_info.max)
+        raise record.error("segmentation", f"must hold numbers; polygon {index} has {_shown(wrong)}") from error
     # Far coordinates are a mistake of units, and drawing them takes memory without bounds.
     for name, values, size in (("x", polygon[0::2], image.width), ("y", polygon[1::2], image.height)):
         for value in (min(values), max(values), sum(values) / len(values)):  # a nan is sure to reach the mean
