@@ -74,8 +74,9 @@ class Header:
             tuple(before["std"]),
             record["provenance"],
         )
-        if not (isinstance(header.network, str) and type(header.size) is int and isinstance(header.provenance, dict)):
-            raise TypeError("the network must be a text, the size an integer and the provenance an object")
+        named = isinstance(header.network, str) and header.network.isprintable()
+        if not (named and type(header.size) is int and isinstance(header.provenance, dict)):
+            raise TypeError("the network must be a name, the size an integer and the provenance an object")
         header.preprocess("squeeze")  # raises for a size, mean or deviation that cannot be
         return header
 

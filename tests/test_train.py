@@ -146,6 +146,7 @@ def test_a_file_that_is_no_trained_model(tmp_path, content, message):
         ({"categories": [{"name": None, "friendly": "x", "also": []}] * 2}, "must be a text, not None"),
         ({"categories": 3}, "does not say of its model what training writes"),
         ({"network": []}, "does not say of its model what training writes"),
+        ({"network": "\x1f"}, "does not say of its model what training writes"),
         ({"preprocess": {"size": 520.5, "mean": [0, 0, 0], "std": [1, 1, 1]}}, "what training writes"),
         ({"preprocess": {"size": 10**20, "mean": [0, 0, 0], "std": [1, 1, 1]}}, "a size from 1 to 4,000 pixels"),
         ({"preprocess": {"size": 520, "mean": [0, 0, "0"], "std": [1, 1, 1]}}, "what training writes"),
