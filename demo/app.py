@@ -14,7 +14,7 @@ from pathlib import Path
 if __name__ == "__main__":  # started by path, Python looks for modules in demo/, not beside it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from demo.engine import Engine
+from demo.engine import Arithmetic, Engine
 from demo.files import Sweeper, working_folder
 from demo.memory import keep_compact
 from demo.settings import EXAMPLES, Settings
@@ -79,6 +79,7 @@ def serve(settings: Settings, uploads: Path) -> int:
             models=settings.models,
             turns=Turns(settings.at_once, settings.queue),
             limits=settings.limits,
+            arithmetic=Arithmetic(settings.precision, settings.engine),
         )
         datasets = Datasets(
             *(settings.coco, EXAMPLES, fetched_folder()),

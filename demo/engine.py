@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from demo.settings import MAX_SEGMENTERS, Limits
 from demo.turns import Turns
@@ -24,9 +24,20 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up 
     from segcore.run import Network
     from segcore.segmenter import Segmentation, Segmenter
 
+
+class Arithmetic(NamedTuple):
+    """How a network is run, in a `Segmenter`'s words."""
+
+    precision: str = "auto"
+    engine: str = "auto"
+
+
+USUAL = Arithmetic()
+EXACT = Arithmetic("float32", "torch")  # as published scores are taken
+
 # Of the process, not of an object: a ZeroGPU worker is a fork of it, and is handed names, never networks.
-_segmenters: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
-_loading: dict[tuple[str, str], threading.Lock] = {}
+_segmenters: OrderedDict[tuple[str, Arithmetic], Segmenter] = OrderedDict()
+_loading: dict[tuple[str, Arithmetic], threading.Lock] = {}
 _loaded_lock = threading.Lock()
 
 
@@ -52,8 +63,11 @@ class Engine:
         models: int = MAX_SEGMENTERS,
         turns: Turns | None = None,
         limits: Limits | None = None,
+        arithmetic: Arithmetic = USUAL,
     ) -> None:
-        """threads: for PyTorch, None for its own choice; models: kept in memory; turns: the line for it all."""
+        """threads: for PyTorch, None for its own choice; models: kept in memory; turns: the line for it all;
+        arithmetic: of all that is not for scores.
+        """
         self.default = catalogue.resolve(model)
         self.offline = offline
         self.limits = limits or Limits()
@@ -61,6 +75,7 @@ class Engine:
         self.threads = threads
         self.models = models
         self.turns = turns or Turns()
+        self.arithmetic = arithmetic
         self._lock = threading.Lock()
         self._fetching: dict[str, Fetching] = {}
 
@@ -82,14 +97,14 @@ class Engine:
 
         return image.read(photograph, max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes)
 
-    def segmenter(self, model: str, precision: str) -> Segmenter:
-        """The one segmenter of that model and precision, loaded at first use.
+    def segmenter(self, model: str, arithmetic: Arithmetic) -> Segmenter:
+        """The one segmenter of that model and arithmetic, loaded at first use.
 
         Raises WeightsError with what to do where the weights are damaged, UsageError where they are not here yet.
         """
         if not catalogue.on_disk(model):
             raise UsageError(self.missing(model))
-        return _loaded(model, precision, self.models)
+        return _loaded(model, arithmetic, self.models)
 
     def segment(
         self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
@@ -97,23 +112,23 @@ class Engine:
         """Run a model on uint8 (H, W, 3). `careful` looks several times; `exact` is float32 throughout, as published
         scores are taken.
         """
-        model, precision = self.resolve(model), "float32" if exact else "auto"
-        self.segmenter(model, precision)
+        model, arithmetic = self.resolve(model), EXACT if exact else self.arithmetic
+        self.segmenter(model, arithmetic)
         dtype = "float32" if exact else "float16"
         threads = self._all_threads() if exact else self._share()
-        return _run(model, precision, self.models, threads, photograph, resize, careful, dtype)
+        return _run(model, arithmetic, self.models, threads, photograph, resize, careful, dtype)
 
     def network(self, model: str, resize: str) -> Network:
         """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
         from segcore.run import Network
 
-        model, precision = self.resolve(model), "float32"
-        loaded = self.segmenter(model, precision)
+        model = self.resolve(model)
+        loaded = self.segmenter(model, EXACT)
 
         def run(batch: torch.Tensor) -> torch.Tensor:
-            return _predict_logits(model, precision, self.models, self._all_threads(), batch)
+            return _predict_logits(model, EXACT, self.models, self._all_threads(), batch)
 
-        return Network(model, loaded.weights_sha256, resize, loaded.device, precision, run)
+        return Network(model, loaded.weights_sha256, resize, loaded.device, loaded.precision, run)
 
     def _all_threads(self) -> int:
         """As many as the command line uses, for scores: in float32 another number rounds otherwise."""
@@ -135,7 +150,7 @@ class Engine:
         """
         import numpy as np
 
-        if self.segmenter(self.default, "auto").device == "cpu":
+        if self.segmenter(self.default, self.arithmetic).device == "cpu":
             self.segment(np.zeros((8, 8, 3), np.uint8), self.default, resize="squeeze")
 
     # ---- downloads
@@ -198,15 +213,15 @@ def _usual_threads() -> int:
     return torch.get_num_threads()
 
 
-def _loaded(model: str, precision: str, most: int) -> Segmenter:
+def _loaded(model: str, arithmetic: Arithmetic, most: int) -> Segmenter:
     """The segmenter of that name, loaded by the first who asks; `most` are kept. Other models need not wait for it."""
-    key = model, precision
+    key = model, arithmetic
     with _loaded_lock:
         loading = _loading.setdefault(key, threading.Lock())
     with loading:
         with _loaded_lock:
             segmenter = _segmenters.get(key)
-        segmenter = segmenter or _load(model, precision)
+        segmenter = segmenter or _load(model, arithmetic)
         with _loaded_lock:
             _segmenters[key] = segmenter
             _segmenters.move_to_end(key)
@@ -215,10 +230,10 @@ def _loaded(model: str, precision: str, most: int) -> Segmenter:
     return segmenter
 
 
-def _load(model: str, precision: str) -> Segmenter:
+def _load(model: str, arithmetic: Arithmetic) -> Segmenter:
     from segcore.segmenter import Segmenter
 
-    return Segmenter(model, precision=precision)
+    return Segmenter(model, **arithmetic._asdict())
 
 
 def _use_threads(threads: int) -> None:
@@ -239,7 +254,7 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 @_on_gpu
 def _run(
     model: str,
-    precision: str,
+    arithmetic: Arithmetic,
     most: int,
     threads: int,
     photograph: np.ndarray,
@@ -248,11 +263,11 @@ def _run(
     dtype: str,
 ) -> Segmentation:
     _use_threads(threads)
-    segmenter = _loaded(model, precision, most)
+    segmenter = _loaded(model, arithmetic, most)
     return segmenter(photograph, resize=resize, careful=careful, dtype=dtype).without_image()
 
 
 @_on_gpu
-def _predict_logits(model: str, precision: str, most: int, threads: int, batch: torch.Tensor) -> torch.Tensor:
+def _predict_logits(model: str, arithmetic: Arithmetic, most: int, threads: int, batch: torch.Tensor) -> torch.Tensor:
     _use_threads(threads)
-    return _loaded(model, precision, most).predict_logits(batch)
+    return _loaded(model, arithmetic, most).predict_logits(batch)

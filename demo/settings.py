@@ -6,7 +6,7 @@ import argparse
 import ipaddress
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,10 @@ class Limits:
 class Settings:
     """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
     images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
-    "auto"; offline: never download anything; threads: for PyTorch, None where its own choice is right; queue: requests
-    that may wait; at_once: those that are worked on at a time; models: kept in memory; sessions: visitors whose
-    pictures are kept, the least recent out first; hosts: the names by which the page may be called, None for any.
+    "auto"; precision, engine: a `Segmenter`'s, of all but scores; offline: never download anything; threads: for
+    PyTorch, None where its own choice is right; queue: requests that may wait; at_once: those that are worked on at a
+    time; models: kept in memory; sessions: visitors whose pictures are kept, the least recent out first; hosts: the
+    names by which the page may be called, None for any.
     """
 
     host: str = LOOPBACK
@@ -74,6 +75,8 @@ class Settings:
     coco: Path = EXAMPLES
     coco_url: str | None = None
     model: str = "auto"
+    precision: str = "auto"
+    engine: str = "auto"
     offline: bool = False
     threads: int | None = None
     queue: int = LONGEST
@@ -95,6 +98,12 @@ class Settings:
                             help="a COCO folder, for the tabs with ground truth; default: the samples")  # fmt: skip
         parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), metavar="NAME",
                             help="a model's name, or the file of a trained one; default: auto")  # fmt: skip
+        parser.add_argument("--precision", default=environment.get("SEGCORE_PRECISION") or "auto",
+                            type=_one_of("auto", "float32", "bfloat16", "int8"),
+                            help="auto, float32, bfloat16 or int8, of all but scores; default: auto")  # fmt: skip
+        parser.add_argument("--engine", default=environment.get("SEGCORE_ENGINE") or "auto",
+                            type=_one_of("auto", "torch", "openvino"),
+                            help="auto, torch or openvino, of all but scores; default: auto")  # fmt: skip
         read = parser.parse_args(flags)
         threads = _processor_share(environment)
         cores = threads or os.cpu_count() or AT_ONCE
@@ -108,6 +117,8 @@ class Settings:
             coco=read.coco,
             coco_url=environment.get("SEGCORE_COCO_URL") or None,
             model=read.model,
+            precision=read.precision,
+            engine=read.engine,
             offline=environment.get("SEGCORE_OFFLINE", "") not in ("", "0"),
             threads=threads,
             queue=_count(parser, environment, "SEGCORE_QUEUE", LONGEST),
@@ -117,6 +128,17 @@ class Settings:
             hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
             limits=limits,
         )
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    """A flag's type; unlike argparse's own choices it is asked of what the environment says, too."""
+
+    def checked(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(choices)}")
+        return text
+
+    return checked
 
 
 def _count(parser: argparse.ArgumentParser, environment: Mapping[str, str], name: str, default: int) -> int:

@@ -97,6 +97,7 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
         f"weights {made.weights_sha256[:8]}",
         escape(made.device.upper()),
         escape(made.precision),
+        *["OpenVINO"] * (made.engine == "openvino"),
         *["careful"] * made.careful,
         RESIZES[made.resize],
     ]

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from demo import engine as engines
 from demo import tables
-from demo.engine import Engine
+from demo.engine import Arithmetic, Engine
 from segcore import catalogue, models
 from segcore.errors import DownloadError, UsageError
 
@@ -104,16 +104,17 @@ def test_two_visitors_with_different_models_at_once(other_model):
 
 def test_the_least_used_model_goes_first(other_model):
     engine = Engine(models=2)
-    engine.segmenter(catalogue.SHIPPED, "float32")
-    engine.segmenter(other_model, "float32")
-    engine.segmenter(catalogue.SHIPPED, "float32")
-    engine.segmenter(catalogue.SHIPPED, "bfloat16")
-    assert set(engines._segmenters) == {(catalogue.SHIPPED, "float32"), (catalogue.SHIPPED, "bfloat16")}
+    engine.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
+    engine.segmenter(other_model, Arithmetic("float32"))
+    engine.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
+    engine.segmenter(catalogue.SHIPPED, Arithmetic("bfloat16"))
+    assert set(engines._segmenters) == {(catalogue.SHIPPED, Arithmetic(each)) for each in ("float32", "bfloat16")}
 
 
 def test_no_more_models_are_kept_when_several_are_asked_for_at_once(other_model):
     engine = Engine(models=2)
-    wanted = [(name, precision) for name in (catalogue.SHIPPED, other_model) for precision in ("float32", "bfloat16")]
+    both = Arithmetic("float32"), Arithmetic("bfloat16")
+    wanted = [(name, arithmetic) for name in (catalogue.SHIPPED, other_model) for arithmetic in both]
     threads = [threading.Thread(target=engine.segmenter, args=each) for each in wanted * 2]
     for thread in threads:
         thread.start()
@@ -125,18 +126,18 @@ def test_no_more_models_are_kept_when_several_are_asked_for_at_once(other_model)
 def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch):
     load, begun, go_on = engines._load, threading.Event(), threading.Event()
 
-    def slow(model, precision):
+    def slow(model, arithmetic):
         if model == other_model:
             begun.set()
             assert go_on.wait(10)
-        return load(model, precision)
+        return load(model, arithmetic)
 
     monkeypatch.setattr(engines, "_load", slow)
     engine = Engine()
-    loading = threading.Thread(target=engine.segmenter, args=(other_model, "float32"))
+    loading = threading.Thread(target=engine.segmenter, args=(other_model, Arithmetic("float32")))
     loading.start()
     assert begun.wait(10)
-    assert engine.segmenter(catalogue.SHIPPED, "float32").model == catalogue.SHIPPED
+    assert engine.segmenter(catalogue.SHIPPED, Arithmetic("float32")).model == catalogue.SHIPPED
     go_on.set()
     loading.join()
 
@@ -146,6 +147,15 @@ def test_exact_is_float32_and_keeps_float32_logits():
     assert result.made_by.precision == "float32"
     assert result.logits.dtype == np.float32
     assert Engine().segment(PHOTOGRAPH, "auto", resize="squeeze").logits.dtype == np.float16
+
+
+def test_an_engine_of_ones_own_runs_all_but_scores():
+    pytest.importorskip("openvino")
+    engine = Engine(arithmetic=Arithmetic("float32", "openvino"))
+    shown, exact = (engine.segment(PHOTOGRAPH, "auto", resize="squeeze", exact=exact) for exact in (False, True))
+    assert (shown.made_by.engine, exact.made_by.engine) == ("openvino", "torch")
+    assert "OpenVINO" in tables.made_by(shown.made_by, network_runs=1)
+    np.testing.assert_allclose(shown.logits, exact.logits, atol=0.02)
 
 
 def test_results_hold_neither_the_photograph_nor_tensors():
@@ -233,7 +243,7 @@ def test_warm_up_runs_the_network_on_a_cpu_only(monkeypatch):
     engine.warm_up()
     assert len(runs) == 1
 
-    loaded = engine.segmenter(catalogue.SHIPPED, "auto")
+    loaded = engine.segmenter(catalogue.SHIPPED, Arithmetic("auto"))
     monkeypatch.setattr(loaded, "device", "cuda")  # where ZeroGPU lends it, for a visitor's request only
     engine.warm_up()
     assert len(runs) == 1

@@ -25,6 +25,12 @@ def test_how_many_are_served_can_be_set():
     assert Settings.read([], {"CPU_CORES": "64"}).at_once == 8
 
 
+def test_how_the_network_runs_can_be_set():
+    settings = Settings.read(["--engine", "torch"], {"SEGCORE_PRECISION": "int8", "SEGCORE_ENGINE": "openvino"})
+    assert (settings.precision, settings.engine) == ("int8", "torch")
+    assert (Settings.read([], {}).precision, Settings.read([], {}).engine) == ("auto", "auto")
+
+
 def test_flags_win_over_the_environment():
     flags = ["--host", "127.0.0.2", "--port", "8000", "--coco", "here", "--model", "deeplabv3_resnet50"]
     settings = Settings.read(flags, {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "1"})
@@ -41,6 +47,9 @@ def test_errors(capsys):
     with pytest.raises(SystemExit):
         Settings.read(["--port", "many"], {})
     assert "--port" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        Settings.read([], {"SEGCORE_PRECISION": "float8"})
+    assert "'float8' is none of: auto, float32, bfloat16, int8" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         Settings.read([], {"SEGCORE_QUEUE": "0"})
     assert "SEGCORE_QUEUE must be a whole number from 1, got '0'" in capsys.readouterr().err
