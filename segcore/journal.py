@@ -57,22 +57,23 @@ class Journal:
         if not self.path.exists():
             self.path.write_text(self.header + "\n", encoding="utf-8")
             return {}
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        if not lines or not lines[0].endswith("\n"):
+        content = self.path.read_bytes()
+        lines = content.splitlines(keepends=True)
+        if not lines or not lines[0].endswith(b"\n"):
             self.path.unlink()
             return self.read()
-        if lines[0].rstrip("\n") != self.header:
+        if lines[0].rstrip() != self.header.encode():
             raise UsageError(
                 f"{self.path} belongs to a run with other settings or images; give --resume another folder"
             )
-        if not lines[-1].endswith("\n"):
-            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)  # which a full disk allows
+        if not lines[-1].endswith(b"\n"):
+            os.truncate(self.path, content.rfind(b"\n") + 1)  # which a full disk allows
             lines.pop()
         images = {image.id: (image, self._fingerprint(image)) for image in self.run.images}
         decoded = []
         for number, line in enumerate(lines[1:], start=2):
             try:
-                decoded.append(self._decode(json.loads(line), images))
+                decoded.append(self._decode(json.loads(line.decode()), images))
             except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
                 raise UsageError(f"{self.path} is damaged in line {number}; give --resume another folder") from error
         return {each.image.id: each for each in decoded if each}

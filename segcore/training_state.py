@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,8 +75,8 @@ class TrainingState:
         with _failures_named(path):
             saved = torch.load(path, map_location="cpu", weights_only=True)
             before = dict(saved["settings"])
-            names = before.keys() | settings.keys()
-            changed = ", ".join(sorted(name for name in names if before.get(name) != settings.get(name)))
+            changed = ", ".join(sorted(name for name in settings if before.get(name) != settings[name]))
+            changed = changed or ", ".join(sorted(map(reprlib.repr, before.keys() - settings.keys())))
         if changed:
             raise UsageError(
                 f"{path} was written with other settings ({changed}); give the same again, or name another "

@@ -592,6 +592,15 @@ def test_a_damaged_journal_is_refused(quick, examples_coco, tmp_path, damage):
         evaluate.evaluate(run, resume=tmp_path)
 
 
+def test_a_journal_with_a_byte_that_is_no_text_is_refused(quick, examples_coco, tmp_path):
+    run = make_run(quick, examples_coco, ids=[900001, 900002])
+    evaluate.evaluate(run, resume=tmp_path)
+    journal = tmp_path / "progress.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"truth":"', b'"truth":"\x87'))
+    with pytest.raises(UsageError, match="damaged in line 2"):
+        evaluate.evaluate(run, resume=tmp_path)
+
+
 @pytest.mark.parametrize(
     "outcome",
     [[1, "12", 30, True, 12], [1, 12, "30", True, 12], [1, 12, 30, 1, 12], [1, 12, 30, True, 21], [[], 12, 3]],

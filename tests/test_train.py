@@ -129,7 +129,12 @@ def test_the_file_says_where_it_comes_from(overfitted, shapes):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is damaged"), (b"\x10\0\0\0\0\0\0\0{}              ", "not their categories"), (None, "cannot be read")],
+    [
+        (b"", "is damaged"),
+        (b"\x10\0\0\0\0\0\0\0{}              ", "not their categories"),
+        (None, "cannot be read"),
+        ((2000).to_bytes(8, "little") + b'{"' + b"x " * 995 + b'": 1   }', r"is damaged \(.{1,200}\); train it again"),
+    ],
 )
 def test_a_file_that_is_no_trained_model(tmp_path, content, message):
     path = tmp_path / "model.safetensors"
@@ -262,6 +267,15 @@ def test_an_earlier_run_is_not_written_over(shapes, tmp_path):
         train(settings)
     with pytest.raises(UsageError, match=r"other settings \(batch_size, seed\)"):
         train(replace(settings, seed=3, batch_size=3), resume=True)
+
+
+def test_a_checkpoint_of_settings_that_are_not_known_is_refused(tmp_path):
+    network = torch.nn.Linear(2, 1)
+    state = TrainingState(network, torch.optim.AdamW(network.parameters()), MovingAverage(network, 0.5))
+    state.save(tmp_path, {"seed": 1, "\x1f" * 100: False})
+    with pytest.raises(UsageError, match="was written with other settings") as raised:
+        state.restore(tmp_path, {"seed": 1})
+    assert str(raised.value).isprintable() and len(str(raised.value)) < len(str(tmp_path)) + 200
 
 
 @pytest.mark.parametrize("damage", ["cut short", "other settings", "lacks a part", "other weights", "of another kind"])
