@@ -16,7 +16,7 @@ from tests.page_client import API, SEGMENT, Refused, Visitor
 from tests.page_server import running_page
 
 WAITING = 3
-LARGE = 3000, 2400  # takes about a second
+LARGE = 4500, 3600  # takes some seconds
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,7 @@ def full_line(page):
         answers = []
         for visitor, file in zip(visitors, files, strict=True):
             answers.append(pool.submit(visitor.segment_file, file))
-            if len(answers) == 1:
-                time.sleep(0.3)  # so that the first is under way and not in the line
+            time.sleep(0.3)  # so that the first is under way and not in the line, and the others have come
         yield answers
         for answer in answers:
             assert answer.result(120)[1]["width"] == LARGE[0]
