@@ -142,8 +142,8 @@ def with_random_weights(model: str, folder: Path) -> str:
     torch.manual_seed(0)
     before = models.preprocess_for(model, "squeeze")
     header = trained.Header(model, VOC, before.size, before.mean, before.std, {"weights": "random"})
-    file = folder / f"random{catalogue.TRAINED_SUFFIX}"
-    trained.write(file, header, models.build_network(model).state_dict())
+    file = folder / f"{model}, random weights{catalogue.TRAINED_SUFFIX}"
+    trained.write(file, header, models.build_network(model, auxiliary=False).state_dict())
     return str(file)
 
 
