@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from . import catalogue
+from . import catalogue, memory
 from .categories import VOC, Categories
 from .cli_arguments import parser
 from .errors import SegcoreError, UsageError
@@ -29,6 +29,7 @@ _TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
 def main(argv: list[str] | None = None) -> int:
     """Run one command; `argv` is without the program's name. Returns the exit status."""
     arguments = parser(sys.modules[__package__].__doc__, COMMANDS).parse_args(argv)
+    memory.keep_pages()
     try:
         return arguments.run(arguments)
     except UsageError as error:

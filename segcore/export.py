@@ -113,8 +113,8 @@ class Decided:
             if hasattr(os, "posix_fallocate"):  # of a full disk, which would end the process where it is mapped
                 os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
             planes = np.memmap(file, np.float16, "w+", shape=shape)
-            for rows, stripe in postprocess.probability_stripes(self.result.logits, size_hw):
-                planes[:, rows] = stripe
+            for place, stripe in postprocess.probability_stripes(self.result.logits, size_hw):
+                planes[:, *place] = stripe
             np.savez_compressed(
                 path,
                 probabilities=planes,

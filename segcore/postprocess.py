@@ -16,6 +16,7 @@ from .classes import BACKGROUND, IGNORE_INDEX
 from .errors import LabelError, UsageError
 
 RELIABILITY_BINS = 10
+Place = tuple[slice, slice]  # rows and columns
 STRIPE_VALUES = 150_000  # float32 values worked on at once: 0.6 MB, which stays in a core's cache
 
 
@@ -50,9 +51,12 @@ def _checked(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
 
-def _stripes(logits: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows, float32 (classes, len(rows), width)): the upsampled logits, some rows at a time.
+def _stripes(
+    logits: np.ndarray, size_hw: tuple[int, int], within: np.ndarray | None = None
+) -> Iterator[tuple[Place, np.ndarray]]:
+    """Yield ((rows, columns), float32 (classes, rows, columns)): the upsampled logits, some rows at a time.
 
+    within: (H, W); stripes go from the first to the last column in which it is not 0, and are left out where it is 0.
     All in the same memory, which may be written to but not kept: asking the system for new pages costs as much as the
     arithmetic.
     """
@@ -63,13 +67,20 @@ def _stripes(logits: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[sli
     step = max(1, STRIPE_VALUES // (classes * width))
     memory = np.empty((2, classes, min(step, height), width), np.float32)
     for row, rows in _rows_between(ys, h, step):
-        here, below = wide[:, row, None], wide[:, min(row + 1, h - 1), None]
-        values, part = memory[:, :, : rows.stop - rows.start]
+        columns = slice(0, width) if within is None else _span(within[rows].any(axis=0))
+        here, below = wide[:, row, None, columns], wide[:, min(row + 1, h - 1), None, columns]
+        values, part = memory[:, :, : rows.stop - rows.start, columns]
         weight = ys.weight[rows, None]
         np.multiply(here, 1 - weight, out=values)
         np.multiply(below, weight, out=part)
         values += part
-        yield rows, values
+        yield (rows, columns), values
+
+
+def _span(present: np.ndarray) -> slice:
+    """From the first to the last that is true in bool (n,)."""
+    places = np.flatnonzero(present)
+    return slice(places[0], places[-1] + 1) if places.size else slice(0, 0)
 
 
 def _rows_between(ys: _Taps, h: int, step: int) -> Iterator[tuple[int, slice]]:
@@ -149,51 +160,58 @@ def _softmax_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def probability_stripes(
-    logits: Any, size_hw: tuple[int, int], *, binary: bool = False, object_id: int | None = None
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows, probabilities) some rows at a time.
+    logits: Any,
+    size_hw: tuple[int, int],
+    *,
+    binary: bool = False,
+    object_id: int | None = None,
+    within: np.ndarray | None = None,
+) -> Iterator[tuple[Place, np.ndarray]]:
+    """Yield ((rows, columns), probabilities) some rows at a time.
 
-    float32 (classes, rows, W), or with `binary` P(object), (rows, W), which is 1 - P(background) for `object_id` None.
+    float32 (classes, rows, columns), or with `binary` P(object), (rows, columns), which is 1 - P(background) for
+    `object_id` None. within: (H, W); no more columns of each stripe than from the first to the last where it is not 0.
     """
     logits = _checked(logits, size_hw)
-    for rows, values in _stripes(logits, size_hw):
+    for place, values in _stripes(logits, size_hw, within):
         shares, total = _softmax_parts(values)
         if not binary:
-            yield rows, shares / total
+            yield place, shares / total
         elif object_id is None:
-            yield rows, 1 - shares[BACKGROUND] / total
+            yield place, 1 - shares[BACKGROUND] / total
         else:
-            yield rows, shares[object_id] / total
+            yield place, shares[object_id] / total
 
 
 def probability(logits: Any, size_hw: tuple[int, int], object_id: int | None) -> np.ndarray:
     """P(class `object_id`), or 1 - P(background) for None, at `size_hw`: float32 (H, W), softmax after upsampling."""
     result = np.empty(size_hw, np.float32)
-    for rows, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
-        result[rows] = stripe
+    for place, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
+        result[place] = stripe
     return result
 
 
 def probabilities(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
     """Softmax after upsampling: float32 (classes, H, W), summing to 1 over the classes."""
     result = np.empty((len(logits), *size_hw), np.float32)
-    for rows, stripe in probability_stripes(logits, size_hw):
-        result[:, rows] = stripe
+    for place, stripe in probability_stripes(logits, size_hw):
+        result[:, *place] = stripe
     return result
 
 
 def mean_confidence(logits: Any, labels: np.ndarray) -> np.ndarray:
-    """For each class the mean probability (softmax after upsampling) of its own pixels in `labels`, uint8 (H, W).
+    """For each object's class the mean probability (softmax after upsampling) of its own pixels in `labels`.
 
-    Returns float64 (classes,); nan for a class without pixels.
+    labels: uint8 (H, W). Returns float64 (classes,); nan for a class without pixels, and for the background.
     """
     logits = _checked(logits, labels.shape)
     total, pixels = np.zeros(len(logits)), np.zeros(len(logits), np.int64)
-    for rows, values in _stripes(logits, labels.shape):
+    for place, values in _stripes(logits, labels.shape, labels):
+        own = labels[place]
         shares, sums = _softmax_parts(values)
-        own = np.take_along_axis(shares, labels[None, rows], axis=0)[0] / sums
-        total += np.bincount(labels[rows].ravel(), own.ravel(), len(logits))
-        pixels += np.bincount(labels[rows].ravel(), minlength=len(logits))
+        total += np.bincount(own.ravel(), (_of_class(shares, own) / sums).ravel(), len(logits))
+        pixels += np.bincount(own.ravel(), minlength=len(logits))
+    pixels[BACKGROUND] = 0
     return np.divide(total, pixels, out=np.full(len(logits), np.nan), where=pixels > 0)
 
 
@@ -210,8 +228,8 @@ def binary_mask(
     if not 0 <= threshold <= 1:
         raise UsageError(f"a threshold is a probability from 0 to 1, got {threshold}")
     result = np.empty(size_hw, bool)
-    for rows, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
-        result[rows] = stripe >= np.float32(threshold)
+    for place, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
+        result[place] = stripe >= np.float32(threshold)
     return result
 
 
@@ -242,17 +260,17 @@ def judge_probabilities(
     squared_error, terms = 0.0, 0
     pixels, right = np.zeros((2, RELIABILITY_BINS), np.int64)
     confidence = np.zeros(RELIABILITY_BINS)
-    for rows, values in _stripes(_checked(logits, truth.shape), truth.shape):
-        counted = truth[rows] != IGNORE_INDEX
-        answer = prediction[rows]
+    for place, values in _stripes(_checked(logits, truth.shape), truth.shape):
+        counted = truth[place] != IGNORE_INDEX
+        answer = prediction[place]
         shares, total = _softmax_parts(values)
         if binary:
             chosen = total - shares[BACKGROUND] if object_id is None else shares[object_id]
             chosen = chosen / total
-            error = np.square(chosen - truth[rows])
+            error = np.square(chosen - truth[place])
             sure = np.where(answer == 1, chosen, 1 - chosen)
         else:
-            own = _of_class(shares, np.where(counted, truth[rows], 0)) / total
+            own = _of_class(shares, np.where(counted, truth[place], 0)) / total
             error = np.einsum("cij,cij->ij", shares, shares) / np.square(total) - 2 * own + 1
             sure = _of_class(shares, answer) / total
         squared_error += float(error[counted].sum(dtype=np.float64))
@@ -260,11 +278,11 @@ def judge_probabilities(
         sure = sure[counted]
         bins = np.minimum((sure * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
         pixels += np.bincount(bins, minlength=RELIABILITY_BINS)
-        right += np.bincount(bins[answer[counted] == truth[rows][counted]], minlength=RELIABILITY_BINS)
+        right += np.bincount(bins[answer[counted] == truth[place][counted]], minlength=RELIABILITY_BINS)
         confidence += np.bincount(bins, sure, minlength=RELIABILITY_BINS)
     return JudgedProbabilities(squared_error, terms, pixels, right, confidence)
 
 
 def _of_class(planes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """float (classes, rows, W), uint8 (rows, W) -> each pixel's value in the plane of its label: (rows, W)."""
+    """float (classes, ...), uint8 (...) -> each pixel's value in the plane of its label: (...)."""
     return np.take_along_axis(planes, labels[None].astype(np.intp), axis=0)[0]

@@ -90,7 +90,10 @@ class Segmentation:
         return postprocess.binary_mask(self.logits, size_hw or self.size_hw, number, threshold)
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
-        """The mean probability of each class over its own pixels in `labels`: float64 (n,), nan where it has none."""
+        """The mean probability of each object's class over its own pixels in `labels`: float64 (n,).
+
+        nan where it has none, and for the background.
+        """
         return postprocess.mean_confidence(self.logits, labels)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -105,26 +106,35 @@ class Task:
         return prediction * objects
 
     def confidence(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
-        """The mean probability of each predicted class over its own pixels: float64 (n,), nan where it has none."""
+        """The mean probability of each object's class over its own pixels: float64 (n,), nan where it has none.
+
+        The background's is nan too: it is most of the pixels, and nobody is told it.
+        """
         if not self.binary:
             return postprocess.mean_confidence(logits, prediction)
-        return self._binary_confidence(logits, prediction)
+        stripes = postprocess.probability_stripes(
+            logits, prediction.shape, binary=True, object_id=self.object_id, within=prediction
+        )
+        return _binary_mean(probability[prediction[place] == 1] for place, probability in stripes)
 
     def predict_with_confidence(self, logits: Logits, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """With a threshold, `predict` and `confidence` in one look at the probabilities, which both are made of."""
         prediction = np.empty(size_hw, np.uint8)
-        return prediction, self._binary_confidence(logits, prediction, np.float32(self.threshold))
 
-    def _binary_confidence(
-        self, logits: Logits, prediction: np.ndarray, threshold: np.float32 | None = None
-    ) -> np.ndarray:
-        """The confidence in `prediction`, which with a threshold is written on the way."""
-        total, pixels = np.zeros(2), np.zeros(2, np.int64)
-        stripes = postprocess.probability_stripes(logits, prediction.shape, binary=True, object_id=self.object_id)
-        for rows, probability in stripes:
-            if threshold is not None:
-                prediction[rows] = probability >= threshold
-            chosen = prediction[rows] == 1
-            total += (1 - probability)[~chosen].sum(dtype=np.float64), probability[chosen].sum(dtype=np.float64)
-            pixels += chosen.size - np.count_nonzero(chosen), np.count_nonzero(chosen)
-        return np.divide(total, pixels, out=np.full(2, np.nan), where=pixels > 0)
+        def decide() -> Iterator[np.ndarray]:
+            stripes = postprocess.probability_stripes(logits, size_hw, binary=True, object_id=self.object_id)
+            for place, probability in stripes:
+                chosen = probability >= np.float32(self.threshold)
+                prediction[place] = chosen
+                yield probability[chosen]
+
+        return prediction, _binary_mean(decide())
+
+
+def _binary_mean(probabilities: Iterable[np.ndarray]) -> np.ndarray:
+    """Pieces of the object's probabilities -> nan for the background and their mean: float64 (2,)."""
+    total, pixels = 0.0, 0
+    for each in probabilities:
+        total += each.sum(dtype=np.float64)
+        pixels += each.size
+    return np.array([np.nan, total / pixels if pixels else np.nan])

@@ -86,14 +86,15 @@ def test_probability_of_very_confident_logits_is_finite():
     assert (postprocess.probability(logits, (4, 4), 5) == 0).all()
 
 
-def test_mean_confidence_of_each_class():
+def test_mean_confidence_of_each_object():
     logits, size_hw = smooth_logits(33, 33), (200, 150)
     softmax = upsampled(logits, size_hw).softmax(0).numpy()
     labels = postprocess.label_map(logits, size_hw)
 
     confidence = postprocess.mean_confidence(logits, labels)
 
-    for number in range(21):
+    assert np.isnan(confidence[0])
+    for number in range(1, 21):
         own = softmax[number][labels == number]
         if own.size:
             assert confidence[number] == pytest.approx(own.mean(dtype=np.float64), abs=1e-5)
