@@ -41,10 +41,11 @@ def main() -> int:
             print(f"segcore: no temporary folder can be written to ({error}); name one with TMPDIR", file=sys.stderr)
             return 1
         tempfile.tempdir = os.environ["TMPDIR"] = str(folder)  # all that anything puts aside goes with the page
-        uploads = folder / "uploads"
+        uploads, counts = folder / "uploads", folder / "counts"
         uploads.mkdir()
+        counts.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-        return serve(settings, uploads)
+        return serve(settings, uploads, counts)
 
 
 def _temporary_folder() -> Path:
@@ -60,8 +61,10 @@ def _temporary_folder() -> Path:
     return folder
 
 
-def serve(settings: Settings, uploads: Path) -> int:
-    """Everything after the environment is set; Gradio reads it when it is imported. uploads: where it puts them."""
+def serve(settings: Settings, uploads: Path, counts: Path) -> int:
+    """Everything after the environment is set; Gradio reads it when it is imported. uploads: where it puts them;
+    counts: where evaluations put what they have counted.
+    """
     from starlette.middleware import Middleware
 
     from demo import page
@@ -94,7 +97,7 @@ def serve(settings: Settings, uploads: Path) -> int:
         return 2
     thumbnails = Thumbnails()
     samples = [thumbnails.sample(examples, image) for image in examples.images]
-    blocks = page.build(engine, samples, datasets, thumbnails)
+    blocks = page.build(engine, samples, datasets, thumbnails, counts)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
     limits = settings.limits
     guard = Middleware(
@@ -125,10 +128,12 @@ def serve(settings: Settings, uploads: Path) -> int:
     Sweeper(
         uploads,
         keep_seconds=limits.keep_seconds,
-        unfinished_seconds=min(limits.keep_seconds, limits.upload_seconds),
+        unfinished_seconds=limits.upload_seconds,
         keep_bytes=limits.keep_bytes,
         spared=page.own_files(blocks),
     ).start()
+    # Longer than any evaluation may take, so that none loses what it is at.
+    Sweeper(counts, keep_seconds=limits.keep_seconds + limits.scoring_seconds).start()
     threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
     blocks.block_thread()
     return 0

@@ -13,6 +13,7 @@ import numpy as np
 from gradio.context import LocalContext
 from PIL import Image
 
+from demo import tables
 from demo.datasets import Datasets
 from demo.engine import Engine
 from demo.settings import AUTOMATIC_THRESHOLD
@@ -22,6 +23,8 @@ from segcore.catalogue import AUTO
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
 from segcore.task import MULTICLASS
+
+_PROGRESS = gr.Progress()  # Gradio hands one over to who has this default
 
 
 class Endpoints:
@@ -63,6 +66,7 @@ class Endpoints:
         class_name: str = ANY_OBJECT,
         threshold: float = AUTOMATIC_THRESHOLD,
         model: str = AUTO,
+        progress: gr.Progress = _PROGRESS,
     ) -> tuple[np.ndarray, dict]:
         """Segment one photograph.
 
@@ -75,7 +79,7 @@ class Endpoints:
         if image is None:
             raise gr.Error("Give an image.", print_exception=False)
         asked = self.engine, Path(image), mode, class_name, threshold, model
-        return await self._in_turn(request, (model, "squeeze"), handlers.segment_for_program, *asked)
+        return await self._in_turn(request, progress, (model, "squeeze"), handlers.segment_for_program, *asked)
 
     async def evaluate_coco(
         self,
@@ -85,6 +89,7 @@ class Endpoints:
         class_name: str = ANY_OBJECT,
         protocol: str = "original",
         model: str = AUTO,
+        progress: gr.Progress = _PROGRESS,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
         """Score one image of the page's COCO folder.
 
@@ -97,15 +102,17 @@ class Endpoints:
         if image_id is None:
             raise gr.Error("Give the id of an image.", print_exception=False)
         asked = self.engine, self.datasets.get(self.datasets.default), int(image_id), mode, class_name, protocol, model
-        return await self._in_turn(request, (model, protocol), comparison.evaluate_for_program, *asked)
+        return await self._in_turn(request, progress, (model, protocol), comparison.evaluate_for_program, *asked)
 
-    async def _in_turn(self, request: gr.Request, kind: Hashable, work: Callable, *args: Any) -> Any:
+    async def _in_turn(
+        self, request: gr.Request, progress: gr.Progress, kind: Hashable, work: Callable, *args: Any
+    ) -> Any:
         turns = self.engine.turns
         try:
             answer = partial(_as_files, work, *args)
             ticket = turns.submit(visitor_of(request), answer, kind=kind, has_left=has_left())
-            async for _ in waiting(turns, ticket):
-                pass
+            async for place in waiting(turns, ticket):
+                progress(None, desc=tables.place_in_words(place.ahead, place.seconds))
             return ticket.future.result()
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error

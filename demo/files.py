@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -50,8 +51,8 @@ class Sweeper:
         folder: Path,
         *,
         keep_seconds: float,
-        unfinished_seconds: float,
-        keep_bytes: float,
+        unfinished_seconds: float = math.inf,
+        keep_bytes: float = math.inf,
         spared: Collection[Path] = (),
     ) -> None:
         self.folder = folder
@@ -61,7 +62,7 @@ class Sweeper:
 
     def start(self) -> None:
         """Sweep now and then for as long as the process lives."""
-        threading.Thread(target=self._sweep_for_ever, name="sweep uploads", daemon=True).start()
+        threading.Thread(target=self._sweep_for_ever, name=f"sweep {self.folder.name}", daemon=True).start()
 
     def _sweep_for_ever(self) -> None:
         while True:
@@ -73,7 +74,8 @@ class Sweeper:
         sizes = self._look(now)
         kept = []
         for path in sorted(sizes, key=lambda path: self._seen[path][1]):
-            allowed = self.unfinished_seconds if path.parent == self.folder else self.keep_seconds
+            unfinished = path.parent == self.folder
+            allowed = min(self.keep_seconds, self.unfinished_seconds) if unfinished else self.keep_seconds
             if now - self._seen[path][1] > allowed:
                 _delete(path)
             else:

@@ -69,8 +69,8 @@ def _refuse_all_but_uploads(file: dict) -> dict:
     return file
 
 
-def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails: Thumbnails) -> Page:
-    """The whole page, ready to launch."""
+def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
+    """The whole page, ready to launch. counts: a folder for what evaluations have counted."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         banner = controls.html("banner")
@@ -84,7 +84,7 @@ def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails:
                 truth = GroundTruthTab(page, truth_tab, engine, datasets, thumbnails)
             with gr.Tab("A whole set") as set_tab:
                 show = functools.partial(truth.show_images_of, tabs, _TRUTH)
-                whole_set = WholeSetTab(page, set_tab, engine, datasets, thumbnails, show)
+                whole_set = WholeSetTab(page, set_tab, engine, datasets, thumbnails, counts, show)
             with gr.Tab("Guide"):
                 gr.Markdown(about(engine.limits), elem_id="about")
         if not engine.offline and engine.default != catalogue.PREFERRED:

@@ -120,9 +120,14 @@ def notice(text: str, *, kind: str = "info") -> str:
 
 
 def waiting(ahead: int, seconds: float) -> str:
-    """How long it takes until a visitor's request is worked on."""
+    """How long it takes until a visitor's request is worked on, as a notice."""
+    return notice(place_in_words(ahead, seconds))
+
+
+def place_in_words(ahead: int, seconds: float) -> str:
+    """The same as a sentence."""
     before = f"{ahead} ahead of you" if ahead else "You are next"
-    return notice(f"{before}, {in_words(seconds)}.")
+    return f"{before}, {in_words(seconds)}."
 
 
 def own_truth(file_name: str, read_as: str) -> str:

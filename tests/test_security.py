@@ -270,8 +270,10 @@ def test_the_folder_goes_and_that_of_a_killed_page_with_the_next_start(tmp_path)
 
 
 def test_uploads_and_downloads_are_deleted_whoever_has_left(no_downloads, tmp_path):
-    with running_page(env={"GRADIO_TEMP_DIR": str(tmp_path), "SEGCORE_KEEP_MINUTES": "0.1"}) as page:
+    short = {"SEGCORE_KEEP_MINUTES": "0.1", "SEGCORE_SCORING_MINUTES": "0.05"}
+    with running_page(env={"GRADIO_TEMP_DIR": str(tmp_path)} | short) as page:
         [folder] = tmp_path.glob("*/uploads")
+        counts = put(folder.parent / "counts" / "one evaluation" / "progress.jsonl")
         own = files_in(folder)
         assert own, "the samples' small copies"
         path = said = ""
@@ -286,6 +288,7 @@ def test_uploads_and_downloads_are_deleted_whoever_has_left(no_downloads, tmp_pa
         [overlay, _] = json.loads(said.rsplit("data: ", 1)[1])
         assert Path(path).name == "photo.jpg"
         assert becomes(lambda: not Path(path).exists() and not Path(overlay["path"]).exists())
+        assert becomes(lambda: not counts.exists())
         assert files_in(folder) == own
         text = ask(page.url)[2]
         assert "deleted after 0.1 minutes" in text, "and the page says so"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from gradio_client import Client, handle_file
 from PIL import Image
 
 from tests.page_client import API, SEGMENT, Refused, Visitor
@@ -83,6 +84,22 @@ def test_who_waits_is_told_how_long(page):
         visitor.open(events, "small.png", small())
     assert re.search(r"\d ahead of you, about \d+ (second|minute)", visitor.said[0])
     visitor.close()
+
+
+def test_a_program_that_waits_is_told_how_long(page, tmp_path):
+    photograph = tmp_path / "small.png"
+    photograph.write_bytes(small())
+    client = Client(page.url, verbose=False)
+    with full_line(page) as answers:
+        answers[0].result(120)
+        job = client.submit(handle_file(photograph), api_name="/segment")
+        said = []
+        while not job.done():
+            said += [each.desc for each in job.status().progress_data or ()]
+            time.sleep(0.1)
+        assert job.result()[1]["width"] == 80
+    assert re.fullmatch(r"\d ahead of you, about \d+ (second|minute)s?\.", said[0])
+    client.close()
 
 
 def test_a_full_line_refuses_with_a_time_to_try_again(page):

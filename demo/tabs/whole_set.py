@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,13 +41,17 @@ class WholeSetTab:
         engine: Engine,
         datasets: Datasets,
         thumbnails: Thumbnails,
+        counts: Path,
         show_image: Callable[[gr.State, list[Any]], None],
     ) -> None:
-        """show_image(sent, events): open the image that is put into the state `sent` where it can be looked at."""
+        """counts: a folder for what is counted, of all visitors.
+
+        show_image(sent, events): open the image that is put into the state `sent` where it can be looked at.
+        """
         self.engine = engine
         self.datasets = datasets
         self.thumbnails = thumbnails
-        self._counts = tempfile.TemporaryDirectory(prefix="segcore-counts-", ignore_cleanup_errors=True)
+        self._counts = counts
         self._stops: dict[str, threading.Event] = {}  # by session
         self._lay_out()
         self._wire(page, tab)
@@ -197,8 +200,8 @@ class WholeSetTab:
             task = handlers.task_of(mode, class_name, automatic, threshold, categories)
             other = None if other_model == NONE else other_model
             wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other)
-            kept, visitor = Path(self._counts.name), controls.visitor_of(request)
-            asked = self.engine, self.datasets, wanted, kept, stop, visitor, controls.has_left()
+            visitor, has_left = controls.visitor_of(request), controls.has_left()
+            asked = self.engine, self.datasets, wanted, self._counts, stop, visitor, has_left
             for said in whole_set.evaluate_set(*asked):
                 if isinstance(said, whole_set.Progress):
                     yield {self.progress: set_tables.progress(said)}
