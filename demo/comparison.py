@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +26,11 @@ from segcore.objects import found_of, judge_objects, objects_record
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import MadeBy, Segmentation, arithmetic_record
 from segcore.task import Task
+
+# To compare a photograph of 100 megapixels with its truth takes hundreds of megabytes, and seconds.
+LARGE = 20_000_000  # pixels
+LARGE_AT_A_TIME = 2
+_room_for_large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,18 +146,19 @@ def view_compared(compared: Compared, task: Task, protocol_name: str) -> Compare
 def view_own_truth(shown: handlers.Shown, task: Task) -> ComparedView:
     """Set the prediction of a visitor's photograph against the truth that they brought, at the photograph's full size.
 
-    Raises LabelError where their truth says nothing on this task.
+    Of large ones, LARGE_AT_A_TIME at a time. Raises LabelError where their truth says nothing on this task.
     """
-    return _against_truth(
-        shown.result,
-        shown.truth.labels(task),
-        task,
-        protocol("original"),
-        Subject(None, shown.source.name, own_truth.SPLIT, shown.truth.others),
-        photo=shown.photo,
-        shown_hw=shown.screen.shape[:2],
-        network_runs=shown.network_runs,
-    )
+    with _room_for_large if math.prod(shown.result.size_hw) > LARGE else nullcontext():
+        return _against_truth(
+            shown.result,
+            shown.truth.labels(task),
+            task,
+            protocol("original"),
+            Subject(None, shown.source.name, own_truth.SPLIT, shown.truth.others),
+            photo=shown.photo,
+            shown_hw=shown.screen.shape[:2],
+            network_runs=shown.network_runs,
+        )
 
 
 def _against_truth(

@@ -45,6 +45,8 @@ LOOK = {
     "show_progress": "hidden",
     "api_visibility": "private",
 }
+# Files at full size take much memory, so few are written at a time, of all visitors and kinds together.
+WRITE = {"api_visibility": "private", "concurrency_id": "write", "concurrency_limit": 2}
 MODEL_CHOICES = [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
 LIGHT = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
@@ -280,7 +282,7 @@ def download_buttons(labels: dict[str, str], write: Callable[..., Path], inputs:
     target = gr.DownloadButton(visible="hidden")
     for kind, button in buttons:
         written = functools.partial(_write, write, kind)
-        event = button.click(written, list(inputs), target, api_visibility="private", concurrency_limit=2)
+        event = button.click(written, list(inputs), target, **WRITE)
         event.success(None, target, None, js=_TAKE, api_visibility="private")
 
 
