@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,9 @@ from demo.turns import Place, Ticket, Turns
 from segcore.errors import Cancelled
 
 SAY_AFTER = 0.3  # seconds; most requests are answered before
-SAY_EVERY = 1.0
+# Then when a third of the time that was said is over: to say it takes Gradio some 20 ms, and hundreds may be waiting.
+SAY_AGAIN = 1 / 3
+SAY_EVERY = 1.0  # seconds, not sooner
 _numbers = itertools.count(1)  # of the process, so that none is ever that of an earlier request
 
 
@@ -86,12 +89,15 @@ async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
     ticket.future.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
     pause = SAY_AFTER
     try:
-        while not over.is_set():
-            try:
-                await asyncio.wait_for(over.wait(), pause)
-            except TimeoutError:
-                if place := turns.place(ticket):
-                    yield place
-            pause = SAY_EVERY
+        while not await _is_set_within(pause, over) and (place := turns.place(ticket)):
+            yield place
+            pause = max(SAY_EVERY, place.seconds * SAY_AGAIN)
+        await over.wait()
     finally:
         turns.cancel(ticket)
+
+
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import partial
+from unittest.mock import create_autospec
 
 import pytest
 
-from demo.turns import BusyError, Place, Turns, in_words
+from demo import visits
+from demo.turns import BusyError, Place, Ticket, Turns, in_words
 from demo.visits import Visit
 from segcore.errors import Cancelled, UsageError
 
@@ -276,3 +278,18 @@ def test_who_stops_listening_gives_the_place_up(counter):
     waiting = asyncio.run(leaves())
     with pytest.raises(Cancelled):
         waiting.future.result(10)
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.1, 4, 10), (3.0, 1, 1)])
+def test_who_waits_longer_is_told_less_often(monkeypatch, seconds, least, most):
+    monkeypatch.setattr(visits, "SAY_AFTER", 0.02)
+    monkeypatch.setattr(visits, "SAY_EVERY", 0.05)
+    ticket = Ticket("visitor", None, work=None, has_left=None)
+    turns = create_autospec(Turns, instance=True)
+    turns.place.return_value = Place(5, seconds)
+
+    async def told():
+        asyncio.get_running_loop().call_later(0.5, ticket.future.set_result, None)
+        return [place async for place in visits.waiting(turns, ticket)]
+
+    assert least <= len(asyncio.run(told())) <= most
