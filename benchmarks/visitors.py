@@ -176,10 +176,9 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
         log = page.log()
     alone.append(network_alone(segmenter, some))
     network_wall, network_processor = (statistics.mean(column) for column in zip(*alone, strict=True))
-    wrong, asked = crowd.wrong(), visitors * requests
+    asked = visitors * requests
 
     print(f"{visitors} visitors, {requests} requests each, {lookers} lookers, {Path(model).stem}\n{machine()}\n")
-    print(f"answered {len(crowd.answers)} of {asked}, {len(wrong)} of them wrong, {len(crowd.failed)} failed")
     print(f"told how long it takes: {len(crowd.said)} times, as {max(crowd.said, key=len, default='never')}")
     if crowd.looks:
         p50, p95 = np.percentile(crowd.looks, [50, 95])
@@ -187,7 +186,9 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
     print("\n| an image | wall, s | processor, s |\n| --- | ---: | ---: |")
     print(f"| network alone, in a loop | {network_wall:.4f} | {network_processor:.4f} |")
     print(f"| the page, lookers included | {wall / asked:.4f} | {processor / asked:.4f} |")
-    print(f"\nthroughput: {network_wall * asked / wall:.2f} of the network's own")
+    print(f"\nthroughput: {network_wall * asked / wall:.2f} of the network's own", flush=True)
+    wrong = crowd.wrong()
+    print(f"answered {len(crowd.answers)} of {asked}, {len(wrong)} of them wrong, {len(crowd.failed)} failed")
     for line in (*crowd.failed[:10], *(["there is a traceback in the log"] if "Traceback" in log else [])):
         print(line, file=sys.stderr)
     return not (wrong or crowd.failed or "Traceback" in log)
