@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,12 +84,20 @@ class TrainingState:
                 "folder for a new run"
             )
         with _failures_named(path):
-            self.step, self.best = int(saved["step"]), None if saved["best"] is None else float(saved["best"])
+            self.step, self.best = _progress(saved)
             self.network.load_state_dict(saved["network"])
             self.optimizer.load_state_dict(saved["optimizer"])
             average: dict[str, Tensor] = saved["average"]
             for name, values in self.average.state.items():
                 values.copy_(average[name])
+
+
+def _progress(saved: dict[str, Any]) -> tuple[int, float | None]:
+    step, best = saved["step"], saved["best"]
+    best = None if best is None else float(best)
+    if type(step) is not int or step < 0 or (best is not None and (best < 0 or best > 1)):  # nan: nothing to score
+        raise ValueError(f"no training has been at step {step!r} with {best!r} as its best")
+    return step, best
 
 
 @contextmanager

@@ -278,7 +278,13 @@ def test_a_checkpoint_of_settings_that_are_not_known_is_refused(tmp_path):
     assert str(raised.value).isprintable() and len(str(raised.value)) < len(str(tmp_path)) + 200
 
 
-@pytest.mark.parametrize("damage", ["cut short", "other settings", "lacks a part", "other weights", "of another kind"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("cut short", "other settings", "lacks a part", "other weights", "of another kind", "a step below 0"),
+        "a best above 1",
+    ],
+)
 def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     def state(width=2):
         network = torch.nn.Linear(width, 1)
@@ -295,6 +301,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
         torch.save({name: part for name, part in saved.items() if name != "step"}, path)
     elif damage == "of another kind":
         torch.save("a text", path)
+    elif damage == "a step below 0":
+        torch.save(saved | {"step": -1}, path)
+    elif damage == "a best above 1":
+        torch.save(saved | {"best": 1.5}, path)
     with pytest.raises(UsageError, match=r"checkpoint.pt cannot be read, it is damaged; name another folder"):
         state().restore(tmp_path, {"seed": 1})
 
