@@ -16,8 +16,8 @@ from .classes import BACKGROUND, IGNORE_INDEX
 from .errors import LabelError, UsageError
 
 RELIABILITY_BINS = 10
-Place = tuple[slice, slice]  # rows and columns
 STRIPE_VALUES = 150_000  # float32 values worked on at once: 0.6 MB, which stays in a core's cache
+Place = tuple[slice, slice]  # rows and columns
 
 
 class _Taps(NamedTuple):
@@ -56,7 +56,7 @@ def _stripes(
 ) -> Iterator[tuple[Place, np.ndarray]]:
     """Yield ((rows, columns), float32 (classes, rows, columns)): the upsampled logits, some rows at a time.
 
-    within: (H, W); stripes go from the first to the last column in which it is not 0, and are left out where it is 0.
+    within: (H, W); no more columns of each stripe than from the first to the last in which it is not 0, perhaps none.
     All in the same memory, which may be written to but not kept: asking the system for new pages costs as much as the
     arithmetic.
     """
@@ -170,7 +170,7 @@ def probability_stripes(
     """Yield ((rows, columns), probabilities) some rows at a time.
 
     float32 (classes, rows, columns), or with `binary` P(object), (rows, columns), which is 1 - P(background) for
-    `object_id` None. within: (H, W); no more columns of each stripe than from the first to the last where it is not 0.
+    `object_id` None. within: (H, W), as in `_stripes`.
     """
     logits = _checked(logits, size_hw)
     for place, values in _stripes(logits, size_hw, within):

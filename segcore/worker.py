@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from . import __version__
+from . import __version__, memory
 from .errors import SegcoreError
 from .export import write_results
 from .image import File
@@ -26,6 +26,7 @@ class Worker:
 
     def start(self, options: dict[str, Any], threads: int) -> dict[str, Any] | str:
         """Load the model. Returns where it is, and all that must be the same everywhere for the same results."""
+        memory.keep_pages()
         torch.set_num_threads(threads)
         try:
             self.segmenter = Segmenter(**options)
