@@ -50,6 +50,8 @@ class Page(gr.Blocks):
     """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list, *args: Any, **kwargs: Any) -> Any:
+        if block_fn.fn is None:  # the browser does it by itself, and no browser asks here
+            raise gr.Error(_MISFIT, print_exception=False)
         try:
             client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)

@@ -384,7 +384,8 @@ def _to_eight_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """`low`..`high` to 0..255, rounded; what lies outside is clipped, NaN is 0."""
     if high <= low:
         return np.zeros(values.shape, np.uint8)
-    scaled = (values.astype(np.float64) - low) * 255 / (high - low)
+    with np.errstate(invalid="ignore"):  # of NaNs that are made to signal
+        scaled = (values.astype(np.float64) - low) * 255 / (high - low)
     return np.rint(np.nan_to_num(np.clip(scaled, 0, 255))).astype(np.uint8)
 
 

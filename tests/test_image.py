@@ -259,6 +259,12 @@ def test_floats(values, expected):
     assert image.read(data)[0, :, 0].tolist() == expected
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_float_that_signals_is_no_number():
+    signalling = np.array([[0x7FA00000, 0x3F800000]], np.uint32).view(np.float32)
+    assert image.read(encoded(Image.fromarray(signalling), "TIFF"))[0, :, 0].tolist() == [0, 255]
+
+
 # ---- transparency
 
 

@@ -22,6 +22,7 @@ from demo.files import Sweeper, working_folder
 from demo.settings import Limits, Settings
 from segcore import image
 from tests.misbehaving_server import MisbehavingServer
+from tests.page_client import Refused, Visitor
 from tests.page_server import RunningPage, running_page
 
 ROOT = Path(__file__).parents[1]
@@ -488,6 +489,14 @@ def test_requests_that_make_no_sense_are_answered(url, path, body):
     status, _, said = ask(f"{url}/gradio_api/{path}", body, Content_Type="application/json")
     assert status in (400, 422)
     assert said
+
+
+def test_what_the_browser_does_by_itself_is_refused(url):
+    visitor = Visitor(url)
+    event = next(each for each in visitor.config()["dependencies"] if not each["backend_fn"])
+    with pytest.raises(Refused, match="An input is missing or of the wrong kind"):
+        visitor.trigger(event, [None])
+    visitor.close()
 
 
 def test_errors_of_our_own_are_not_taken_for_nonsense():
