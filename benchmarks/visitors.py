@@ -94,6 +94,12 @@ class Crowd:
         self.events = first.events()
         first.close()
 
+    def wait_until_ready(self, content: bytes) -> None:
+        """Until the page has loaded its model and answered once."""
+        first = Visitor(self.url)
+        first.segment("first.jpg", content)
+        first.close()
+
     def visit(self, number: int, requests: int) -> None:
         visitor = Visitor(self.url)
         for request in range(requests):
@@ -163,6 +169,7 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
     alone = [network_alone(segmenter, some)]
     with running_page("--model", model) as page:
         crowd = Crowd(page.url, segmenter, photographs)
+        crowd.wait_until_ready(some[0])
         looking = [threading.Thread(target=crowd.look, args=(some[0],)) for _ in range(lookers)]
         for each in looking:
             each.start()
