@@ -8,6 +8,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -89,6 +90,9 @@ class Guard:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         guarded = _with_headers(send)
         if refusal := self._refusal(scope, path):
+            # Whoever is still sending would see a broken connection, and not what they are told.
+            with suppress(_Refused):
+                await _read_to_the_end(self._limited(receive, path))
             await refusal(scope, receive, guarded)
             return
         await self.app(scope, self._limited(receive, path), guarded)
@@ -171,6 +175,11 @@ class Sense:
             if not started:
                 answer = PlainTextResponse("This page cannot make sense of that request.\n", 400)
                 await answer(scope, receive, watched)
+
+
+async def _read_to_the_end(receive: Receive) -> None:
+    while (await receive()).get("more_body"):
+        pass
 
 
 def _is_ours(error: Exception) -> bool:

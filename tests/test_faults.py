@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import errno
+import http.client
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from segcore.categories import Categories
 from segcore.errors import UsageError, WeightsError
 from segcore.training_state import CHECKPOINT, MovingAverage, TrainingState
 from tests.page_server import running_page
-from tests.test_security import FILE_DATA, PHOTOGRAPH, call, segment, upload
+from tests.test_security import FILE_DATA, PHOTOGRAPH, call, form, segment, upload
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/proc/segcore"  # where not even root can make a folder
@@ -167,6 +169,23 @@ def test_the_page_on_a_full_disk_says_so_and_lives(small_disk):
         [path] = json.loads(upload(page.url, PHOTOGRAPH.read_bytes())[1])
         assert segment(page.url, {"path": path, "meta": FILE_DATA}).startswith("event: complete")
         assert "Traceback" not in page.log()
+
+
+def test_who_is_still_sending_is_told_that_the_disk_is_full(small_disk):
+    with running_page(env={"GRADIO_TEMP_DIR": str(small_disk)}) as page:
+        body, kind = form(bytes(2 * 2**20))
+        connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)
+        connection.putrequest("POST", "/gradio_api/upload")
+        connection.putheader("Content-Type", kind)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders()
+        for part in np.array_split(np.frombuffer(body, np.uint8), 4):
+            connection.send(part.tobytes())
+            time.sleep(0.2)
+        answer = connection.getresponse()
+        assert answer.status == 507
+        assert b"is full. Try again later" in answer.read()
+        connection.close()
 
 
 def test_a_download_that_cannot_be_written_is_a_sentence(monkeypatch, capsys):
