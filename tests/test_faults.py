@@ -176,6 +176,7 @@ def test_who_is_still_sending_is_told_that_the_disk_is_full(small_disk):
         body, kind = form(bytes(2 * 2**20))
         connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)
         connection.putrequest("POST", "/gradio_api/upload")
+        connection.putheader("Connection", "close")
         connection.putheader("Content-Type", kind)
         connection.putheader("Content-Length", str(len(body)))
         connection.endheaders()
