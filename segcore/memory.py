@@ -14,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 def keep_pages() -> None:
     """From now on keep what is freed for what is needed next.
 
-    Else each large tensor gets new pages, which the system fills with zeros first: of a small network's time a seventh.
+    Else each large tensor gets new pages, which the system fills with zeros first.
     """
     if libc := _glibc():
         libc.mallopt(_M_ARENA_MAX, _ARENAS)
