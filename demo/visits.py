@@ -14,7 +14,7 @@ from demo.turns import Place, Ticket, Turns
 from segcore.errors import Cancelled
 
 SAY_AFTER = 0.3  # seconds; most requests are answered before
-# Then when a third of the time that was said is over: each time is a whole event of Gradio's, and hundreds may be waiting.
+# Then when a third of the time that was said is over: each time is an event of Gradio's, and hundreds may be waiting.
 SAY_AGAIN = 1 / 3
 SAY_EVERY = 2.0  # seconds, not sooner
 _numbers = itertools.count(1)  # of the process, so that none is ever that of an earlier request
