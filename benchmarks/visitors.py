@@ -6,8 +6,9 @@
 Starts the page, on loopback. Every other visitor uploads on the page and looks at what came, the others call
 `/segment`; photographs are crops of the samples, other ones for each. Every answer is compared with what the
 library gives alone. Meanwhile lookers move a threshold on the page. The network alone runs over tensors of the same
-photographs in a loop, before and after, in this process. Seconds of the processor are of all threads together. A model
-whose weights are not on disk runs with random ones, which take the same time.
+photographs in a loop, before and after, in this process: as the page runs it, and as torchvision's plain `model(x)`.
+Seconds of the processor are of all threads together. A model whose weights are not on disk runs with random ones,
+which take the same time.
 
 --batches: what a network does with an image at a time, with several in a batch, and beside another of itself.
 """
@@ -22,14 +23,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.speed import machine
+from benchmarks.speed import PLAIN, machine
 from segcore import catalogue, memory, models, trained
 from segcore.categories import VOC
 from segcore.export import decide
@@ -65,13 +68,13 @@ def crops(visitors: int, requests: int) -> dict[tuple[int, int], bytes]:
     return made
 
 
-def network_alone(segmenter: Segmenter, photographs: list[bytes]) -> tuple[float, float]:
-    """Wall and processor seconds an image, by one `model(x)` after the other."""
-    tensors = [segmenter.preprocess(np.asarray(Image.open(io.BytesIO(each)))) for each in photographs]
-    segmenter.predict_logits(tensors[0])
+@torch.inference_mode()
+def network_alone(run: Callable[[torch.Tensor], Any], tensors: list[torch.Tensor]) -> tuple[float, float]:
+    """Wall and processor seconds an image, one after the other."""
+    run(tensors[0])
     wall, processor = time.perf_counter(), time.process_time()
     for tensor in tensors:
-        segmenter.predict_logits(tensor)
+        run(tensor)
     return (time.perf_counter() - wall) / len(tensors), (time.process_time() - processor) / len(tensors)
 
 
@@ -166,7 +169,9 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
     segmenter = Segmenter(model)
     photographs = crops(visitors, requests)
     some = list(photographs.values())[:24]
-    alone = [network_alone(segmenter, some)]
+    tensors = [segmenter.preprocess(np.asarray(Image.open(io.BytesIO(each)))) for each in some]
+    ways = {"as the page runs it": segmenter.predict_logits, PLAIN: models.load(segmenter.model)}
+    alone = {way: [network_alone(run, tensors)] for way, run in ways.items()}
     with running_page("--model", model) as page:
         crowd = Crowd(page.url, segmenter, photographs)
         crowd.wait_until_ready(some[0])
@@ -181,8 +186,8 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
         for each in looking:
             each.join()
         log = page.log()
-    alone.append(network_alone(segmenter, some))
-    network_wall, network_processor = (statistics.mean(column) for column in zip(*alone, strict=True))
+    for way, run in reversed(ways.items()):
+        alone[way].append(network_alone(run, tensors))
     asked = visitors * requests
 
     print(f"{visitors} visitors, {requests} requests each, {lookers} lookers, {Path(model).stem}\n{machine()}\n")
@@ -191,9 +196,14 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
         p50, p95 = np.percentile(crowd.looks, [50, 95])
         print(f"light controls: {len(crowd.looks)}, median {p50:.3f} s, 95th percentile {p95:.3f} s")
     print("\n| an image | wall, s | processor, s |\n| --- | ---: | ---: |")
-    print(f"| network alone, in a loop | {network_wall:.4f} | {network_processor:.4f} |")
-    print(f"| the page, lookers included | {wall / asked:.4f} | {processor / asked:.4f} |")
-    print(f"\nthroughput: {network_wall * asked / wall:.2f} of the network's own", flush=True)
+    throughput = {}
+    for way, times in alone.items():
+        network_wall, network_processor = (statistics.mean(column) for column in zip(*times, strict=True))
+        throughput[way] = network_wall * asked / wall
+        print(f"| network alone, {way} | {network_wall:.4f} | {network_processor:.4f} |")
+    print(f"| the page, lookers included | {wall / asked:.4f} | {processor / asked:.4f} |\n")
+    for way, share in throughput.items():
+        print(f"throughput: {share:.2f} of the network's own, {way}", flush=True)
     wrong = crowd.wrong()
     print(f"answered {len(crowd.answers)} of {asked}, {len(wrong)} of them wrong, {len(crowd.failed)} failed")
     for line in (*crowd.failed[:10], *(["there is a traceback in the log"] if "Traceback" in log else [])):

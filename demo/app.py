@@ -99,6 +99,9 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
     samples = [thumbnails.sample(examples, image) for image in examples.images]
     blocks = page.build(engine, samples, datasets, thumbnails, counts)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
+    # Gradio looks a thousand times a second whether there is something to do, also where nobody comes.
+    blocks._queue.sleep_when_free = 0.01
+    blocks._queue.progress_update_sleep_when_free = 0.1
     limits = settings.limits
     guard = Middleware(
         Guard, uploads=uploads, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts
