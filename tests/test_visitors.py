@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from demo.tabs.controls import download_buttons
 from tests.page_client import API, SEGMENT, Refused, Visitor
 from tests.page_server import running_page
 
@@ -122,3 +125,32 @@ def test_who_hangs_up_is_not_waited_for(page):
         assert stays.segment_file(files[1])[1]["width"] == LARGE[0]  # the place of who left is free
     leaving.close()
     stays.close()
+
+
+def test_two_files_at_full_size_are_written_at_a_time_whoever_asks(tmp_path):
+    under_way, most, lock = 0, 0, threading.Lock()
+
+    def write(kind, folder):
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.3)
+        with lock:
+            under_way -= 1
+        folder.mkdir(parents=True)
+        file = folder / kind
+        file.write_text(kind)
+        return file
+
+    with gr.Blocks() as blocks:
+        for _ in range(2):  # as in two tabs
+            download_buttons({"one": "One", "other": "Other"}, write, [])
+    _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, server_name="127.0.0.1")
+    clicks = [each["id"] for each in blocks.config["dependencies"] if each["targets"][0][1] == "click"]
+    visitors = [Visitor(url) for _ in clicks]
+    with ThreadPoolExecutor() as pool:
+        written = list(pool.map(lambda visitor, click: visitor.trigger({"id": click}, []), visitors, clicks))
+    blocks.close()
+    assert [each[0]["orig_name"] for each in written] == ["one", "other"] * 2
+    assert most == 2
