@@ -180,9 +180,20 @@ def _opened_file(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
         raise ImageError(f"{name} is not a regular file; give an image file")
     _check_bytes(status.st_size, name, max_bytes)
     with _access_failures_named(name):
-        file = path.open("rb")
+        file = _ReadingNoMore(path.open("rb", buffering=0), status.st_size)
     with file:
         yield file
+
+
+class _ReadingNoMore(io.BufferedReader):
+    """A file of `size` bytes that makes no room for more: a few damaged bytes can announce gigabytes."""
+
+    def __init__(self, raw: io.RawIOBase, size: int) -> None:
+        super().__init__(raw)
+        self._size = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None else min(size, self._size))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -398,7 +399,7 @@ def test_file_access_errors(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match="is a folder"):
         image.read("")
 
-    def forbidden(self, *_):
+    def forbidden(self, *_, **__):
         raise PermissionError(13, "Permission denied", str(self))
 
     (tmp_path / "secret.jpg").write_bytes(b"x")
@@ -424,6 +425,21 @@ def test_cut_short_errors(tmp_path, file_format):
         path.write_bytes(data[:length])
         with pytest.raises(ImageError, match="^cut.jpg is damaged, cut short"):
             image.read(path)
+
+
+def test_a_few_bytes_that_announce_gigabytes_get_no_room_for_them(tmp_path):
+    whole = encoded(Image.new("RGB", (9, 6)), "PNG")
+    at = whole.index(b"IDAT") - 4
+    path = tmp_path / "lies.png"
+    path.write_bytes(whole[:at] + struct.pack(">I", 1_900_000_000) + whole[at + 4 :])
+    tracemalloc.start()
+    try:
+        pixels = image.read(path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pixels.shape == (6, 9, 3)
+    assert most < 10_000_000
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Truncated File Read")
