@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from segcore import catalogue, models
+from segcore import catalogue, inference, models
 
 PLAIN = "plain `model(x)`, float32"
 
@@ -52,10 +52,12 @@ def measure(compared: dict, image: torch.Tensor, repeats: int) -> dict[str, tupl
 
 
 def machine() -> str:
-    """The processor, its threads and the libraries, in one line."""
+    """The processor, what matters of its instructions, its threads and the libraries, in one line."""
     processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+    bfloat16 = "with" if inference.pick_precision() == "bfloat16" else "without"
     return (
-        f"{processor}, {torch.get_num_threads()} threads, {platform.system()} {platform.machine()}, "
+        f"{processor} ({torch.backends.cpu.get_cpu_capability()}, {bfloat16} bfloat16), "
+        f"{torch.get_num_threads()} threads, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 
