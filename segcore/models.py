@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import reprlib
+import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -214,13 +216,15 @@ def load(name: str) -> nn.Module:
 def _load_trained(path: Path) -> nn.Module:
     header = trained.read_header(path)
     if header.network not in catalogue.CATALOGUE:
-        raise WeightsError(f"{path} holds weights for {header.network!r}, which this segcore does not know; update it")
+        named = reprlib.repr(header.network)
+        raise WeightsError(f"{path} holds weights for {named}, which this segcore does not know; update it")
     network = build_network(header.network, len(header.categories), auxiliary=False)
     state = network.state_dict() | load_file(path)  # batch norm's counters, which only training needs, are left out
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"the weights in {path} are not those of {header.network}: {error}") from error
+        what = textwrap.shorten(str(error), trained.LONGEST)  # it lists all that are missing
+        raise WeightsError(f"the weights in {path} are not those of {header.network}: {what}") from error
     return network.float().eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,13 +45,14 @@ class Preprocess:
         if self.resize not in RESIZES:
             raise UsageError(f"there is no resize {self.resize!r}; choose one of: {', '.join(RESIZES)}")
         if not 1 <= self.size <= _MAX_SIZE:
-            raise UsageError(f"expected a size from 1 to {_MAX_SIZE:,} pixels, got {self.size}")
+            raise UsageError(f"expected a size from 1 to {_MAX_SIZE:,} pixels, got {reprlib.repr(self.size)}")
         if self.resize == "aspect" and self.max_size is not None and self.max_size <= self.size:
             raise UsageError(f"expected a max_size greater than the size {self.size}, got {self.max_size}")
+        given = f"{reprlib.repr(self.mean)}, {reprlib.repr(self.std)}"
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, self.mean + self.std)):
-            raise UsageError(f"expected mean and std of 3 channels, finite numbers; got {self.mean}, {self.std}")
+            raise UsageError(f"expected mean and std of 3 channels, finite numbers; got {given}")
         if min(self.std) <= 0:
-            raise UsageError(f"expected mean and std of 3 channels, std above 0; got {self.mean}, {self.std}")
+            raise UsageError(f"expected mean and std of 3 channels, std above 0; got {given}")
 
     def size_hw(self, height: int, width: int) -> tuple[int, int]:
         """Height and width, in pixels, that a photograph of `height` x `width` is resized to.

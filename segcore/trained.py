@@ -21,7 +21,7 @@ from .errors import SegcoreError, UsageError, WeightsError
 from .preprocess import Preprocess
 
 SCHEMA = 1
-_LONGEST = 200  # characters of what safetensors says
+LONGEST = 200  # characters of what a library says of a damaged file
 _KEY = "segcore"  # of the safetensors metadata, which maps texts to texts
 
 
@@ -109,7 +109,7 @@ def read_header(path: str | Path) -> Header:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        what = textwrap.shorten(str(error), _LONGEST)  # it quotes the header
+        what = textwrap.shorten(str(error), LONGEST)  # it quotes the header
         raise WeightsError(f"{path} is no safetensors file, or is damaged ({what}); train it again") from error
 
 

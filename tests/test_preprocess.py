@@ -130,6 +130,9 @@ def test_settings_errors():
     for unfit in ({"mean": (0.5, 0.5)}, {"std": (1.0, 1.0, 0.0)}, {"std": (1.0, 1.0, math.nan)}):
         with pytest.raises(UsageError, match="3 channels"):
             Preprocess(**unfit)
+    for endless in ({"mean": (10**3000,) * 4}, {"size": 10**3000}):  # as a damaged model's file may say
+        with pytest.raises(UsageError, match=r"^.{,400}$"):
+            Preprocess(**endless)
 
 
 def test_image_errors():
