@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import reprlib
-import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -223,8 +222,7 @@ def _load_trained(path: Path) -> nn.Module:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        what = textwrap.shorten(str(error), trained.LONGEST)  # it lists all that are missing
-        raise WeightsError(f"the weights in {path} are not those of {header.network}: {what}") from error
+        raise WeightsError(f"the weights in {path} are not those of {header.network}; train it again") from error
     return network.float().eval()
 
 

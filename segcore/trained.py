@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import reprlib
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +20,6 @@ from .errors import SegcoreError, UsageError, WeightsError
 from .preprocess import Preprocess
 
 SCHEMA = 1
-LONGEST = 200  # characters of what a library says of a damaged file
 _KEY = "segcore"  # of the safetensors metadata, which maps texts to texts
 
 
@@ -109,8 +107,7 @@ def read_header(path: str | Path) -> Header:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        what = textwrap.shorten(str(error), LONGEST)  # it quotes the header
-        raise WeightsError(f"{path} is no safetensors file, or is damaged ({what}); train it again") from error
+        raise WeightsError(f"{path} is no safetensors file, or is damaged; train it again") from error
 
 
 @lru_cache(maxsize=16)
