@@ -133,7 +133,7 @@ def test_the_file_says_where_it_comes_from(overfitted, shapes):
         (b"", "is damaged"),
         (b"\x10\0\0\0\0\0\0\0{}              ", "not their categories"),
         (None, "cannot be read"),
-        ((2000).to_bytes(8, "little") + b'{"' + b"x " * 995 + b'": 1   }', r"is damaged \(.{1,200}\); train it again"),
+        ((2000).to_bytes(8, "little") + b'{"' + b"x " * 995 + b'": 1   }', "is damaged; train it again$"),
     ],
 )
 def test_a_file_that_is_no_trained_model(tmp_path, content, message):
