@@ -50,7 +50,8 @@ class Page(gr.Blocks):
     """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list, *args: Any, **kwargs: Any) -> Any:
-        if block_fn.fn is None:  # the browser does it by itself, and no browser asks here
+        by_browser = block_fn.fn is None  # by itself, and no browser asks here
+        if by_browser or any(map(_chooses_several, block_fn.inputs, inputs)):
             raise gr.Error(_MISFIT, print_exception=False)
         try:
             client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
@@ -59,6 +60,11 @@ class Page(gr.Blocks):
             raise
         except (ValueError, OSError) as error:  # inputs that do not fit their components, and no possible paths
             raise gr.Error(_MISFIT, print_exception=False) from error
+
+
+def _chooses_several(block: Any, value: Any) -> bool:
+    """Where one is to be chosen, as in all of the page's lists; Gradio takes a list of several there."""
+    return isinstance(block, gr.Dropdown) and isinstance(value, list)
 
 
 def _names_a_file(value: Any) -> bool:

@@ -499,6 +499,14 @@ def test_what_the_browser_does_by_itself_is_refused(url):
     visitor.close()
 
 
+@pytest.mark.parametrize("several", [[], [[]], ["own:samples"]])
+def test_several_where_one_is_to_be_chosen_are_refused(url, several):
+    visitor = Visitor(url)
+    with pytest.raises(Refused, match="An input is missing or of the wrong kind"):
+        visitor.trigger(visitor.events()["on_sources"], [several])
+    visitor.close()
+
+
 def test_errors_of_our_own_are_not_taken_for_nonsense():
     async def broken(*_):
         Limits.read({"SEGCORE_MAX_MB": "x"})
