@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from .classes import (
     folded,
     is_text,
 )
-from .errors import UsageError
+from .errors import UsageError, shown
 
 MOST = IGNORE_INDEX  # classes, background included: their numbers and 255 fit one byte
 
@@ -48,7 +47,7 @@ class Categories:
         for number, names in enumerate(zip(self.names, self.friendly, strict=True)):
             for name in (*names, *self.also[number]):
                 if not is_text(name):
-                    raise UsageError(f"the name of a category must be a text, not {reprlib.repr(name)}")
+                    raise UsageError(f"the name of a category must be a text, not {shown(name)}")
                 if owners.setdefault(folded(name), number) != number:
                     raise UsageError(f"two categories are called {name!r}; give each a name of its own")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import reprlib
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .categories import Categories
 from .classes import is_text
-from .errors import AnnotationError
+from .errors import AnnotationError, shown
 from .image import MAX_PIXELS
 
 Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
@@ -38,7 +37,7 @@ class CocoImage:
         if min(self.width, self.height) < 1 or self.width * self.height > MAX_PIXELS:
             raise AnnotationError(
                 f"'width' and 'height' must be positive and make {MAX_PIXELS:,} pixels at most; "
-                f"they are {_shown(self.width)} and {_shown(self.height)}"
+                f"they are {shown(self.width)} and {shown(self.height)}"
             )
         if not _stays_inside(self.file_name):
             raise AnnotationError(
@@ -71,9 +70,9 @@ class _Record(NamedTuple):
         """The field `name`, which must be there and of `kind`, int or str; True and 480.0 are no int."""
         value = self.required(name)
         if type(value) is not kind:
-            raise self.error(name, f"must be {_KINDS[kind]}, not {_shown(value)}")
+            raise self.error(name, f"must be {_KINDS[kind]}, not {shown(value)}")
         if kind is str and not is_text(value):
-            raise self.error(name, f"holds half of a character: {_shown(value)}")
+            raise self.error(name, f"holds half of a character: {shown(value)}")
         return value
 
     def required(self, name: str) -> Any:
@@ -90,7 +89,7 @@ class _Record(NamedTuple):
     def where(self) -> str:
         """Its place in the file: "annotations[3] (id 17)"."""
         number = self.values.get("id")
-        return f"{self.list_name}[{self.index}]" + (f" (id {_shown(number)})" if type(number) is int else "")
+        return f"{self.list_name}[{self.index}]" + (f" (id {shown(number)})" if type(number) is int else "")
 
 
 def read_document(path: Path, name: object = None) -> Any:
@@ -177,7 +176,7 @@ def _check_kind(document: Any) -> None:
     if not isinstance(document, dict):
         raise AnnotationError(
             "it must hold an object with 'images', 'annotations' and 'categories', not "
-            f"{_shown(document)}; a file that holds a list is one of results"
+            f"{shown(document)}; a file that holds a list is one of results"
         )
     annotations, categories = (
         [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
@@ -198,14 +197,14 @@ def _records(document: dict[str, Any], list_name: str) -> dict[int, _Record]:
     """The records of one of the document's lists, by their ids."""
     entries = document.get(list_name)
     if not isinstance(entries, list):
-        problem = f"must be a list, not {_shown(entries)}" if list_name in document else "is missing"
+        problem = f"must be a list, not {shown(entries)}" if list_name in document else "is missing"
         raise AnnotationError(
             f"'{list_name}' {problem}; a file of instances has 'images', 'annotations' and 'categories'"
         )
     records: dict[int, _Record] = {}
     for index, values in enumerate(entries):
         if not isinstance(values, dict):
-            raise AnnotationError(f"{list_name}[{index}] must be an object, not {_shown(values)}")
+            raise AnnotationError(f"{list_name}[{index}] must be an object, not {shown(values)}")
         record = _Record(list_name, index, values)
         first = records.setdefault(record.value("id", int), record)
         if first is not record:
@@ -238,14 +237,14 @@ def _reference(record: _Record, name: str, known: Mapping[int, Any]) -> int:
     """The id in the field `name`, which must be a key of `known`."""
     number = record.value(name, int)
     if number not in known:
-        raise record.error(name, f"is {_shown(number)}, which the file does not describe")
+        raise record.error(name, f"is {shown(number)}, which the file does not describe")
     return number
 
 
 def _is_crowd(record: _Record) -> bool:
     crowd = record.values.get("iscrowd", 0)  # many tools leave it out
     if crowd not in (0, 1):
-        raise record.error("iscrowd", f"must be 0 or 1, not {_shown(crowd)}")
+        raise record.error("iscrowd", f"must be 0 or 1, not {shown(crowd)}")
     return bool(crowd)
 
 
@@ -258,7 +257,7 @@ def _segmentation(record: _Record, image: CocoImage) -> Polygons | Rle:
             raise record.error("segmentation", problem)
         return segmentation
     if not isinstance(segmentation, list):
-        raise record.error("segmentation", f"must be a list of polygons or an RLE, not {_shown(segmentation)}")
+        raise record.error("segmentation", f"must be a list of polygons or an RLE, not {shown(segmentation)}")
     if not segmentation and record.values.get("area"):
         raise record.error("segmentation", "is empty, though 'area' is not 0; boxes alone make no ground truth")
     return tuple(_polygon(record, index, numbers, image) for index, numbers in enumerate(segmentation))
@@ -269,13 +268,13 @@ def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> arr
     if not isinstance(numbers, list) or len(numbers) < 6 or len(numbers) % 2:
         raise record.error(
             "segmentation",
-            f"must hold lists of 3 or more x, y pairs of numbers; polygon {index} is {_shown(numbers)}",
+            f"must hold lists of 3 or more x, y pairs of numbers; polygon {index} is {shown(numbers)}",
         )
     try:
         polygon = array("d", numbers)
     except (TypeError, OverflowError) as error:
         wrong = next(each for each in numbers if not isinstance(each, (int, float)) or abs(each) > float_info.max)
-        raise record.error("segmentation", f"must hold numbers; polygon {index} has {_shown(wrong)}") from error
+        raise record.error("segmentation", f"must hold numbers; polygon {index} has {shown(wrong)}") from error
     # Far coordinates are a mistake of units, and drawing them takes memory without bounds.
     for name, values, size in (("x", polygon[0::2], image.width), ("y", polygon[1::2], image.height)):
         for value in (min(values), max(values), sum(values) / len(values)):  # a nan is sure to reach the mean
@@ -288,7 +287,7 @@ def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
     """Why a run-length encoding is not one of a mask of the image; None if it is."""
     size, counts = rle.get("size"), rle.get("counts")
     if size != [image.height, image.width]:
-        return f"must be of the image's 'size', [{image.height}, {image.width}], not {_shown(size)}"
+        return f"must be of the image's 'size', [{image.height}, {image.width}], not {shown(size)}"
     if isinstance(counts, str):
         runs = _runs_of_compressed(counts)
     elif isinstance(counts, list) and all(type(run) is int and run.bit_length() < 64 for run in counts):
@@ -296,7 +295,7 @@ def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
     else:
         runs = None
     if runs is None:
-        return f"must hold 'counts', a list of integers or COCO's text for one, not {_shown(counts)}"
+        return f"must hold 'counts', a list of integers or COCO's text for one, not {shown(counts)}"
     if any(run < 0 for run in runs) or sum(runs) != image.height * image.width:
         return f"must hold 'counts' from 0 that add up to {image.height * image.width} pixels, not to {sum(runs)}"
     return None
@@ -329,8 +328,3 @@ def told(problems: list[str]) -> str:
     """Several problems as one message: a line each, and how many more there are."""
     more = len(problems) - _MOST_PROBLEMS
     return "\n".join(problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))
-
-
-def _shown(value: Any) -> str:
-    """A wrong value as an error message quotes it, cut short."""
-    return reprlib.repr(value)

@@ -1,5 +1,16 @@
 """Everything that segcore raises on purpose; each message says what was wrong and what to do next."""
 
+import reprlib
+from typing import Any
+
+_LONGEST = 100  # characters of a value in a message
+
+
+def shown(value: Any) -> str:
+    """A wrong value as a message quotes it, on one line and cut short however large or nested it is."""
+    text = reprlib.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
 
 class SegcoreError(Exception):
     """Base of all of segcore's own errors; its text is fit to be shown to a person."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import reprlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from . import catalogue, download, trained
 from .catalogue import entry, on_disk, resolve
 from .categories import VOC, Categories
 from .classes import VOC_NAMES
-from .errors import WeightsError
+from .errors import WeightsError, shown
 from .inference import Predictor, pick_device, pick_engine, pick_precision, prepare
 from .networks import deeplabv3_efficientnet_lite0
 from .preprocess import Preprocess
@@ -215,7 +214,7 @@ def load(name: str) -> nn.Module:
 def _load_trained(path: Path) -> nn.Module:
     header = trained.read_header(path)
     if header.network not in catalogue.CATALOGUE:
-        named = reprlib.repr(header.network)
+        named = shown(header.network)
         raise WeightsError(f"{path} holds weights for {named}, which this segcore does not know; update it")
     network = build_network(header.network, len(header.categories), auxiliary=False)
     state = network.state_dict() | load_file(path)  # batch norm's counters, which only training needs, are left out

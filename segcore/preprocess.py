@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .errors import ImageError, UsageError
+from .errors import ImageError, UsageError, shown
 
 RESIZES = ("squeeze", "aspect", "torchvision")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -45,10 +44,10 @@ class Preprocess:
         if self.resize not in RESIZES:
             raise UsageError(f"there is no resize {self.resize!r}; choose one of: {', '.join(RESIZES)}")
         if not 1 <= self.size <= _MAX_SIZE:
-            raise UsageError(f"expected a size from 1 to {_MAX_SIZE:,} pixels, got {reprlib.repr(self.size)}")
+            raise UsageError(f"expected a size from 1 to {_MAX_SIZE:,} pixels, got {shown(self.size)}")
         if self.resize == "aspect" and self.max_size is not None and self.max_size <= self.size:
             raise UsageError(f"expected a max_size greater than the size {self.size}, got {self.max_size}")
-        given = f"{reprlib.repr(self.mean)}, {reprlib.repr(self.std)}"
+        given = f"{shown(self.mean)}, {shown(self.std)}"
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, self.mean + self.std)):
             raise UsageError(f"expected mean and std of 3 channels, finite numbers; got {given}")
         if min(self.std) <= 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .categories import Categories
-from .errors import SegcoreError, UsageError, WeightsError
+from .errors import SegcoreError, UsageError, WeightsError, shown
 from .preprocess import Preprocess
 
 SCHEMA = 1
@@ -58,7 +57,7 @@ class Header:
         """Raises a SegcoreError for settings that cannot be used; what a damaged text makes Python raise is left so."""
         record = json.loads(text)
         if record["schema"] != SCHEMA:
-            raise UsageError(f"it is of schema {reprlib.repr(record['schema'])}, and this segcore knows {SCHEMA}")
+            raise UsageError(f"it is of schema {shown(record['schema'])}, and this segcore knows {SCHEMA}")
         classes = record["categories"]
         categories = Categories(
             tuple(each["name"] for each in classes),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import UsageError
+from .errors import UsageError, shown
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -77,7 +76,7 @@ class TrainingState:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             before = dict(saved["settings"])
             changed = ", ".join(sorted(name for name in settings if before.get(name) != settings[name]))
-            changed = changed or ", ".join(sorted(map(reprlib.repr, before.keys() - settings.keys())))
+            changed = changed or ", ".join(sorted(map(shown, before.keys() - settings.keys())))
         if changed:
             raise UsageError(
                 f"{path} was written with other settings ({changed}); give the same again, or name another "

@@ -339,6 +339,7 @@ def refused(written, content) -> str:
         ({"images": [], "categories": []}, "'annotations' is missing"),
         ({"images": [], "annotations": []}, "'categories' is missing"),
         ({"images": {}, "annotations": [], "categories": []}, "'images' must be a list, not {}"),
+        ({"images": {"a": [[["a" * 30] * 4] * 4] * 4}, "annotations": [], "categories": []}, r"list, not .{97}\.\.\.;"),
         ({"images": [3], "annotations": [], "categories": []}, r"images\[0\] must be an object, not 3"),
     ],
 )
