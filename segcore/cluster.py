@@ -219,7 +219,7 @@ class Cluster:
         try:
             for turn in itertools.count():
                 while turn not in done:
-                    while worker := self._worker_with_room():
+                    while worker := self._worker_with_room(alone=bool(waiting)):
                         latest = turn + _OUT_OF_TURN * len(self._workers)
                         job = waiting.pop(0) if waiting else next(new, None) if begun < latest else None
                         if job is None:
@@ -237,10 +237,14 @@ class Cluster:
             for worker in self._workers:
                 worker.jobs.clear()
 
-    def _worker_with_room(self) -> _Hired | None:
-        """The one with the fewest jobs, unless all have as many as they are to have."""
-        idlest = min(self._workers, key=lambda each: len(each.jobs), default=None)
-        return idlest if idlest and len(idlest.jobs) < _QUEUED + 2 * self._gpus else None
+    def _worker_with_room(self, *, alone: bool) -> _Hired | None:
+        """The one with the fewest jobs, unless all have as many as they are to have.
+
+        alone: for a job that was lost with a worker, which may be what killed it, so that it takes no other with it.
+        """
+        most = 1 if alone else _QUEUED + 2 * self._gpus
+        free = [each for each in self._workers if len(each.jobs) < most and not any(job.losses for job in each.jobs)]
+        return min(free, key=lambda each: len(each.jobs), default=None)
 
     def _next_answer(self) -> tuple[dict[int, Any], list[_Job]]:
         """Wait for something to happen. Returns the results by number, and the jobs that were lost with a worker."""
@@ -272,7 +276,8 @@ class Cluster:
         self._ray.kill(lost.actor)
         self._hire()
         self._on_lost(f"a worker on {lost.facts['host']} was lost; what it was at is done again")
-        lost.jobs[0].losses += 1  # the others only stood in the queue behind it
+        for job in lost.jobs:
+            job.losses += 1
         return lost.jobs
 
     def _welcome_another(self, started: Any) -> None:
