@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +21,7 @@ from segcore.coco import CocoDataset
 from segcore.errors import LabelError
 from segcore.segmenter import Segmenter
 from segcore.task import Task
+from tests.at_a_time import AtATime
 
 TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
 # What a look gives, by name.
@@ -227,26 +227,19 @@ def test_files_of_scores_errors(tab, dog, tmp_path):
 
 def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog, tmp_path, monkeypatch):
     given = handlers.with_truth(dog, handlers.write_download(dog, Task(), "labels", tmp_path))
-    under_way, most = 0, 0
-    changing = threading.Lock()
-
-    def compare(*_args, **_kwargs):
-        nonlocal under_way, most
-        with changing:
-            under_way += 1
-            most = max(most, under_way)
-        time.sleep(0.3)
-        with changing:
-            under_way -= 1
 
     def most_of_six(limit):
-        nonlocal most
-        most = 0
+        at_it = AtATime()
+
+        def compare(*_args, **_kwargs):
+            with at_it:
+                time.sleep(0.3)
+
+        monkeypatch.setattr(comparison, "_against_truth", compare)
         monkeypatch.setattr(comparison, "LARGE", limit)
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(lambda _: comparison.view_own_truth(given, Task()), range(6)))
-        return most
+        return at_it.most
 
-    monkeypatch.setattr(comparison, "_against_truth", compare)
     assert most_of_six(limit=512 * 512 - 1) == comparison.LARGE_AT_A_TIME
     assert most_of_six(limit=512 * 512) > comparison.LARGE_AT_A_TIME

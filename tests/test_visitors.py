@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from demo.tabs.controls import download_buttons
+from tests.at_a_time import AtATime
 from tests.page_client import API, SEGMENT, Refused, Visitor
 from tests.page_server import running_page
 
@@ -127,17 +127,13 @@ def test_who_hangs_up_is_not_waited_for(page):
     stays.close()
 
 
-def test_two_files_at_full_size_are_written_at_a_time_whoever_asks(tmp_path):
-    under_way, most, lock = 0, 0, threading.Lock()
+def test_two_files_at_full_size_are_written_at_a_time_whoever_asks(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    at_it = AtATime()
 
     def write(kind, folder):
-        nonlocal under_way, most
-        with lock:
-            under_way += 1
-            most = max(most, under_way)
-        time.sleep(0.3)
-        with lock:
-            under_way -= 1
+        with at_it:
+            time.sleep(0.3)
         folder.mkdir(parents=True)
         file = folder / kind
         file.write_text(kind)
@@ -151,6 +147,8 @@ def test_two_files_at_full_size_are_written_at_a_time_whoever_asks(tmp_path):
     visitors = [Visitor(url) for _ in clicks]
     with ThreadPoolExecutor() as pool:
         written = list(pool.map(lambda visitor, click: visitor.trigger({"id": click}, []), visitors, clicks))
+    for visitor in visitors:
+        visitor.close()
     blocks.close()
     assert [each[0]["orig_name"] for each in written] == ["one", "other"] * 2
-    assert most == 2
+    assert at_it.most == 2
