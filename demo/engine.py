@@ -89,7 +89,7 @@ class Engine:
             return self.default
         if not isinstance(model, str) or catalogue.is_file(model):
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
-        return catalogue.resolve(model)
+        return catalogue.resolve(catalogue.FORMER_NAMES.get(model, model))  # silently: visitors see no notice
 
     def read(self, photograph: str | Path) -> np.ndarray:
         """A visitor's photograph as `image.read` gives it, which raises for one that is over the page's limits."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.turns import AT_ONCE, LONGEST
+from segcore.cli_arguments import model_name
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
@@ -96,8 +97,8 @@ class Settings:
         )
         parser.add_argument("--coco", type=Path, default=environment.get("SEGCORE_COCO", EXAMPLES), metavar="DIR",
                             help="a COCO folder, for the tabs with ground truth; default: the samples")  # fmt: skip
-        parser.add_argument("--model", default=environment.get("SEGCORE_MODEL", "auto"), metavar="NAME",
-                            help="a model's name, or the file of a trained one; default: auto")  # fmt: skip
+        parser.add_argument("--model", type=model_name, default=environment.get("SEGCORE_MODEL", "auto"),
+                            metavar="NAME", help="a model's name, or a trained one's file; default: auto")  # fmt: skip
         parser.add_argument("--precision", default=environment.get("SEGCORE_PRECISION") or "auto",
                             type=_one_of("auto", "float32", "bfloat16", "int8"),
                             help="auto, float32, bfloat16 or int8, of all but scores; default: auto")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,15 +53,16 @@ CATALOGUE = {
             torchvision_weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
         ),
         ModelEntry(
-            "deeplabv3_efficientnet_lite0",
-            "DeepLabV3, EfficientNet-Lite0",
-            "Ships with segcore and needs no download; quick, but trained on far fewer photographs than the others.",
-            shipped_sha256="447ee06e94bf07a6232c4658c7a51cc3a04e26d933a589f4e43cdeeb60c4528a",
+            "deeplabv3_mobilenet_v2",
+            "DeepLabV3+, MobileNetV2",
+            "Ships with segcore and needs no download; by far the quickest, and less accurate than the ResNets.",
+            shipped_sha256="40a8ad383f0d6b5e07f17d26f5dff7876e471a7f67d145234a18d762d87cc0f6",
         ),
     )
 }
 PREFERRED = "deeplabv3_resnet101"
-SHIPPED = "deeplabv3_efficientnet_lite0"
+SHIPPED = "deeplabv3_mobilenet_v2"
+FORMER_NAMES = {"deeplabv3_efficientnet_lite0": SHIPPED}  # of models that were replaced; accepted until version 0.2
 TRAINED_SUFFIX = ".safetensors"
 
 
@@ -69,11 +71,24 @@ def is_file(name: str) -> bool:
     return name.endswith(TRAINED_SUFFIX)
 
 
+def former_name_notice(name: str) -> str:
+    """What to tell someone who gives a model's former name."""
+    return f"the model {name!r} was replaced by {FORMER_NAMES[name]!r}; please use the new name, the old one will go"
+
+
+def current_name(name: str) -> str:
+    """The name itself, or for a former name, with a FutureWarning, the name of the model that replaced it."""
+    if name in FORMER_NAMES:
+        warnings.warn(former_name_notice(name), FutureWarning, stacklevel=1)  # one place: Python tells it once
+    return FORMER_NAMES.get(name, name)
+
+
 def entry(name: str) -> ModelEntry:
-    """The model of that name or path. Raises UsageError, with the names there are, for any other."""
+    """The model of that name, former name or path. Raises UsageError, with the names there are, for any other."""
     if is_file(name):
         path = Path(name)
         return ModelEntry(name, path.stem, f"Trained by segcore, from {path.name}.", file=path)
+    name = current_name(name)
     if name not in CATALOGUE:
         raise UsageError(f"there is no model {name!r}; choose one of: {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
@@ -102,22 +117,25 @@ def on_disk(name: str) -> bool:
     """
     if is_file(name):
         return Path(name).is_file()
-    if entry(name).torchvision_weights is None:
-        return shipped_path(name).is_file()
-    published = re.compile(rf"{name}(_coco)?-[0-9a-f]{{8}}\.pth")
+    model = entry(name)
+    if model.torchvision_weights is None:
+        return shipped_path(model.name).is_file()
+    published = re.compile(rf"{model.name}(_coco)?-[0-9a-f]{{8}}\.pth")
     folder = checkpoints_folder()
     return folder.is_dir() and any(published.fullmatch(each.name) for each in folder.iterdir())
 
 
 def resolve(name: str | os.PathLike[str]) -> str:
     """The name or path itself, checked; for "auto" the best model that needs no download: ResNet-101 if its weights
-    are on disk, else the shipped one. Raises UsageError for a name that is not in the catalogue.
+    are on disk, else the shipped one; for a former name, with a FutureWarning, the name of today. Raises UsageError for
+    a name that is not in the catalogue.
     """
     name = os.fspath(name)
     if name == AUTO:
         return PREFERRED if on_disk(PREFERRED) else SHIPPED
     if is_file(name):
         return name
+    name = current_name(name)
     if name not in CATALOGUE:
         raise UsageError(
             f"there is no model {name!r}; choose {AUTO!r} or one of: {', '.join(CATALOGUE)}; or give the path of a "

@@ -151,9 +151,9 @@ def compare(arguments: argparse.Namespace) -> int:
     from . import compare as comparison
     from . import evaluate as evaluation
 
-    names = arguments.models.split(",")
+    names = arguments.models
     if len(names) != 2:
-        raise UsageError(f"--models takes two models with a comma between them, got {arguments.models!r}")
+        raise UsageError(f"--models takes two models with a comma between them, got {','.join(names)!r}")
     if _categories(names[0]) != _categories(names[1]):
         raise UsageError(f"{names[0]} and {names[1]} tell different things apart, so they cannot be compared")
     task, images, dataset, chosen = _what_to_evaluate(arguments, names[0])

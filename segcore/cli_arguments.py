@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -44,13 +45,13 @@ def _add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_compare_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--models", required=True, metavar="A,B", help="two of the catalogue's")
+    command.add_argument("--models", type=_models, required=True, metavar="A,B", help="two of the catalogue's")
     _add_dataset_arguments(command)
     _add_task_arguments(command, precision="float32")
 
 
 def _add_fetch_weights_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", metavar="NAME", help=f"one of: {', '.join(catalogue.CATALOGUE)}")
+    command.add_argument("name", type=model_name, metavar="NAME", help=f"one of: {', '.join(catalogue.CATALOGUE)}")
     command.add_argument("--base-url", metavar="URL", help="a mirror: URL/<the published file's name>")
 
 
@@ -77,7 +78,8 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     )
     add("--resume", action="store_true", help="go on with the run in --out that was stopped")
     names = ", ".join(catalogue.CATALOGUE)
-    add("--model", default=catalogue.SHIPPED, help=f"where to start: the file of a trained model, or one of: {names}")
+    add("--model", type=model_name, default=catalogue.SHIPPED,
+        help=f"where to start: the file of a trained model, or one of: {names}")  # fmt: skip
     add("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
     add("--categories", default="own", choices=("own", "voc"), help="the dataset's own (default), or VOC's 20")
     add("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
@@ -136,7 +138,10 @@ def _add_dataset_arguments(command: argparse.ArgumentParser) -> None:
 def _add_model_argument(command: argparse.ArgumentParser) -> None:
     names = ", ".join(catalogue.CATALOGUE)
     command.add_argument(
-        "--model", default=catalogue.AUTO, help=f"auto (default), the file of a trained model, or: {names}"
+        "--model",
+        type=model_name,
+        default=catalogue.AUTO,
+        help=f"auto (default), the file of a trained model, or: {names}",
     )
 
 
@@ -174,6 +179,17 @@ def _add_cluster_arguments(command: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="share the work among the machines of a Ray cluster: HOST:PORT, or auto for the one this machine is in",
     )
+
+
+def model_name(name: str) -> str:
+    """The model's name of today; says so on stderr where a former one was given."""
+    if name in catalogue.FORMER_NAMES:
+        print(f"segcore: {catalogue.former_name_notice(name)}", file=sys.stderr)
+    return catalogue.FORMER_NAMES.get(name, name)
+
+
+def _models(text: str) -> list[str]:
+    return [model_name(name) for name in text.split(",")]
 
 
 def _threshold(text: str) -> float | None:

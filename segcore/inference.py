@@ -93,14 +93,17 @@ def pick_precision(precision: str = AUTO, device: str = "cpu", engine: str = TOR
 _FOLDING_ERROR = 1e-3  # relative; of float32 it is some 1e-6
 
 
-class _Core(nn.Module):
-    """Backbone and classifier alone: no auxiliary head, no upsampling."""
+class Core(nn.Module):
+    """A network's backbone and classifier alone: no auxiliary head, no upsampling.
+
+    The classifier takes the backbone's "out", or all its features where it says `takes_all_features`.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.backbone = network.backbone
         self.classifier = network.classifier
-        self.takes_all_features = _is_lraspp(network)
+        self.takes_all_features = getattr(network.classifier, "takes_all_features", False) or _is_lraspp(network)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
@@ -221,7 +224,8 @@ def prepare(
     """Make a torchvision-style segmentation network ready to run: a `Predictor`, tensor -> logits.
 
     network: has a `backbone` that returns a dictionary of features and a `classifier` that takes its "out"
-    (FCN, DeepLabV3 and those made like them) or all of it (LRASPP). It is copied, and left as it was.
+    (FCN, DeepLabV3 and those made like them) or all of it (LRASPP, and classifiers whose `takes_all_features` is true).
+    It is copied, and left as it was.
     device: "auto", "cuda", "cuda:N", "mps" or "cpu"; precision: "auto", "float32", "bfloat16" or "int8"; engine:
     "auto", "torch" or "openvino", as `pick_engine` has it. calibration: gives what int8 is measured by, preprocessed
     photographs, float32 (1, 3, h, w) each; called for int8 alone.
@@ -239,7 +243,7 @@ def prepare(
     device = pick_device(device)
     engine = pick_engine(engine, device, precision)
     precision = pick_precision(precision, device, engine)
-    core = copy.deepcopy(_Core(network)).cpu().float().eval().requires_grad_(False)
+    core = copy.deepcopy(Core(network)).cpu().float().eval().requires_grad_(False)
     core = _fold_batch_norms(core)
     if engine == TORCH:
         return Predictor(_TorchCore(core, device, precision), device, precision)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from .categories import VOC, Categories
 from .classes import VOC_NAMES
 from .errors import WeightsError, shown
 from .inference import Predictor, pick_device, pick_engine, pick_precision, prepare
-from .networks import deeplabv3_efficientnet_lite0
+from .networks import deeplabv3_mobilenet_v2
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def weights_path(name: str) -> Path:
     """Where the model's weights are, or would be once fetched: torch.hub's folder, the package's own, or a path."""
     weights = _published(name)
     if weights is None:
-        return entry(name).file or catalogue.shipped_path(name)
+        model = entry(name)
+        return model.file or catalogue.shipped_path(model.name)
     return catalogue.checkpoints_folder() / weights.url.rpartition("/")[2]
 
 
@@ -174,7 +175,7 @@ def build_network(name: str, num_classes: int = len(VOC), *, auxiliary: bool = T
     auxiliary: with the second head that torchvision's published checkpoints hold.
     """
     if _published(name) is None:
-        return deeplabv3_efficientnet_lite0(num_classes)
+        return deeplabv3_mobilenet_v2(num_classes)
     from torchvision.models import get_model
 
     return get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
@@ -196,33 +197,57 @@ def load(name: str) -> nn.Module:
 
     Every call gives a network of its own. Its forward is torchvision's, normalised float32 (N, 3, h, w) ->
     {"out": logits (N, classes, h, w)}; `prepare` is for running it.
-    Raises WeightsError if the weights are not on disk or damaged, UsageError for a name not in the catalogue.
+    Raises WeightsError if the weights are not on disk, are damaged or are not those of the network, UsageError for a
+    name not in the catalogue.
     """
-    path = _checked_path(name)
-    if entry(name).file:
-        return _load_trained(path)
-    if path.suffix == ".safetensors":
-        state = load_file(path)
+    path, header = _checked_path(name), _header(name)
+    if header is None:
+        network, state = build_network(name), torch.load(path, map_location="cpu", weights_only=True)
     else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    network = build_network(name)
-    network.load_state_dict(state)
+        _check_known(header.network, path)
+        network = build_network(header.network, len(header.categories), auxiliary=False)
+        state = load_file(path)
+    if misfit := next(_misfits(network.state_dict(), state), None):
+        called = header.network if header else name
+        raise WeightsError(f"the weights in {path} cannot be used for {called}: {misfit}; {_how_to_get(name)}")
+    network.load_state_dict(state, strict=False)
     network.aux_classifier = None
     return network.float().eval()
 
 
-def _load_trained(path: Path) -> nn.Module:
-    header = trained.read_header(path)
-    if header.network not in catalogue.CATALOGUE:
-        named = shown(header.network)
-        raise WeightsError(f"{path} holds weights for {named}, which this segcore does not know; update it")
-    network = build_network(header.network, len(header.categories), auxiliary=False)
-    state = network.state_dict() | load_file(path)  # batch norm's counters, which only training needs, are left out
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"the weights in {path} are not those of {header.network}; train it again") from error
-    return network.float().eval()
+def _check_known(network: str, path: Path) -> None:
+    if network in catalogue.FORMER_NAMES:
+        raise WeightsError(
+            f"{path} was trained on the network {network}, which is no longer part of segcore; train it again, on "
+            f"{catalogue.FORMER_NAMES[network]}"
+        )
+    if network not in catalogue.CATALOGUE:
+        raise WeightsError(f"{path} holds weights for {shown(network)}, which this segcore does not know; update it")
+
+
+def _misfits(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> Iterator[str]:
+    """What is wrong with each tensor of `state` that does not fit a network's `expected` ones, in words.
+
+    Only batch norm's counters may be missing: training alone needs them, and our files leave them out.
+    """
+    for name, wanted in expected.items():
+        given = state.get(name)
+        if given is None:
+            if not name.endswith(".num_batches_tracked"):
+                yield f"{name} is missing"
+        elif given.shape != wanted.shape or given.is_floating_point() != wanted.is_floating_point():
+            yield f"{name} is {given.dtype} {tuple(given.shape)}, expected {wanted.dtype} {tuple(wanted.shape)}"
+        elif not given.float().isfinite().all():
+            yield f"{name} holds values that are not finite"
+    yield from (f"{shown(name)} is no part of that network" for name in state.keys() - expected.keys())
+
+
+def _header(name: str) -> trained.Header | None:
+    """What the model's file says besides its weights; None for torchvision's, whose files say nothing."""
+    model = entry(name)
+    if model.torchvision_weights:
+        return None
+    return trained.read_header(model.file or _checked_path(name))
 
 
 def network_of(name: str) -> str:
@@ -230,30 +255,28 @@ def network_of(name: str) -> str:
 
     Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
     """
-    path = entry(name).file
-    return trained.read_header(path).network if path else name
+    model = entry(name)
+    return trained.read_header(model.file).network if model.file else model.name
 
 
 def categories(name: str) -> Categories:
     """What the model tells apart, in the order of its logits.
 
-    Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
+    Raises WeightsError for a file that cannot be read, UsageError for a name not in the catalogue.
     """
-    path = entry(name).file
-    return trained.read_header(path).categories if path else VOC
+    header = _header(name)
+    return header.categories if header else VOC
 
 
 def preprocess_for(name: str, resize: str = "squeeze") -> Preprocess:
     """What stands before the model's network: size, mean and deviation of its weights' own transforms.
 
-    resize: as in `Preprocess`. Raises UsageError for an unknown one and for an unknown name.
+    resize: as in `Preprocess`. Raises UsageError for an unknown one and for an unknown name, WeightsError for a file
+    that cannot be read.
     """
-    path = entry(name).file
-    if path:
-        return trained.read_header(path).preprocess(resize)
-    weights = _published(name)
-    if weights is None:
-        return Preprocess(resize=resize)  # the shipped model was trained with the same normalisation
-    transforms = weights.transforms()
+    header = _header(name)
+    if header:
+        return header.preprocess(resize)
+    transforms = _published(name).transforms()
     (size,) = transforms.resize_size
     return Preprocess(size=size, resize=resize, mean=tuple(transforms.mean), std=tuple(transforms.std))

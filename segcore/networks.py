@@ -1,195 +1,182 @@
-"""The shipped model's network: EfficientNet-lite0 at stride 16 under a DeepLabV3 head like torchvision's.
+"""The shipped model's network: DeepLabV3+ on MobileNetV2, with batch norm folded into the convolutions.
 
-Written out here, since importing torchvision takes as long as importing torch, and who uses the shipped model alone
-need not wait for that.
+Written out here because importing torchvision takes as long as importing torch, and a process that uses only the
+shipped model should not wait for that.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-OUTPUT_STRIDE = 16
 STEM_CHANNELS = 32
-BACKBONE_CHANNELS, HEAD_CHANNELS = 320, 256
-# One row a stage: blocks, depthwise kernel, stride, expansion, output channels (Tan and Le 2019, table 1; the
-# "lite" variants leave squeeze-and-excitation out and have ReLU6 for swish).
+# One row per stage: expansion, output channels, blocks, stride (Sandler et al. 2018, table 2).
 STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
 )
+LOW_LEVEL_BLOCK = 2  # the last block at stride 4
+LOW_LEVEL_CHANNELS, BACKBONE_CHANNELS, HEAD_CHANNELS = 24, 320, 256
+BRANCH_CHANNELS = 96  # of each dilated branch of the pyramid
+DECODER_CHANNELS = 32, 96  # of the low-level and the high-level features that the decoder joins
+RATES = (6, 12, 18)  # of the pyramid's dilated branches at output stride 16
 
 
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3)  # TensorFlow's epsilon, which the weights were trained with
+class HalvingConv(nn.Conv2d):
+    """A 3 x 3 convolution of stride 2: (N, C, h, w) with even sides -> (N, C', h / 2, w / 2).
 
-
-class SamePad(nn.Module):
-    """Zero padding of (N, C, h, w) like TensorFlow's "same": what a strided convolution needs to give
-    ceil(h / stride) rows and ceil(w / stride) columns, the odd row or column at the bottom and at the right.
+    late: output pixel i is centred on input pixel 2 i + 1, as with TensorFlow's "same" padding; otherwise on 2 i, as
+    with PyTorch's padding of 1. Taking them in turns keeps every map within a few pixels of the photograph.
     """
 
-    def __init__(self, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.kernel = kernel  # not less than the stride, so that what is missing is never negative
-        self.stride = stride
+    def __init__(self, inputs: int, outputs: int, *, late: bool, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, 2, 0 if late else 1, groups=groups)
+        self.late = late
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        # Rounded up without -(-height // stride): the networks that OpenVINO makes of it divide towards zero.
-        missing_h = ((height + self.stride - 1) // self.stride - 1) * self.stride + self.kernel - height
-        missing_w = ((width + self.stride - 1) // self.stride - 1) * self.stride + self.kernel - width
-        left, top = missing_w // 2, missing_h // 2
-        return F.pad(x, (left, missing_w - left, top, missing_h - top))
-
-
-def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> tuple[nn.Module, nn.Conv2d]:
-    """The padding and the convolution it is for, which at stride 1 does its own, symmetric, padding."""
-    padding = dilation * (kernel - 1) // 2 if stride == 1 else 0
-    pad = nn.Identity() if stride == 1 else SamePad(kernel, stride)
-    conv = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
-    return pad, conv
-
-
-class SeparableBlock(nn.Module):
-    """A depthwise and a linear pointwise convolution: the first stage, which does not expand."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int) -> None:
-        super().__init__()
-        self.pad, self.conv_dw = _depthwise(inputs, kernel, stride, dilation)
-        self.bn1 = _batch_norm(inputs)
-        self.conv_pw = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.bn2 = _batch_norm(outputs)
-        self.act = nn.ReLU6(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.bn1(self.conv_dw(self.pad(x))))
-        return self.bn2(self.conv_pw(x))
+        return super().forward(F.pad(x, (0, 1, 0, 1)) if self.late else x)
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve each channel, project (Sandler et al. 2018); a shortcut where the shape is kept."""
+    """Expand, filter each channel, project (Sandler et al. 2018); with a shortcut where the shape stays the same."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int, expansion: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, stride: int = 1, dilation: int = 1, *, late: bool = False
+    ) -> None:
         super().__init__()
         inner = inputs * expansion
-        self.conv_pw = nn.Conv2d(inputs, inner, 1, bias=False)
-        self.bn1 = _batch_norm(inner)
-        self.pad, self.conv_dw = _depthwise(inner, kernel, stride, dilation)
-        self.bn2 = _batch_norm(inner)
-        self.conv_pwl = nn.Conv2d(inner, outputs, 1, bias=False)
-        self.bn3 = _batch_norm(outputs)
+        self.expand = nn.Conv2d(inputs, inner, 1) if expansion > 1 else None
+        if stride == 2:
+            self.depthwise: nn.Module = HalvingConv(inner, inner, late=late, groups=inner)
+        else:
+            self.depthwise = nn.Conv2d(inner, inner, 3, padding=dilation, dilation=dilation, groups=inner)
+        self.project = nn.Conv2d(inner, outputs, 1)
         self.act = nn.ReLU6(inplace=True)
         self.has_shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.act(self.bn1(self.conv_pw(x)))
-        inner = self.act(self.bn2(self.conv_dw(self.pad(inner))))
-        out = self.bn3(self.conv_pwl(inner))
+        inner = x if self.expand is None else self.act(self.expand(x))
+        out = self.project(self.act(self.depthwise(inner)))
         return x + out if self.has_shortcut else out
 
 
-class EfficientNetLite0(nn.Module):
-    """(N, 3, h, w) -> {"out": (N, 320, ceil(h / 16), ceil(w / 16))}, without the classifier's layers.
+class MobileNetV2(nn.Module):
+    """(N, 3, h, w) -> {"low": (N, 24, ceil(h / 4), ceil(w / 4)), "out": (N, 320, ceil(h / 16) * 16 / s, ...)}.
 
-    The parameters are called as in timm's `tf_efficientnet_lite0`. At stride 16 strides turn into dilation:
-    the block that would have halved the map keeps its kernel as it is, those after it are dilated by 2.
+    The photograph is padded with zeros, at the bottom and at the right, to sides divisible by 16, so that the maps of
+    all sizes lie over it in the same way.
+    output_stride: s, 16 or 8. A stride that would go beyond it becomes dilation: the block that would have halved the
+    map keeps its kernel, and the blocks after it are dilated (Chen et al. 2017).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, output_stride: int = 16) -> None:
         super().__init__()
-        self.pad = SamePad(3, 2)
-        self.conv_stem = nn.Conv2d(3, STEM_CHANNELS, 3, 2, bias=False)
-        self.bn1 = _batch_norm(STEM_CHANNELS)
+        self.padded_to = 16  # what both sides of the image are made divisible by
+        self.stem = HalvingConv(3, STEM_CHANNELS, late=True)
         self.act = nn.ReLU6(inplace=True)
-        self.blocks = nn.Sequential()
-        inputs, reached, dilation = STEM_CHANNELS, 2, 1
-        for count, kernel, stage_stride, expansion, outputs in STAGES:
-            stage = nn.Sequential()
+        self.blocks = nn.ModuleList()
+        inputs, reached, dilation, late = STEM_CHANNELS, 2, 1, False
+        for expansion, outputs, count, stage_stride in STAGES:
             for index in range(count):
-                stride = stage_stride if index == 0 and reached < OUTPUT_STRIDE else 1
-                shape = (inputs, outputs, kernel, stride, dilation)
-                block = SeparableBlock(*shape) if expansion == 1 else InvertedResidual(*shape, expansion)
-                stage.append(block)
-                if index == 0 and stride < stage_stride:
-                    dilation *= stage_stride
-                reached *= stride
-                inputs = outputs
-            self.blocks.append(stage)
+                wanted = stage_stride if index == 0 else 1
+                stride = wanted if reached < output_stride else 1
+                self.blocks.append(InvertedResidual(inputs, outputs, expansion, stride, dilation, late=late))
+                inputs, reached = outputs, reached * stride
+                late ^= stride > 1
+                dilation *= wanted // stride
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        x = self.act(self.bn1(self.conv_stem(self.pad(x))))
-        return {"out": self.blocks(x)}
+        height, width = x.shape[-2:]
+        rows, columns = ((side + self.padded_to - 1) // self.padded_to * self.padded_to for side in (height, width))
+        x = self.act(self.stem(F.pad(x, (0, columns - width, 0, rows - height))))
+        features = {}
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index == LOW_LEVEL_BLOCK:
+                features["low"] = x[..., : (height + 3) // 4, : (width + 3) // 4]
+        features["out"] = x
+        return features
 
 
-def _convolved(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) -> list[nn.Module]:
-    """A convolution that keeps the size, batch norm and ReLU."""
-    padding = dilation * (kernel - 1) // 2
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
-    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+class SeparableConv(nn.Sequential):
+    """A depthwise 3 x 3 and a pointwise convolution, then ReLU; keeps the map's size."""
 
-
-class _ImagePooling(nn.Sequential):
-    """The mean over the whole map, convolved, at each of its places."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.AdaptiveAvgPool2d(1), *_convolved(inputs, outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(super().forward(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
-
-
-class AtrousPyramid(nn.Module):
-    """Atrous spatial pyramid pooling: (N, inputs, h, w) seen at several dilations at once -> (N, outputs, h, w)."""
-
-    def __init__(self, inputs: int, outputs: int, rates: Sequence[int]) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(
-            [
-                nn.Sequential(*_convolved(inputs, outputs)),
-                *(nn.Sequential(*_convolved(inputs, outputs, 3, rate)) for rate in rates),
-                _ImagePooling(inputs, outputs),
-            ]
+    def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs),
+            nn.Conv2d(inputs, outputs, 1),
+            nn.ReLU(inplace=True),
         )
-        self.project = nn.Sequential(*_convolved(len(self.convs) * outputs, outputs), nn.Dropout(0.5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.project(torch.cat([conv(x) for conv in self.convs], dim=1))
 
 
-class DeepLabV3(nn.Module):
-    """A backbone that gives {"out": (N, channels, h', w')} under DeepLabV3's head (Chen et al. 2017).
+class DecodingHead(nn.Module):
+    """Atrous spatial pyramid and decoder of DeepLabV3+ (Chen et al. 2018): features -> logits at stride 4.
 
-    Normalised float (N, 3, h, w) -> {"out": logits (N, num_classes, h, w)}. Parts and parameters are called as in
-    torchvision's class of this name; it has no auxiliary head.
+    The pyramid's logits, enlarged, are corrected by what the decoder reads from the low-level features. The dilated
+    branches and the decoder can be silenced by zeros (`silence_additions`).
     """
 
-    def __init__(self, backbone: nn.Module, channels: int, num_classes: int, rates: Sequence[int]) -> None:
+    takes_all_features = True
+    last_layers = ("classify", "correct")  # whose outputs are the classes
+
+    def __init__(self, num_classes: int, output_stride: int = 16) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.classifier = nn.Sequential(
-            AtrousPyramid(channels, HEAD_CHANNELS, rates),
-            *_convolved(HEAD_CHANNELS, HEAD_CHANNELS, 3),
-            nn.Conv2d(HEAD_CHANNELS, num_classes, 1),
-        )
+        self.factor = output_stride // 4
+        self.pool = nn.Conv2d(BACKBONE_CHANNELS, HEAD_CHANNELS, 1)
+        self.pointwise = nn.Conv2d(BACKBONE_CHANNELS, HEAD_CHANNELS, 1)
+        rates = (rate * 16 // output_stride for rate in RATES)
+        self.dilated = nn.ModuleList(SeparableConv(BACKBONE_CHANNELS, BRANCH_CHANNELS, rate) for rate in rates)
+        self.project = nn.Conv2d(2 * HEAD_CHANNELS + len(RATES) * BRANCH_CHANNELS, HEAD_CHANNELS, 1)
+        self.classify = nn.Conv2d(HEAD_CHANNELS, num_classes, 1)
+        low, high = DECODER_CHANNELS
+        self.low = nn.Conv2d(LOW_LEVEL_CHANNELS, low, 1)
+        self.high = nn.Conv2d(HEAD_CHANNELS, high, 1)
+        self.decode = nn.Sequential(SeparableConv(low + high, high), SeparableConv(high, high))
+        self.correct = nn.Conv2d(high, num_classes, 1)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        low, x = features["low"], features["out"]
+        pooled = F.relu(self.pool(x.mean((2, 3), keepdim=True))).expand(-1, -1, *x.shape[-2:])
+        branches = [pooled, F.relu(self.pointwise(x)), *(branch(x) for branch in self.dilated)]
+        x = F.relu(self.project(torch.cat(branches, dim=1)))
+        details = torch.cat([F.relu(self.low(low)), self._enlarged(F.relu(self.high(x)), low)], dim=1)
+        return self._enlarged(self.classify(x), low) + self.correct(self.decode(details))
+
+    def _enlarged(self, x: Tensor, low: Tensor) -> Tensor:
+        height, width = low.shape[-2:]
+        return F.interpolate(x, scale_factor=self.factor, mode="bilinear", align_corners=False)[..., :height, :width]
+
+    @torch.no_grad()
+    def silence_additions(self) -> None:
+        """Set to zero what joins the dilated branches and the decoder to the rest, so that neither changes a logit."""
+        self.project.weight[:, 2 * HEAD_CHANNELS :] = 0
+        nn.init.zeros_(self.correct.weight)
+        nn.init.zeros_(self.correct.bias)
+
+
+class DeepLabV3Plus(nn.Module):
+    """Normalised float (N, 3, h, w) -> {"out": logits (N, num_classes, h, w)}, called as torchvision's models are.
+
+    `classifier(backbone(x))` alone gives the logits at stride 4, (N, num_classes, ceil(h / 4), ceil(w / 4)).
+    """
+
+    def __init__(self, num_classes: int = 21, output_stride: int = 16) -> None:
+        super().__init__()
+        self.backbone = MobileNetV2(output_stride)
+        self.classifier = DecodingHead(num_classes, output_stride)
         self.aux_classifier = None
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        logits = self.classifier(self.backbone(x)["out"])
+        logits = self.classifier(self.backbone(x))
         return {"out": F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)}
 
 
-def deeplabv3_efficientnet_lite0(num_classes: int = 21) -> DeepLabV3:
-    """The shipped model's network with random weights.
-
-    The head's atrous rates are half of torchvision's own, as DeepLabV3 has them at stride 16.
-    """
-    return DeepLabV3(EfficientNetLite0(), BACKBONE_CHANNELS, num_classes, (6, 12, 18))
+def deeplabv3_mobilenet_v2(num_classes: int = 21) -> DeepLabV3Plus:
+    """The shipped model's network with random weights."""
+    return DeepLabV3Plus(num_classes)

@@ -23,6 +23,7 @@ from .coco import CocoDataset, own_categories
 from .depthwise import quicken
 from .errors import Cancelled, SegcoreError, UsageError
 from .evaluate import Run, evaluate
+from .inference import Core
 from .protocols import protocol
 from .segmenter import Segmenter
 from .task import BINARY, MULTICLASS, Task
@@ -180,7 +181,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
 
     device = models.pick_device(settings.device)
-    torch.manual_seed(settings.seed)  # for the head's new layer
+    torch.manual_seed(settings.seed)  # for the head's new layers
     network = starting_network(settings.model, categories).to(device, memory_format=torch.channels_last)
     freeze(network.backbone, settings.frozen_stages, depthwise=settings.frozen_depthwise)
     if device == "cpu":
@@ -230,16 +231,20 @@ def _data(settings: TrainSettings, categories: Categories) -> tuple[TrainingSet,
 
 
 def starting_network(model: str, categories: Categories) -> nn.Module:
-    """The model's network with its weights, float32 on the CPU; for other categories the last layer is a new one.
+    """The model's network with its weights, float32 on the CPU; for other categories its last layers are new.
 
     Raises WeightsError if the weights are not on disk or damaged, UsageError for a name not in the catalogue.
     """
     network = models.load(model)
     if models.categories(model) != categories:
-        last = network.classifier[-1]
-        network.classifier[-1] = nn.Conv2d(last.in_channels, len(categories), last.kernel_size)
-        nn.init.normal_(network.classifier[-1].weight, std=0.01)
-        nn.init.zeros_(network.classifier[-1].bias)
+        head = network.classifier
+        # torchvision's heads are sequences of layers.
+        for name in head.last_layers if hasattr(head, "last_layers") else (str(len(head) - 1),):
+            before = head.get_submodule(name)
+            layer = nn.Conv2d(before.in_channels, len(categories), before.kernel_size)
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+            setattr(head, name, layer)
     return network
 
 
@@ -289,6 +294,7 @@ class _Training:
     def __post_init__(self) -> None:
         self.precision = models.pick_precision(self.settings.precision, self.device)
         self.preprocess = models.preprocess_for(self.settings.model)
+        self.core = Core(self.state.network)
         self.class_weights = None
         if self.settings.loss == BALANCED:
             pixels = torch.from_numpy(self.data.pixels(len(self.categories)))
@@ -357,13 +363,12 @@ class _Training:
 
     def _logits(self, crops: np.ndarray) -> Tensor:
         """uint8 (N, crop, crop, 3) -> float32 (N, classes, crop, crop)."""
-        network, side = self.state.network, crops.shape[1:3]
         mean, std = (torch.tensor(each, device=self.device) for each in (self.preprocess.mean, self.preprocess.std))
         batch = (torch.from_numpy(crops).to(self.device).float().div_(255) - mean) / std
         kind, dtype = self.device.partition(":")[0], getattr(torch, self.precision)
         with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
-            logits = network.classifier(network.backbone(batch.permute(0, 3, 1, 2))["out"])
-        return F.interpolate(logits.float(), side, mode="bilinear", align_corners=False)
+            logits = self.core(batch.permute(0, 3, 1, 2))
+        return F.interpolate(logits.float(), crops.shape[1:3], mode="bilinear", align_corners=False)
 
     def _validate(self, row: Row) -> Row:
         """Score the averaged weights on what was held back, and keep them if they are the best so far."""

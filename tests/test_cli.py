@@ -23,7 +23,7 @@ from segcore.categories import Categories
 from segcore.trained import Header
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = "deeplabv3_efficientnet_lite0"
+SHIPPED = "deeplabv3_mobilenet_v2"
 CAT, PERSON = 8, 15
 VOC_NAMES = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "

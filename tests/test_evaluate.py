@@ -33,7 +33,7 @@ from segcore.segmenter import Segmenter
 from segcore.task import Task
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = "deeplabv3_efficientnet_lite0"
+SHIPPED = "deeplabv3_mobilenet_v2"
 VOC_ID_OF_CATEGORY = dict(
     zip([5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72], range(1, 21), strict=True)
 )

@@ -13,7 +13,7 @@ from segcore import Segmenter, inference, models, openvino_engine
 from segcore.careful import LOOKS, SCALES, look_carefully
 from segcore.errors import DeviceMemoryError, UsageError
 
-SHIPPED = "deeplabv3_efficientnet_lite0"
+SHIPPED = "deeplabv3_mobilenet_v2"
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -162,7 +162,7 @@ def test_openvino_reports_nothing_to_anybody(tmp_path):
     pytest.importorskip("openvino")
     program = (
         "import sys, torch; from segcore import models;"
-        "models.prepare(models.build_network('deeplabv3_efficientnet_lite0'), engine='openvino', device='cpu');"
+        "models.prepare(models.build_network('deeplabv3_mobilenet_v2'), engine='openvino', device='cpu');"
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )
     environment = os.environ | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}

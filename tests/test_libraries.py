@@ -92,7 +92,7 @@ def test_command_scores_the_samples_and_says_what_is_left_out(examples_coco, mon
     monkeypatch.setattr(sys, "argv", ["libraries", *arguments])
     libraries.main()
     output = capsys.readouterr().out
-    assert "1 images of samples - deeplabv3_efficientnet_lite0" in output
+    assert "1 images of samples - deeplabv3_mobilenet_v2" in output
     assert "| | segcore | torchvision's references | " in output
     assert "torchmetrics is not installed and left out: pip install -r benchmarks/requirements.txt" in output
 

@@ -21,7 +21,7 @@ from segcore import catalogue, image, models, postprocess
 from segcore.classes import VOC_NAMES
 from segcore.errors import DownloadError, UsageError, WeightsError
 
-SHIPPED = "deeplabv3_efficientnet_lite0"
+SHIPPED = "deeplabv3_mobilenet_v2"
 DOWNLOADED = ["deeplabv3_resnet101", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"]
 MOBILENET = "deeplabv3_mobilenet_v3_large"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segcore import models
-from segcore.networks import EfficientNetLite0, SamePad, deeplabv3_efficientnet_lite0
+from segcore.networks import EfficientNetLite0, SamePad, deeplabv3_mobilenet_v2
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ def test_backbone_has_stride_16(size):
 
 
 def test_network_gives_logits_at_the_size_of_its_input():
-    network = deeplabv3_efficientnet_lite0(num_classes=5).eval()
+    network = deeplabv3_mobilenet_v2(num_classes=5).eval()
     assert network(torch.zeros(1, 3, 40, 64))["out"].shape == (1, 5, 40, 64)
 
 
@@ -35,7 +35,7 @@ def test_network_gives_logits_at_the_size_of_its_input():
 def test_backbone_equals_timm(size):
     timm = pytest.importorskip("timm")
     reference = timm.create_model("tf_efficientnet_lite0", features_only=True, output_stride=16, pretrained=False)
-    backbone = models.load("deeplabv3_efficientnet_lite0").backbone
+    backbone = models.load("deeplabv3_mobilenet_v2").backbone
     reference.load_state_dict(backbone.state_dict())
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -47,7 +47,7 @@ def test_backbone_equals_timm(size):
 def test_head_equals_torchvisions(training):
     from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
-    network = models.load("deeplabv3_efficientnet_lite0").train(training)
+    network = models.load("deeplabv3_mobilenet_v2").train(training)
     reference = DeepLabV3(EfficientNetLite0(), DeepLabHead(320, 21, (6, 12, 18))).train(training)
     reference.load_state_dict(network.state_dict())
     image = torch.randn(2, 3, 97, 131, generator=torch.Generator().manual_seed(0))
@@ -64,14 +64,14 @@ def test_the_shipped_model_runs_without_torchvision():
 import sys
 import numpy as np
 from segcore import Segmenter
-Segmenter("deeplabv3_efficientnet_lite0")(np.zeros((8, 8, 3), np.uint8)).labels
+Segmenter("deeplabv3_mobilenet_v2")(np.zeros((8, 8, 3), np.uint8)).labels
 assert "torch" in sys.modules and "torchvision" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_weights_that_lack_a_layer_are_refused():
-    state = deeplabv3_efficientnet_lite0().state_dict()
+    state = deeplabv3_mobilenet_v2().state_dict()
     del state["backbone.blocks.3.1.bn2.weight"]
     with pytest.raises(RuntimeError, match=r"blocks\.3\.1\.bn2\.weight"):
-        deeplabv3_efficientnet_lite0().load_state_dict(state)
+        deeplabv3_mobilenet_v2().load_state_dict(state)

@@ -27,7 +27,7 @@ def test_opens_with_a_sample_and_its_result(open_page):
     page = open_page()
 
     assert row(page, "photograph-table", "person")[0] == "person"
-    assert "EfficientNet-Lite0" in page.inner_text("#photograph-made-by")
+    assert "DeepLabV3+, MobileNetV2" in page.inner_text("#photograph-made-by")
     assert network_runs(page, "photograph") == 1
 
 

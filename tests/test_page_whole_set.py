@@ -72,7 +72,7 @@ def test_scores_of_a_set_are_those_of_the_command_line(open_set, examples_coco, 
             panel.get_by_role("button", name="Take it away").click()
         with page.expect_download() as download:
             panel.get_by_role("button", name=label).click()
-        assert download.value.suggested_filename == f"samples_deeplabv3_efficientnet_lite0{suffix}"
+        assert download.value.suggested_filename == f"samples_deeplabv3_mobilenet_v2{suffix}"
 
 
 def test_an_image_of_the_set_opens_where_it_can_be_looked_at(open_set):
@@ -123,10 +123,10 @@ def test_photographs_are_answered_while_a_set_is_scored(open_page, open_set):
 def test_a_model_is_not_compared_with_itself(open_set):
     page, panel = open_set()
     panel.get_by_label("Compare with").click()
-    page.get_by_role("option", name="DeepLabV3, EfficientNet-Lite0").click()
+    page.get_by_role("option", name="DeepLabV3+, MobileNetV2").click()
     page.click("#set-start")
     page.wait_for_selector("#set-notice .notice.error")
-    assert "Both models are DeepLabV3, EfficientNet-Lite0" in page.inner_text("#set-notice")
+    assert "Both models are DeepLabV3+, MobileNetV2" in page.inner_text("#set-notice")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -24,7 +24,7 @@ from segcore.segmenter import MadeBy
 from segcore.task import Task
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = "deeplabv3_efficientnet_lite0"
+SHIPPED = "deeplabv3_mobilenet_v2"
 CAT, DINING_TABLE, SOFA, TV = 8, 11, 18, 20
 
 

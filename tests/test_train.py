@@ -121,9 +121,7 @@ def test_overfits_large_shapes(overfitted, shapes):
 def test_the_file_says_where_it_comes_from(overfitted, shapes):
     provenance = trained.read_header(overfitted).provenance
     assert provenance["settings"]["steps"] == 50 and provenance["settings"]["coco"] == shapes.name
-    assert (
-        provenance["settings"]["model"] == "deeplabv3_efficientnet_lite0" and provenance["validation"]["mean_iou"] > 0.9
-    )
+    assert provenance["settings"]["model"] == "deeplabv3_mobilenet_v2" and provenance["validation"]["mean_iou"] > 0.9
     assert str(shapes.parent).encode() not in overfitted.read_bytes()[:10_000]
 
 
@@ -158,7 +156,7 @@ def test_a_file_that_is_no_trained_model(tmp_path, content, message):
     ],
 )
 def test_a_trained_file_whose_header_cannot_be_used(tmp_path, changes, message):
-    header = trained.Header("deeplabv3_efficientnet_lite0", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    header = trained.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
     text = json.dumps(json.loads(header.to_json()) | changes)
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(1)}, path, {"segcore": text})
@@ -172,9 +170,9 @@ def test_a_trained_file_of_a_network_that_does_not_exist(overfitted, tmp_path):
     trained.write(tmp_path / "other.safetensors", header, {})
     with pytest.raises(WeightsError, match="does not know"):
         Segmenter(tmp_path / "other.safetensors")
-    header = replace(header, network="deeplabv3_efficientnet_lite0")
+    header = replace(header, network="deeplabv3_mobilenet_v2")
     trained.write(tmp_path / "none.safetensors", header, {"x": torch.zeros(1)})
-    with pytest.raises(WeightsError, match="are not those of deeplabv3_efficientnet_lite0"):
+    with pytest.raises(WeightsError, match="are not those of deeplabv3_mobilenet_v2"):
         Segmenter(tmp_path / "none.safetensors")
 
 
@@ -579,7 +577,7 @@ def test_learning_rate(tmp_path):
 
 
 def test_frozen_stages_stay(shapes, tmp_path):
-    before = models.load("deeplabv3_efficientnet_lite0")
+    before = models.load("deeplabv3_mobilenet_v2")
     path = train(quick(shapes, tmp_path / "run", frozen_stages=4, weight_decay=0.1, learning_rate=0.01))
     after = models.load(str(path))
     path = train(quick(shapes, tmp_path / "frozen", frozen_depthwise=True, weight_decay=0.1, learning_rate=0.01))
@@ -624,7 +622,7 @@ def test_categories_must_agree(overfitted, shapes, examples_coco):
 
 def test_going_on_from_a_trained_file(overfitted, shapes, tmp_path):
     path = train(quick(shapes, tmp_path / "more", model=str(overfitted), steps=1))
-    assert models.network_of(str(path)) == "deeplabv3_efficientnet_lite0"
+    assert models.network_of(str(path)) == "deeplabv3_mobilenet_v2"
     same = starting_network(str(overfitted), Categories.of("box", "disc")).classifier[-1].weight
     assert torch.equal(same, models.load(str(overfitted)).classifier[-1].weight)
 
@@ -646,7 +644,7 @@ def test_quick_gradients_are_pytorchs_own(kernel, dilation):
 
 
 def test_only_what_it_is_for_is_quickened():
-    network = models.load("deeplabv3_efficientnet_lite0")
+    network = models.load("deeplabv3_mobilenet_v2")
     before = {name: type(module) for name, module in network.named_modules()}
     quicken(network)
     changed = {name for name, module in network.named_modules() if type(module) is not before[name]}
@@ -655,7 +653,7 @@ def test_only_what_it_is_for_is_quickened():
 
 
 def test_stages():
-    assert len(stages(models.load("deeplabv3_efficientnet_lite0").backbone)) == 9
+    assert len(stages(models.load("deeplabv3_mobilenet_v2").backbone)) == 9
 
 
 @pytest.mark.parametrize(
@@ -695,13 +693,11 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
         list(whole_set.evaluate_set(engine, datasets, replace(wanted, dataset="samples"), tmp_path, threading.Event()))
     *_, record = comparison.evaluate_for_program(engine, dataset, 1, "multiclass", "any", "original", "auto")
     assert list(record["per_class"]) == ["background", "box", "disc"] and record["dataset"]["mean_iou"] > 0.75
-    shown = handlers.segment_again(engine, shown, "deeplabv3_efficientnet_lite0", "squeeze")
+    shown = handlers.segment_again(engine, shown, "deeplabv3_mobilenet_v2", "squeeze")
     with pytest.raises(UsageError, match="no class 'disc'"):
         handlers.task_of("binary", "disc", True, None, shown.result.categories)
     with pytest.raises(UsageError, match="knows other things"):
-        comparison.evaluate_for_program(
-            engine, dataset, 1, "multiclass", "any", "original", "deeplabv3_efficientnet_lite0"
-        )
+        comparison.evaluate_for_program(engine, dataset, 1, "multiclass", "any", "original", "deeplabv3_mobilenet_v2")
 
 
 def test_visitors_open_no_files(overfitted):

@@ -17,7 +17,7 @@ from segcore import cli
 from segcore.errors import UsageError
 from segcore.task import Task
 
-SHIPPED = "deeplabv3_efficientnet_lite0"
+SHIPPED = "deeplabv3_mobilenet_v2"
 WANTED = Wanted(SAMPLES, 2, Task(), "original", "squeeze", "auto")
 
 
@@ -134,7 +134,7 @@ def test_downloads(ask, engine, datasets, tmp_path, suffix):
 
 
 def test_errors(ask, engine, datasets, tmp_path):
-    with pytest.raises(UsageError, match="Both models are DeepLabV3, EfficientNet-Lite0"):
+    with pytest.raises(UsageError, match="Both models are DeepLabV3+, MobileNetV2"):
         ask(replace(WANTED, other_model=SHIPPED))
     with pytest.raises(UsageError, match="no longer here"):
         ask(replace(WANTED, dataset="gone"))

@@ -49,7 +49,7 @@ _WORDS += [
     "",
     "*",
 ]
-_MODELS = ["deeplabv3_efficientnet_lite0", "deeplabv3_resnet101", "broken.safetensors", "none.safetensors", "a,b"]
+_MODELS = ["deeplabv3_mobilenet_v2", "deeplabv3_resnet101", "broken.safetensors", "none.safetensors", "a,b"]
 _PATHS = ["photo.png", "broken.jpg", "folder", "none.jpg", "out", "tiny", "photo.png/x", ".", "/dev/null", "x" * 300]
 _VALUES = st.sampled_from([*_NUMBERS, *_WORDS, *_MODELS, *_PATHS, str(EXAMPLES)]) | _ANY
 

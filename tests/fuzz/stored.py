@@ -37,9 +37,7 @@ def headers() -> list[dict[str, Any]]:
     made = (Categories.of("cat", "hot dog"), Categories.any_of(("a", "b")), VOC)
     return [
         json.loads(
-            trained.Header(
-                "deeplabv3_efficientnet_lite0", each, 520, IMAGENET_MEAN, IMAGENET_STD, {"seed": 0}
-            ).to_json()
+            trained.Header("deeplabv3_mobilenet_v2", each, 520, IMAGENET_MEAN, IMAGENET_STD, {"seed": 0}).to_json()
         )
         for each in made
     ]
@@ -160,7 +158,7 @@ def _whole_and_striped(logits: np.ndarray, size_hw: tuple[int, int]) -> tuple[np
 
 def _run(batch_size: int = 1) -> Run:
     dataset = CocoDataset.from_document(Path("folder"), "tiny", documents()[0], "tiny")
-    network = Network("deeplabv3_efficientnet_lite0", "0" * 64, "squeeze", "cpu", "float32", None)
+    network = Network("deeplabv3_mobilenet_v2", "0" * 64, "squeeze", "cpu", "float32", None)
     return Run(network, dataset, protocol("original"), Task("binary"), dataset.images, batch_size)
 
 

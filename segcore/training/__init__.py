@@ -1,0 +1,1 @@
+"""Training, and how the shipped model's weights came to be."""
