@@ -18,7 +18,7 @@ from .errors import UsageError
 from .objects import ObjectOutcome
 from .run import Run, Scored
 
-VERSION = 2
+VERSION = 3
 
 
 class Journal:

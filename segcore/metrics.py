@@ -231,8 +231,8 @@ def boundary_counts(target: Any, prediction: Any, num_classes: int = NUM_CLASSES
 
     Boundary IoU (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR
     2021). The band of a class is its mask without the mask eroded d times by 3 x 3 of ones, with zeros beyond
-    the image, so that the image's border counts; d is `boundary_distance`. Ignored pixels belong to no mask of
-    the truth and are left out of both bands.
+    the image, so that the image's border counts; d is `boundary_distance`. Pixels whose truth is 255 belong to no
+    mask of either side before the erosion, so that a perfect prediction scores exactly 1.
 
     `target` and `prediction` are (H, W) and otherwise as in `confusion_matrix`, errors included. Returns two
     int64 arrays (num_classes,), which may be added over images.
@@ -242,10 +242,9 @@ def boundary_counts(target: Any, prediction: Any, num_classes: int = NUM_CLASSES
     if target.ndim != 2:
         raise LabelError(f"boundaries need label maps of shape (height, width); these are {target.shape}")
     distance = boundary_distance(*target.shape)
-    outside_prediction = _interior(prediction, distance) | (target == IGNORE_INDEX)
+    prediction = np.where(target == IGNORE_INDEX, np.uint8(IGNORE_INDEX), prediction)
     pairs = _count_pairs(
-        np.where(_interior(target, distance), np.uint8(IGNORE_INDEX), target),
-        np.where(outside_prediction, np.uint8(IGNORE_INDEX), prediction),
+        *(np.where(_interior(each, distance), np.uint8(IGNORE_INDEX), each) for each in (target, prediction))
     )
     intersection = pairs.diagonal()[:num_classes].copy()
     union = pairs.sum(axis=1)[:num_classes] + pairs.sum(axis=0)[:num_classes] - intersection

@@ -295,13 +295,13 @@ def test_to_binary_errors():
 def literal_boundary_counts(target, prediction, num_classes):
     distance = max(1, round(0.02 * np.sqrt(target.shape[0] ** 2 + target.shape[1] ** 2)))
     counts = np.zeros((2, num_classes), int)
+    valid = target != IGNORE_INDEX
     for number in range(num_classes):
         true, predicted = (
             mask & ~ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=distance, border_value=0)
-            for mask in (target == number, prediction == number)
+            for mask in (target == number, (prediction == number) & valid)
         )
-        valid = target != IGNORE_INDEX
-        counts[:, number] = (true & predicted & valid).sum(), ((true | predicted) & valid).sum()
+        counts[:, number] = (true & predicted).sum(), (true | predicted).sum()
     return counts
 
 
@@ -335,6 +335,14 @@ def test_boundary_of_a_perfect_prediction():
     iou = metrics.boundary_iou(intersection, union)
     assert (iou[present] == 1).all()
     assert np.isnan(np.delete(iou, present)).all()
+
+
+def test_boundary_of_a_perfect_prediction_around_a_hole_that_is_ignored():
+    target = np.zeros((100, 100), np.uint8)
+    target[10:90, 10:90] = 1
+    target[40:60, 40:60] = IGNORE_INDEX
+    prediction = np.where(target == IGNORE_INDEX, np.uint8(1), target)
+    assert metrics.boundary_iou(*metrics.boundary_counts(target, prediction, num_classes=2)).tolist() == [1, 1]
 
 
 def test_boundary_where_all_is_ignored():
