@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,9 +16,10 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from segcore import catalogue, image, models, postprocess
+from segcore import Segmenter, catalogue, image, models, postprocess, trained
 from segcore.classes import VOC_NAMES
 from segcore.errors import DownloadError, UsageError, WeightsError
 
@@ -242,6 +244,97 @@ def test_fetch_weights_of_the_shipped_model_needs_no_network():
     assert models.fetch_weights(SHIPPED, base_url="http://nowhere.invalid") == models.weights_path(SHIPPED)
 
 
+# Files of our own format
+
+
+def a_file(path: Path, change) -> str:
+    """The shipped weights, changed, under a right header. Returns the path as a model is called."""
+    shipped = models.weights_path(SHIPPED)
+    state = load_file(shipped)
+    change(state)
+    save_file(state, path, {"segcore": trained.read_header(shipped).to_json()})
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda state: state.pop("backbone.blocks.3.project.weight"),
+            r"backbone\.blocks\.3\.project\.weight is missing",
+        ),
+        (lambda state: state.pop("classifier.correct.bias"), r"classifier\.correct\.bias is missing"),
+        (lambda state: state.update(other=torch.zeros(1)), "'other' is no part of that network"),
+        (lambda state: state.update({"\x1b\n": torch.zeros(1)}), r"'\\x1b\\n' is no part of that network"),
+        (
+            lambda state: state.update({"backbone.stem.bias": torch.zeros(31)}),
+            r"backbone\.stem\.bias is torch\.float32 \(31,\), expected torch\.float32 \(32,\)",
+        ),
+        (
+            lambda state: state.update({"backbone.stem.bias": torch.zeros(32, dtype=torch.int8)}),
+            r"stem\.bias is .*int8",
+        ),
+        (lambda state: state["backbone.stem.bias"].fill_(torch.nan), r"stem\.bias holds values that are not finite"),
+        (lambda state: state["backbone.stem.weight"].view(-1)[5:6].fill_(torch.inf), r"stem\.weight .* not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_errors(change, message, tmp_path):
+    name = a_file(tmp_path / "model.safetensors", change)
+    with pytest.raises(WeightsError, match=message) as raised:
+        models.load(name)
+    assert str(tmp_path / "model.safetensors") in str(raised.value) and str(raised.value).isprintable()
+
+
+def test_only_counters_may_be_missing(published, tmp_path):
+    published.network.aux_classifier = None
+    state, header = published.network.state_dict(), trained.read_header(models.weights_path(SHIPPED))
+    path = tmp_path / "model.safetensors"
+    trained.write(path, replace(header, network=MOBILENET), state)
+    assert len(load_file(path)) < len(state)
+    models.load(str(path))
+    trained.write(path, replace(header, network=MOBILENET), {k: v for k, v in state.items() if "running_var" not in k})
+    with pytest.raises(WeightsError, match="running_var is missing"):
+        models.load(str(path))
+
+
+# Former names
+
+FORMER = "deeplabv3_efficientnet_lite0"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: models.load(FORMER).state_dict().keys() == models.load(SHIPPED).state_dict().keys(),
+        lambda: catalogue.resolve(FORMER) == SHIPPED,
+        lambda: catalogue.entry(FORMER).name == SHIPPED,
+        lambda: catalogue.on_disk(FORMER),
+        lambda: models.facts(FORMER) == models.facts(SHIPPED),
+        lambda: models.fetch_weights(FORMER) == models.weights_path(SHIPPED),
+        lambda: models.network_of(FORMER) == SHIPPED,
+        lambda: Segmenter(FORMER).model == SHIPPED,
+    ],
+)
+def test_a_former_name_is_accepted_with_a_notice(function):
+    with pytest.warns(FutureWarning, match=f"'{FORMER}' was replaced by '{SHIPPED}'"):
+        assert function()
+
+
+def test_a_former_name_is_noticed_once_a_program():
+    program = f"from segcore import Segmenter; Segmenter({FORMER!r}); Segmenter({FORMER!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stderr.count("FutureWarning:") == 1 and SHIPPED in done.stderr
+
+
+def test_a_file_trained_on_a_former_network_errors(tmp_path):
+    header = trained.read_header(models.weights_path(SHIPPED))
+    path = tmp_path / "mine.safetensors"
+    trained.write(path, replace(header, network=FORMER), {"backbone.conv_stem.weight": torch.zeros(1)})
+    with pytest.raises(WeightsError, match=f"{FORMER}, which is no longer part of segcore; train it again") as raised:
+        Segmenter(path)
+    assert str(path) in str(raised.value)
+
+
 # Preprocessing
 
 
@@ -291,7 +384,7 @@ def test_prepared_logits_are_at_the_networks_own_stride(resnet101, shipped):
     image = noise(1, 3, 65, 96)
     assert models.prepare(resnet101, device="cpu")(image).shape == (1, 21, 9, 12)
     logits = models.prepare(shipped, device="cpu")(image)
-    assert logits.shape == (1, 21, 5, 6)
+    assert logits.shape == (1, 21, 17, 24)
     assert (logits.dtype, logits.device.type, logits.is_contiguous()) == (torch.float32, "cpu", True)
     logits += 1  # an ordinary tensor, which may be written to
 
@@ -306,7 +399,7 @@ def test_prepare_leaves_the_network_as_it_was(shipped):
     assert all(each.requires_grad for each in network.parameters())
     assert list(network.state_dict()) == list(before)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    network.classifier[4].weight.data.zero_()
+    network.classifier.classify.weight.data.zero_()
     assert torch.equal(predictor(image), first)
     assert_same_logits(shipped, predictor, image)
 
@@ -319,16 +412,18 @@ def test_prepared_network_may_be_called_from_threads(shipped):
         assert all(map(torch.equal, pool.map(predictor, images), expected))
 
 
-def test_prepare_of_a_forward_that_branches_on_its_input(shipped):
+def test_prepare_of_a_forward_that_branches_on_its_input():
+    published = randomised(models.build_network(MOBILENET))
+
     class Branching(nn.Module):
         def __init__(self):
             super().__init__()
-            self.body = shipped.backbone
+            self.body = published.backbone
 
         def forward(self, x):
             return self.body(x if x.mean() > -100 else -x)
 
-    network = torchvision.models.segmentation.DeepLabV3(Branching(), shipped.classifier)
+    network = torchvision.models.segmentation.DeepLabV3(Branching(), published.classifier).eval()
     assert_same_logits(network, models.prepare(network, device="cpu", precision="float32"), noise(1, 3, 64, 64))
 
 

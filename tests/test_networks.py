@@ -1,62 +1,136 @@
+import copy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from segcore import models
-from segcore.networks import EfficientNetLite0, SamePad, deeplabv3_mobilenet_v2
+from segcore.networks import DeepLabV3Plus, HalvingConv, MobileNetV2, deeplabv3_mobilenet_v2
 
 ROOT = Path(__file__).parents[1]
+SIZES = [(1, 1), (16, 17), (33, 64), (97, 131), (520, 693)]
 
 
-def test_same_pad_puts_the_odd_row_at_the_bottom_right():
-    ones = torch.ones(1, 1, 4, 5)
-    padded = SamePad(kernel=3, stride=2)(ones)
-    # 4 rows, kernel 3, stride 2: two outputs read 5 rows, so one is missing; 5 columns: three outputs read 7.
-    assert padded.shape == (1, 1, 5, 7)
-    assert torch.equal(padded[0, 0, :4, 1:6], ones[0, 0])
-    assert padded.sum() == 20
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (16, 17), (33, 64), (97, 131)])
-def test_backbone_has_stride_16(size):
-    features = EfficientNetLite0().eval()(torch.zeros(1, 3, *size))["out"]
-    assert features.shape == (1, 320, -(-size[0] // 16), -(-size[1] // 16))
+@pytest.fixture(scope="module")
+def shipped() -> DeepLabV3Plus:
+    return models.load("deeplabv3_mobilenet_v2")
 
 
-def test_network_gives_logits_at_the_size_of_its_input():
-    network = deeplabv3_mobilenet_v2(num_classes=5).eval()
-    assert network(torch.zeros(1, 3, 40, 64))["out"].shape == (1, 5, 40, 64)
+def as_pytorch_pads(backbone: MobileNetV2) -> MobileNetV2:
+    """A copy that pads by 1 on all sides, as PyTorch's networks do, and not the photograph."""
+    backbone = copy.deepcopy(backbone)
+    backbone.padded_to = 1
+    for module in backbone.modules():
+        if isinstance(module, HalvingConv):
+            module.late, module.padding = False, (1, 1)
+    return backbone
 
 
-@pytest.mark.parametrize("size", [(520, 520), (97, 131), (520, 693)])
-def test_backbone_equals_timm(size):
+@pytest.mark.parametrize("output_stride", [16, 8])
+@pytest.mark.parametrize("size", SIZES)
+def test_shapes(size, output_stride):
+    network = DeepLabV3Plus(5, output_stride).eval()
+    features = network.backbone(torch.zeros(1, 3, *size))
+    at_4 = tuple(-(-side // 4) for side in size)
+    coarse = tuple(-(-side // 16) * 16 // output_stride for side in size)
+    assert features["low"].shape == (1, 24, *at_4) and features["out"].shape == (1, 320, *coarse)
+    assert network.classifier(features).shape == (1, 5, *at_4)
+    assert network(torch.zeros(1, 3, *size))["out"].shape == (1, 5, *size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_backbone_equals_timm(size, shipped):
     timm = pytest.importorskip("timm")
-    reference = timm.create_model("tf_efficientnet_lite0", features_only=True, output_stride=16, pretrained=False)
-    backbone = models.load("deeplabv3_mobilenet_v2").backbone
-    reference.load_state_dict(backbone.state_dict())
-    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    reference = timm.create_model("mobilenetv2_100", features_only=True, output_stride=16, pretrained=False).eval()
+    backbone = as_pytorch_pads(shipped.backbone)
+    convs = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    others = [module for module in reference.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in reference.modules() if isinstance(module, nn.BatchNorm2d)]
+    for conv, other, norm in zip(convs, others, norms, strict=True):
+        other.weight.data, norm.bias.data, norm.eps = conv.weight.data, conv.bias.data, 0.0
+    image = noise(1, 3, *size)
     with torch.no_grad():
-        expected = reference.eval()(image)[-1]
-        torch.testing.assert_close(backbone(image)["out"], expected, rtol=1e-5, atol=1e-5)
+        features, expected = backbone(image), reference(image)
+    torch.testing.assert_close(features["out"], expected[-1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(features["low"], expected[1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_head_equals_torchvisions(training):
-    from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
+def test_stride_8_has_the_same_parameters_and_a_finer_map():
+    coarse, fine = DeepLabV3Plus().eval(), DeepLabV3Plus(output_stride=8).eval()
+    fine.load_state_dict(coarse.state_dict())
+    image = noise(1, 3, 97, 131)
+    with torch.no_grad():
+        at_16, at_8 = coarse.backbone(image), fine.backbone(image)
+    torch.testing.assert_close(at_8["out"][..., ::2, ::2], at_16["out"])
+    torch.testing.assert_close(at_8["low"], at_16["low"])
+    assert [branch[0].dilation for branch in fine.classifier.dilated] == [(12, 12), (24, 24), (36, 36)]
 
-    network = models.load("deeplabv3_mobilenet_v2").train(training)
-    reference = DeepLabV3(EfficientNetLite0(), DeepLabHead(320, 21, (6, 12, 18))).train(training)
-    reference.load_state_dict(network.state_dict())
-    image = torch.randn(2, 3, 97, 131, generator=torch.Generator().manual_seed(0))
-    outputs = []
-    for each in (network, reference):
-        torch.manual_seed(0)  # the head drops out while it trains
-        with torch.no_grad():
-            outputs.append(each(image)["out"])
-    assert torch.equal(*outputs)
+
+def test_every_cell_looks_at_its_own_part_of_the_photograph():
+    """Of a network that only adds up, the gradient shows what a cell sees: it is centred on the cell."""
+    backbone = MobileNetV2()
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU6):
+                setattr(module, name, nn.Identity())
+    x = torch.zeros(1, 3, 1024, 1024, requires_grad=True)
+    features = backbone.double()(x.double())
+    for name, stride in (("low", 4), ("out", 16)):
+        row, column = 592 // stride, 448 // stride
+        (seen,) = torch.autograd.grad(features[name][0, :, row, column].sum(), x, retain_graph=True)
+        seen = seen[0].sum(0) / seen.sum()
+        pixels = torch.arange(1024)
+        for cell, centre in ((row, seen.sum(1) @ pixels.float()), (column, seen.sum(0) @ pixels.float())):
+            assert abs(centre - (cell * stride + (stride - 1) / 2)) < 3
+
+
+def test_logits_move_with_the_photograph(shipped):
+    strip = torch.zeros(1, 3, 32, 2048)
+    strip[..., 992:1056] = noise(1, 3, 32, 64)
+    with torch.no_grad():
+        logits, moved = (shipped.classifier(shipped.backbone(each)) for each in (strip, strip.roll(16, -1)))
+    middle = slice(200, 312)
+    assert (logits[..., middle].amax(-1) - logits[..., middle].amin(-1)).max() > 1  # something is seen there
+    torch.testing.assert_close(moved[..., 204:316], logits[..., middle], rtol=1e-3, atol=1e-3)
+
+
+def test_silenced_additions_change_no_logit():
+    network, image = DeepLabV3Plus().eval(), noise(1, 3, 97, 131)
+    head = network.classifier
+
+    def logits_before_and_after() -> list[torch.Tensor]:
+        both = []
+        for _ in range(2):
+            with torch.no_grad():
+                both.append(network(image)["out"])
+            for part in (head.dilated, head.low, head.high, head.decode):
+                for values in part.parameters():
+                    nn.init.normal_(values, std=0.3)
+        return both
+
+    assert not torch.equal(*logits_before_and_after())
+    head.silence_additions()
+    assert torch.equal(*logits_before_and_after())
+
+
+def test_silenced_additions_learn_from_the_first_step():
+    head = DeepLabV3Plus().classifier
+    head.silence_additions()
+    head({"low": noise(1, 24, 8, 8), "out": noise(1, 320, 2, 2)}).square().sum().backward()
+    assert head.correct.weight.grad.abs().max() > 0 and head.project.weight.grad[:, 512:].abs().max() > 0
+
+
+def test_number_of_classes():
+    assert deeplabv3_mobilenet_v2(5)(torch.zeros(1, 3, 40, 64))["out"].shape == (1, 5, 40, 64)
 
 
 def test_the_shipped_model_runs_without_torchvision():
@@ -68,10 +142,3 @@ Segmenter("deeplabv3_mobilenet_v2")(np.zeros((8, 8, 3), np.uint8)).labels
 assert "torch" in sys.modules and "torchvision" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-def test_weights_that_lack_a_layer_are_refused():
-    state = deeplabv3_mobilenet_v2().state_dict()
-    del state["backbone.blocks.3.1.bn2.weight"]
-    with pytest.raises(RuntimeError, match=r"blocks\.3\.1\.bn2\.weight"):
-        deeplabv3_mobilenet_v2().load_state_dict(state)

@@ -172,7 +172,7 @@ def test_a_trained_file_of_a_network_that_does_not_exist(overfitted, tmp_path):
         Segmenter(tmp_path / "other.safetensors")
     header = replace(header, network="deeplabv3_mobilenet_v2")
     trained.write(tmp_path / "none.safetensors", header, {"x": torch.zeros(1)})
-    with pytest.raises(WeightsError, match="are not those of deeplabv3_mobilenet_v2"):
+    with pytest.raises(WeightsError, match="cannot be used for deeplabv3_mobilenet_v2: .* is missing"):
         Segmenter(tmp_path / "none.safetensors")
 
 
@@ -583,13 +583,13 @@ def test_frozen_stages_stay(shapes, tmp_path):
     path = train(quick(shapes, tmp_path / "frozen", frozen_depthwise=True, weight_decay=0.1, learning_rate=0.01))
     kept = models.load(str(path))
     for name, changes, changes_there in (
-        *(("conv_stem", False, True), ("blocks.1.1.conv_pw", False, True)),
-        *(("blocks.6.0.conv_pwl", True, True), ("blocks.6.0.conv_dw", True, False)),
+        *(("stem", False, True), ("blocks.2.expand", False, True)),
+        *(("blocks.16.project", True, True), ("blocks.16.depthwise", True, False)),
     ):
         old, new, there = (net.backbone.get_submodule(name).weight for net in (before, after, kept))
         assert torch.equal(old, new) != changes and torch.equal(old, there) != changes_there
-    with pytest.raises(UsageError, match="has 9 stages; 10 cannot"):
-        freeze(before.backbone, 10)
+    with pytest.raises(UsageError, match="has 18 stages; 19 cannot"):
+        freeze(before.backbone, 19)
 
 
 @pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"])
@@ -623,14 +623,20 @@ def test_categories_must_agree(overfitted, shapes, examples_coco):
 def test_going_on_from_a_trained_file(overfitted, shapes, tmp_path):
     path = train(quick(shapes, tmp_path / "more", model=str(overfitted), steps=1))
     assert models.network_of(str(path)) == "deeplabv3_mobilenet_v2"
-    same = starting_network(str(overfitted), Categories.of("box", "disc")).classifier[-1].weight
-    assert torch.equal(same, models.load(str(overfitted)).classifier[-1].weight)
+    before = models.load(str(overfitted)).classifier
+    same = starting_network(str(overfitted), Categories.of("box", "disc")).classifier
+    assert all(torch.equal(*each) for each in zip(same.parameters(), before.parameters(), strict=True))
+    other = starting_network(str(overfitted), Categories.of("cup", "disc", "box")).classifier
+    new = {name for name, values in other.named_parameters() if values.shape != before.get_parameter(name).shape}
+    assert new == {"classify.weight", "classify.bias", "correct.weight", "correct.bias"}
+    assert len(other.classify.weight) == len(other.correct.weight) == 4
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 2)])
-def test_quick_gradients_are_pytorchs_own(kernel, dilation):
+def test_quick_gradients_are_pytorchs_own(kernel, dilation, bias):
     torch.manual_seed(0)
-    plain = torch.nn.Conv2d(6, 6, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=6, bias=False)
+    plain = torch.nn.Conv2d(6, 6, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=6, bias=bias)
     quick = copy.deepcopy(plain)
     quicken(quick)
     assert type(quick) is not type(plain)
@@ -638,7 +644,7 @@ def test_quick_gradients_are_pytorchs_own(kernel, dilation):
     for conv in (plain, quick):
         x = torch.linspace(-1, 1, 2 * 6 * 9 * 7).view(2, 6, 9, 7).requires_grad_()
         conv(x).square().sum().backward()
-        gradients.append((x.grad, conv.weight.grad))
+        gradients.append((x.grad, *(each.grad for each in conv.parameters())))
     for own, other in zip(*gradients, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
 
@@ -648,12 +654,28 @@ def test_only_what_it_is_for_is_quickened():
     before = {name: type(module) for name, module in network.named_modules()}
     quicken(network)
     changed = {name for name, module in network.named_modules() if type(module) is not before[name]}
-    assert "backbone.blocks.5.1.conv_dw" in changed and all(name.endswith("conv_dw") for name in changed)
-    assert "backbone.blocks.2.0.conv_dw" not in changed  # it halves the map
+    assert all(network.get_submodule(name).groups > 1 for name in changed)
+    assert {"backbone.blocks.2.depthwise", "classifier.dilated.1.0", "classifier.decode.0.0"} <= changed
+    assert "backbone.blocks.3.depthwise" not in changed  # it halves the map
+
+
+def test_quickened_networks_give_the_same_logits_and_gradients():
+    plain = models.load("deeplabv3_mobilenet_v2")
+    quick, gradients = copy.deepcopy(plain), []
+    quicken(quick)
+    image = torch.randn(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
+    for network in (plain, quick):
+        logits = network(image)["out"]
+        logits.logsumexp(1).mean().backward()
+        gradients.append([logits, *(each.grad for each in network.parameters())])
+    for own, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
 
 
 def test_stages():
-    assert len(stages(models.load("deeplabv3_mobilenet_v2").backbone)) == 9
+    """Stem and blocks: with the first 4 the map is at stride 4."""
+    parts = stages(models.load("deeplabv3_mobilenet_v2").backbone)
+    assert len(parts) == 18 and parts[3].project.out_channels == 24 and parts[4].project.out_channels == 32
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_downloads(ask, engine, datasets, tmp_path, suffix):
 
 
 def test_errors(ask, engine, datasets, tmp_path):
-    with pytest.raises(UsageError, match="Both models are DeepLabV3+, MobileNetV2"):
+    with pytest.raises(UsageError, match=r"Both models are DeepLabV3\+, MobileNetV2"):
         ask(replace(WANTED, other_model=SHIPPED))
     with pytest.raises(UsageError, match="no longer here"):
         ask(replace(WANTED, dataset="gone"))
