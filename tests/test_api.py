@@ -138,11 +138,11 @@ def test_two_endpoints_are_listed_and_every_argument_but_the_first_has_a_default
         ({}, []),
         ({"mode": "binary"}, ["--mode", "binary"]),
         (
-            {"mode": "binary", "class_name": "person", "threshold": 0.9, "model": catalogue.SHIPPED},
+            {"mode": "binary", "class_name": "person", "threshold": 0.9, "model": "deeplabv3_efficientnet_lite0"},
             ["--mode", "binary", "--class", "person", "--threshold", "0.9", "--model", catalogue.SHIPPED],
         ),
     ],
-    ids=["multiclass", "any object", "everything chosen"],
+    ids=["multiclass", "any object", "everything chosen, the model by its former name"],
 )
 def test_segment_gives_what_predict_writes(client, tmp_path, arguments, flags):
     overlay, result = client.predict(handle_file(sample(ASTRONAUT)), api_name="/segment", **arguments)

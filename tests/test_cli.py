@@ -491,6 +491,28 @@ def test_fetch_weights_of_the_shipped_model_are_here_already(run):
     assert (done.status, done.err) == (0, "") and Path(done.out.strip()).is_file()
 
 
+def test_a_former_models_name_is_accepted_with_a_line(run, cat, two_images, tmp_path):
+    former = "deeplabv3_efficientnet_lite0"
+    for command in (
+        ("predict", cat, "--out", tmp_path, "--model", former),
+        ("fetch-weights", former),
+        ("compare", "--coco", two_images, "--models", f"{former},{SHIPPED}", "--limit", "1"),
+    ):
+        done = run(*command)
+        assert done.status == 0
+        (line,) = done.err.splitlines()
+        assert line.startswith(f"segcore: the model '{former}' was replaced by '{SHIPPED}'")
+    assert read_json(tmp_path / "cat.json")["model"] == SHIPPED
+
+
+def test_a_file_trained_on_a_former_network_errors(run, cat, tmp_path):
+    header = Header("deeplabv3_efficientnet_lite0", Categories.of("giraffe"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    trained.write(tmp_path / "mine.safetensors", header, {"weight": torch.zeros(1)})
+    done = run("predict", cat, "--out", tmp_path / "out", "--model", tmp_path / "mine.safetensors")
+    (line,) = done.err.splitlines()
+    assert done.status == 1 and "mine.safetensors" in line and "no longer part of segcore; train it again" in line
+
+
 def test_fetch_weights_errors(run):
     done = run("fetch-weights", "deeplabv3_resnet50", "--base-url", "ftp://mirror")
     assert done.status == 1 and "ftp://mirror/deeplabv3_resnet50_coco-" in done.err

@@ -10,12 +10,11 @@ import types
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from demo import engine as engines
 from demo import tables
 from demo.engine import Arithmetic, Engine
-from segcore import catalogue, models
+from segcore import catalogue, models, trained
 from segcore.errors import DownloadError, UsageError
 
 PHOTOGRAPH = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
@@ -33,9 +32,9 @@ def fresh(monkeypatch, tmp_path):
 def other_model(monkeypatch, tmp_path):
     """A second model on disk: the shipped network with random weights."""
     torch.manual_seed(0)
-    state = models.build_network(catalogue.SHIPPED).state_dict()
     path = tmp_path / f"{OTHER}.safetensors"
-    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    header = trained.read_header(models.weights_path(catalogue.SHIPPED))
+    trained.write(path, header, models.build_network(catalogue.SHIPPED).state_dict())
     digest = models._sha256(path, 0, 0)
     added = catalogue.ModelEntry(OTHER, "Another", "Knows nothing.", shipped_sha256=digest)
     monkeypatch.setitem(catalogue.CATALOGUE, OTHER, added)
@@ -46,6 +45,11 @@ def other_model(monkeypatch, tmp_path):
 
 def test_auto_is_the_shipped_model_where_no_other_is_on_disk():
     assert Engine("auto").resolve("auto") == catalogue.SHIPPED
+
+
+def test_visitors_may_ask_by_a_former_name_and_nothing_is_logged(recwarn):
+    assert Engine("auto").resolve("deeplabv3_efficientnet_lite0") == catalogue.SHIPPED
+    assert not list(recwarn)
 
 
 @pytest.mark.parametrize("model", [None, "unicorn", "/tmp/other.safetensors"])

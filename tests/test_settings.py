@@ -38,6 +38,14 @@ def test_flags_win_over_the_environment():
     assert (settings.port, settings.coco, settings.model) == (8000, Path("here"), "deeplabv3_resnet50")
 
 
+@pytest.mark.parametrize("flags", [["--model", "deeplabv3_efficientnet_lite0"], []])
+def test_a_former_models_name_is_accepted_with_a_notice(flags, capsys):
+    settings = Settings.read(flags, {"SEGCORE_MODEL": "deeplabv3_efficientnet_lite0"})
+    assert settings.model == "deeplabv3_mobilenet_v2"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "replaced by 'deeplabv3_mobilenet_v2'" in line
+
+
 @pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("0", False), ("", False)])
 def test_offline(value, offline):
     assert Settings.read([], {"SEGCORE_OFFLINE": value}).offline is offline
