@@ -496,7 +496,7 @@ def test_requirements_name_everything_that_is_imported():
     }
     distributions = metadata.packages_distributions()
     ours, part_of_gradio = {"segcore", "demo"}, {"gradio_client"}
-    optional = {"spaces", "openvino", "nncf", "ray"}
+    optional = {"spaces", "openvino", "nncf", "ray", "tflite"}
     known = {*sys.stdlib_module_names, *ours, *optional, *part_of_gradio}
     for module in sorted(imported_modules() - known):
         owners = {each.lower().replace("_", "-") for each in distributions[module]}
@@ -506,7 +506,7 @@ def test_requirements_name_everything_that_is_imported():
 def imported_modules() -> set[str]:
     """The top-level names of all that segcore and demo import."""
     modules = set()
-    for file in [*ROOT.glob("segcore/*.py"), *ROOT.glob("demo/**/*.py")]:
+    for file in [*ROOT.glob("segcore/**/*.py"), *ROOT.glob("demo/**/*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 modules |= {each.name.split(".")[0] for each in node.names}
