@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -277,27 +278,33 @@ def fetch_coco(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Fine-tune a model on a COCO folder; the result is one file, which --model takes."""
-    from . import train as training
+    from .training.settings import StepDone, TrainSettings
+    from .training.train import train as run
 
-    chosen = vars(arguments)
-    settings = training.TrainSettings(
-        **{field.name: chosen[field.name] for field in fields(training.TrainSettings)}
-        | {"pseudo": tuple(arguments.pseudo) if arguments.pseudo else None, "scale": tuple(arguments.scale)}
-    )
+    chosen = {field.name: getattr(arguments, field.name) for field in fields(TrainSettings)}
+    for name in ("pseudo", "scale", "truth", "incomplete_truth", "unlabelled"):
+        chosen[name] = _tuples(chosen[name])
+    settings = TrainSettings(**chosen)
     with tqdm(desc="train", unit="step", total=settings.steps, disable=None) as bar:
 
-        def show(done: training.StepDone) -> None:
+        def show(done: StepDone) -> None:
             bar.update(done.step - bar.n)
             bar.set_postfix_str(f"loss {done.loss:.3f}, mean IoU {done.mean_iou:.2f}", refresh=False)
             if done.validation_mean_iou is not None or (bar.disable and done.step % _TOLD_STEPS == 0):
                 bar.write(done.line(), file=sys.stderr)
 
-        path = training.train(settings, resume=arguments.resume, on_step=show)
+        with _progress_bar("soft labels", "photograph") as looked_at:
+            path = run(settings, resume=arguments.resume, on_step=show, on_soft_label=looked_at)
     print(path)
     return DONE
 
 
 # ------------------------------------------------------------------------------------------------ their parts
+
+
+def _tuples(values: Any) -> Any:
+    """Lists, also within lists, as tuples; anything else as it is."""
+    return tuple(map(_tuples, values)) if isinstance(values, list) else values
 
 
 def _task(arguments: argparse.Namespace, model: str) -> Task:

@@ -99,6 +99,18 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
     add("--frozen-depthwise", action="store_true", help="keep the backbone's depthwise kernels; quicker on a CPU")
     add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
+    add("--output-stride", type=int, default=16, choices=(8, 16), help="of the shipped network; default 16")
+    pairs = {"type": Path, "nargs": 2, "metavar": ("IMAGES", "LABELS"), "action": "append", "default": []}
+    add("--truth", **pairs, help="more photographs and their label maps (PNG, 255 ignored); may be given several times")
+    add("--incomplete-truth", **pairs, help="likewise, where label maps leave objects out; needs --teacher")
+    add("--truth-share", type=float, default=0.5, metavar="X", help="of the crops, of both; default 0.5")
+    add("--incomplete", action="store_true", help="the dataset itself leaves objects out; needs --teacher")
+    add("--unlabelled", type=Path, action="append", default=[], metavar="IMAGES",
+        help="photographs without labels; needs --teacher; may be given several times")  # fmt: skip
+    add("--unlabelled-share", type=float, default=0.2, metavar="X", help="of the crops; default 0.2")
+    add("--teacher", metavar="MODEL", help="a model, by name or file, whose probabilities are learned from as well")
+    add("--teacher-share", type=float, default=0.3, metavar="X", help="what it counts beside the truth; default 0.3")
+    add("--cache", type=Path, metavar="DIR", help="keeps the teacher's probabilities, for several runs; default --out")
     add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),
         help="photographs, and label maps (and .npz) as `predict` writes them, to be mixed in")  # fmt: skip
     add("--scale", type=float, nargs=2, default=(0.5, 1.6), metavar=("LEAST", "MOST"),
@@ -109,6 +121,7 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     add(
         "--balanced", type=float, default=0.75, metavar="X", help="share of crops on a class drawn evenly; default 0.75"
     )
+    add("--centred", type=float, default=1.0, metavar="X", help="share of these centred on the class; default 1")
     add("--validation-split", metavar="SPLIT", help="validate on another split; default: on images held back")
     add("--hold-back", type=float, default=0.1, metavar="X", help="share of images to validate on; default 0.1")
     add("--validate-every", type=int, default=500, metavar="N", help="steps; default 500, and at the end")

@@ -169,13 +169,16 @@ def fetch_weights(
     return download.fetch(url, path, sha256_prefix=_expected_sha256(name), progress=progress, cancel=cancel)
 
 
-def build_network(name: str, num_classes: int = len(VOC), *, auxiliary: bool = True) -> nn.Module:
+def build_network(
+    name: str, num_classes: int = len(VOC), *, auxiliary: bool = True, output_stride: int = 16
+) -> nn.Module:
     """The catalogue entry's network with random weights and logits of `num_classes`.
 
-    auxiliary: with the second head that torchvision's published checkpoints hold.
+    auxiliary: with the second head that torchvision's published checkpoints hold. output_stride: of the shipped
+    network, 8 or 16; torchvision's have their own.
     """
     if _published(name) is None:
-        return deeplabv3_mobilenet_v2(num_classes)
+        return deeplabv3_mobilenet_v2(num_classes, output_stride)
     from torchvision.models import get_model
 
     return get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
@@ -192,9 +195,10 @@ def _checked_path(name: str) -> Path:
     return path
 
 
-def load(name: str) -> nn.Module:
+def load(name: str, *, output_stride: int | None = None) -> nn.Module:
     """The model's network with its weights: float32, in eval mode, on the CPU, without the auxiliary head.
 
+    output_stride: 8 or 16, for the shipped network and those trained from it; by default what they were trained at.
     Every call gives a network of its own. Its forward is torchvision's, normalised float32 (N, 3, h, w) ->
     {"out": logits (N, classes, h, w)}; `prepare` is for running it.
     Raises WeightsError if the weights are not on disk, are damaged or are not those of the network, UsageError for a
@@ -205,7 +209,8 @@ def load(name: str) -> nn.Module:
         network, state = build_network(name), torch.load(path, map_location="cpu", weights_only=True)
     else:
         _check_known(header.network, path)
-        network = build_network(header.network, len(header.categories), auxiliary=False)
+        stride = output_stride or header.output_stride
+        network = build_network(header.network, len(header.categories), auxiliary=False, output_stride=stride)
         state = load_file(path)
     if misfit := next(_misfits(network.state_dict(), state), None):
         called = header.network if header else name

@@ -124,6 +124,8 @@ class DecodingHead(nn.Module):
 
     takes_all_features = True
     last_layers = ("classify", "correct")  # whose outputs are the classes
+    additions = ("dilated", "low", "high", "decode", "correct")  # to the network that the weights began with
+    new_parts = (*additions, "classify")  # what learns quickly in training
 
     def __init__(self, num_classes: int, output_stride: int = 16) -> None:
         super().__init__()
@@ -177,6 +179,6 @@ class DeepLabV3Plus(nn.Module):
         return {"out": F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)}
 
 
-def deeplabv3_mobilenet_v2(num_classes: int = 21) -> DeepLabV3Plus:
+def deeplabv3_mobilenet_v2(num_classes: int = 21, output_stride: int = 16) -> DeepLabV3Plus:
     """The shipped model's network with random weights."""
-    return DeepLabV3Plus(num_classes)
+    return DeepLabV3Plus(num_classes, output_stride)

@@ -27,6 +27,7 @@ class Header:
     """What a trained model's file says besides the weights.
 
     network: the catalogue entry whose network it is; provenance: what it was trained on and how, fit for JSON.
+    output_stride: of the shipped network, 8 or 16; files without it are of 16.
     """
 
     network: str
@@ -35,6 +36,7 @@ class Header:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     provenance: Mapping[str, Any]
+    output_stride: int = 16
 
     def preprocess(self, resize: str) -> Preprocess:
         """What stands before the network. Raises UsageError for an unknown resize."""
@@ -46,6 +48,7 @@ class Header:
             {
                 "schema": SCHEMA,
                 "network": self.network,
+                "output_stride": self.output_stride,
                 "categories": [{"name": name, "friendly": text, "also": also} for name, text, also in classes],
                 "preprocess": {"size": self.size, "mean": self.mean, "std": self.std},
                 "provenance": dict(self.provenance),
@@ -72,7 +75,10 @@ class Header:
             tuple(before["mean"]),
             tuple(before["std"]),
             record["provenance"],
+            record.get("output_stride", 16),
         )
+        if header.output_stride not in (8, 16):
+            raise UsageError(f"the output stride must be 8 or 16, got {shown(header.output_stride)}")
         named = isinstance(header.network, str) and header.network.isprintable()
         if not (named and type(header.size) is int and isinstance(header.provenance, dict)):
             raise TypeError("the network must be a name, the size an integer and the provenance an object")

@@ -1,4 +1,4 @@
-"""How wrong logits are, as numbers to be made small: cross entropy with votes, plain or class-balanced, and Dice."""
+"""Loss functions on logits and soft labels: cross entropy, plain or class-balanced, and Dice."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .classes import IGNORE_INDEX
-from .votes import CERTAIN
+from ..classes import IGNORE_INDEX
 
-_MOST = 10.0  # times the usual weight: what a class of hardly any pixels may count
+_MOST = 10.0  # times the usual weight: the most that a class of hardly any pixels may count
 
 
-def cross_entropy(logits: Tensor, votes: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """The mean over the votes, each as heavy as its share and its class; 0, with a gradient of 0, where there is none.
+def cross_entropy(logits: Tensor, shares: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """The mean over the pixels that have a label; 0, with a gradient of 0, where no pixel has one.
 
-    logits: float (N, classes, h, w); votes: uint8 (N, h, w, 4) as in `votes`; class_weights: float (classes,). With
-    certain labels it is the usual mean over the labelled pixels.
+    logits: float (N, classes, h, w). shares: float (N, classes, h, w), at least 0: how much of each pixel belongs to
+    each class; all 0 for a pixel that is left out. class_weights: float (classes,). With shares of 0 and 1 it is the
+    usual cross entropy.
     """
-    surprise = -logits.log_softmax(1)
-    total = weight = logits.new_zeros(())
-    for label, share in ((votes[..., 0], votes[..., 2]), (votes[..., 1], votes[..., 3])):
-        counted = label != IGNORE_INDEX
-        label = label.where(counted, 0).long()
-        share = share * counted / CERTAIN
-        if class_weights is not None:
-            share = share * class_weights[label]
-        total = total + (surprise.gather(1, label[:, None])[:, 0] * share).sum()
-        weight = weight + share.sum()
-    return total / weight.clamp(min=1e-6)
+    if class_weights is not None:
+        shares = shares * class_weights[:, None, None]
+    return -(logits.log_softmax(1) * shares).sum() / shares.sum().clamp(min=1e-6)
+
+
+def hard_labels(shares: Tensor) -> Tensor:
+    """(N, classes, h, w) -> int64 (N, h, w): the class of the largest share, 255 where there is none."""
+    most, labels = shares.max(1)
+    return labels.where(most > 0, IGNORE_INDEX)
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,130 +15,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import catalogue, losses, metrics, models, trained
+from .. import catalogue, metrics, models, trained
+from ..categories import VOC, Categories
+from ..classes import BACKGROUND, VOC_NAMES, folded
+from ..coco import CocoDataset, own_categories
+from ..errors import Cancelled, SegcoreError, UsageError
+from ..evaluate import Run, evaluate
+from ..inference import Core
+from ..protocols import protocol
+from ..segmenter import Segmenter
+from ..task import MULTICLASS, Task
+from . import losses
 from .augment import Augmentation
-from .categories import VOC, Categories
-from .classes import ANY_OBJECT, BACKGROUND, VOC_NAMES, folded
-from .coco import CocoDataset, own_categories
+from .dataset import Example, Pool, TrainingSet, annotated, check_apart, checked_dataset, paired, unlabelled
 from .depthwise import quicken
-from .errors import Cancelled, SegcoreError, UsageError
-from .evaluate import Run, evaluate
-from .inference import Core
-from .protocols import protocol
-from .segmenter import Segmenter
-from .task import BINARY, MULTICLASS, Task
-from .training_log import Row, TrainingLog
-from .training_set import TrainingSet, annotated, check_apart, checked_dataset, pseudo_labelled
-from .training_state import CHECKPOINT, MovingAverage, TrainingState
+from .log import Row, TrainingLog
+from .settings import BALANCED, VOC_CATEGORIES, StepDone, TrainSettings
+from .soft_labels import CERTAIN, SoftLabels
+from .state import CHECKPOINT, MovingAverage, TrainingState
 
 MODEL_FILE = "model.safetensors"
-OWN_CATEGORIES, VOC_CATEGORIES = "own", "voc"
-PLAIN, BALANCED = "plain", "balanced"
 _WARM_UP_STEPS = 50
 _POWER = 0.9  # of the polynomial learning rate, as DeepLab has it
 _GRADIENT_NORM = 5.0
 _READ_AHEAD = 2  # batches
 _FOR_STATISTICS = 8  # crops: with fewer the head's batch norm, too, keeps those that it starts with
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """What is trained on what, and how. Raises UsageError for what does not fit.
-
-    coco, split: a dataset in COCO's layout. out: the folder for model.safetensors, curves and checkpoint.
-    model: the catalogue entry, or the file of a trained model, to start from.
-    mode, categories, class_name: "multiclass" tells the dataset's "own" categories apart, or VOC's 20 ("voc");
-    "binary" tells one of them, or "any", from everything else.
-    steps, batch_size, learning_rate: of the head; the backbone learns at `backbone_rate` times that. crop: pixels.
-    loss: cross entropy, "plain" or "balanced"; dice: what Dice counts beside it. frozen_stages: how many of the
-    backbone's first stages stay as they are, and frozen_depthwise: so do all its depthwise kernels.
-    average: of the weights, from one step to the next.
-    pseudo: folders of photographs and of their label maps; pseudo_share: of the crops.
-    scale: of the photographs, least and most, where 1 is the size that the network is used at.
-    balanced: the share of the crops that are centred on a class drawn evenly; paste: of those that get an object of
-    another photograph.
-    validation_split: another split to validate on; else a share `hold_back` of the images is held back for it (0:
-    nothing is validated, and the last weights are kept, not the best). validate_every, save_every: steps.
-    """
-
-    coco: Path
-    out: Path
-    split: str | None = None
-    model: str = catalogue.SHIPPED
-    mode: str = MULTICLASS
-    categories: str = OWN_CATEGORIES
-    class_name: str = ANY_OBJECT
-    steps: int = 1000
-    batch_size: int = 8
-    crop: int = 256
-    learning_rate: float = 1e-3
-    backbone_rate: float = 0.3
-    weight_decay: float = 0.01
-    loss: str = PLAIN
-    dice: float = 0.0
-    frozen_stages: int = 0
-    frozen_depthwise: bool = False
-    average: float = 0.995
-    pseudo: tuple[Path, Path] | None = None
-    pseudo_share: float = 0.5
-    scale: tuple[float, float] = (0.5, 1.6)
-    balanced: float = 0.75
-    paste: float = 0.0
-    validation_split: str | None = None
-    hold_back: float = 0.1
-    validate_every: int = 500
-    save_every: int = 100
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name, choices in (
-            ("mode", (MULTICLASS, BINARY)),
-            ("categories", (OWN_CATEGORIES, VOC_CATEGORIES)),
-            ("loss", (PLAIN, BALANCED)),
-        ):
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name} must be {' or '.join(map(repr, choices))}, got {getattr(self, name)!r}")
-        for name, least in (("steps", 1), ("batch_size", 1), ("validate_every", 1), ("save_every", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.learning_rate <= 0 or min(self.backbone_rate, self.weight_decay, self.dice, self.frozen_stages) < 0:
-            raise UsageError("the learning rate must be above 0; no rate, weight or number of stages may be negative")
-        if not 0 <= self.hold_back < 1:
-            raise UsageError(f"the share that is held back must be from 0 to under 1, got {self.hold_back}")
-        if self.mode == MULTICLASS and self.class_name != ANY_OBJECT:
-            raise UsageError("a class asks for one class against all else; choose the mode 'binary'")
-
-    def record(self) -> dict[str, object]:
-        """What decides the result, fit for JSON: all but where things are and how often they are saved."""
-        record = asdict(self)
-        for name in ("out", "save_every"):
-            del record[name]
-        record["coco"] = self.coco.resolve().name
-        record["model"] = Path(self.model).name
-        record["pseudo"] = [folder.resolve().name for folder in self.pseudo] if self.pseudo else None
-        return record
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One step, for whoever waits: the loss and the mean IoU of its crops, and the seconds that are left."""
-
-    step: int
-    steps: int
-    loss: float
-    mean_iou: float
-    seconds_left: float
-    validation_mean_iou: float | None = None
-
-    def line(self) -> str:
-        """The same in words."""
-        minutes = f"{self.seconds_left / 60:.1f} min left"
-        text = f"step {self.step} of {self.steps}: loss {self.loss:.4f}, mean IoU {self.mean_iou:.3f} on its crops"
-        if self.validation_mean_iou is not None:
-            text += f", {self.validation_mean_iou:.4f} in validation"
-        return f"{text}; {minutes}"
 
 
 def choose_categories(settings: TrainSettings) -> Categories:
@@ -163,12 +64,14 @@ def train(
     *,
     resume: bool = False,
     on_step: Callable[[StepDone], None] | None = None,
+    on_soft_label: Callable[[int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Path:
     """Fine-tune and return the path of the one file that holds the result, `out`/model.safetensors.
 
     resume: go on from `out`/checkpoint.pt; the result is then what it would have been without the interruption.
     Batches, drop-out and all else that is random depend on the seed and the step alone.
+    on_soft_label(done, total): photographs that the teacher has looked at, before the first step.
 
     Raises AnnotationError that tells everything that is wrong with the dataset before training begins; UsageError
     where `out` holds an earlier run and `resume` was not asked for, or holds one of other settings; WeightsError where
@@ -177,12 +80,16 @@ def train(
     out = settings.out
     _check_folder(out, resume)
     categories = choose_categories(settings)
-    data, validation = _data(settings, categories)
+    examples, validation = _dataset(settings, categories)
+    pools = _pools(settings, examples, categories)
     out.mkdir(parents=True, exist_ok=True)
+    teacher = _soft_labels(settings, categories, pools, on_soft_label, cancel)
+    data = _training_set(settings, categories, pools, teacher)
 
     device = models.pick_device(settings.device)
     torch.manual_seed(settings.seed)  # for the head's new layers
-    network = starting_network(settings.model, categories).to(device, memory_format=torch.channels_last)
+    network = starting_network(settings.model, categories, settings.output_stride)
+    network = network.to(device, memory_format=torch.channels_last)
     freeze(network.backbone, settings.frozen_stages, depthwise=settings.frozen_depthwise)
     if device == "cpu":
         quicken(network)
@@ -203,8 +110,8 @@ def _check_folder(out: Path, resume: bool) -> None:
 _Validation = tuple[CocoDataset, list[int]] | None  # the ids of the images
 
 
-def _data(settings: TrainSettings, categories: Categories) -> tuple[TrainingSet, _Validation]:
-    """What is trained on, and what is validated on."""
+def _dataset(settings: TrainSettings, categories: Categories) -> tuple[list[Example], _Validation]:
+    """The dataset's examples, and what is validated on."""
     dataset = checked_dataset(settings.coco, settings.split, categories)
     ids = [image.id for image in dataset.images]
     validation = None
@@ -218,24 +125,64 @@ def _data(settings: TrainSettings, categories: Categories) -> tuple[TrainingSet,
         held = max(1, round(settings.hold_back * len(ids)))
         validation = dataset, sorted(ids[:held])
         ids = sorted(ids[held:])
-    data = TrainingSet(
-        annotated(dataset, ids),
+    return annotated(dataset, ids, incomplete=settings.incomplete), validation
+
+
+def _pools(settings: TrainSettings, examples: list[Example], categories: Categories) -> list[Pool]:
+    """Everything that is learned from, the dataset first."""
+    pairs = [(pair, False) for pair in settings.truth] + [(pair, True) for pair in settings.incomplete_truth]
+    truth = [each for pair, incomplete in pairs for each in paired(*pair, categories, incomplete=incomplete)]
+    others = [
+        Pool(truth, settings.truth_share),
+        Pool([each for folder in settings.unlabelled for each in unlabelled(folder)], settings.unlabelled_share),
+        Pool(paired(*settings.pseudo, categories) if settings.pseudo else (), settings.pseudo_share),
+    ]
+    return [Pool(examples, settings.dataset_share), *(pool for pool in others if pool.examples)]
+
+
+def _soft_labels(
+    settings: TrainSettings,
+    categories: Categories,
+    pools: list[Pool],
+    progress: Callable[[int, int | None], None] | None,
+    cancel: threading.Event | None,
+) -> SoftLabels | None:
+    """What the teacher says of all photographs that no other model has labelled."""
+    if not settings.teacher:
+        return None
+    segmenter = Segmenter(settings.teacher, device=settings.device, precision=settings.precision)
+    if segmenter.categories != categories:
+        raise UsageError(f"the teacher {settings.teacher} tells other things apart; choose one that knows the same")
+    examples = [example for pool in pools for example in pool.examples if example.soft is None]
+    result = SoftLabels(settings.cache or settings.out, segmenter, examples)
+    result.compute(progress, cancel)
+    return result
+
+
+def _training_set(
+    settings: TrainSettings, categories: Categories, pools: list[Pool], teacher: SoftLabels | None
+) -> TrainingSet:
+    return TrainingSet(
+        pools,
         Augmentation(settings.crop, models.preprocess_for(settings.model).size, settings.scale),
-        pseudo=pseudo_labelled(*settings.pseudo, categories) if settings.pseudo else (),
-        pseudo_share=settings.pseudo_share,
+        len(categories),
+        settings.out,
         balanced=settings.balanced,
+        centred=settings.centred,
         paste=settings.paste,
+        teacher=teacher,
+        teacher_share=settings.teacher_share,
         seed=settings.seed,
     )
-    return data, validation
 
 
-def starting_network(model: str, categories: Categories) -> nn.Module:
+def starting_network(model: str, categories: Categories, output_stride: int | None = None) -> nn.Module:
     """The model's network with its weights, float32 on the CPU; for other categories its last layers are new.
 
+    output_stride: as in `models.load`.
     Raises WeightsError if the weights are not on disk or damaged, UsageError for a name not in the catalogue.
     """
-    network = models.load(model)
+    network = models.load(model, output_stride=output_stride)
     if models.categories(model) != categories:
         head = network.classifier
         # torchvision's heads are sequences of layers.
@@ -270,14 +217,19 @@ def freeze(backbone: nn.Module, count: int, *, depthwise: bool = False) -> None:
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """AdamW; biases and batch norm's factors do not decay. Each group's `share` is of the learning rate."""
-    groups = []
-    for part, share in ((network.backbone, settings.backbone_rate), (network.classifier, 1.0)):
-        learning = [each for each in part.parameters() if each.requires_grad]
-        for decays in (True, False):
-            chosen = [each for each in learning if (each.ndim > 1) == decays]
-            decay = settings.weight_decay if decays else 0.0
-            groups.append({"params": chosen, "weight_decay": decay, "share": share})
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+    new_parts = getattr(network.classifier, "new_parts", None)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part, below = name.split(".")[:2]
+        is_new = part == "classifier" and (new_parts is None or below in new_parts)
+        key = 1.0 if is_new else settings.backbone_rate, settings.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": chosen, "weight_decay": decay, "share": share} for (share, decay), chosen in groups.items()],
+        lr=settings.learning_rate,
+    )
 
 
 @dataclass(eq=False)
@@ -297,18 +249,18 @@ class _Training:
         self.core = Core(self.state.network)
         self.class_weights = None
         if self.settings.loss == BALANCED:
-            pixels = torch.from_numpy(self.data.pixels(len(self.categories)))
+            pixels = torch.from_numpy(self.data.pixels())
             self.class_weights = losses.balancing_weights(pixels).to(self.device)
 
     def run(self, on_step: Callable[[StepDone], None] | None, cancel: threading.Event | None) -> None:
         settings, state = self.settings, self.state
         log = TrainingLog(settings.out, state.step)
         started, first = time.monotonic(), state.step
-        for crops, votes in self._batches():
+        for crops, shares in self._batches():
             if cancel and cancel.is_set():
                 state.save(settings.out, settings.record())
                 raise Cancelled(f"training was stopped after {state.step} steps; {settings.out} can be resumed")
-            row = self._step(crops, votes)
+            row = self._step(crops, shares)
             state.step = row.step
             last = row.step == settings.steps
             if self.validation and (last or row.step % settings.validate_every == 0):
@@ -336,7 +288,7 @@ class _Training:
                 if len(waiting) > _READ_AHEAD or (step > last and waiting):
                     yield waiting.pop(0).result()
 
-    def _step(self, crops: np.ndarray, votes: np.ndarray) -> Row:
+    def _step(self, crops: np.ndarray, shares: np.ndarray) -> Row:
         settings, network, step = self.settings, self.state.network, self.state.step + 1
         torch.manual_seed(settings.seed + step)  # drop-out's choice depends on the step alone
         rate = learning_rate(settings, step)
@@ -345,11 +297,12 @@ class _Training:
         network.train()
         for part in (network.backbone, network.classifier)[: 1 if settings.batch_size >= _FOR_STATISTICS else 2]:
             _keep_statistics(part)
-        logits = self._logits(crops)
-        truth = torch.from_numpy(votes).to(self.device)
+        truth = torch.from_numpy(shares).to(self.device).float() / CERTAIN
+        logits = self._logits(crops, truth.shape[-2:])
         loss = losses.cross_entropy(logits, truth, self.class_weights)
+        labels = losses.hard_labels(truth)
         if settings.dice:
-            loss = loss + settings.dice * losses.dice(logits, truth[..., 0].long())
+            loss = loss + settings.dice * losses.dice(logits, labels)
         if not torch.isfinite(loss):
             raise SegcoreError(f"the loss is {loss.item()} at step {step}; train again with a lower learning rate")
         self.state.optimizer.zero_grad(set_to_none=True)
@@ -358,17 +311,17 @@ class _Training:
         self.state.optimizer.step()
         self.state.average.update(network, step)
         prediction = logits.detach().argmax(1).to("cpu", torch.uint8).numpy()
-        matrix = metrics.confusion_matrix(votes[..., 0], prediction, len(self.categories))
+        matrix = metrics.confusion_matrix(labels.to("cpu", torch.uint8).numpy(), prediction, len(self.categories))
         return Row(step, rate, loss.item(), metrics.scores(matrix)["mean_iou"])
 
-    def _logits(self, crops: np.ndarray) -> Tensor:
-        """uint8 (N, crop, crop, 3) -> float32 (N, classes, crop, crop)."""
+    def _logits(self, crops: np.ndarray, size_hw: Sequence[int]) -> Tensor:
+        """uint8 (N, crop, crop, 3) -> float32 (N, classes, *size_hw)."""
         mean, std = (torch.tensor(each, device=self.device) for each in (self.preprocess.mean, self.preprocess.std))
         batch = (torch.from_numpy(crops).to(self.device).float().div_(255) - mean) / std
         kind, dtype = self.device.partition(":")[0], getattr(torch, self.precision)
         with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
             logits = self.core(batch.permute(0, 3, 1, 2))
-        return F.interpolate(logits.float(), crops.shape[1:3], mode="bilinear", align_corners=False)
+        return F.interpolate(logits.float(), size_hw, mode="bilinear", align_corners=False)
 
     def _validate(self, row: Row) -> Row:
         """Score the averaged weights on what was held back, and keep them if they are the best so far."""
@@ -397,7 +350,13 @@ class _Training:
             }
         before = self.preprocess
         header = trained.Header(
-            models.network_of(self.settings.model), self.categories, before.size, before.mean, before.std, provenance
+            models.network_of(self.settings.model),
+            self.categories,
+            before.size,
+            before.mean,
+            before.std,
+            provenance,
+            self.settings.output_stride,
         )
         trained.write(path, header, self.state.average.state)
 

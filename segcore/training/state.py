@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import UsageError, shown
+from ..errors import UsageError, shown
 
 CHECKPOINT = "checkpoint.pt"
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from . import votes
+from ..categories import Categories
+from ..classes import BACKGROUND, IGNORE_INDEX
+from ..coco import CocoDataset
+from ..coco_file import CocoImage, CocoObject, told
+from ..errors import AnnotationError, ImageError, UsageError
+from ..image import read
+from . import soft_labels
 from .augment import Augmentation, Cutting
-from .categories import Categories
-from .classes import BACKGROUND, IGNORE_INDEX
-from .coco import CocoDataset
-from .coco_file import CocoImage, CocoObject, told
-from .errors import AnnotationError, ImageError, UsageError
-from .image import read
+from .soft_labels import Box, SoftLabels
+from .store import DecodedStore
 
-_CACHE_BYTES = 2_000_000_000
 _LABEL_SUFFIXES = ("_labels.png", ".png")  # the first is what `predict` writes
 _COUNTED_IMAGES = 1000
 _LEAST_PASTED = 1000  # pixels: of smaller objects little is to be seen
@@ -27,15 +29,21 @@ _LEAST_PASTED = 1000  # pixels: of smaller objects little is to be seen
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One photograph to learn from: the object classes it holds; `load` gives uint8 (H, W, 3) and votes (H, W, 4).
+    """One photograph to learn from.
 
-    `masks` gives the class and the mask, bool (H, W), of each of its objects, where these are known one by one.
+    classes: the object classes it holds. load: gives the photograph, uint8 (H, W, 3), and its label map, uint8 (H, W),
+    255 where nothing is known. masks: gives the class and the mask, bool (H, W), of each of its objects, where these
+    are known one by one. soft: gives the labelling model's own soft labels, where it left them.
+    incomplete: whether its label map leaves objects out.
     """
 
     name: str
+    size_hw: tuple[int, int]
     classes: tuple[int, ...]
     load: Callable[[], tuple[np.ndarray, np.ndarray]]
     masks: Callable[[], Iterable[tuple[int, np.ndarray]]] = tuple
+    soft: Callable[[], np.ndarray] | None = None
+    incomplete: bool = False
 
 
 def checked_dataset(folder: Path, split: str | None, categories: Categories) -> CocoDataset:
@@ -102,69 +110,99 @@ def _is_outside(each: CocoObject, image: CocoImage) -> bool:
     return max(x) <= 0 or max(y) <= 0 or min(x) >= image.width or min(y) >= image.height
 
 
-def annotated(dataset: CocoDataset, image_ids: Iterable[int]) -> list[Example]:
+def annotated(dataset: CocoDataset, image_ids: Iterable[int], *, incomplete: bool = False) -> list[Example]:
     """The examples of some images of a dataset, with its ground truth (overlaps and crowds are 255)."""
 
     def example(image_id: int) -> Example:
+        image = dataset.image(image_id)
         return Example(
-            dataset.image(image_id).file_name,
+            image.file_name,
+            (image.height, image.width),
             dataset.classes_in(image_id),
-            lambda: (dataset.read_image(image_id), votes.of_labels(dataset.truth(image_id))),
+            lambda: (dataset.read_image(image_id), dataset.truth(image_id)),
             lambda: ((each.class_id, mask) for each, mask in dataset.masks(image_id) if not each.crowd),
+            incomplete=incomplete,
         )
 
     return [example(image_id) for image_id in image_ids]
 
 
-def pseudo_labelled(images: Path, labels: Path, categories: Categories) -> list[Example]:
-    """Photographs of one folder, and label maps of another that a model made: `<stem>_labels.png` or `<stem>.png`.
+def paired(images: Path, labels: Path, categories: Categories, *, incomplete: bool = False) -> list[Example]:
+    """Photographs of one folder, and their label maps in another: `<stem>_labels.png` or `<stem>.png`.
 
-    Where there is also a `<stem>.npz`, as `predict --probabilities` writes it, the two likeliest classes of each pixel
-    are learned from, each as far as the model believed in it.
+    A label map is an 8-bit grey or palette PNG of class numbers, 255 where nothing is known, as large as its
+    photograph. Where there is also a `<stem>.npz`, as `predict --probabilities` writes it, a model made the label map,
+    and its probabilities are learned from instead.
     Raises AnnotationError that tells of every photograph without a label map, or with one that does not fit.
     """
+    return _examples(images, lambda path: _paired(path, labels, categories, incomplete))
+
+
+def unlabelled(images: Path) -> list[Example]:
+    """Photographs without labels, which only a teacher says anything of. Raises AnnotationError as `paired` does."""
+
+    def example(path: Path) -> Example:
+        with Image.open(path) as photograph:
+            size_hw = photograph.height, photograph.width
+        return Example(path.name, size_hw, (), lambda: (read(path, upright=False), _nothing_known(size_hw)))
+
+    return _examples(images, example)
+
+
+def _nothing_known(size_hw: tuple[int, int]) -> np.ndarray:
+    return np.full(size_hw, IGNORE_INDEX, np.uint8)
+
+
+def _examples(images: Path, make: Callable[[Path], Example]) -> list[Example]:
     problems: list[str] = []
     examples: list[Example] = []
     for path in sorted(each for each in images.iterdir() if each.is_file()) if images.is_dir() else ():
         try:
-            examples.append(_pseudo_labelled(path, labels, categories))
+            examples.append(make(path))
         except (AnnotationError, ImageError, OSError) as error:
             problems.append(f"{path}: {error}")
     if not examples and not problems:
-        raise UsageError(f"there are no photographs in {images}; name the folders of the photographs and of the labels")
+        raise UsageError(f"there are no photographs in {images}; name a folder that holds some")
     if problems:
         raise AnnotationError(f"these photographs cannot be trained on; mend or leave out:\n{told(problems)}")
     return examples
 
 
-def _pseudo_labelled(path: Path, folder: Path, categories: Categories) -> Example:
+def _paired(path: Path, folder: Path, categories: Categories, incomplete: bool) -> Example:
     file = next((each for suffix in _LABEL_SUFFIXES if (each := folder / (path.stem + suffix)).is_file()), None)
     if file is None:
         raise AnnotationError(f"has no {path.stem}{_LABEL_SUFFIXES[0]} or {path.stem}{_LABEL_SUFFIXES[1]} in {folder}")
     labels = _read_labels(file)
+    size_hw = labels.shape
     with Image.open(path) as photograph:
-        if photograph.size != labels.shape[::-1]:
-            raise AnnotationError(f"is of {photograph.size} pixels, and {file.name} of {labels.shape[::-1]}")
+        if photograph.size != size_hw[::-1]:
+            raise AnnotationError(f"is of {photograph.size} pixels, and {file.name} of {size_hw[::-1]}")
     found = np.unique(labels)
     wrong = found[(found >= len(categories)) & (found != IGNORE_INDEX)]
     if len(wrong):
         raise AnnotationError(f"{file.name} holds the value {wrong[0]}, and the classes are 0..{len(categories) - 1}")
     classes = tuple(int(each) for each in found if each not in (BACKGROUND, IGNORE_INDEX))
-    shares = folder / f"{path.stem}.npz"
-    if not shares.is_file():
-        return Example(path.name, classes, lambda: (read(path, upright=False), votes.of_labels(_read_labels(file))))
-    told_apart = _read_npz(shares, "classes")
+    archive = folder / f"{path.stem}.npz"
+    if not archive.is_file():
+
+        def load() -> tuple[np.ndarray, np.ndarray]:
+            return read(path, upright=False), _read_labels(file)
+
+        return Example(path.name, size_hw, classes, load, incomplete=incomplete)
+    told_apart = _read_npz(archive, "classes")
     if tuple(told_apart) != categories.names:
-        raise AnnotationError(f"{shares.name} is of other classes: {', '.join(map(str, told_apart))}")
-    size_hw = labels.shape
+        raise AnnotationError(f"{archive.name} is of other classes: {', '.join(map(str, told_apart))}")
 
-    def load() -> tuple[np.ndarray, np.ndarray]:
-        probabilities = _read_npz(shares, "probabilities")
+    def soft() -> np.ndarray:
+        probabilities = _read_npz(archive, "probabilities")
         if probabilities.shape != (len(categories), *size_hw):
-            raise AnnotationError(f"{shares} must hold {(len(categories), *size_hw)}, got {probabilities.shape}")
-        return read(path, upright=False), votes.of_probabilities(probabilities)
+            raise AnnotationError(f"{archive} must hold {(len(categories), *size_hw)}, got {probabilities.shape}")
+        return np.rint(probabilities.astype(np.float32) * soft_labels.CERTAIN).astype(np.uint8)
 
-    return Example(path.name, classes, load)
+    def photograph_alone() -> tuple[np.ndarray, np.ndarray]:
+        return read(path, upright=False), _nothing_known(size_hw)
+
+    return Example(path.name, size_hw, classes, photograph_alone, soft=soft)
 
 
 def _read_npz(file: Path, name: str) -> np.ndarray:
@@ -182,42 +220,66 @@ def _read_labels(file: Path) -> np.ndarray:
         return np.array(image)
 
 
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Examples that are drawn from together. share: how many of the crops are theirs, relative to the other pools'."""
+
+    examples: Sequence[Example]
+    share: float
+
+    @cached_property
+    def by_class(self) -> dict[int, list[Example]]:
+        """The examples that hold each object class."""
+        result: dict[int, list[Example]] = {}
+        for example in self.examples:
+            for number in example.classes:
+                result.setdefault(number, []).append(example)
+        return result
+
+
 class TrainingSet:
     """Draws batches: the one of a step depends on the seed and the step alone, so that training can be resumed.
 
-    pseudo_share: how many of the crops come from the pseudo-labelled photographs, 0..1. balanced: how many are
-    centred on a class drawn evenly from those there are, whatever their number of photographs; the rest are drawn
-    evenly from the photographs. paste: how many get an object of an evenly drawn class pasted on, cut out of another
-    annotated photograph.
+    pools: the first is that of the dataset. folder: on whose disk decoded photographs are kept meanwhile.
+    balanced: the share of crops whose photograph is drawn for a class, and that evenly from those there are; of these
+    `centred` is the share that is centred on the class; all other crops are drawn evenly from the photographs.
+    paste: how many get an object of an evenly drawn class pasted on, cut out of another photograph of the dataset.
+    teacher: soft labels for the examples; teacher_share: what they count where there is truth as well, 0..1.
     """
 
     def __init__(
         self,
-        examples: Sequence[Example],
+        pools: Sequence[Pool],
         augmentation: Augmentation,
+        num_classes: int,
+        folder: Path,
         *,
-        pseudo: Sequence[Example] = (),
-        pseudo_share: float = 0.5,
         balanced: float = 0.75,
+        centred: float = 1.0,
         paste: float = 0.0,
+        teacher: SoftLabels | None = None,
+        teacher_share: float = 0.3,
         seed: int = 0,
     ) -> None:
-        if not examples:
+        if not pools or not pools[0].examples:
             raise UsageError("there is no photograph to train on; hold fewer back for validation")
-        for name, share in (("pseudo-labelled", pseudo_share), ("balanced", balanced), ("pasted-on", paste)):
+        shares = {"balanced": balanced, "centred": centred, "pasted-on": paste, "the teacher's": teacher_share}
+        for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise UsageError(f"the share of {name} crops must be from 0 to 1, got {share}")
         self.augmentation = augmentation
-        self._pools = [_Pool(examples), _Pool(pseudo)]
-        self._pseudo_share = pseudo_share if pseudo else 0.0
-        self._balanced = balanced
-        self._paste = paste
+        self._pools = pools
+        self._chances = np.cumsum([pool.share for pool in pools]) / sum(pool.share for pool in pools)
+        self._num_classes = num_classes
+        self._balanced, self._centred, self._paste = balanced, centred, paste
+        self._teacher, self._teacher_share = teacher, teacher_share
         self._seed = seed
-        self._cache: dict[Example, tuple[np.ndarray, np.ndarray]] = {}
-        self._cached_bytes = 0
+        examples = [example for pool in pools for example in pool.examples]
+        self._index = {example: number for number, example in enumerate(examples)}
+        self._store = DecodedStore([example.size_hw for example in examples], folder)
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Crops, uint8 (size, crop, crop, 3), and their votes, uint8 (size, crop, crop, 4).
+        """Crops, uint8 (size, crop, crop, 3), and soft labels, uint8 (size, classes, crop / 2, crop / 2).
 
         Raises ImageError or AnnotationError for a photograph that has gone or changed since it was checked.
         """
@@ -225,22 +287,36 @@ class TrainingSet:
         crops, truth = zip(*(self._crop(rng) for _ in range(size)), strict=True)
         return np.stack(crops), np.stack(truth)
 
-    def pixels(self, num_classes: int) -> np.ndarray:
-        """How many pixels each class has in the annotated photographs (at most a thousand of them): int64 (n,)."""
+    def pixels(self) -> np.ndarray:
+        """How many pixels each class has in the dataset's photographs (at most a thousand of them): int64 (n,)."""
         counted = np.zeros(IGNORE_INDEX + 1, np.int64)
         for example in self._pools[0].examples[:_COUNTED_IMAGES]:
-            counted += np.bincount(self._load(example)[1][..., 0].ravel(), minlength=IGNORE_INDEX + 1)
-        return counted[:num_classes]
+            counted += np.bincount(self._load(example)[1].ravel(), minlength=IGNORE_INDEX + 1)
+        return counted[: self._num_classes]
 
     def _crop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        pool = self._pools[rng.random() < self._pseudo_share]
-        focus = None
+        pool = self._pools[int(np.searchsorted(self._chances, rng.random(), side="right"))]
+        candidates, focus = pool.examples, None
         if pool.by_class and rng.random() < self._balanced:
-            focus = int(rng.choice(list(pool.by_class)))
-        candidates = pool.examples if focus is None else pool.by_class[focus]
-        image, truth = self._load(candidates[rng.integers(len(candidates))])
+            number = int(rng.choice(list(pool.by_class)))
+            candidates = pool.by_class[number]
+            focus = number if rng.random() < self._centred else None
+        example = candidates[rng.integers(len(candidates))]
+        image, labels = self._load(example)
         cutting = self._cutting(rng) if rng.random() < self._paste else None
-        return self.augmentation(image, truth, rng, focus, cutting)
+        return self.augmentation(image, labels, self._shares_of(example), rng, focus, cutting)
+
+    def _shares_of(self, example: Example) -> Callable[[np.ndarray, Box], np.ndarray]:
+        """What is learned of a part of the example's photograph; see `Augmentation`."""
+        if example.soft is None and self._teacher is None:
+            return lambda labels, box: soft_labels.of_labels(labels, self._num_classes)
+        grid = self._teacher[example] if example.soft is None else example.soft()
+
+        def shares(labels: np.ndarray, box: Box) -> np.ndarray:
+            soft = soft_labels.window(grid, box, labels.shape)
+            return soft_labels.mixed(labels, soft, teacher_share=self._teacher_share, incomplete=example.incomplete)
+
+        return shares
 
     def _cutting(self, rng: np.random.Generator) -> Cutting | None:
         """An object of an evenly drawn class; None if that photograph has none that is large enough."""
@@ -258,19 +334,4 @@ class TrainingSet:
         return Cutting(self._load(example)[0][box], mask[box], number)
 
     def _load(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        if example in self._cache:
-            return self._cache[example]
-        loaded = example.load()
-        self._cached_bytes += sum(each.nbytes for each in loaded)
-        if self._cached_bytes <= _CACHE_BYTES:
-            self._cache[example] = loaded
-        return loaded
-
-
-class _Pool:
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self.examples = examples
-        self.by_class: dict[int, list[Example]] = {}
-        for example in examples:
-            for number in example.classes:
-                self.by_class.setdefault(number, []).append(example)
+        return self._store.get(self._index[example], example.load)

@@ -1,18 +1,19 @@
-"""One photograph with its votes, randomly scaled, cropped, flipped, pasted on and coloured: on uint8 and so cheaply."""
+"""One photograph with its labels, randomly scaled, cropped, flipped, pasted on and coloured, on uint8."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from .classes import IGNORE_INDEX
-from .errors import UsageError
-from .votes import CERTAIN, NO_VOTE
+from ..errors import UsageError
+from .soft_labels import CERTAIN, Box
 
+LABEL_STRIDE = 2  # pixels of the crop for one label
 _PADDING = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns to about 0
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -41,28 +42,40 @@ class Augmentation:
     colour: float = 0.8
 
     def __post_init__(self) -> None:
-        if self.crop < 32:
-            raise UsageError(f"a crop needs at least 32 pixels a side, got {self.crop}")
+        if self.crop < 32 or self.crop % LABEL_STRIDE:
+            raise UsageError(f"a crop needs an even side of at least 32 pixels, got {self.crop}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise UsageError(f"expected the scale as two factors, the lesser first, got {self.scale}")
 
     def __call__(
         self,
         image: np.ndarray,
-        votes: np.ndarray,
+        labels: np.ndarray,
+        shares: Callable[[np.ndarray, Box], np.ndarray],
         rng: np.random.Generator,
         focus: int | None = None,
         cutting: Cutting | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (H, W, 3) and votes (H, W, 4) -> uint8 (crop, crop, 3) and (crop, crop, 4), beyond the photograph none.
+        """Returns the crop, uint8 (crop, crop, 3), and its soft labels, uint8 (classes, crop / 2, crop / 2).
 
-        focus: a class that should be in the crop, if the photograph has it. cutting: an object to paste onto it.
+        image: uint8 (H, W, 3); labels: uint8 (H, W). shares(labels, box): what is learned of a part of the photograph,
+        uint8 (classes, h, w), given the labels of that part, uint8 (h, w). Beyond the photograph there is nothing to
+        learn. focus: a class that should be in the crop, if the photograph has it. cutting: an object to paste onto it.
         """
-        window = self._window(votes[..., 0], rng, focus)
-        flipped = slice(None, None, -1 if rng.random() < self.flip else 1)
-        crop = _placed(image, window, self.crop, Image.Resampling.BILINEAR, np.array(_PADDING, np.uint8))
-        truth = _placed(votes, window, self.crop, Image.Resampling.NEAREST, np.array(NO_VOTE, np.uint8))
-        crop, truth = (np.ascontiguousarray(each[:, flipped]) for each in (crop, truth))
+        place = self._window(labels, rng, focus)
+        crop = np.full((self.crop, self.crop, 3), _PADDING, np.uint8)
+        (row, column), (height, width) = place.at, place.size_hw
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box=place.box)
+        crop[row : row + height, column : column + width] = resized
+        row, column, height, width = (each // LABEL_STRIDE for each in (row, column, height, width))
+        nearest = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST, box=place.box)
+        left, top, right, bottom = place.box
+        full_h, full_w = labels.shape
+        part = shares(np.asarray(nearest), (left / full_w, top / full_h, right / full_w, bottom / full_h))
+        truth = np.zeros((len(part), self.crop // LABEL_STRIDE, self.crop // LABEL_STRIDE), np.uint8)
+        truth[:, row : row + height, column : column + width] = part
+        if rng.random() < self.flip:
+            crop, truth = np.ascontiguousarray(crop[:, ::-1]), np.ascontiguousarray(truth[..., ::-1])
         if cutting is not None:
             _paste(crop, truth, cutting, rng)
         return (_recoloured(crop, rng) if rng.random() < self.colour else crop), truth
@@ -70,7 +83,8 @@ class Augmentation:
     def _window(self, labels: np.ndarray, rng: np.random.Generator, focus: int | None) -> _Window:
         height, width = labels.shape
         side = self.size * math.exp(rng.uniform(*np.log(self.scale)))
-        squeeze, even = rng.random(), math.sqrt(height * width)
+        squeeze = min(1.0, rng.uniform(0, 2))  # half of the crops are of a square, as photographs are squeezed in use
+        even = math.sqrt(height * width)
         scale_y = side / (height**squeeze * even ** (1 - squeeze))
         scale_x = side / (width**squeeze * even ** (1 - squeeze))
         rows, columns = min(self.crop / scale_y, height), min(self.crop / scale_x, width)
@@ -80,47 +94,43 @@ class Augmentation:
             y, x = divmod(int(rng.choice(found)), width)
         top = min(max(y - rows * rng.uniform(0.2, 0.8), 0), height - rows)
         left = min(max(x - columns * rng.uniform(0.2, 0.8), 0), width - columns)
-        out_h, out_w = (min(self.crop, max(1, round(each))) for each in (rows * scale_y, columns * scale_x))
-        at_y, at_x = (int(rng.integers(0, self.crop - each + 1)) for each in (out_h, out_w))
+        out_h, out_w = (min(self.crop, _even(each)) for each in (rows * scale_y, columns * scale_x))
+        at_y, at_x = (_even(rng.uniform(0, self.crop - each), least=0) for each in (out_h, out_w))
         return _Window((left, top, left + columns, top + rows), (out_h, out_w), (at_y, at_x))
+
+
+def _even(value: float, least: int = LABEL_STRIDE) -> int:
+    """The nearest multiple of the labels' stride."""
+    return max(least, LABEL_STRIDE * round(value / LABEL_STRIDE))
 
 
 @dataclass(frozen=True)
 class _Window:
     """What is cut from a photograph, its size in the crop, and where it lies there."""
 
-    box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the photograph
+    box: Box  # in pixels of the photograph
     size_hw: tuple[int, int]
     at: tuple[int, int]  # row and column
 
 
-def _placed(
-    pixels: np.ndarray, window: _Window, crop: int, resampling: Image.Resampling, padding: np.ndarray
-) -> np.ndarray:
-    height, width = window.size_hw
-    resized = Image.fromarray(pixels).resize((width, height), resampling, box=window.box)
-    result = np.empty((crop, crop, *pixels.shape[2:]), np.uint8)
-    result[:] = padding
-    row, column = window.at
-    result[row : row + height, column : column + width] = resized
-    return result
-
-
-def _paste(crop: np.ndarray, votes: np.ndarray, cutting: Cutting, rng: np.random.Generator) -> None:
+def _paste(crop: np.ndarray, shares: np.ndarray, cutting: Cutting, rng: np.random.Generator) -> None:
     """Put the object anywhere on the crop, in place, its longer side 0.25 to 0.8 of that (Ghiasi et al. 2021)."""
     side = len(crop)
     scale = side * rng.uniform(0.25, 0.8) / max(cutting.mask.shape)
-    height, width = (max(1, round(each * scale)) for each in cutting.mask.shape)
+    height, width = (_even(each * scale) for each in cutting.mask.shape)
     turned = slice(None, None, -1 if rng.random() < 0.5 else 1)
     pixels, opacity = (
         np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.BILINEAR))[:, turned]
         for each in (cutting.pixels, cutting.mask.astype(np.uint8) * 255)
     )
-    row, column = (int(rng.integers(0, side - each + 1)) for each in (height, width))
-    place = slice(row, row + height), slice(column, column + width)
+    row, column = (_even(rng.uniform(0, side - each), least=0) for each in (height, width))
     share = (opacity / np.float32(255))[..., None]
+    place = slice(row, row + height), slice(column, column + width)
     crop[place] = crop[place] * (1 - share) + pixels * share
-    votes[place][opacity > 127] = (cutting.number, IGNORE_INDEX, CERTAIN, 0)
+    coarse = tuple(slice(each.start // LABEL_STRIDE, each.stop // LABEL_STRIDE) for each in place)
+    covered = opacity[::LABEL_STRIDE, ::LABEL_STRIDE] > 127
+    shares[:, *coarse][:, covered] = 0
+    shares[cutting.number, *coarse][covered] = CERTAIN
 
 
 def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

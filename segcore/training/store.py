@@ -1,0 +1,45 @@
+"""Photographs and label maps decoded once, into a memory-mapped file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+_BYTES_PER_PIXEL = 4  # red, green, blue, label
+
+
+class DecodedStore:
+    """Fills itself as photographs are asked for. The file has no name, so that nothing is left of it afterwards.
+
+    sizes_hw: of each photograph, known from its header; folder: on whose disk the file lies.
+    Several threads may ask at once. Raises OSError where the disk has no room for all of them.
+    """
+
+    def __init__(self, sizes_hw: Sequence[tuple[int, int]], folder: Path) -> None:
+        pixels = [height * width for height, width in sizes_hw]
+        self._sizes_hw = sizes_hw
+        self._offsets = np.concatenate([[0], np.cumsum(pixels, dtype=np.int64)]) * _BYTES_PER_PIXEL
+        self._file = tempfile.TemporaryFile(dir=folder)
+        if hasattr(os, "posix_fallocate"):  # a full disk is then an error now, and not a crash later
+            os.posix_fallocate(self._file.fileno(), 0, int(self._offsets[-1]))
+        self._bytes = np.memmap(self._file, np.uint8, "w+", shape=(int(self._offsets[-1]),))
+        self._filled = np.zeros(len(pixels), bool)
+        self._locks = [threading.Lock() for _ in range(16)]
+
+    def get(self, index: int, load: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """The photograph, uint8 (H, W, 3), and its label map, uint8 (H, W), both read-only; `load` gives them once."""
+        size_hw = self._sizes_hw[index]
+        pixels = size_hw[0] * size_hw[1]
+        values = self._bytes[self._offsets[index] : self._offsets[index + 1]]
+        photograph, labels = values[: 3 * pixels].reshape(*size_hw, 3), values[3 * pixels :].reshape(size_hw)
+        if not self._filled[index]:
+            with self._locks[index % len(self._locks)]:
+                photograph[:], labels[:] = load()
+                self._filled[index] = True
+        photograph.flags.writeable = labels.flags.writeable = False
+        return photograph, labels
