@@ -99,7 +99,7 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
     add("--frozen-depthwise", action="store_true", help="keep the backbone's depthwise kernels; quicker on a CPU")
     add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
-    add("--output-stride", type=int, default=16, choices=(8, 16), help="of the shipped network; default 16")
+    add("--output-stride", type=int, choices=(8, 16), help="of the shipped network; default: as in --model")
     pairs = {"type": Path, "nargs": 2, "metavar": ("IMAGES", "LABELS"), "action": "append", "default": []}
     add("--truth", **pairs, help="more photographs and their label maps (PNG, 255 ignored); may be given several times")
     add("--incomplete-truth", **pairs, help="likewise, where label maps leave objects out; needs --teacher")

@@ -264,6 +264,15 @@ def network_of(name: str) -> str:
     return trained.read_header(model.file).network if model.file else model.name
 
 
+def output_stride(name: str) -> int:
+    """The output stride that a shipped or trained model's network was trained at; torchvision's are 8 or 16 by design.
+
+    Raises as `categories` does.
+    """
+    header = _header(name)
+    return header.output_stride if header else 16
+
+
 def categories(name: str) -> Categories:
     """What the model tells apart, in the order of its logits.
 

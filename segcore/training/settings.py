@@ -27,7 +27,7 @@ class TrainSettings:
     loss: cross entropy, "plain" or "balanced"; dice: what Dice counts beside it. frozen_stages: how many of the
     backbone's first stages stay as they are, and frozen_depthwise: so do all its depthwise kernels.
     average: decay of the exponential moving average of the weights, 0 to under 1 (0 turns it off).
-    output_stride: 16 or 8, of the shipped network: 8 decides on a finer grid, for some more work.
+    output_stride: 16 or 8, of the shipped network, by default as in `model`; 8 decides on a finer grid, for more work.
     truth: pairs of folders, photographs and label maps, that are learned from like the dataset; truth_share: of the
     crops. incomplete_truth: likewise, where label maps leave objects out; incomplete: the dataset itself does. A
     background then counts only where the teacher believes in it.
@@ -60,7 +60,7 @@ class TrainSettings:
     frozen_stages: int = 0
     frozen_depthwise: bool = False
     average: float = 0.995
-    output_stride: int = 16
+    output_stride: int | None = None
     truth: tuple[tuple[Path, Path], ...] = ()
     incomplete_truth: tuple[tuple[Path, Path], ...] = ()
     truth_share: float = 0.5
@@ -99,7 +99,7 @@ class TrainSettings:
             raise UsageError("the learning rate must be above 0; no rate, weight or number of stages may be negative")
         if not 0 <= self.hold_back < 1:
             raise UsageError(f"the share that is held back must be from 0 to under 1, got {self.hold_back}")
-        if self.output_stride not in (8, 16):
+        if self.output_stride not in (None, 8, 16):
             raise UsageError(f"the output stride must be 8 or 16, got {self.output_stride}")
         if not self.teacher and (self.unlabelled or self.incomplete or self.incomplete_truth):
             raise UsageError("unlabelled photographs and incomplete truth need a teacher; name a model for it")

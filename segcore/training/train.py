@@ -77,12 +77,25 @@ def train(
     where `out` holds an earlier run and `resume` was not asked for, or holds one of other settings; WeightsError where
     the start's weights are not on disk; Cancelled, what was finished being in the checkpoint.
     """
-    out = settings.out
-    _check_folder(out, resume)
+    _check_folder(settings.out, resume)
+    training = prepare(settings, on_soft_label=on_soft_label, cancel=cancel)
+    if resume and (settings.out / CHECKPOINT).exists():
+        training.state.restore(settings.out, settings.record())
+    training.run(on_step, cancel)
+    return settings.out / MODEL_FILE
+
+
+def prepare(
+    settings: TrainSettings,
+    *,
+    on_soft_label: Callable[[int, int | None], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Training:
+    """Everything that a training needs, before its first step. Raises as `train` does."""
     categories = choose_categories(settings)
     examples, validation = _dataset(settings, categories)
     pools = _pools(settings, examples, categories)
-    out.mkdir(parents=True, exist_ok=True)
+    settings.out.mkdir(parents=True, exist_ok=True)
     teacher = _soft_labels(settings, categories, pools, on_soft_label, cancel)
     data = _training_set(settings, categories, pools, teacher)
 
@@ -94,10 +107,7 @@ def train(
     if device == "cpu":
         quicken(network)
     state = TrainingState(network, _optimizer(network, settings), MovingAverage(network, settings.average))
-    if resume and (out / CHECKPOINT).exists():
-        state.restore(out, settings.record())
-    _Training(settings, categories, data, validation, device, state).run(on_step, cancel)
-    return out / MODEL_FILE
+    return Training(settings, categories, data, validation, device, state)
 
 
 def _check_folder(out: Path, resume: bool) -> None:
@@ -233,8 +243,8 @@ def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optim
 
 
 @dataclass(eq=False)
-class _Training:
-    """One run: what its steps share."""
+class Training:
+    """One run: what its steps share, and `step`, which is one of them."""
 
     settings: TrainSettings
     categories: Categories
@@ -260,7 +270,7 @@ class _Training:
             if cancel and cancel.is_set():
                 state.save(settings.out, settings.record())
                 raise Cancelled(f"training was stopped after {state.step} steps; {settings.out} can be resumed")
-            row = self._step(crops, shares)
+            row = self.step(crops, shares)
             state.step = row.step
             last = row.step == settings.steps
             if self.validation and (last or row.step % settings.validate_every == 0):
@@ -288,7 +298,8 @@ class _Training:
                 if len(waiting) > _READ_AHEAD or (step > last and waiting):
                     yield waiting.pop(0).result()
 
-    def _step(self, crops: np.ndarray, shares: np.ndarray) -> Row:
+    def step(self, crops: np.ndarray, shares: np.ndarray) -> Row:
+        """Learn from crops and their soft labels, as `TrainingSet.batch` gives them."""
         settings, network, step = self.settings, self.state.network, self.state.step + 1
         torch.manual_seed(settings.seed + step)  # drop-out's choice depends on the step alone
         rate = learning_rate(settings, step)
@@ -356,7 +367,7 @@ class _Training:
             before.mean,
             before.std,
             provenance,
-            self.settings.output_stride,
+            self.settings.output_stride or models.output_stride(self.settings.model),
         )
         trained.write(path, header, self.state.average.state)
 

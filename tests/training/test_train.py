@@ -31,7 +31,7 @@ from segcore.errors import AnnotationError, Cancelled, UsageError, WeightsError
 from segcore.evaluate import Run, evaluate
 from segcore.protocols import protocol
 from segcore.task import Task
-from segcore.training import losses, soft_labels
+from segcore.training import average, losses, soft_labels
 from segcore.training.augment import Augmentation
 from segcore.training.dataset import Pool, TrainingSet, annotated, checked_dataset, paired
 from segcore.training.depthwise import quicken
@@ -613,6 +613,21 @@ def test_output_stride_8_is_kept_in_the_file(shapes, tmp_path):
     assert Segmenter(path)(shapes / "train" / "1.png").labels.shape == (120, 160)
 
 
+def test_the_mean_of_two_models(overfitted, shapes, tmp_path, capsys):
+    other = train(quick(shapes, tmp_path / "run", model=str(overfitted), steps=2, learning_rate=0.01))
+    out = tmp_path / "mean.safetensors"
+    assert average.main([str(overfitted), str(other), "--to", str(out)]) == 0
+    first, second, mean = (models.load(str(each)).classifier.classify.weight for each in (overfitted, other, out))
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(mean, (first + second) / 2, atol=1e-3, rtol=1e-3)  # files are in float16
+    assert len(trained.read_header(out).provenance["mean_of"]) == 2
+    shipped = models.weights_path("deeplabv3_mobilenet_v2")
+    assert average.main([str(overfitted), str(shipped), "--to", str(tmp_path / "none")]) == 1
+    assert "of different networks or categories" in capsys.readouterr().err
+    assert average.main([str(overfitted), "--to", str(tmp_path / "none")]) == 1
+    assert "at least two" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
 # ---- losses, rates, frozen stages
 
 
@@ -712,7 +727,7 @@ def test_going_on_from_a_trained_file(overfitted, shapes, tmp_path):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 2)])
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (3, 2), (5, 1), (5, 2), (3, 4), (3, 12)])
 def test_quick_gradients_are_pytorchs_own(kernel, dilation, bias):
     torch.manual_seed(0)
     plain = torch.nn.Conv2d(6, 6, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=6, bias=bias)

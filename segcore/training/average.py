@@ -1,0 +1,58 @@
+"""The mean of several trained models' weights, which often scores better than any of them (Wortsman et al. 2022).
+
+`python -m segcore.training.average A.safetensors B.safetensors --to OUT.safetensors`; the models must be of the same
+network and categories, and should come from the same start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .. import trained
+from ..errors import SegcoreError, UsageError
+
+
+def average(files: Sequence[Path]) -> tuple[trained.Header, dict[str, Tensor]]:
+    """The header and the averaged weights, float32; the header names what they are made of.
+
+    Raises UsageError for fewer than two files and for models that do not fit together, WeightsError for a file that is
+    no trained model.
+    """
+    if len(files) < 2:
+        raise UsageError("name at least two trained models to average")
+    first, *others = headers = [trained.read_header(file) for file in files]
+    states = [load_file(file) for file in files]
+    shapes = [{name: values.shape for name, values in state.items()} for state in states]
+    for file, header, shape in zip(files[1:], others, shapes[1:], strict=True):
+        if (header.network, header.categories) != (first.network, first.categories) or shape != shapes[0]:
+            raise UsageError(f"{file} and {files[0]} are of different networks or categories; they cannot be averaged")
+    mean = {name: torch.stack([state[name].float() for state in states]).mean(0) for name in states[0]}
+    made_of = [dict(header.provenance) for header in headers]
+    return replace(headers[-1], provenance={"made_by": "segcore.training.average", "mean_of": made_of}), mean
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Average and write; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m segcore.training.average", description=__doc__)
+    parser.add_argument("files", type=Path, nargs="+", metavar="MODEL.safetensors")
+    parser.add_argument("--to", type=Path, required=True, metavar="OUT.safetensors")
+    arguments = parser.parse_args(argv)
+    try:
+        trained.write(arguments.to, *average(arguments.files))
+    except (SegcoreError, OSError) as error:
+        print(f"average: {error}", file=sys.stderr)
+        return 1
+    print(arguments.to)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
