@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 import numpy as np
 
 from .coco_file import CocoImage
@@ -17,6 +16,7 @@ from .counts import Counts
 from .errors import UsageError
 from .objects import ObjectOutcome
 from .run import Run, Scored
+from .writing import held
 
 VERSION = 3
 
@@ -41,12 +41,8 @@ class Journal:
     @contextmanager
     def held(self) -> Iterator[Journal]:
         """Keep other processes and threads out. Raises UsageError where one is at it."""
-        try:
-            lock = filelock.FileLock(self.path.with_suffix(".lock")).acquire(timeout=0)
-        except filelock.Timeout:
-            problem = f"another evaluation is writing to {self.path}; wait for it, or use another folder"
-            raise UsageError(problem) from None
-        with lock:
+        problem = f"another evaluation is writing to {self.path}; wait for it, or use another folder"
+        with held(self.path.with_suffix(".lock"), problem):
             yield self
 
     def read(self) -> dict[int, Scored]:

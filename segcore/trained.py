@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from .categories import Categories
 from .errors import SegcoreError, UsageError, WeightsError, shown
 from .preprocess import Preprocess
+from .writing import whole
 
 SCHEMA = 1
 _KEY = "segcore"  # of the safetensors metadata, which maps texts to texts
@@ -89,16 +89,18 @@ class Header:
 def write(path: Path, header: Header, state: Mapping[str, torch.Tensor]) -> None:
     """Write the file in one step, so that a kill leaves the old one or the new one: float16, without BN's counters.
 
-    Raises OSError where it cannot be written.
+    Where a weight is too large for float16, as a variance of batch norm may be, all are kept in float32.
+    Raises WeightsError for a weight that is infinite or not a number, OSError where the file cannot be written.
     """
-    tensors = {
-        name: values.detach().to("cpu", torch.float16).contiguous()
-        for name, values in state.items()
-        if values.is_floating_point()
-    }
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(save(tensors, metadata={_KEY: header.to_json()}))
-    os.replace(partial, path)
+    tensors = {name: values.detach().cpu().contiguous() for name, values in state.items() if values.is_floating_point()}
+    if broken := [name for name, values in tensors.items() if not values.isfinite().all()]:
+        raise WeightsError(
+            f"the weights {', '.join(broken[:3])} are infinite or not a number; train again with a lower learning rate"
+        )
+    halves = {name: values.half() for name, values in tensors.items()}
+    fit = all(values.isfinite().all() for values in halves.values())
+    with whole(path, alone=True) as file:
+        file.write_bytes(save(halves if fit else tensors, metadata={_KEY: header.to_json()}))
 
 
 def read_header(path: str | Path) -> Header:

@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
+
+from .errors import UsageError
+
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """A file to write that takes the name `path` once it is complete; of one that fails nothing is left."""
+def whole(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
+    """A file to write that takes the name `path` once it is complete; of one that fails nothing is left.
+
+    alone: nobody else writes the same file meanwhile. Then its name until it is complete is always the same, so that
+    what a killed process left there is written over.
+    """
     path = Path(path)
     if path.exists() and not path.is_file():  # such as /dev/stdout
         yield path
         return
-    partial = path.with_name(f".part-{path.name}")
+    own = "" if alone else f"{secrets.token_hex(4)}-"
+    partial = path.with_name(f".part-{own}{path.name}")
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(lock: Path, problem: str) -> Iterator[None]:
+    """Keep other processes and threads out. Raises UsageError with the `problem` where one holds the same lock."""
+    try:
+        acquired = filelock.FileLock(lock).acquire(timeout=0)
+    except filelock.Timeout:
+        raise UsageError(problem) from None
+    with acquired:
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

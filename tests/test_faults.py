@@ -25,7 +25,7 @@ from demo.datasets import Datasets
 from segcore import cli, download, trained
 from segcore.categories import Categories
 from segcore.errors import UsageError, WeightsError
-from segcore.training_state import CHECKPOINT, MovingAverage, TrainingState
+from segcore.training.state import CHECKPOINT, MovingAverage, TrainingState
 from tests.page_server import running_page
 from tests.test_security import FILE_DATA, PHOTOGRAPH, call, form, segment, upload
 
@@ -139,10 +139,32 @@ def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(small_disk):
     with pytest.raises(OSError) as caught:
         state.save(small_disk, {})
     assert caught.value.errno == errno.ENOSPC
-    assert not list(small_disk.glob("*.part")), "nor does the failed one take room"
+    assert not list(small_disk.glob(".part-*")), "nor does the failed one take room"
     again = training_state(20_000)
     again.restore(small_disk, {})
     assert again.step == 7
+
+
+def test_only_a_full_disk_is_called_one(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        training_state(10).save(tmp_path, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_over_the_limit_of_a_file_says_so(tmp_path):
+    """PyTorch covers what the system says with an error of its own."""
+    program = (
+        "import resource, signal, sys, pathlib; from tests.test_faults import training_state\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\n"
+        f"training_state(10**6).save(pathlib.Path({str(tmp_path)!r}), {{}})"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert ended.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{tmp_path / 'checkpoint.pt'}'"
+    assert not list(tmp_path.iterdir())
 
 
 def header() -> trained.Header:
@@ -156,6 +178,7 @@ def test_a_trained_model_on_a_full_disk_leaves_the_one_before(small_disk):
     fill(small_disk)
     with pytest.raises(OSError, match="No space left"):
         trained.write(path, header(), {"a": torch.zeros(1_000_000)})
+    assert not list(small_disk.glob(".part-*"))
     assert load_file(path)["a"].tolist() == [1] * 1000
 
 

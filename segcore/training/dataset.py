@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Example:
     incomplete: whether its label map leaves objects out.
     """
 
-    name: str
+    path: Path
     size_hw: tuple[int, int]
     classes: tuple[int, ...]
     load: Callable[[], tuple[np.ndarray, np.ndarray]]
@@ -69,23 +70,23 @@ def checked_dataset(folder: Path, split: str | None, categories: Categories) -> 
     return dataset
 
 
-def check_apart(training: CocoDataset, validation: CocoDataset) -> None:
-    """Raises AnnotationError for photographs that are in both, by name and content: scores on them prove nothing."""
-    paths = {image.file_name: training.path(image.id) for image in training.images}
-    shared = [
-        image
-        for image in validation.images
-        if image.file_name in paths and _same_content(paths[image.file_name], validation.path(image.id))
-    ]
+def check_apart(learned: Sequence[Path], validated: Sequence[Path]) -> None:
+    """Raises AnnotationError that names all photographs which are in both, whatever they are called.
+
+    Scores on them prove nothing.
+    """
+    sizes = {path.stat().st_size for path in validated}
+    known = {_digest(path): path for path in learned if path.stat().st_size in sizes}
+    shared = [f"{path} is also {known[digest]}" for path in validated if (digest := _digest(path)) in known]
     if shared:
-        problems = [f"{image.file_name} is in {training.split} as well as in {validation.split}" for image in shared]
         raise AnnotationError(
-            f"the network would be validated on photographs that it learns from; leave out of one:\n{told(problems)}"
+            "the network would be validated on photographs that it learns from; leave them out of one:\n"
+            + "\n".join(shared)
         )
 
 
-def _same_content(first: Path, second: Path) -> bool:
-    return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _image_problems(dataset: CocoDataset, image: CocoImage) -> list[str]:
@@ -116,7 +117,7 @@ def annotated(dataset: CocoDataset, image_ids: Iterable[int], *, incomplete: boo
     def example(image_id: int) -> Example:
         image = dataset.image(image_id)
         return Example(
-            image.file_name,
+            dataset.path(image_id),
             (image.height, image.width),
             dataset.classes_in(image_id),
             lambda: (dataset.read_image(image_id), dataset.truth(image_id)),
@@ -144,7 +145,7 @@ def unlabelled(images: Path) -> list[Example]:
     def example(path: Path) -> Example:
         with Image.open(path) as photograph:
             size_hw = photograph.height, photograph.width
-        return Example(path.name, size_hw, (), lambda: (read(path, upright=False), _nothing_known(size_hw)))
+        return Example(path, size_hw, (), lambda: (read(path, upright=False), _nothing_known(size_hw)))
 
     return _examples(images, example)
 
@@ -188,7 +189,7 @@ def _paired(path: Path, folder: Path, categories: Categories, incomplete: bool) 
         def load() -> tuple[np.ndarray, np.ndarray]:
             return read(path, upright=False), _read_labels(file)
 
-        return Example(path.name, size_hw, classes, load, incomplete=incomplete)
+        return Example(path, size_hw, classes, load, incomplete=incomplete)
     told_apart = _read_npz(archive, "classes")
     if tuple(told_apart) != categories.names:
         raise AnnotationError(f"{archive.name} is of other classes: {', '.join(map(str, told_apart))}")
@@ -202,7 +203,7 @@ def _paired(path: Path, folder: Path, categories: Categories, incomplete: bool) 
     def photograph_alone() -> tuple[np.ndarray, np.ndarray]:
         return read(path, upright=False), _nothing_known(size_hw)
 
-    return Example(path.name, size_hw, classes, photograph_alone, soft=soft)
+    return Example(path, size_hw, classes, photograph_alone, soft=soft)
 
 
 def _read_npz(file: Path, name: str) -> np.ndarray:

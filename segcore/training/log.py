@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
-import os
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+
+from ..writing import whole
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class TrainingLog:
             below.plot([row.step for row in validated], scores, marker="o", label="validation")
         below.set(xlabel="step", ylabel="mean IoU", ylim=(0, 1))
         below.legend()
-        figure.savefig(self.plot_path, format="png")
+        with whole(self.plot_path, alone=True) as file:
+            figure.savefig(file, format="png")
 
     def close(self) -> None:
         if self._board:
@@ -88,12 +90,10 @@ def _read(path: Path) -> list[Row]:
 
 
 def _write(path: Path, rows: list[Row]) -> None:
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole(path, alone=True) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(map(_cells, rows))
-    os.replace(partial, path)
 
 
 def _tensorboard(folder: Path, done: int):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 
 from .. import catalogue
@@ -85,10 +87,13 @@ class TrainSettings:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        for name in ("coco", "out", "truth", "incomplete_truth", "unlabelled", "pseudo", "cache"):
+            object.__setattr__(self, name, _as_paths(getattr(self, name)))
         for name, choices in (
             ("mode", (MULTICLASS, BINARY)),
             ("categories", (OWN_CATEGORIES, VOC_CATEGORIES)),
             ("loss", (PLAIN, BALANCED)),
+            ("precision", ("auto", "float32", "bfloat16")),
         ):
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} must be {' or '.join(map(repr, choices))}, got {getattr(self, name)!r}")
@@ -127,6 +132,13 @@ class TrainSettings:
         for name in ("truth", "incomplete_truth", "unlabelled"):
             record[name] = _named(getattr(self, name))
         return record
+
+
+def _as_paths(value: str | PathLike | Sequence | None) -> Path | tuple | None:
+    """Folders given as text, alone or in sequences, as paths."""
+    if value is None or isinstance(value, str | PathLike):
+        return None if value is None else Path(value)
+    return tuple(map(_as_paths, value))
 
 
 def _named(paths: Path | tuple) -> str | list:

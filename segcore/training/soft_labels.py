@@ -77,7 +77,7 @@ class SoftLabels:
         self._segmenter, self._examples = segmenter, examples
         side = -(-segmenter.preprocess.size // CELL)
         shape = (len(examples), len(segmenter.categories), side, side)
-        names = hashlib.sha256("\n".join(example.name for example in examples).encode()).hexdigest()
+        names = hashlib.sha256("\n".join(example.path.name for example in examples).encode()).hexdigest()
         self._key = {"teacher": segmenter.weights_sha256, "photographs": names, "shape": shape}
         self._state_file = folder / "soft_labels.json"
         folder.mkdir(parents=True, exist_ok=True)

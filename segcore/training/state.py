@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError, shown
+from ..writing import whole
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -53,7 +52,7 @@ class TrainingState:
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
         """Write `checkpoint.pt`; a kill or a full disk leaves the old one or the new one. Raises OSError."""
-        partial = folder / (CHECKPOINT + ".part")
+        path = folder / CHECKPOINT
         state = {
             "settings": settings,
             "step": self.step,
@@ -63,11 +62,13 @@ class TrainingState:
             "average": self.average.state,
         }
         try:
-            torch.save(state, partial)
-        except RuntimeError as error:  # what PyTorch makes of it
-            partial.unlink(missing_ok=True)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial)) from error
-        os.replace(partial, folder / CHECKPOINT)
+            with whole(path, alone=True) as partial, partial.open("wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:
+            refusal = error.__context__  # PyTorch covers what the system says of a write with an error of its own
+            if isinstance(refusal, OSError):
+                raise OSError(refusal.errno, refusal.strerror, str(path)) from error
+            raise
 
     def restore(self, folder: Path, settings: dict[str, object]) -> None:
         """Go on from `checkpoint.pt`. Raises UsageError if it cannot be read or was written with other settings."""

@@ -25,6 +25,7 @@ from ..inference import Core
 from ..protocols import protocol
 from ..segmenter import Segmenter
 from ..task import MULTICLASS, Task
+from ..writing import held
 from . import losses
 from .augment import Augmentation
 from .dataset import Example, Pool, TrainingSet, annotated, check_apart, checked_dataset, paired, unlabelled
@@ -35,6 +36,7 @@ from .soft_labels import CERTAIN, SoftLabels
 from .state import CHECKPOINT, MovingAverage, TrainingState
 
 MODEL_FILE = "model.safetensors"
+_LOCK = ".lock"
 _WARM_UP_STEPS = 50
 _POWER = 0.9  # of the polynomial learning rate, as DeepLab has it
 _GRADIENT_NORM = 5.0
@@ -74,15 +76,19 @@ def train(
     on_soft_label(done, total): photographs that the teacher has looked at, before the first step.
 
     Raises AnnotationError that tells everything that is wrong with the dataset before training begins; UsageError
-    where `out` holds an earlier run and `resume` was not asked for, or holds one of other settings; WeightsError where
-    the start's weights are not on disk; Cancelled, what was finished being in the checkpoint.
+    where `out` holds an earlier run and `resume` was not asked for, or one of other settings, and where another
+    training is writing to it; WeightsError where the start's weights are not on disk; Cancelled, what was finished
+    being in the checkpoint.
     """
-    _check_folder(settings.out, resume)
-    training = prepare(settings, on_soft_label=on_soft_label, cancel=cancel)
-    if resume and (settings.out / CHECKPOINT).exists():
-        training.state.restore(settings.out, settings.record())
-    training.run(on_step, cancel)
-    return settings.out / MODEL_FILE
+    out = settings.out
+    _check_folder(out, resume)
+    out.mkdir(parents=True, exist_ok=True)
+    with held(out / _LOCK, f"another training is writing to {out}; wait for it, or name another folder"):
+        training = prepare(settings, on_soft_label=on_soft_label, cancel=cancel)
+        if resume and (out / CHECKPOINT).exists():
+            training.state.restore(out, settings.record())
+        training.run(on_step, cancel)
+    return out / MODEL_FILE
 
 
 def prepare(
@@ -95,6 +101,10 @@ def prepare(
     categories = choose_categories(settings)
     examples, validation = _dataset(settings, categories)
     pools = _pools(settings, examples, categories)
+    if validation:
+        source, held_back = validation
+        learned = pools if settings.validation_split else pools[1:]  # a share held back is of the first
+        check_apart([each.path for pool in learned for each in pool.examples], [*map(source.path, held_back)])
     settings.out.mkdir(parents=True, exist_ok=True)
     teacher = _soft_labels(settings, categories, pools, on_soft_label, cancel)
     data = _training_set(settings, categories, pools, teacher)
@@ -127,14 +137,14 @@ def _dataset(settings: TrainSettings, categories: Categories) -> tuple[list[Exam
     validation = None
     if settings.validation_split:
         other = checked_dataset(settings.coco, settings.validation_split, categories)
-        if other.split != dataset.split:
-            check_apart(dataset, other)
+        if other.split == dataset.split:
+            raise UsageError(f"{other.split!r} is what is trained on; name another split to validate on")
         validation = other, [image.id for image in other.images]
     elif settings.hold_back:
         np.random.default_rng(settings.seed).shuffle(ids)
-        held = max(1, round(settings.hold_back * len(ids)))
-        validation = dataset, sorted(ids[:held])
-        ids = sorted(ids[held:])
+        count = max(1, round(settings.hold_back * len(ids)))
+        validation = dataset, sorted(ids[:count])
+        ids = sorted(ids[count:])
     return annotated(dataset, ids, incomplete=settings.incomplete), validation
 
 

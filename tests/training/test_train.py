@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from demo import comparison, handlers, whole_set
 from demo.datasets import Datasets
@@ -42,14 +42,17 @@ from segcore.training.train import choose_categories, freeze, learning_rate, sta
 SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
 
 
-def draw_shapes(folder, count=3, split="train", size=(160, 120)):
+GRASS = (70, 150, 60)
+
+
+def draw_shapes(folder, count=3, split="train", size=(160, 120), ground=GRASS):
     """A dataset of large shapes on grass in COCO's layout, and the label maps that it ought to give."""
     (folder / split).mkdir(parents=True)
     (folder / "annotations").mkdir(exist_ok=True)
     images, annotations, truth = [], [], {}
     width, height = size
     for number in range(1, count + 1):
-        picture, labels = Image.new("RGB", size, (70, 150, 60)), Image.new("L", size)
+        picture, labels = Image.new("RGB", size, ground), Image.new("L", size)
         for category, (shape, left) in enumerate((("box", 10), ("disc", 85)), start=1):
             top = 5 + 12 * (number % 5)
             outline = [(left, top), (left + 60, top), (left + 60, top + 60), (left, top + 60)]
@@ -75,12 +78,21 @@ def draw_shapes(folder, count=3, split="train", size=(160, 120)):
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
     draw_shapes(folder)
+    draw_shapes(folder, split="val", ground=(75, 155, 65))  # the same shapes; no picture is in both
     return folder
 
 
 def quick(folder, out, **changes):
     settings = TrainSettings(
-        coco=folder, out=out, steps=4, batch_size=2, crop=64, hold_back=0.0, save_every=2, precision="float32"
+        coco=folder,
+        out=out,
+        split="train",
+        steps=4,
+        batch_size=2,
+        crop=64,
+        hold_back=0.0,
+        save_every=2,
+        precision="float32",
     )
     return replace(settings, **changes)
 
@@ -94,10 +106,10 @@ def edit(folder, change):
 
 @pytest.fixture(scope="module")
 def overfitted(shapes, tmp_path_factory):
-    """A short run on three pictures, validated on the same."""
+    """A short run on three pictures, validated on three that look alike."""
     out = tmp_path_factory.mktemp("overfitted")
     changes = {"steps": 50, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
-    path = train(quick(shapes, out, validation_split="train", validate_every=25, **changes))
+    path = train(quick(shapes, out, validation_split="val", validate_every=25, **changes))
     return path
 
 
@@ -217,8 +229,9 @@ def test_resuming_equals_not_being_stopped(shapes, tmp_path):
 
 def test_a_killed_command_resumes_to_the_same_file(shapes, tmp_path):
     def command(out, *more):
-        return [sys.executable, "-m", "segcore", "train", "--coco", str(shapes), "--out", str(tmp_path / out),
-                "--steps", "8", "--batch-size", "2", "--crop", "64", "--hold-back", "0", "--save-every", "1",
+        return [sys.executable, "-m", "segcore", "train", "--coco", str(shapes), "--split", "train",
+                "--out", str(tmp_path / out), "--steps", "8",
+                "--batch-size", "2", "--crop", "64", "--hold-back", "0", "--save-every", "1",
                 *more]  # fmt: skip
 
     subprocess.run(command("whole"), check=True, capture_output=True)
@@ -267,6 +280,21 @@ def test_an_earlier_run_is_not_written_over(shapes, tmp_path):
         train(settings)
     with pytest.raises(UsageError, match=r"other settings \(batch_size, seed\)"):
         train(replace(settings, seed=3, batch_size=3), resume=True)
+
+
+def test_a_folder_that_another_training_writes_to(shapes, tmp_path):
+    first, second = quick(shapes, tmp_path / "run", steps=1), quick(shapes, tmp_path / "run", seed=1)
+    refused = []
+
+    def start_another(done):
+        (tmp_path / "run" / "checkpoint.pt").unlink()  # as before the first was written
+        (tmp_path / "run" / "model.safetensors").unlink()
+        with pytest.raises(UsageError) as caught:
+            train(second)
+        refused.append(str(caught.value))
+
+    train(first, on_step=start_another)
+    assert "another training is writing to" in refused[0]
 
 
 def test_a_checkpoint_of_settings_that_are_not_known_is_refused(tmp_path):
@@ -424,13 +452,64 @@ def test_a_dataset_without_objects(tmp_path):
         train(quick(tmp_path, tmp_path / "run"))
 
 
-def test_validation_on_what_is_learned_from_is_refused(tmp_path):
-    draw_shapes(tmp_path, count=3)
-    draw_shapes(tmp_path, count=4, split="val")
-    Image.new("RGB", (160, 120)).save(tmp_path / "val" / "2.png")  # of the same name, but another picture
+def test_every_photograph_that_is_validated_on_and_learned_from_is_named(tmp_path):
+    draw_shapes(tmp_path, count=30, split="val", size=(170, 130))
+    draw_shapes(tmp_path, count=30)
+    for number in range(1, 30):  # all but the last are copies, whatever they are called
+        shutil.copy(tmp_path / "val" / f"{number}.png", tmp_path / "train" / f"{number + 1}.png")
+    Image.new("RGB", (170, 130)).save(tmp_path / "val" / "30.png")
+    edit(tmp_path, lambda document: [image.update(width=170, height=130) for image in document["images"][1:]])
     with pytest.raises(AnnotationError) as caught:
-        train(quick(tmp_path, tmp_path / "run", split="train", validation_split="val"))
-    assert [name for name in ("1.png", "2.png", "3.png", "4.png") if name in str(caught.value)] == ["1.png", "3.png"]
+        train(quick(tmp_path, tmp_path / "run", validation_split="val"))
+    said = str(caught.value).splitlines()
+    for number in range(1, 30):
+        assert any(str(tmp_path / "val" / f"{number}.png") in line for line in said)
+    assert str(tmp_path / "val" / "30.png") not in str(caught.value)
+
+
+def test_validation_on_pseudo_labelled_photographs_is_refused(shapes, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    truth = CocoDataset.open(shapes, "val", Categories.of("box", "disc"))
+    for number in range(1, 4):
+        Image.fromarray(truth.truth(number)).save(labels / f"{number}.png")
+    for changes in ({"validation_split": "val"}, {"split": "val", "hold_back": 0.5}):
+        with pytest.raises(AnnotationError, match="validated on photographs that it learns from"):
+            train(quick(shapes, tmp_path / "run", pseudo=(shapes / "val", labels), **changes))
+
+
+def test_validation_on_the_split_that_is_learned_from_is_refused(tmp_path):
+    draw_shapes(tmp_path)
+    for split in ("train", None):  # None: the only one that there is
+        with pytest.raises(UsageError, match="'train' is what is trained on; name another split to validate on"):
+            train(quick(tmp_path, tmp_path / "run", split=split, validation_split="train"))
+
+
+def test_folders_may_be_given_as_text(shapes, tmp_path):
+    train(quick(str(shapes), str(tmp_path / "run"), steps=1))
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    with pytest.raises(AnnotationError, match="has no 1_labels.png"):
+        train(quick(str(shapes), str(tmp_path / "next"), pseudo=(str(shapes / "val"), str(labels))))
+
+
+def test_weights_too_large_for_float16_are_written_as_they_are(tmp_path):
+    path = tmp_path / "model.safetensors"
+    header = trained.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    written = {"small": torch.tensor([0.5]), "large": torch.tensor([65_504.0, 70_000.0])}
+    trained.write(path, header, written)
+    read = load_file(path)
+    assert all(torch.equal(read[name].float(), values) for name, values in written.items())
+    trained.write(path, header, {"small": written["small"]})
+    assert load_file(path)["small"].dtype == torch.float16
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_weights_that_are_no_numbers_are_not_written(tmp_path, value):
+    header = trained.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    with pytest.raises(WeightsError, match=r"classifier\.1\.weight .* lower learning rate"):
+        trained.write(tmp_path / "m.safetensors", header, {"classifier.1.weight": torch.tensor([1.0, value])})
+    assert not list(tmp_path.iterdir())
 
 
 # ---- what is drawn
@@ -782,6 +861,8 @@ def test_stages():
         ({"hold_back": 1.0}, "from 0 to under 1"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"class_name": "box"}, "choose the mode 'binary'"),
+        ({"precision": "int8"}, "precision must be 'auto' or 'float32' or 'bfloat16', got 'int8'"),
+        ({"precision": "float61"}, "precision must be"),
     ],
 )
 def test_settings_errors(tmp_path, changes, message):

@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all."""
+
+import pytest
+
+from segcore.writing import whole
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """Two runs with one --out: each leaves its own file whole, and the later one stays."""
+    path = tmp_path / "labels.png"
+    with whole(path) as first:
+        first.write_text("the first, which takes longer")
+        with whole(path) as second:
+            second.write_text("the second")
+        assert path.read_text() == "the second"
+    assert path.read_text() == "the first, which takes longer"
+    assert [each.name for each in tmp_path.iterdir()] == ["labels.png"]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, alone):
+    path = tmp_path / "model.safetensors"
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError), whole(path, alone=alone) as file:
+        file.write_text("half of")
+        raise ZeroDivisionError
+    assert path.read_text() == "before"
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_single_writer_clears_away_what_was_left_by_a_kill(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    for text in ("killed", "done"):
+        writing = whole(path, alone=True)
+        writing.__enter__().write_text(text)
+    writing.__exit__(None, None, None)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name] and path.read_text() == "done"
