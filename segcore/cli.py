@@ -21,7 +21,7 @@ from .categories import VOC, Categories
 from .cli_arguments import parser
 from .errors import SegcoreError, UsageError
 from .task import Task
-from .writing import whole, write_json, write_text
+from .writing import described, whole, write_json, write_text
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
@@ -207,7 +207,8 @@ def _network(arguments: argparse.Namespace) -> Iterator:
 
 def _how(arguments: argparse.Namespace) -> dict[str, object]:
     """What a `Segmenter` and a `Cluster` are both told of the network's running."""
-    return {name: getattr(arguments, name) for name in ("device", "precision", "resize", "engine", "careful")}
+    names = "device", "precision", "resize", "engine", "careful", "refine"
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
@@ -220,7 +221,7 @@ def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
         stem = stems[Path(sample.image.file_name)]
         if arguments.save_labels:
             with whole(arguments.save_labels / f"{stem}.png") as file:
-                Image.fromarray(sample.prediction).save(file)
+                Image.fromarray(sample.prediction).save(file, pnginfo=described(run.caption(sample.image)))
         if arguments.figures:
             (arguments.figures / f"{stem}.png").write_bytes(sample.figure(run))
 

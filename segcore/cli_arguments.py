@@ -178,6 +178,9 @@ def _add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> 
     )
     command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to measure int8 by")
     command.add_argument("--careful", action="store_true", help="look six times and average: six times slower")
+    command.add_argument(
+        "--refine", type=_refine, metavar="edges|none", help="edges: borders follow the photograph's; default none"
+    )
 
 
 def _add_cluster_arguments(command: argparse.ArgumentParser) -> None:
@@ -210,6 +213,10 @@ def _threshold(text: str) -> float | None:
         return None if text == "auto" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected auto or a probability from 0 to 1, got {text!r}") from None
+
+
+def _refine(text: str) -> str | None:
+    return None if text == "none" else text
 
 
 def _names(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from . import __version__, models
 from .coco_file import CocoImage
 from .errors import ClusterError, ImageError, UsageError
 from .image import File
+from .refine import check_refine, opencv_version
 from .run import Run, Scored
 from .scoring import Outcomes
 from .task import Task
@@ -55,8 +56,8 @@ class _Hired:
 class Cluster:
     """Workers that stand for a `Segmenter` in a `Run`; to be closed, or used in a `with` block.
 
-    model, device, precision, resize, engine, careful: as of a `Segmenter`, but int8, which each worker would measure
-    by itself. address: None for workers on this machine, reached over its
+    model, device, precision, resize, engine, careful, refine: as of a `Segmenter`, but int8, which each worker would
+    measure by itself. address: None for workers on this machine, reached over its
     loopback interface alone; else a Ray cluster that runs, as "host:6379", or "auto" for the one this machine is in.
     workers: how many; by default one for each GPU, or where there is none one for each machine; they share its
     processors. on_lost: is told in a sentence of each worker that was lost; what it was at is done again.
@@ -75,6 +76,7 @@ class Cluster:
         resize: str = "squeeze",
         engine: str = "auto",
         careful: bool = False,
+        refine: str | None = None,
         address: str | None = None,
         workers: int | None = None,
         on_lost: Callable[[str], None] = log.warning,
@@ -83,7 +85,8 @@ class Cluster:
         self.categories, self.weights_sha256 = models.categories(self.model), models.weights_sha256(self.model)
         if precision == "int8":
             raise UsageError("int8 is for one machine; choose the precision float32 or bfloat16 for several workers")
-        self.careful, self.calibration = careful, None
+        check_refine(refine)
+        self.careful, self.calibration, self.refine = careful, None, refine
         self._options = {
             "model": self.model,
             "device": device,
@@ -91,6 +94,7 @@ class Cluster:
             "resize": resize,
             "engine": engine,
             "careful": careful,
+            "refine": refine,
         }
         self._on_lost = on_lost
         self._ray, self._connected = import_ray(local=address in (None, _LOCAL)), False
@@ -189,6 +193,7 @@ class Cluster:
             self._ray.kill(hired.actor)
             raise ClusterError(f"a worker could not be started: {facts}")
         ours = {"segcore": __version__, "torch": torch.__version__, "weights": self.weights_sha256}
+        ours["opencv"] = opencv_version() if self.refine else None
         for key, needed in (self._workers[0].facts if self._workers else ours).items():
             if key not in ("host", "pid") and facts[key] != needed:
                 self._ray.kill(hired.actor)

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from . import draw, postprocess
+from . import draw, words
 from .classes import BACKGROUND
 from .segmenter import Segmentation, arithmetic_record
 from .task import Task
-from .writing import whole, write_json
+from .writing import described, whole, write_json
 
 SCHEMA = 1
 
@@ -94,9 +94,21 @@ class Decided:
             ],
         }
 
+    def description(self) -> str:
+        """Where the pictures of it are from, in one line, as they say it themselves."""
+        made_by = self.result.made_by
+        return (
+            f"{made_by.model} ({made_by.weights_sha256[:8]}) - {words.mode(self.task.record())} - "
+            f"resize {made_by.resize}, {words.arithmetic(arithmetic_record(made_by))}"
+        )
+
+    def save(self, picture: Image.Image, file: Path) -> None:
+        """Write one of its pictures as PNG, with the description."""
+        picture.save(file, "PNG", pnginfo=described(self.description()))
+
     def labels_image(self) -> Image.Image:
         """A palette image of VOC ids with VOC's colours."""
-        return draw.labels_image(self.task.voc_labels(self.result.logits, self.prediction))
+        return draw.labels_image(self.task.voc_labels(self.result.logits, self.prediction, self.result.edges))
 
     def overlay(self, photograph: np.ndarray, alpha: float = 0.5) -> Image.Image:
         """The photograph, uint8 (H, W, 3) of the prediction's size, with the prediction painted over it."""
@@ -107,13 +119,12 @@ class Decided:
 
         All planes together are larger than memory may be, so they are gathered in a temporary file beside it.
         """
-        shape = len(self.result.categories), *self.prediction.shape
-        size_hw = self.prediction.shape
+        shape = len(self.result.categories), *self.result.size_hw
         with tempfile.TemporaryFile(dir=path.parent) as file:
             if hasattr(os, "posix_fallocate"):  # of a full disk, which would end the process where it is mapped
                 os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
             planes = np.memmap(file, np.float16, "w+", shape=shape)
-            for place, stripe in postprocess.probability_stripes(self.result.logits, size_hw):
+            for place, stripe in self.result.probability_stripes():
                 planes[:, *place] = stripe
             np.savez_compressed(
                 path,
@@ -121,6 +132,7 @@ class Decided:
                 classes=np.array(self.result.categories.names),
                 model=self.result.made_by.model,
                 resize=self.result.made_by.resize,
+                refine=self.result.made_by.refine or "none",
             )
 
     def cutout(self, photograph: np.ndarray) -> Image.Image:
@@ -131,8 +143,8 @@ class Decided:
 def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
     """Look at `result` through `task`, at the photograph's own size or another."""
     size_hw = size_hw or result.size_hw
-    if task.binary and task.threshold is not None:
-        return Decided(result, task, *task.predict_with_confidence(result.logits, size_hw))
+    if result.edges or (task.binary and task.threshold is not None):
+        return Decided(result, task, *task.predict_with_confidence(result.logits, size_hw, result.edges))
     return Decided(result, task, task.predict(result.logits, size_hw))
 
 
@@ -145,12 +157,12 @@ def write_results(
     decided = decide(result, task)
     record = decided.record(name)
     with whole(f"{target}_overlay.png") as file:
-        decided.overlay(result.image).save(file)
+        decided.save(decided.overlay(result.image), file)
     with whole(f"{target}_labels.png") as file:
-        decided.labels_image().save(file)
+        decided.save(decided.labels_image(), file)
     if cutout:
         with whole(f"{target}_cutout.png") as file:
-            decided.cutout(result.image).save(file)
+            decided.save(decided.cutout(result.image), file)
     if probabilities:
         with whole(f"{target}.npz") as file:
             decided.save_probabilities(file)

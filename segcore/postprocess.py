@@ -42,7 +42,8 @@ def _mix(lower: np.ndarray, upper: np.ndarray, weight: np.ndarray) -> np.ndarray
     return mixed
 
 
-def _checked(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
+def checked(logits: Any, size_hw: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """float (classes, h, w) as float32. Raises LabelError for another kind of array, and a size without pixels."""
     values = np.asarray(logits)
     if values.ndim != 3 or not np.issubdtype(values.dtype, np.floating):
         raise LabelError(f"logits must be float (classes, h, w), got {values.dtype} {values.shape}")
@@ -77,6 +78,25 @@ def _stripes(
         yield (rows, columns), values
 
 
+def resized_stripes(planes: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[Place, np.ndarray]]:
+    """Yield ((rows, columns), float32 (n, rows, columns)): planes, float32 (n, h, w), of about the wanted size, in it.
+
+    Some rows at a time; planes of that very size are handed out themselves.
+    """
+    count, h, w = planes.shape
+    height, width = size_hw
+    columns = slice(0, width)
+    if (h, w) == (height, width):
+        yield (slice(0, height), columns), planes
+        return
+    ys, xs = _taps(h, height), _taps(w, width)
+    step = max(1, STRIPE_VALUES // (count * max(w, width)))
+    for start in range(0, height, step):
+        rows = slice(start, min(start + step, height))
+        tall = _mix(planes[:, ys.lower[rows]], planes[:, ys.upper[rows]], ys.weight[rows, None])
+        yield (rows, columns), _mix(tall.take(xs.lower, axis=2), tall.take(xs.upper, axis=2), xs.weight)
+
+
 def _span(present: np.ndarray) -> slice:
     """From the first to the last that is true in bool (n,)."""
     places = np.flatnonzero(present)
@@ -107,7 +127,7 @@ def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
     the coarse grid agree, its pixels need no arithmetic; in the other cells only the classes whose highest corner
     reaches the best lowest corner can win.
     """
-    logits = _checked(logits, size_hw)
+    logits = checked(logits, size_hw)
     _, h, w = logits.shape
     ys, xs = _taps(h, size_hw[0]), _taps(w, size_hw[1])
     corners = _corner_values(logits)
@@ -172,7 +192,7 @@ def probability_stripes(
     float32 (classes, rows, columns), or with `binary` P(object), (rows, columns), which is 1 - P(background) for
     `object_id` None. within: (H, W), as in `_stripes`.
     """
-    logits = _checked(logits, size_hw)
+    logits = checked(logits, size_hw)
     for place, values in _stripes(logits, size_hw, within):
         shares, total = _softmax_parts(values)
         if not binary:
@@ -204,7 +224,7 @@ def mean_confidence(logits: Any, labels: np.ndarray) -> np.ndarray:
 
     labels: uint8 (H, W). Returns float64 (classes,); nan for a class without pixels, and for the background.
     """
-    logits = _checked(logits, labels.shape)
+    logits = checked(logits, labels.shape)
     total, pixels = np.zeros(len(logits)), np.zeros(len(logits), np.int64)
     for place, values in _stripes(logits, labels.shape, labels):
         own = labels[place]
@@ -225,12 +245,17 @@ def binary_mask(
     if threshold is None:
         labels = label_map(logits, size_hw)
         return labels != BACKGROUND if object_id is None else labels == object_id
-    if not 0 <= threshold <= 1:
-        raise UsageError(f"a threshold is a probability from 0 to 1, got {threshold}")
+    check_threshold(threshold)
     result = np.empty(size_hw, bool)
     for place, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
         result[place] = stripe >= np.float32(threshold)
     return result
+
+
+def check_threshold(threshold: float) -> None:
+    """Raises UsageError for one outside 0..1."""
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"a threshold is a probability from 0 to 1, got {threshold}")
 
 
 class JudgedProbabilities(NamedTuple):
@@ -260,7 +285,7 @@ def judge_probabilities(
     squared_error, terms = 0.0, 0
     pixels, right = np.zeros((2, RELIABILITY_BINS), np.int64)
     confidence = np.zeros(RELIABILITY_BINS)
-    for place, values in _stripes(_checked(logits, truth.shape), truth.shape):
+    for place, values in _stripes(checked(logits, truth.shape), truth.shape):
         counted = truth[place] != IGNORE_INDEX
         answer = prediction[place]
         shares, total = _softmax_parts(values)

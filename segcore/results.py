@@ -30,6 +30,7 @@ CSV_SETTINGS = (
     "arithmetic",
     "engine",
     "careful",
+    "refine",
 )
 
 

@@ -19,7 +19,7 @@ from .openvino_engine import Calibration
 from .protocols import Protocol
 from .segmenter import Segmenter, arithmetic_record
 from .task import Task
-from .words import arithmetic
+from .words import arithmetic, mode
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -43,6 +43,7 @@ class Network:
     engine: str = "torch"
     careful: bool = False
     calibration: Calibration | None = None
+    refine: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +88,8 @@ class Run:
 
 def caption(record: dict, subject: str) -> str:
     """What was scored and how, in one line: model with its weights, protocol, resize, mode, precision."""
-    mode = record["mode"]
-    if record["class"] is not None:
-        mode += f" ({record['class']}, threshold {record['threshold']})"
     return (
-        f"{subject} of {record['split']} - {record['model']} ({record['weights_sha256'][:8]}) - {mode} - "
+        f"{subject} of {record['split']} - {record['model']} ({record['weights_sha256'][:8]}) - {mode(record)} - "
         f"protocol {record['protocol']}, resize {record['resize']}, {arithmetic(record)}"
     )
 

@@ -14,6 +14,7 @@ from .counts import count
 from .errors import AnnotationError, ImageError
 from .image import File
 from .objects import judge_objects
+from .refine import Edges
 from .run import Run, Sample, Scored
 
 Outcomes = list[tuple[Scored, Sample | None]]
@@ -73,7 +74,8 @@ def score(
             outcomes.append((Scored(image, None, skipped=each), None))
             continue
         truth, values = run.task.truth(each.truth), next(logits)
-        prediction = run.task.predict(values, truth.shape)
+        edges = Edges(values, each.photograph) if run.segmenter.refine else None
+        prediction = run.task.predict(values, truth.shape, edges)
         objects = judge_objects(run.dataset, image.id, prediction, run.task)
         scored = Scored(image, count(values, prediction, truth, run.task), objects)
         outcomes.append((scored, Sample(image, each.photograph, prediction, truth) if keep_samples else None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from .categories import VOC, Categories
 from .classes import BACKGROUND
 from .errors import LabelError, UsageError
 from .openvino_engine import Calibration
+from .postprocess import Place
 from .preprocess import Preprocess
+from .refine import EDGES, Edges, check_refine
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "samples"  # in a clone; the installed package is without them
 CALIBRATION_LIMIT = 100  # more take longer
@@ -28,7 +31,8 @@ CALIBRATION_LIMIT = 100  # more take longer
 class MadeBy:
     """What gave a result, as every exported file says it; `seconds` is the network's own time.
 
-    engine: "torch" or "openvino"; careful: whether the network looked several times; calibration: int8's, else None.
+    engine: "torch" or "openvino"; careful: whether the network looked several times; calibration: int8's, else None;
+    refine: "edges" where borders follow the photograph, else None.
     """
 
     model: str
@@ -40,6 +44,7 @@ class MadeBy:
     engine: str = "torch"
     careful: bool = False
     calibration: Calibration | None = None
+    refine: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +63,7 @@ class Segmentation:
     made_by: MadeBy
     image: np.ndarray | None = field(default=None, repr=False)
     categories: Categories = field(default=VOC, repr=False)
+    _edges: Edges | None = field(default=None, repr=False)  # where the result is refined
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 3 or len(self.logits) != len(self.categories):
@@ -72,29 +78,46 @@ class Segmentation:
 
     def labels_at(self, size_hw: tuple[int, int]) -> np.ndarray:
         """The label map at any size: uint8 (H, W)."""
-        return postprocess.label_map(self.logits, size_hw)
+        return self.edges.label_map(size_hw) if self.edges else postprocess.label_map(self.logits, size_hw)
 
     def probability(self, name: str | int, size_hw: tuple[int, int] | None = None) -> np.ndarray:
         """P(class), or 1 - P(background) for "any": float32 (H, W), at the photograph's size by default."""
-        return postprocess.probability(self.logits, size_hw or self.size_hw, self.categories.object_id(name))
+        size_hw, number = size_hw or self.size_hw, self.categories.object_id(name)
+        if self.edges is None:
+            return postprocess.probability(self.logits, size_hw, number)
+        result = np.empty(size_hw, np.float32)
+        for place, stripe in self.edges.probability_stripes(size_hw, number):
+            result[place] = stripe
+        return result
 
     def probabilities(self) -> np.ndarray:
         """P of each class at the photograph's size: float32 (classes, height, width). 4 bytes a class and pixel."""
-        return postprocess.probabilities(self.logits, self.size_hw)
+        result = np.empty((len(self.logits), *self.size_hw), np.float32)
+        for place, stripe in self.probability_stripes():
+            result[:, *place] = stripe
+        return result
+
+    def probability_stripes(self) -> Iterator[tuple[Place, np.ndarray]]:
+        """Yield ((rows, columns), P of each class there), some rows at a time: float32 (classes, rows, columns)."""
+        if self.edges is None:
+            return postprocess.probability_stripes(self.logits, self.size_hw)
+        return postprocess.resized_stripes(self.edges.smoothed(range(len(self.logits))), self.size_hw)
 
     def binary(
         self, name: str | int = "any", threshold: float | None = None, size_hw: tuple[int, int] | None = None
     ) -> np.ndarray:
         """One class, or "any" object, against all else: bool (H, W); arg-max by default, else P >= threshold (0..1)."""
-        number = self.categories.object_id(name)
-        return postprocess.binary_mask(self.logits, size_hw or self.size_hw, number, threshold)
+        size_hw, number = size_hw or self.size_hw, self.categories.object_id(name)
+        if self.edges:
+            return self.edges.binary_mask(size_hw, number, threshold)
+        return postprocess.binary_mask(self.logits, size_hw, number, threshold)
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
         """The mean probability of each object's class over its own pixels in `labels`: float64 (n,).
 
         nan where it has none, and for the background.
         """
-        return postprocess.mean_confidence(self.logits, labels)
+        return self.edges.mean_confidence(labels) if self.edges else postprocess.mean_confidence(self.logits, labels)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The photograph with its classes painted over it, `alpha` from 0 (not seen) to 1 (opaque)."""
@@ -109,9 +132,36 @@ class Segmentation:
         palette = self.categories.screen_palette
         return draw.legend_image([(self.categories.friendly[number], palette[number]) for number in present])
 
+    def refined(self, photograph: np.ndarray | None = None) -> Segmentation:
+        """The same result with borders that follow the photograph; its logits stay as they are.
+
+        Labels and masks come of smoothed probabilities then, and those are what is given for probabilities.
+        photograph: uint8 (H, W, 3) of any size, by default the one that the result holds.
+        Raises UsageError where there is no photograph, and where OpenCV is not installed.
+        """
+        photograph = self.image if photograph is None else photograph
+        if photograph is None:
+            raise UsageError("this result no longer holds its photograph; give it: result.refined(photograph)")
+        return replace(self, made_by=replace(self.made_by, refine=EDGES), _edges=Edges(self.logits, photograph))
+
     def without_image(self) -> Segmentation:
-        """The same result without its photograph: what is worth keeping or sending."""
-        return replace(self, image=None)
+        """The same result without its photograph: what is worth keeping or sending.
+
+        A refined one needs the photograph again, by `refined`, before it can tell labels.
+        """
+        return replace(self, image=None, _edges=None)
+
+    @property
+    def edges(self) -> Edges | None:
+        """What decides instead of the logits alone, where the result is refined.
+
+        Raises UsageError where that was dropped with the photograph.
+        """
+        if self.made_by.refine and self._edges is None:
+            raise UsageError(
+                "the edges that this result follows went with its photograph; give that: result.refined(photograph)"
+            )
+        return self._edges
 
 
 class Segmenter:
@@ -122,7 +172,7 @@ class Segmenter:
     (shorter side 520, long side at most 2080); engine: "auto" (openvino for int8, else torch), "torch" or "openvino",
     which is to be installed and quicker on a CPU; careful: look several times, as `careful.look_carefully` does, which
     takes some six times as long; calibration: a folder of photographs that int8 is measured by, the
-    samples by default.
+    samples by default; refine: "edges" for borders that follow the photograph, which needs OpenCV, or None.
 
     Raises UsageError for names that do not exist and WeightsError where the weights are not on disk or damaged.
     """
@@ -137,7 +187,10 @@ class Segmenter:
         engine: str = "auto",
         careful: bool = False,
         calibration: Path | None = None,
+        refine: str | None = None,
     ) -> None:
+        check_refine(refine)
+        self.refine = refine
         self.model = models.resolve(model)
         self.resize = resize
         self.categories = models.categories(self.model)
@@ -184,9 +237,10 @@ class Segmenter:
         started = time.perf_counter()
         logits = self.predict_logits(tensor, careful=careful)[0]
         made_by = self.made_by(time.perf_counter() - started, resize, careful=careful)
-        return Segmentation(
+        result = Segmentation(
             logits.numpy().astype(dtype), photograph.shape[:2], made_by, photograph, categories=self.categories
         )
+        return result.refined() if self.refine else result
 
     def made_by(self, seconds: float, resize: str | None = None, *, careful: bool | None = None) -> MadeBy:
         """What a result of this segmenter is recorded with."""
@@ -212,6 +266,7 @@ def arithmetic_record(made_by: Any) -> dict[str, object]:
         "engine": made_by.engine,
         "careful": made_by.careful,
         "calibration": calibration and asdict(calibration),
+        "refine": made_by.refine,
     }
 
 

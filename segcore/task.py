@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from .categories import VOC, Categories
 from .classes import ANY_OBJECT, BACKGROUND
 from .errors import UsageError
 from .metrics import ANY_OBJECT_NAME, to_binary
+
+if TYPE_CHECKING:
+    from .refine import Edges
 
 MULTICLASS, BINARY = "multiclass", "binary"
 AUTOMATIC = "auto"
@@ -83,17 +86,24 @@ class Task:
         threshold = AUTOMATIC if self.threshold is None else self.threshold
         return {"mode": self.mode, "class": self.class_name, "threshold": threshold}
 
-    def predict(self, logits: Logits, size_hw: tuple[int, int]) -> np.ndarray:
-        """The decision at `size_hw`, as it is scored: uint8 (H, W) of classes, in binary mode of 0 and 1."""
+    def predict(self, logits: Logits, size_hw: tuple[int, int], edges: Edges | None = None) -> np.ndarray:
+        """The decision at `size_hw`, as it is scored: uint8 (H, W) of classes, in binary mode of 0 and 1.
+
+        edges: what decides instead, where borders are to follow the photograph.
+        """
         if not self.binary:
-            return postprocess.label_map(logits, size_hw)
-        return postprocess.binary_mask(logits, size_hw, self.object_id, self.threshold).view(np.uint8)
+            return edges.label_map(size_hw) if edges else postprocess.label_map(logits, size_hw)
+        if edges:
+            mask = edges.binary_mask(size_hw, self.object_id, self.threshold)
+        else:
+            mask = postprocess.binary_mask(logits, size_hw, self.object_id, self.threshold)
+        return mask.view(np.uint8)
 
     def truth(self, labels: np.ndarray) -> np.ndarray:
         """A ground-truth label map as this task counts it: uint8 of classes, in binary mode of 0 and 1; 255 stays."""
         return to_binary(labels, self.object_id, len(self.categories)) if self.binary else labels
 
-    def voc_labels(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
+    def voc_labels(self, logits: Logits, prediction: np.ndarray, edges: Edges | None = None) -> np.ndarray:
         """`prediction` in the model's own numbers (VOC's), for exported label maps: uint8 (H, W).
 
         "Any object" has no number of its own: its pixels carry the likeliest of the classes.
@@ -103,6 +113,9 @@ class Task:
         if self.object_id is not None:
             return prediction * np.uint8(self.object_id)
         objects = postprocess.label_map(logits[BACKGROUND + 1 :], prediction.shape) + np.uint8(BACKGROUND + 1)
+        if edges:
+            decided = edges.label_map(prediction.shape)
+            np.copyto(objects, decided, where=decided != BACKGROUND)
         return prediction * objects
 
     def confidence(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
@@ -117,12 +130,33 @@ class Task:
         )
         return _binary_mean(probability[prediction[place] == 1] for place, probability in stripes)
 
-    def predict_with_confidence(self, logits: Logits, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """With a threshold, `predict` and `confidence` in one look at the probabilities, which both are made of."""
+    def predict_with_confidence(
+        self, logits: Logits, size_hw: tuple[int, int], edges: Edges | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """With a threshold or `edges`, `predict` and `confidence` in one look at the probabilities they are made of.
+
+        With `edges` these are the smoothed ones.
+        """
+        if self.binary and self.threshold is not None:
+            return self._by_threshold(logits, size_hw, edges)
+        labels, confidence = edges.labels_with_confidence(size_hw)
+        if not self.binary:
+            confidence[BACKGROUND] = np.nan
+            return labels, confidence
+        if self.object_id is None:
+            return (labels != BACKGROUND).view(np.uint8), np.array([np.nan, confidence[BACKGROUND]])
+        return (labels == self.object_id).view(np.uint8), np.array([np.nan, confidence[self.object_id]])
+
+    def _by_threshold(
+        self, logits: Logits, size_hw: tuple[int, int], edges: Edges | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         prediction = np.empty(size_hw, np.uint8)
 
         def decide() -> Iterator[np.ndarray]:
-            stripes = postprocess.probability_stripes(logits, size_hw, binary=True, object_id=self.object_id)
+            if edges:
+                stripes = edges.probability_stripes(size_hw, self.object_id)
+            else:
+                stripes = postprocess.probability_stripes(logits, size_hw, binary=True, object_id=self.object_id)
             for place, probability in stripes:
                 chosen = probability >= np.float32(self.threshold)
                 prediction[place] = chosen

@@ -91,8 +91,19 @@ def signed(difference: float) -> str:
 
 def arithmetic(settings: Mapping[str, Any]) -> str:
     """On what and how a record's network computed: device, precision, and what is not as usual."""
-    unusual = [settings["engine"]] * (settings["engine"] != "torch") + ["careful"] * settings["careful"]
+    unusual = [
+        *[settings["engine"]] * (settings["engine"] != "torch"),
+        *["careful"] * settings["careful"],
+        *["edges refined"] * (settings["refine"] is not None),
+    ]
     return ", ".join([settings["device"], settings["precision"], *unusual])
+
+
+def mode(settings: Mapping[str, Any]) -> str:
+    """What a record's task was: the mode, of binary mode also the class and the threshold."""
+    if settings["class"] is None:
+        return settings["mode"]
+    return f"{settings['mode']} ({settings['class']}, threshold {settings['threshold']})"
 
 
 def calibrated(photographs: int, agreement: float) -> str:

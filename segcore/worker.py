@@ -15,6 +15,7 @@ from . import __version__, memory
 from .errors import SegcoreError
 from .export import write_results
 from .image import File
+from .refine import opencv_version
 from .run import Run
 from .scoring import Outcomes, score_files
 from .segmenter import Segmenter
@@ -41,6 +42,7 @@ class Worker:
             "device": self.segmenter.device,
             "precision": self.segmenter.precision,
             "engine": self.segmenter.engine,
+            "opencv": opencv_version() if self.segmenter.refine else None,
         }
 
     def score(self, run: Run, files: list[File | str], keep_samples: bool) -> Outcomes:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what a picture among them says of itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+from PIL.PngImagePlugin import PngInfo
 
 from .errors import UsageError
 
@@ -54,3 +55,10 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, record: dict) -> None:
     """Write a record as JSON, which has no word for nan and infinity: ValueError where it holds one."""
     write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def described(text: str) -> PngInfo:
+    """What `Image.save` takes as `pnginfo` for a PNG with that description, which says where the picture is from."""
+    info = PngInfo()
+    info.add_text("Description", text)
+    return info

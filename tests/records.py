@@ -24,6 +24,7 @@ SETTINGS = {
     "engine": "torch",
     "careful": False,
     "calibration": None,
+    "refine": None,
     "seconds": 12.3,
 }
 # Of 1000 pixels of cats 100 are missed and 200 called dog; of 500 of sofas 120 are called chair.

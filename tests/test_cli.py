@@ -110,7 +110,7 @@ def test_predict_writes_what_the_contract_names(run, cat, tmp_path):
     record = read_json(tmp_path / "out" / "cat.json")
     assert set(record) == {
         *("schema", "file", "width", "height", "model", "weights_sha256", "resize", "device", "precision"),
-        *("engine", "careful", "calibration", "seconds", "mode", "classes"),
+        *("engine", "careful", "calibration", "refine", "seconds", "mode", "classes"),
     }
     assert (record["schema"], record["file"], record["width"], record["height"]) == (1, "cat.jpg", 150, 100)
     assert (record["model"], record["resize"], record["mode"]) == (SHIPPED, "squeeze", "multiclass")
@@ -183,6 +183,18 @@ def test_predict_resize_and_precision_are_recorded(run, cat, tmp_path):
     record = read_json(tmp_path / "cat.json")
     assert (record["resize"], record["precision"], record["device"]) == ("aspect", "float32", "cpu")
     assert (record["width"], record["height"]) == (150, 100)
+
+
+def test_refined_edges_are_asked_for_and_recorded(run, cat, photographs, tmp_path):
+    pytest.importorskip("cv2")
+    for refine in ("none", "edges"):
+        assert run("predict", cat, "--out", tmp_path / refine, "--refine", refine).status == 0
+    plain, refined = (read_json(tmp_path / each / "cat.json") for each in ("none", "edges"))
+    assert (plain["refine"], refined["refine"]) == (None, "edges")
+    before, after = (pixels(tmp_path / each / "cat_labels.png") for each in ("none", "edges"))
+    assert 0 < (before != after).mean() < 0.1
+    done = run("predict", cat, "--out", tmp_path / "crf", "--refine", "crf")
+    assert done.status == 2 and "no refinement 'crf'" in done.err
 
 
 def test_predict_folders_and_files_with_names_in_common(run, photographs, tmp_path):

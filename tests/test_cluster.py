@@ -39,7 +39,8 @@ def cluster(losses):
     pytest.importorskip("ray")
     ray = import_ray(local=True)
     ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False)  # 3 // 2 is one thread for each
-    with Cluster(SHIPPED, device="cpu", precision="float32", workers=2, on_lost=losses.append) as running:
+    options = {"device": "cpu", "precision": "float32", "refine": "edges"}
+    with Cluster(SHIPPED, **options, workers=2, on_lost=losses.append) as running:
         yield running
     ray.shutdown()
 
@@ -48,7 +49,7 @@ def cluster(losses):
 def segmenter():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield Segmenter(SHIPPED, device="cpu", precision="float32")
+    yield Segmenter(SHIPPED, device="cpu", precision="float32", refine="edges")
     torch.set_num_threads(threads)
 
 
@@ -188,7 +189,7 @@ def test_predict_writes_what_it_writes_without_workers(examples_coco, tmp_path):
     (photographs / "empty.jpg").touch()
     (photographs / "text.jpg").write_text("no photograph")
     inputs = ("predict", photographs, tmp_path / "nowhere.jpg", "--model", SHIPPED, "--device", "cpu")
-    inputs += ("--cutout", "--probabilities", "--precision", "float32")
+    inputs += ("--cutout", "--probabilities", "--precision", "float32", "--refine", "edges")
     here = command(*inputs, "--out", tmp_path / "here")
     expected = here.communicate(timeout=200)
     there = command(*inputs, "--out", tmp_path / "there", "--workers", 2)
@@ -202,7 +203,7 @@ def test_interrupted_it_stops_and_is_resumed(expected, examples_coco, tmp_path):
     pytest.importorskip("ray")
     journal = tmp_path / "resume" / "progress.jsonl"
     arguments = ("evaluate", "--coco", examples_coco, "--model", SHIPPED, "--device", "cpu", "--protocol", "report")
-    arguments += ("--workers", 2, "--resume", journal.parent, "--json", tmp_path / "scores.json")
+    arguments += ("--refine", "edges", "--workers", 2, "--resume", journal.parent, "--json", tmp_path / "scores.json")
     running, deadline = command(*arguments), time.monotonic() + 200
     while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
         assert running.poll() is None and time.monotonic() < deadline

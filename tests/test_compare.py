@@ -27,6 +27,7 @@ class Named:
     engine: str = "torch"
     careful: bool = False
     calibration: None = None
+    refine: None = None
 
 
 def evaluation(model, matrices, *, ids=None, task=Task("binary", "cat"), name="original", split="hand"):  # noqa: B008

@@ -4,6 +4,7 @@ What the network sees does not matter to the second half of the tests; there a q
 """
 
 import contextlib
+import copy
 import csv
 import io
 import itertools
@@ -23,12 +24,13 @@ from PIL import Image
 from pycocotools.coco import COCO
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
-from segcore import cli, evaluate, models
+from segcore import cli, evaluate, metrics, models
 from segcore.coco import CocoDataset
 from segcore.errors import Cancelled, UsageError
 from segcore.evaluate import Evaluation, Run
 from segcore.journal import Journal
 from segcore.protocols import protocol
+from segcore.refine import Edges
 from segcore.segmenter import Segmenter
 from segcore.task import Task
 
@@ -56,8 +58,8 @@ IMAGE = {"image_id", "file_name", "objects_total", "objects_found"}
 PER_CLASS = {"iou", "f1", "precision", "recall", "boundary_iou"}
 RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
-    *("skipped", "device", "precision", "engine", "careful", "calibration", "seconds", "confusion", "dataset"),
-    *("image_mean", "per_class", "per_image"),
+    *("skipped", "device", "precision", "engine", "careful", "calibration", "refine", "seconds", "confusion"),
+    *("dataset", "image_mean", "per_class", "per_image"),
     *("intervals", "reliability", "objects"),
 }
 
@@ -273,8 +275,15 @@ def quick():
     segmenter.model, segmenter.resize, segmenter.weights_sha256 = SHIPPED, "squeeze", "0" * 64
     segmenter.predict_logits = QuickNetwork()
     segmenter.device, segmenter.precision, segmenter.engine = "cpu", "float32", "torch"
-    segmenter.careful, segmenter.calibration = False, None
+    segmenter.careful, segmenter.calibration, segmenter.refine = False, None, None
     return segmenter
+
+
+def refining(segmenter):
+    """The same with borders that follow the photographs."""
+    other = copy.copy(segmenter)
+    other.refine = "edges"
+    return other
 
 
 @pytest.fixture
@@ -294,6 +303,27 @@ def make_run(segmenter, folder, *, batch_size=1, task=Task(), name="report", ids
 
 def without_seconds(record):
     return {key: value for key, value in record.items() if key != "seconds"}
+
+
+@pytest.mark.parametrize("task", [Task(), Task("binary"), Task("binary", "person", 0.05)], ids=str)
+@pytest.mark.parametrize("name", ["original", "report"])
+def test_refined_predictions_are_scored_and_the_record_says_so(quick, small_coco, name, task):
+    pytest.importorskip("cv2")
+    samples = []
+    run = make_run(refining(quick), small_coco, name=name, task=task, ids=[900005, 900007])
+    record = evaluate.evaluate(run, on_image=samples.append).to_dict()
+
+    assert record["refine"] == "edges" and "edges refined" in run.caption(run.images[0])
+    matrix = np.zeros(np.shape(record["confusion"]), int)
+    for sample in samples:
+        logits = quick.predict_logits(models.preprocess_for(SHIPPED, "squeeze")(sample.photograph))[0]
+        decided = task.predict(logits, sample.truth.shape, Edges(logits, sample.photograph))
+        np.testing.assert_array_equal(sample.prediction, decided)
+        matrix += metrics.confusion_matrix(sample.truth, decided, num_classes=len(matrix))
+    np.testing.assert_array_equal(record["confusion"], matrix)
+    plain = evaluate.evaluate(make_run(quick, small_coco, name=name, task=task, ids=[900005, 900007])).to_dict()
+    assert plain["refine"] is None and plain["confusion"] != record["confusion"]
+    assert record["skipped"] == plain["skipped"] == []
 
 
 def truncate(file):
@@ -506,6 +536,7 @@ def test_resume_errors(quick, small_coco, tmp_path):
         make_run(quick, small_coco, ids=ids, name="original"),
         make_run(quick, small_coco, ids=ids, task=Task("binary")),
         make_run(quick, small_coco, ids=ids, batch_size=2),
+        make_run(refining(quick), small_coco, ids=ids),
     ):
         with pytest.raises(UsageError, match="progress.jsonl belongs to a run with other settings.*another folder"):
             evaluate.evaluate(other, resume=resume)

@@ -8,7 +8,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from segcore.classes import VOC_NAMES
-from segcore.export import Decided, decide, encode_rle
+from segcore.export import Decided, decide, encode_rle, write_results
 from segcore.segmenter import MadeBy, Segmentation
 from segcore.task import Task
 
@@ -78,6 +78,7 @@ def test_record_has_the_keys_of_the_contract(result):
         "engine": "torch",
         "careful": False,
         "calibration": None,
+        "refine": None,
         "seconds": 0.25,
         "mode": "multiclass",
     }
@@ -137,8 +138,26 @@ def test_saved_probabilities_are_those_of_the_result(result, tmp_path):
         assert probabilities.dtype == np.float16 and probabilities.shape == (21, HEIGHT, WIDTH)
         np.testing.assert_array_equal(probabilities, result.probabilities().astype(np.float16))
         assert tuple(archive["classes"]) == VOC_NAMES
-        assert (archive["model"], archive["resize"]) == ("some_model", "squeeze")
+        assert (archive["model"], archive["resize"], archive["refine"]) == ("some_model", "squeeze", "none")
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_pictures_and_probabilities_say_what_made_them(result, tmp_path):
+    pytest.importorskip("cv2")
+    for each, refined in ((result, ""), (result.refined(), ", edges refined")):
+        target = tmp_path / "a"
+        write_results(each, Task("binary", "cat", 0.2), "a.jpg", target, cutout=True, probabilities=True)
+        for end in ("labels", "overlay", "cutout"):
+            with Image.open(f"{target}_{end}.png") as picture:
+                assert picture.text == {
+                    "Description": "some_model (abababab) - binary (cat, threshold 0.2) - resize squeeze, "
+                    f"cpu, float32{refined}"
+                }
+        record = json.loads((tmp_path / "a.json").read_text())
+        assert record["refine"] == ("edges" if refined else None)
+        with np.load(f"{target}.npz") as archive:
+            assert archive["refine"] == record["refine"] or "none"
+            np.testing.assert_array_equal(archive["probabilities"], each.probabilities().astype(np.float16))
 
 
 def test_decide_at_another_size(result):
