@@ -20,7 +20,7 @@ from .errors import ImageError, SegcoreError
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 64 * 1024 * 1024
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
+SUFFIXES = (".jpg", ".jpeg", ".png", ".avif", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,14 @@ class File:
     content: bytes = field(repr=False)
 
     @classmethod
-    def at(cls, path: Path) -> File:
-        """The file at `path`, not decoded. Raises ImageError where `read` would for want of a file that can be read."""
-        with _opened_file(path, MAX_BYTES) as file, _access_failures_named(path.name):
-            return cls(path.name, file.read())
+    def at(cls, path: Path, name: str | None = None) -> File:
+        """The file at `path`, not decoded; `name` is by default its own.
+
+        Raises ImageError where `read` would for want of a file that can be read.
+        """
+        name = name or path.name or str(path)
+        with _opened_file(path, name, MAX_BYTES) as file, _access_failures_named(name):
+            return cls(name, file.read())
 
 
 Source = str | Path | bytes | File | Image.Image | np.ndarray
@@ -101,27 +105,26 @@ def read(
         return _from_pil(source, name, upright, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         source = File(_UNNAMED_BYTES, source)
-    if isinstance(source, File):
-        _check_bytes(len(source.content), source.name, max_bytes)
-        return _from_file(io.BytesIO(source.content), source.name, upright, max_pixels)
-    if isinstance(source, str | os.PathLike):
-        return _from_path(Path(source), upright, max_pixels, max_bytes)
+    if isinstance(source, File | str | os.PathLike):
+        with _opened_source(source, max_bytes) as (file, name):
+            return _from_file(file, name, upright, max_pixels)
     raise ImageError(
         f"an image is expected as a path, bytes, a PIL image or a NumPy array, not as {type(source).__name__}"
     )
 
 
 @contextmanager
-def opened(path: str | Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Iterator[Image.Image]:
+def opened(
+    source: str | Path | File, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> Iterator[Image.Image]:
     """A file's image with only its header read, for who needs its mode, its stored values or its metadata.
 
     Checked as `read` checks it; decoding (`load`) is left to the block, and what fails there is told likewise.
     Raises ImageError as `read` does.
     """
-    path = Path(path)
-    with _opened_file(path, max_bytes) as file, _failures_named(path.name):
-        image = _identify(file, path.name)
-        _check_pixels(image.width, image.height, path.name, max_pixels)
+    with _opened_source(source, max_bytes) as (file, name), _failures_named(name):
+        image = _identify(file, name)
+        _check_pixels(image.width, image.height, name, max_pixels)
         yield image
 
 
@@ -164,14 +167,21 @@ def fit_within(image: np.ndarray, long_side: int) -> np.ndarray:
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.HAMMING))
 
 
-def _from_path(path: Path, upright: bool, max_pixels: int, max_bytes: int) -> np.ndarray:
-    with _opened_file(path, max_bytes) as file:
-        return _from_file(file, path.name, upright, max_pixels)
+@contextmanager
+def _opened_source(source: str | Path | File, max_bytes: int) -> Iterator[tuple[BinaryIO, str]]:
+    """A file to read from, and the name that messages call it by."""
+    if isinstance(source, File):
+        _check_bytes(len(source.content), source.name, max_bytes)
+        yield io.BytesIO(source.content), source.name
+        return
+    path = Path(source)
+    name = path.name or str(path)
+    with _opened_file(path, name, max_bytes) as file:
+        yield file, name
 
 
 @contextmanager
-def _opened_file(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
-    name = path.name or str(path)
+def _opened_file(path: Path, name: str, max_bytes: int) -> Iterator[BinaryIO]:
     with _access_failures_named(name):
         status = path.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -285,7 +295,7 @@ def _heif_installed() -> bool:
 
 def _accepted() -> str:
     heic = " HEIC," if _heif_installed() else ""
-    return f"JPEG, PNG, WebP,{heic} TIFF, BMP or GIF"
+    return f"JPEG, PNG, AVIF, WebP,{heic} TIFF, BMP or GIF"
 
 
 def _check_pixels(width: int, height: int, name: str, max_pixels: int) -> None:

@@ -243,6 +243,15 @@ def test_predict_file_names_of_all_kinds(run, cat, tmp_path):
     assert all(read_json(out / f"{stem}.json")["file"] == f"{stem}.jpg" for stem in stems)
 
 
+def test_predict_finds_avif_in_a_folder(run, cat, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    Image.open(cat).save(folder / "cat.avif", quality=90)
+    done = run("predict", folder, "--out", tmp_path / "out")
+    assert (done.status, done.err) == (0, "")
+    assert (pixels(tmp_path / "out" / "cat_labels.png") == CAT).mean() > 0.3
+
+
 def test_predict_turns_photographs_upright(run, cat, tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # stored lying on its side

@@ -168,7 +168,7 @@ def test_heic_without_its_library_names_it(monkeypatch):
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(ImageError, match="pip install pillow-heif"):
         image.read(b"\0\0\0\x18ftypheic" + bytes(100))
-    with pytest.raises(ImageError, match="use JPEG, PNG, WebP, TIFF, BMP or GIF"):
+    with pytest.raises(ImageError, match="use JPEG, PNG, AVIF, WebP, TIFF, BMP or GIF"):
         image.read(b"text")
 
 
