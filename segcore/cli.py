@@ -101,7 +101,7 @@ def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Score a model on a COCO folder; prints the headline and writes what was asked for."""
+    """Score a model on images whose truth is known; prints the headline and writes what was asked for."""
     from . import evaluate as evaluation
 
     task, images, dataset, chosen = _what_to_evaluate(arguments, arguments.model)
@@ -131,13 +131,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def _what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:
     """The task, the images, their dataset and the protocol, checked before anything heavy is loaded."""
-    from .coco import CocoDataset
+    from .layouts import open_dataset
     from .protocols import protocol
     from .run import choose_images
 
     task, chosen = _task(arguments, model), protocol(arguments.protocol)
-    dataset = CocoDataset.open(arguments.coco, arguments.split, task.categories)
-    images = choose_images(dataset, image_ids=arguments.image_ids, limit=arguments.limit)
+    dataset = open_dataset(arguments.dataset, arguments.split, task.categories)
+    image_ids = None if arguments.image_ids is None else [dataset.id_of(text) for text in arguments.image_ids]
+    images = choose_images(dataset, image_ids=image_ids, limit=arguments.limit)
     return task, images, dataset, chosen
 
 
@@ -278,11 +279,12 @@ def fetch_coco(arguments: argparse.Namespace) -> int:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Fine-tune a model on a COCO folder; the result is one file, which --model takes."""
+    """Fine-tune a model on images whose truth is known; the result is one file, which --model takes."""
     from .training.settings import StepDone, TrainSettings
     from .training.train import train as run
 
-    chosen = {field.name: getattr(arguments, field.name) for field in fields(TrainSettings)}
+    given = vars(arguments) | {"coco": arguments.dataset}
+    chosen = {field.name: given[field.name] for field in fields(TrainSettings)}
     for name in ("pseudo", "scale", "truth", "incomplete_truth", "unlabelled"):
         chosen[name] = _tuples(chosen[name])
     settings = TrainSettings(**chosen)

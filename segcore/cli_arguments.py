@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from . import catalogue
+from .old_names import Renamed
 from .task import BINARY, MULTICLASS
 
 Command = Callable[[argparse.Namespace], int]  # returns the exit status
@@ -67,8 +68,7 @@ def _add_fetch_coco_arguments(command: argparse.ArgumentParser) -> None:
 
 def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
-    add("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    _add_dataset_argument(command)
     add(
         "--out",
         type=Path,
@@ -131,12 +131,29 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     add("--precision", default="auto", help="auto (default), float32 or bfloat16, which is mixed with float32")
 
 
+def _add_dataset_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        *("--dataset", "--coco"),
+        action=Renamed,
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a folder of photographs with their truth in COCO's layout or PASCAL VOC's; --coco is its old name",
+    )
+    command.add_argument(
+        "--split",
+        help="which of COCO's annotations/instances_<SPLIT>.json or VOC's ImageSets/Segmentation/<SPLIT>.txt; may be "
+        "left out where there is one",
+    )
+
+
 def _add_dataset_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--coco", type=Path, required=True, metavar="DIR", help="a folder in COCO's layout")
-    command.add_argument("--split", help="which annotations/instances_<SPLIT>.json; may be left out where there is one")
+    _add_dataset_argument(command)
     command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
     command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    command.add_argument("--image-ids", type=_integers, metavar="1,2", help="only these images")
+    command.add_argument(
+        "--image-ids", type=_names, metavar="1,2", help="only these images: COCO's numbers, VOC's names"
+    )
     command.add_argument("--json", type=Path, metavar="FILE", help="write every score, per class and per image")
     command.add_argument("--html", type=Path, metavar="FILE", help="a report with figures, in one file")
     command.add_argument(
@@ -221,13 +238,6 @@ def _refine(text: str) -> str | None:
 
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
-
-
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected image ids with commas between them, got {text!r}") from None
 
 
 _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from . import __version__, models
-from .coco_file import CocoImage
+from .dataset import ImageRecord
 from .errors import ClusterError, ImageError, UsageError
 from .image import File
 from .refine import check_refine, opencv_version
@@ -62,7 +62,8 @@ class Cluster:
     workers: how many; by default one for each GPU, or where there is none one for each machine; they share its
     processors. on_lost: is told in a sentence of each worker that was lost; what it was at is done again.
 
-    Only the files themselves travel. Each machine needs segcore, and the model's weights where this one has them.
+    Only the files themselves and their truth travel. Each machine needs segcore, and the model's weights where this
+    one has them.
     Raises UsageError without Ray and for more workers than there are processors; ClusterError where none can be
     started, and where they would not all compute the same.
     """
@@ -134,17 +135,16 @@ class Cluster:
         """What each worker told of itself as it started, as host, pid, device and precision."""
         return [each.facts for each in self._workers]
 
-    def score(self, run: Run, batches: Iterable[tuple[CocoImage, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+    def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Iterator[Outcomes]:
         """Yield what comes of each batch of the run's images, in order."""
-        sent: deque[tuple[CocoImage, ...]] = deque()
+        sent: deque[tuple[ImageRecord, ...]] = deque()
 
         def jobs() -> Iterator[tuple]:
             for images in batches:
                 sent.append(images)
-                objects = {image.id: run.dataset.objects.get(image.id, ()) for image in images}
-                dataset = replace(run.dataset, images=images, objects=objects, others={})
                 files = [_file(run.dataset.path(image.id)) for image in images]
-                yield replace(run, segmenter=None, dataset=dataset, images=images), files, keep_samples
+                part = replace(run, segmenter=None, dataset=run.dataset.part(images), images=images)
+                yield part, files, keep_samples
 
         for outcomes in self._results("score", jobs()):
             images = sent.popleft()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as rle_tools
 
 from .categories import VOC, Categories
-from .classes import BACKGROUND, IGNORE_INDEX
-from .coco_file import CocoImage, CocoObject, Rle, category_names, parse, read_document, told
-from .errors import AnnotationError, UsageError
+from .classes import BACKGROUND, IGNORE_INDEX, VOC_NAMES, folded
+from .coco_file import CocoImage, CocoObject, Rle, category_names, parse, read_document
+from .dataset import check_policy, chosen_split
+from .errors import AnnotationError, UsageError, shown, told
 from .image import File, read
 
 
@@ -24,8 +28,10 @@ class CocoDataset:
 
     `images` are sorted by id. `objects` has, by image id, the objects of the classes in `categories`, VOC's by
     default; `others` the names of the file's categories outside them that the image holds. Photographs are looked
-    for only when they are read.
+    for only when they are read. It is a `dataset.Dataset`.
     """
+
+    has_objects: ClassVar[bool] = True
 
     folder: Path
     split: str
@@ -91,6 +97,13 @@ class CocoDataset:
             problems += [f"{name}: {each}" for each in broken]
         return cls(folder, split, *parsed, categories)
 
+    def id_of(self, text: str) -> int:
+        """The id that a person wrote. Raises UsageError for what is no number."""
+        if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):  # Python takes 2007_000042, a name of VOC's, for a number
+            problem = f"there is no image {shown(text)} in {self.split}; ids are numbers: {self._ids_hint(text)}"
+            raise UsageError(problem)
+        return int(text)
+
     def image(self, image_id: int) -> CocoImage:
         """The record of an image. Raises UsageError for an id that is not in the split."""
         if image_id not in self._images_by_id:
@@ -117,6 +130,11 @@ class CocoDataset:
                 f"{annotation_file(self.folder, self.split)}; get the file that was annotated"
             )
         return pixels
+
+    def size_hw(self, image_id: int) -> tuple[int, int]:
+        """The stored height and width of an image. Raises UsageError for an unknown id."""
+        image = self.image(image_id)
+        return image.height, image.width
 
     def ids_with_class(self, number: int | None) -> tuple[int, ...]:
         """The ids, in order, of images with an object or crowd region of an object class, or of any (None).
@@ -156,10 +174,8 @@ class CocoDataset:
 
         Raises UsageError for an unknown id or policy.
         """
-        if policy not in _POLICIES:
-            raise UsageError(f"there is no policy {policy!r}; choose one of: {', '.join(_POLICIES)}")
-        image = self.image(image_id)
-        size_hw = image.height, image.width
+        check_policy(policy)
+        size_hw = self.size_hw(image_id)
         labels = _POLICIES[policy](self.objects.get(image_id, ()), size_hw)
         return np.ascontiguousarray(labels)
 
@@ -168,10 +184,45 @@ class CocoDataset:
 
         Raises UsageError for an unknown id.
         """
-        image = self.image(image_id)
+        size_hw = self.size_hw(image_id)
         for each in self.objects.get(image_id, ()):
             if not each.crowd:
-                yield each, _mask([_rle(each, (image.height, image.width))])
+                yield each, _mask([_rle(each, size_hw)])
+
+    def fingerprint(self, image_id: int) -> str:
+        """A hash of an image's record and annotations."""
+        return hashlib.sha256(repr((self.image(image_id), self.objects.get(image_id))).encode()).hexdigest()[:16]
+
+    def part(self, images: Iterable[CocoImage]) -> CocoDataset:
+        """The same of some of the images, without the names of other categories."""
+        images = tuple(images)
+        objects = {image.id: self.objects.get(image.id, ()) for image in images}
+        return replace(self, images=images, objects=objects, others={})
+
+    def problems(self) -> list[str]:
+        """Photographs that are missing or of another size, and objects outside their picture, a sentence each."""
+        problems = []
+        for image in self.images:
+            problems += self._photograph_problems(image)
+            problems += [
+                f"annotations (id {each.id}): 'segmentation' lies outside the picture of image {image.id}"
+                for each in self.objects.get(image.id, ())
+                if _is_outside(each, image)
+            ]
+        return problems
+
+    def _photograph_problems(self, image: CocoImage) -> list[str]:
+        path = self.path(image.id)
+        try:
+            with Image.open(path) as file:  # reads the header alone
+                size = file.size
+        except FileNotFoundError:
+            return [f"image {image.id}: {path} is missing"]
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            return [f"image {image.id}: {path} cannot be read: {error}"]
+        if size != (image.width, image.height):
+            return [f"image {image.id}: {path} is {size[0]} x {size[1]} pixels, not {image.width} x {image.height}"]
+        return []
 
     @cached_property
     def _images_by_id(self) -> dict[int, CocoImage]:
@@ -194,39 +245,42 @@ def splits(folder: str | Path) -> tuple[str, ...]:
     return tuple(sorted(filter(None, names)))
 
 
-def own_categories(folder: str | Path, split: str | None = None) -> tuple[str, ...]:
-    """The names of the categories that a split's annotation file describes, in the order of their ids.
+def own_categories(folder: str | Path, split: str | None = None) -> Categories:
+    """The categories that a split's annotation file describes, in the order of their ids.
 
-    Raises UsageError and AnnotationError as `CocoDataset.open` does.
+    Raises UsageError and AnnotationError as `CocoDataset.open` does, and UsageError for names that no `Categories` has.
     """
     folder = Path(folder)
     path = annotation_file(folder, _chosen_split(folder, split))
     document = read_document(path)
     try:
-        return tuple(name for _, name in sorted(category_names(document).items()))
+        names = [name for _, name in sorted(category_names(document).items())]
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}") from error
+    return Categories.of(*(name for name in names if folded(name) != VOC_NAMES[BACKGROUND]))
 
 
 def _chosen_split(folder: Path, split: str | None) -> str:
-    """`split`, checked, or the only one there is."""
     present = splits(folder)
     if not present:
         raise AnnotationError(
             f"{folder} holds no annotations/instances_<split>.json; give a folder in COCO's layout, with "
             "the photographs in <split>/"
         )
-    if split is None and len(present) > 1:
-        raise UsageError(f"{folder} holds several splits; choose one of: {', '.join(present)}")
-    split = present[0] if split is None else split
-    if split not in present:
-        raise UsageError(f"{folder} holds no split {split!r}; choose one of: {', '.join(present)}")
-    return split
+    return chosen_split(folder, split, present)
 
 
 def annotation_file(folder: Path, split: str) -> Path:
     """Where a folder in COCO's layout has, or would have, a split's instance annotations."""
     return folder / "annotations" / f"instances_{split}.json"
+
+
+def _is_outside(each: CocoObject, image: CocoImage) -> bool:
+    if not isinstance(each.segmentation, tuple):
+        return False  # run lengths cannot leave the picture
+    x = [value for polygon in each.segmentation for value in polygon[0::2]]
+    y = [value for polygon in each.segmentation for value in polygon[1::2]]
+    return max(x) <= 0 or max(y) <= 0 or min(x) >= image.width or min(y) >= image.height
 
 
 # ---- label maps

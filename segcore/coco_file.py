@@ -20,7 +20,6 @@ Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "c
 
 MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # train2017's file has 448 million
 
-_MOST_PROBLEMS = 20  # of a file that are told at once
 _MAX_RLE_DIGITS = 6  # of 5 bits each: more than any number of pixels that is accepted
 
 
@@ -322,9 +321,3 @@ def _runs_of_compressed(counts: str) -> list[int] | None:
         runs.append(value + runs[-2] if len(runs) > 2 else value)
         value = digits = 0
     return None if digits else runs
-
-
-def told(problems: list[str]) -> str:
-    """Several problems as one message: a line each, and how many more there are."""
-    more = len(problems) - _MOST_PROBLEMS
-    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))

@@ -4,12 +4,19 @@ import reprlib
 from typing import Any
 
 _LONGEST = 100  # characters of a value in a message
+_MOST_PROBLEMS = 20  # of a file that are told at once
 
 
 def shown(value: Any) -> str:
     """A wrong value as a message quotes it, on one line and cut short however large or nested it is."""
     text = reprlib.repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def told(problems: list[str]) -> str:
+    """Several problems as one message: a line each, and how many more there are."""
+    more = len(problems) - _MOST_PROBLEMS
+    return "\n".join(problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))
 
 
 class SegcoreError(Exception):
@@ -25,7 +32,7 @@ class ImageError(SegcoreError, ValueError):
 
 
 class AnnotationError(SegcoreError, ValueError):
-    """A COCO annotation file that is absent, broken or lacks a field; names file, record and field."""
+    """Ground truth that is absent or broken: names COCO's file, record and field, or the label map."""
 
 
 class LabelError(SegcoreError, ValueError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .cluster import Cluster
-from .coco_file import CocoImage
+from .dataset import ImageId, ImageRecord
 from .errors import Cancelled, UsageError
 from .journal import Journal
 from .results import Evaluation, headline, to_csv
@@ -91,7 +91,7 @@ def score_images(
 
 
 def _scored_batches(
-    run: Run, done: dict[int, Scored], *, keep_samples: bool, cancel: threading.Event | None
+    run: Run, done: dict[ImageId, Scored], *, keep_samples: bool, cancel: threading.Event | None
 ) -> Iterator[Outcomes]:
     """Yield the run's batches in order: those that are done already, and between them those that now are scored."""
     missing = (batch for batch in run.batches() if any(image.id not in done for image in batch))
@@ -106,10 +106,10 @@ def _scored_batches(
                 yield next(scored)
 
 
-def _score_here(run: Run, batches: Iterable[tuple[CocoImage, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+def _score_here(run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Iterator[Outcomes]:
     """Yield what comes of each batch in order; the pool decodes the next ones and scores the last ones meanwhile."""
     waiting = iter(batches)
-    ahead: deque[tuple[tuple[CocoImage, ...], list[Future[Loaded | str]]]] = deque()
+    ahead: deque[tuple[tuple[ImageRecord, ...], list[Future[Loaded | str]]]] = deque()
     behind: deque[Future[Outcomes]] = deque()
     with _pool(run.segmenter.device) as pool:
         try:

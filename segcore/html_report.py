@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -71,23 +71,19 @@ def _extremes(record: Record) -> str:
     shown = min(EXTREMES, len(defined) // 2)
     if not shown:
         return ""
-    return _image_table(defined[:shown], "The worst images") + _image_table(
-        defined[: -shown - 1 : -1], "The best images"
+    return _image_table(record, defined[:shown], "The worst images") + _image_table(
+        record, defined[: -shown - 1 : -1], "The best images"
     )
 
 
-def _image_table(images: Iterable[Record], caption: str) -> str:
+def _image_table(record: Record, images: Sequence[Record], caption: str) -> str:
     keys = (HEADLINE, "pixel_accuracy", "boundary_iou")
-    rows = [
-        [
-            row["file_name"],
-            str(row["image_id"]),
-            *(words.number(row[key]) for key in keys),
-            f"{row['objects_found']} of {row['objects_total']}" if row.get("objects_total") else "",
-        ]
-        for row in images
-    ]
-    header = ("Image", "Id", "IoU of the objects", "Pixel accuracy", "Boundary IoU", "Objects found")
+    header = ["Image", "Id", "IoU of the objects", "Pixel accuracy", "Boundary IoU"]
+    rows = [[row["file_name"], str(row["image_id"]), *(words.number(row[key]) for key in keys)] for row in images]
+    if not words.without_objects(record):
+        header.append("Objects found")
+        for cells, row in zip(rows, images, strict=True):
+            cells.append(f"{row['objects_found']} of {row['objects_total']}" if row.get("objects_total") else "")
     return table(header, rows, caption=caption)
 
 
@@ -132,5 +128,5 @@ def _images(record: Record) -> str:
             "writes."
         )
     summary = f"Every image, worst first ({len(ranked):,})"
-    table = _image_table(ranked[:MOST_IMAGES], "Scores of each image")
+    table = _image_table(record, ranked[:MOST_IMAGES], "Scores of each image")
     return f"<details><summary>{escape(summary)}</summary>{remark}{table}</details>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .coco_file import CocoImage
 from .counts import Counts
+from .dataset import ImageId, ImageRecord
 from .errors import UsageError
 from .objects import ObjectOutcome
 from .run import Run, Scored
@@ -25,7 +24,7 @@ class Journal:
     """A file of one JSON line per scored image behind a first line that says how images are scored.
 
     Images that were left out are not in it, so that they are tried again once they have been mended. An image whose
-    record or annotations have changed since is scored anew. At a batch size of 1 an image's counts depend on no other
+    record or truth has changed since is scored anew. At a batch size of 1 an image's counts depend on no other
     image, so that the same journal serves any choice of images; else on those that share its batches, which are then
     part of the first line.
     """
@@ -45,7 +44,7 @@ class Journal:
         with held(self.path.with_suffix(".lock"), problem):
             yield self
 
-    def read(self) -> dict[int, Scored]:
+    def read(self) -> dict[ImageId, Scored]:
         """What was finished before of the run's images, by id; a last line that was cut off is dropped from the file.
 
         Raises UsageError for the journal of another run, and for a damaged one.
@@ -65,7 +64,7 @@ class Journal:
         if not lines[-1].endswith(b"\n"):
             os.truncate(self.path, content.rfind(b"\n") + 1)  # which a full disk allows
             lines.pop()
-        images = {image.id: (image, self._fingerprint(image)) for image in self.run.images}
+        images = {image.id: (image, self.run.dataset.fingerprint(image.id)) for image in self.run.images}
         decoded = []
         for number, line in enumerate(lines[1:], start=2):
             try:
@@ -82,17 +81,19 @@ class Journal:
     def _encode(self, scored: Scored) -> str:
         line = {
             "image_id": scored.image.id,
-            "truth": self._fingerprint(scored.image),
+            "truth": self.run.dataset.fingerprint(scored.image.id),
             "counts": scored.counts.flat().tolist(),
             "objects": scored.objects,
         }
         return json.dumps(line, separators=(",", ":")) + "\n"
 
-    def _decode(self, line: dict, images: dict[int, tuple[CocoImage, str]]) -> Scored | None:
+    def _decode(self, line: dict, images: dict[ImageId, tuple[ImageRecord, str]]) -> Scored | None:
         """The outcome in a line; None for an image that this run leaves out or whose truth was another."""
         numbers = np.array(line["counts"])
-        objects = tuple(ObjectOutcome(*each) for each in line["objects"])
-        if numbers.dtype != np.int64 or numbers.ndim != 1 or not all(map(self._is_outcome, objects)):
+        objects = None
+        if self.run.dataset.has_objects:
+            objects = tuple(ObjectOutcome(*each) for each in line["objects"])
+        if numbers.dtype != np.int64 or numbers.ndim != 1 or not all(map(self._is_outcome, objects or ())):
             raise ValueError("it holds other values than were written")
         counts = Counts.from_flat(numbers, self.run.task.num_classes)
         image, truth = images.get(line["image_id"], (None, None))
@@ -102,8 +103,3 @@ class Journal:
         classes = range(len(self.run.task.categories))
         kinds = [type(value) for value in each] == [int, int, int, bool, int]
         return kinds and each.class_id in classes and each.taken_for in classes
-
-    def _fingerprint(self, image: CocoImage) -> str:
-        """A hash of an image's record and annotations: counts taken with others must not be added to."""
-        objects = self.run.dataset.objects.get(image.id)
-        return hashlib.sha256(repr((image, objects)).encode()).hexdigest()[:16]

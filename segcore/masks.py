@@ -1,4 +1,4 @@
-"""The labels that a picture of labels holds, however it was saved: grey, palette, VOC's colours, black and white."""
+"""The labels that a picture holds: a data set's label map, or a person's mask however it was saved."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from PIL import Image
 
 from .classes import IGNORE_INDEX, NUM_CLASSES, VOC_PALETTE
 from .errors import LabelError
+from .image import File, opened
 
 _STRIPE_PIXELS = 1_000_000
 _MOST_NAMED = 5  # wrong values in an error
 _IDS = (*range(NUM_CLASSES), IGNORE_INDEX)
+_STORED_MODES = ("1", "L", "P", "I;16")
 _BLACK, _WHITE = 0x000000, 0xFFFFFF
 _IS_WHITE, _UNKNOWN = 253, 254  # what colours become that are none of VOC's
 
@@ -50,6 +52,33 @@ def decode(picture: Image.Image, name: str) -> Mask:
         return Mask((values == IGNORE_INDEX).view(np.uint8), is_labels=False, is_binary=True)
     is_grey = picture.mode not in ("P", "RGB", "RGBA")
     return Mask(values, is_labels=True, is_binary=is_grey and present <= {0, 1})
+
+
+def stored_ids(file: File) -> np.ndarray:
+    """The label map of a data set as it is stored: uint8 (H, W) of VOC ids 0..20, and 255 for what is not counted.
+
+    It is a PNG whose grey values, of 1 to 16 bits, or palette's indices are ids, whatever they look like. Raises
+    LabelError for other values and other pictures, and ImageError for a file that cannot be read.
+    """
+    with opened(file) as picture:
+        if picture.format != "PNG":
+            raise LabelError(f"{file.name} is {picture.format} inside, which may mix labels; save the label map as PNG")
+        if picture.mode not in _STORED_MODES:
+            raise LabelError(
+                f"{file.name} holds colours (it is {picture.mode}), but a label map holds the numbers of the classes; "
+                "save it as a grey PNG, or one with a palette, of the values 0 to 20, and 255 for what is not counted"
+            )
+        picture.load()
+        values = np.asarray(picture)
+    if values.dtype == bool:
+        values = values * np.uint8(IGNORE_INDEX)
+    wrong = [value for value in values_in(values) if value not in _IDS]
+    if wrong:
+        raise LabelError(
+            f"{file.name} holds the value {wrong[0]}, but the classes are 0 to {NUM_CLASSES - 1}, and {IGNORE_INDEX} "
+            "is what is not counted; save it with VOC's numbers"
+        )
+    return values.astype(np.uint8)
 
 
 def values_in(values: np.ndarray) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .classes import VOC_NAMES
-from .coco import CocoDataset
+from .dataset import Dataset, ImageId
 from .task import Task
 
 FOUND_FROM_SHARE = 0.5  # of an object's own pixels
@@ -34,8 +34,10 @@ class ObjectOutcome(NamedTuple):
         return next(name for name, limit in SIZES.items() if limit is None or self.area < limit)
 
 
-def judge_objects(dataset: CocoDataset, image_id: int, prediction: np.ndarray, task: Task) -> tuple[ObjectOutcome, ...]:
-    """Every object of an image that the task asks for, in the order of the annotations.
+def judge_objects(
+    dataset: Dataset, image_id: ImageId, prediction: np.ndarray, task: Task
+) -> tuple[ObjectOutcome, ...] | None:
+    """Every object of an image that the task asks for, in the order of the annotations; None where they are not known.
 
     prediction: uint8 (H, W) as `task.predict` gives, at the photograph's size or another, to which the objects' masks
     are then resized (Pillow nearest). An object is found if at least half of its mask's pixels carry its class, be
@@ -44,6 +46,8 @@ def judge_objects(dataset: CocoDataset, image_id: int, prediction: np.ndarray, t
 
     Raises UsageError for an unknown image.
     """
+    if not dataset.has_objects:
+        return None
     outcomes = []
     for each, mask in dataset.masks(image_id):
         if task.binary and task.object_id not in (None, each.class_id):
@@ -77,8 +81,10 @@ def objects_record(outcomes: Sequence[ObjectOutcome], names: Sequence[str] = VOC
     return _found_of(outcomes) | {"by_size": _by_size(outcomes), "per_class": per_class}
 
 
-def found_of(outcomes: Sequence[ObjectOutcome]) -> dict[str, int]:
-    """How many objects an image has, and how many were found, as an image's row has them."""
+def found_of(outcomes: Sequence[ObjectOutcome] | None) -> dict[str, int | None]:
+    """How many objects an image has, and how many were found, as an image's row has them; None where not known."""
+    if outcomes is None:
+        return {"objects_total": None, "objects_found": None}
     return {"objects_total": len(outcomes), "objects_found": sum(each.found for each in outcomes)}
 
 

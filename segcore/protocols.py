@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from .coco import CocoDataset
+from .dataset import Dataset, ImageId
 from .errors import UsageError
 
 if TYPE_CHECKING:  # it imports PyTorch, which what a protocol is does not need
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it imports PyTorch, which what a protocol is does not need
 class Protocol:
     """One way to take scores.
 
-    truth: how `CocoDataset.truth` settles overlaps and crowds; resize: the only one the protocol allows, or None where
+    truth: how `Dataset.truth` settles overlaps and crowds; resize: the only one the protocol allows, or None where
     the caller may choose; at_input_size: compare at the network's input size instead of the photograph's own.
     """
 
@@ -33,10 +33,10 @@ class Protocol:
         """The resize that an evaluation runs with when `wanted` was asked for."""
         return self.resize or wanted
 
-    def truth_at_scored_size(self, dataset: CocoDataset, image_id: int, preprocess: Preprocess) -> np.ndarray:
+    def truth_at_scored_size(self, dataset: Dataset, image_id: ImageId, preprocess: Preprocess) -> np.ndarray:
         """The ground truth as it is compared: uint8 (H, W) of 0..20 and 255, at the scored size.
 
-        Raises AnnotationError where the annotations cannot be drawn, and UsageError for an unknown image.
+        Raises AnnotationError for a truth that cannot be read, and UsageError for an unknown image.
         """
         labels = dataset.truth(image_id, self.truth)
         if not self.at_input_size:

@@ -118,9 +118,7 @@ def _charts(record: Record) -> str:
         "IoU is the overlap with the truth: 1 is perfect. The line shows how far it could move with other images "
         "of this kind.",
     )
-    sizes = figure(
-        "Which objects are found", charts.object_size_chart(record), "By the size of the object in the photograph."
-    )
+    sizes = "" if words.without_objects(record) else _sizes(record)
     reliability = figure(
         "How far to trust its confidence",
         charts.reliability_chart(record),
@@ -134,6 +132,11 @@ def _charts(record: Record) -> str:
     if words.only_class(record) is not None:  # two classes need little room
         return columns(per_class + confusion, sizes + reliability)
     return columns(per_class, sizes + reliability) + confusion
+
+
+def _sizes(record: Record) -> str:
+    chart = charts.object_size_chart(record)
+    return figure("Which objects are found", chart, "By the size of the object in the photograph.")
 
 
 def _scores(record: Record) -> str:
@@ -162,7 +165,8 @@ def _bounds(bounds: Sequence[float] | None) -> str:
 
 def _classes(record: Record) -> str:
     matrix = np.array(record["confusion"])
-    intervals, objects = words.intervals(record, "per_class"), _objects_found(record)
+    intervals = words.intervals(record, "per_class")
+    counted = [] if words.without_objects(record) else [_objects_found(record)]
     rows = []
     for row, (name, scores) in enumerate(record["per_class"].items()):
         rows.append(
@@ -171,13 +175,13 @@ def _classes(record: Record) -> str:
                 words.number(scores["iou"]),
                 _bounds(intervals.get(name, {}).get("iou")),
                 *(words.number(scores[key]) for key in words.PER_CLASS if key != "iou"),
-                objects.get(name, ""),
+                *(objects.get(name, "") for objects in counted),
                 f"{matrix[row].sum():,}",
                 f"{matrix[:, row].sum():,}",
             ]
         )
     others = [name for key, name in words.PER_CLASS.items() if key != "iou"]
-    header = ("Class", "IoU", "Interval", *others, "Objects found", "True pixels", "Predicted pixels")
+    header = ("Class", "IoU", "Interval", *others, *["Objects found"] * len(counted), "True pixels", "Predicted pixels")
     return table(header, rows, caption="Scores of each class")
 
 

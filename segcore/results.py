@@ -15,7 +15,7 @@ from .bootstrap import intervals
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts
 from .objects import found_of, objects_record
 from .run import Run, Scored, caption
-from .words import count_of_images
+from .words import NO_OBJECTS, count_of_images
 
 RANKED_BY = "foreground_mean_iou"
 CSV_SETTINGS = (
@@ -57,7 +57,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, object]:
         """Settings, confusion matrix, dataset and image-mean scores with intervals, per class, per image, objects and
-        reliability; undefined is None.
+        reliability; undefined is None, and so is what needs objects where the truth does not tell them apart.
         """
         names = self.run.task.names
         total, by_image = self.per_image.total(), self.per_image.scores()
@@ -76,9 +76,7 @@ class Evaluation:
             "per_class": counts.per_class(scores, names),
             "intervals": intervals(self.per_image, names),
             "reliability": total.reliability_record(),
-            "objects": objects_record(
-                [outcome for each in self.counted for outcome in each.objects], self.run.task.categories.names
-            ),
+            "objects": self._objects_record(),
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}
                 | counts.overall(by_image, row)
@@ -86,6 +84,12 @@ class Evaluation:
                 for row, each in enumerate(self.counted)
             ],
         }
+
+    def _objects_record(self) -> dict[str, object] | None:
+        if not self.run.dataset.has_objects:
+            return None
+        outcomes = [outcome for each in self.counted for outcome in each.objects]
+        return objects_record(outcomes, self.run.task.categories.names)
 
     def to_csv(self) -> str:
         """The same as a table: a row for the dataset, the image mean, each class and each image; undefined is empty."""
@@ -145,6 +149,8 @@ def headline(record: dict) -> str:
             ends = " to ".join(map(_cell, low_high[key])) if low_high[key] else "-"
             lines.append(f"{key:24}{_cell(value):>10}{ends:>20}{mean:>12}")
     objects = record["objects"]
+    if objects is None:
+        return "\n".join([*lines, NO_OBJECTS])
     sizes = ", ".join(f"{size} {each['found']} of {each['total']}" for size, each in objects["by_size"].items())
     lines.append(f"{'objects found':24}{objects['found']} of {objects['total']} ({sizes})")
     return "\n".join(lines)

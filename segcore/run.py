@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from . import draw
-from .coco import CocoDataset
-from .coco_file import CocoImage
 from .counts import Counts
+from .dataset import Dataset, ImageId, ImageRecord
 from .errors import UsageError
 from .objects import ObjectOutcome
 from .openvino_engine import Calibration
@@ -51,10 +50,10 @@ class Run:
     """What is evaluated and how; two runs of equal `record` give equal counts."""
 
     segmenter: Segmenter | Network | Cluster
-    dataset: CocoDataset
+    dataset: Dataset
     protocol: Protocol
     task: Task
-    images: tuple[CocoImage, ...]
+    images: tuple[ImageRecord, ...]
     batch_size: int = 1
 
     def __post_init__(self) -> None:
@@ -78,11 +77,11 @@ class Run:
             **arithmetic_record(self.segmenter),
         }
 
-    def caption(self, image: CocoImage) -> str:
+    def caption(self, image: ImageRecord) -> str:
         """One line that says what a picture of one of its images shows."""
         return caption(self.record(), f"image {image.id}")
 
-    def batches(self) -> list[tuple[CocoImage, ...]]:
+    def batches(self) -> list[tuple[ImageRecord, ...]]:
         return [self.images[start : start + self.batch_size] for start in range(0, len(self.images), self.batch_size)]
 
 
@@ -95,10 +94,10 @@ def caption(record: dict, subject: str) -> str:
 
 
 def choose_images(
-    dataset: CocoDataset, *, image_ids: Sequence[int] | None = None, limit: int | None = None
-) -> tuple[CocoImage, ...]:
+    dataset: Dataset, *, image_ids: Sequence[ImageId] | None = None, limit: int | None = None
+) -> tuple[ImageRecord, ...]:
     """The named images, or all, in the order of their ids, at most `limit`. Raises UsageError for unknown ids."""
-    images = dataset.images if image_ids is None else tuple(dataset.image(number) for number in sorted(set(image_ids)))
+    images = dataset.images if image_ids is None else tuple(dataset.image(each) for each in sorted(set(image_ids)))
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 image, got {limit}")
     return images[:limit]
@@ -106,11 +105,14 @@ def choose_images(
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """One image's outcome: its counts and its objects, or the reason why it was left out."""
+    """One image's outcome: its counts and its objects, or the reason why it was left out.
 
-    image: CocoImage
+    objects: None where the truth does not tell objects apart.
+    """
+
+    image: ImageRecord
     counts: Counts | None
-    objects: tuple[ObjectOutcome, ...] = ()
+    objects: tuple[ObjectOutcome, ...] | None = None
     skipped: str | None = None
 
 
@@ -118,7 +120,7 @@ class Scored:
 class Sample:
     """What a caller may look at while an image is scored: the photograph and both label maps at the scored size."""
 
-    image: CocoImage
+    image: ImageRecord
     photograph: np.ndarray
     prediction: np.ndarray
     truth: np.ndarray

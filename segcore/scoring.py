@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from . import models
-from .coco_file import CocoImage
 from .counts import count
+from .dataset import ImageRecord
 from .errors import AnnotationError, ImageError
 from .image import File
 from .objects import judge_objects
@@ -35,7 +35,7 @@ def score_files(run: Run, files: Sequence[File | str], *, keep_samples: bool) ->
     return score(run, run.images, loaded, logits, keep_samples)
 
 
-def load(run: Run, image: CocoImage, file: File | str | None = None) -> Loaded | str:
+def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded | str:
     """An image made ready, or the reason why it cannot be; `file` as in `score_files`, by default the dataset's own."""
     if isinstance(file, str):
         return file
@@ -62,7 +62,7 @@ def run_network(run: Run, loaded: list[Loaded]) -> Iterator[torch.Tensor]:
 
 def score(
     run: Run,
-    images: tuple[CocoImage, ...],
+    images: tuple[ImageRecord, ...],
     loaded: list[Loaded | str],
     logits: Iterator[torch.Tensor],
     keep_samples: bool,

@@ -14,6 +14,7 @@ from .metrics import ANY_OBJECT_NAME
 Record = Mapping[str, Any]  # what `Evaluation.to_dict` gives
 
 NOT_DEFINED = "N/A"
+NO_OBJECTS = "How many objects were found is not counted: the ground truth is label maps, which do not tell them apart."
 # Name and explanation of each score that is one number, in the order in which people read them.
 OVERALL = {
     "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
@@ -137,6 +138,11 @@ def score_words(key: str, only: str | None = None) -> tuple[str, str]:
 def only_class(record: Record) -> str | None:
     """What people call that which binary mode sets against all else; None in multiclass mode."""
     return None if record["class"] is None else friendly(record["class"])
+
+
+def without_objects(record: Record) -> bool:
+    """Whether the truth is label maps, which do not tell objects apart."""
+    return "objects" in record and record["objects"] is None
 
 
 def intervals(record: Record, part: str) -> Mapping[str, Any]:
@@ -268,6 +274,8 @@ def _headline(record: Record) -> str:
 
 
 def _objects(record: Record) -> str:
+    if without_objects(record):
+        return NO_OBJECTS
     objects = record.get("objects")
     if not objects or not objects["total"]:
         return ""

@@ -66,7 +66,7 @@ def predict(folder: Path, photograph: Path, *flags: str) -> tuple[dict, np.ndarr
 def evaluate(folder: Path, image_id: int, *flags: str) -> dict:
     """The command line's JSON for one of the samples."""
     file = folder / "scores.json"
-    arguments = ["evaluate", "--coco", str(ROOT / "examples"), "--image-ids", str(image_id), "--json", str(file)]
+    arguments = ["evaluate", "--dataset", str(ROOT / "examples"), "--image-ids", str(image_id), "--json", str(file)]
     assert cli.main([*arguments, *flags]) == cli.DONE
     return json.loads(file.read_text())
 

@@ -290,7 +290,7 @@ class Terminal(io.StringIO):
 
 
 def test_progress_bars_are_for_terminals(run, cat, examples_coco, monkeypatch, tmp_path):
-    evaluate = ("evaluate", "--coco", examples_coco, "--limit", "1", "--protocol", "report")
+    evaluate = ("evaluate", "--dataset", examples_coco, "--limit", "1", "--protocol", "report")
     assert run(*evaluate).err == ""
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert cli.main(["predict", str(cat), "--out", str(tmp_path)]) == 0
@@ -306,7 +306,7 @@ def test_evaluate_writes_what_was_asked_for(run, examples_coco, tmp_path):
     outputs = [part for kind in ("json", "csv") for part in (f"--{kind}", tmp_path / "new" / f"scores.{kind}")]
     outputs += [part for kind in ("figures", "save-labels") for part in (f"--{kind}", tmp_path / kind)]
 
-    done = run("evaluate", "--coco", examples_coco, "--split", "samples", "--limit", 2, *outputs)
+    done = run("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 2, *outputs)
 
     assert (done.status, done.err) == (0, "")
     record = read_json(tmp_path / "new" / "scores.json")
@@ -331,7 +331,7 @@ def test_evaluate_writes_what_was_asked_for(run, examples_coco, tmp_path):
 def test_evaluate_in_binary_mode_saves_zeros_and_ones(run, examples_coco, tmp_path):
     arguments = ("--mode", "binary", "--class", "person", "--image-ids", "900004", "--protocol", "report")
     outputs = ("--save-labels", tmp_path / "labels", "--figures", tmp_path / "figures", "--json", tmp_path / "a.json")
-    assert run("evaluate", "--coco", examples_coco, *arguments, *outputs).status == 0
+    assert run("evaluate", "--dataset", examples_coco, *arguments, *outputs).status == 0
     labels = Image.open(tmp_path / "labels" / "000000900004.png")
     assert labels.size == (520, 520) and np.unique(labels).tolist() == [0, 1]
     assert Image.open(tmp_path / "figures" / "000000900004.png").format == "PNG"
@@ -356,7 +356,7 @@ def two_images(examples_coco, tmp_path):
 
 
 def test_evaluate_keeps_images_apart_that_are_called_alike(run, two_images, tmp_path):
-    assert run("evaluate", "--coco", two_images, "--save-labels", tmp_path / "labels").status == 0
+    assert run("evaluate", "--dataset", two_images, "--save-labels", tmp_path / "labels").status == 0
     sizes = sorted(Image.open(file).size for file in (tmp_path / "labels").iterdir())
     assert sizes == [(451, 300), (512, 512)]
     assert "photo.png" in names(tmp_path / "labels")
@@ -365,7 +365,7 @@ def test_evaluate_keeps_images_apart_that_are_called_alike(run, two_images, tmp_
 def test_evaluate_names_what_fails_and_scores_the_rest(run, two_images, tmp_path):
     cut = two_images / "all" / "900001" / "photo.jpg"
     cut.write_bytes(cut.read_bytes()[:5000])
-    done = run("evaluate", "--coco", two_images, "--json", tmp_path / "scores.json")
+    done = run("evaluate", "--dataset", two_images, "--json", tmp_path / "scores.json")
 
     assert done.status == 1
     assert "900001" in done.err and "cut short" in done.err and len(done.err.splitlines()) == 1
@@ -377,7 +377,7 @@ def test_evaluate_names_what_fails_and_scores_the_rest(run, two_images, tmp_path
 
 
 def test_evaluate_resumes(run, examples_coco, tmp_path):
-    arguments = ("evaluate", "--coco", examples_coco, "--limit", 1, "--protocol", "report")
+    arguments = ("evaluate", "--dataset", examples_coco, "--limit", 1, "--protocol", "report")
     first = run(*arguments, "--resume", tmp_path / "resume")
     again = run(*arguments, "--resume", tmp_path / "resume", "--save-labels", tmp_path / "labels")
     assert first.status == again.status == 0 and first.out == again.out
@@ -388,14 +388,14 @@ def test_evaluate_resumes(run, examples_coco, tmp_path):
 
 
 def test_evaluate_without_its_folder(run, tmp_path):
-    done = run("evaluate", "--coco", tmp_path / "absent")
-    assert done.status == 1 and "absent holds no annotations/instances_<split>.json" in done.err
+    done = run("evaluate", "--dataset", tmp_path / "absent")
+    assert done.status == 1 and "there is no folder" in done.err and "absent; name one with" in done.err
     assert len(done.err.splitlines()) == 1
 
 
 def test_evaluate_writes_a_report_that_needs_nothing_else(run, two_images, tmp_path):
     done = run(
-        "evaluate", "--coco", two_images, "--html", tmp_path / "out" / "report.html", "--json", tmp_path / "s.json"
+        "evaluate", "--dataset", two_images, "--html", tmp_path / "out" / "report.html", "--json", tmp_path / "s.json"
     )
     assert done.status == 0
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -411,7 +411,7 @@ def test_evaluate_writes_a_report_that_needs_nothing_else(run, two_images, tmp_p
 def test_compare_two_models(run, two_images, tmp_path):
     models = f"{SHIPPED},{SHIPPED}"
     outputs = ["--json", tmp_path / "c.json", "--html", tmp_path / "c.html", "--resume", tmp_path / "kept"]
-    done = run("compare", "--coco", two_images, "--models", models, *outputs)
+    done = run("compare", "--dataset", two_images, "--models", models, *outputs)
 
     assert done.status == 0 and done.err == ""
     assert done.out.splitlines()[0].startswith("first:  2 images of ")
@@ -425,7 +425,7 @@ def test_compare_two_models(run, two_images, tmp_path):
 
 @pytest.mark.parametrize("models", [SHIPPED, f"{SHIPPED},{SHIPPED},{SHIPPED}", f"{SHIPPED},nothing"])
 def test_compare_takes_two_models_that_there_are(run, two_images, models):
-    done = run("compare", "--coco", two_images, "--models", models)
+    done = run("compare", "--dataset", two_images, "--models", models)
     assert done.status == 2 and ("two models" in done.err or "there is no model 'nothing'" in done.err)
 
 
@@ -433,7 +433,7 @@ def test_compare_takes_models_of_the_same_categories(run, two_images, tmp_path):
     provenance = {"made_by": "a test"}
     header = Header(SHIPPED, Categories.of("giraffe"), 520, (0.5,) * 3, (0.2,) * 3, provenance)
     trained.write(tmp_path / "giraffes.safetensors", header, {"weight": torch.zeros(1)})
-    done = run("compare", "--coco", two_images, "--models", f"{SHIPPED},{tmp_path / 'giraffes.safetensors'}")
+    done = run("compare", "--dataset", two_images, "--models", f"{SHIPPED},{tmp_path / 'giraffes.safetensors'}")
     assert done.status == 2 and "tell different things apart" in done.err
 
 
@@ -459,19 +459,19 @@ def test_compare_takes_models_of_the_same_categories(run, two_images, tmp_path):
         (("predict", "PHOTO", "--out", "OUT", "--resize", "crop"), "invalid choice: 'crop'"),
         (("predict", "PHOTO", "--out", "OUT", "--device", "tpu"), "device 'tpu' is not available.*cpu"),
         (("predict", "PHOTO", "--out", "OUT", "--precision", "int4"), "precision 'int4'.*float32"),
-        (("evaluate",), "--coco"),
-        (("evaluate", "--coco", "COCO", "--split", "test"), "no split 'test'.*samples"),
-        (("evaluate", "--coco", "COCO", "--protocol", "voc"), "no protocol 'voc'.*torchvision"),
-        (("evaluate", "--coco", "COCO", "--limit", "0"), "at least 1 image, got 0"),
-        (("evaluate", "--coco", "COCO", "--limit", "few"), "--limit: invalid int value: 'few'"),
-        (("evaluate", "--coco", "COCO", "--batch-size", "0"), "at least 1 image, got 0"),
-        (("evaluate", "--coco", "COCO", "--image-ids", "1"), "no image 1 in samples.*900001"),
-        (("evaluate", "--coco", "COCO", "--image-ids", "a,b"), "--image-ids: expected image ids.*'a,b'"),
-        (("evaluate", "--coco", "COCO", "--json", "EMPTY"), "empty is a folder; name a file"),
-        (("evaluate", "--coco", "COCO", "--csv", "PHOTO/a.csv"), "not a folder"),
-        (("evaluate", "--coco", "COCO", "--figures", "PHOTO"), "cat.jpg is not a folder"),
-        (("evaluate", "--coco", "COCO", "--save-labels", "PHOTO"), "cat.jpg is not a folder"),
-        (("evaluate", "--coco", "COCO", "--resume", "PHOTO"), "cat.jpg is not a folder"),
+        (("evaluate",), "--dataset"),
+        (("evaluate", "--dataset", "COCO", "--split", "test"), "no split 'test'.*samples"),
+        (("evaluate", "--dataset", "COCO", "--protocol", "voc"), "no protocol 'voc'.*torchvision"),
+        (("evaluate", "--dataset", "COCO", "--limit", "0"), "at least 1 image, got 0"),
+        (("evaluate", "--dataset", "COCO", "--limit", "few"), "--limit: invalid int value: 'few'"),
+        (("evaluate", "--dataset", "COCO", "--batch-size", "0"), "at least 1 image, got 0"),
+        (("evaluate", "--dataset", "COCO", "--image-ids", "1"), "no image 1 in samples.*900001"),
+        (("evaluate", "--dataset", "COCO", "--image-ids", "a,b"), "no image 'a' in samples; ids are numbers.*900001"),
+        (("evaluate", "--dataset", "COCO", "--json", "EMPTY"), "empty is a folder; name a file"),
+        (("evaluate", "--dataset", "COCO", "--csv", "PHOTO/a.csv"), "not a folder"),
+        (("evaluate", "--dataset", "COCO", "--figures", "PHOTO"), "cat.jpg is not a folder"),
+        (("evaluate", "--dataset", "COCO", "--save-labels", "PHOTO"), "cat.jpg is not a folder"),
+        (("evaluate", "--dataset", "COCO", "--resume", "PHOTO"), "cat.jpg is not a folder"),
         (("fetch-weights", "yolo"), "no model 'yolo'.*deeplabv3_resnet50"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

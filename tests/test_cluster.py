@@ -202,7 +202,7 @@ def test_predict_writes_what_it_writes_without_workers(examples_coco, tmp_path):
 def test_interrupted_it_stops_and_is_resumed(expected, examples_coco, tmp_path):
     pytest.importorskip("ray")
     journal = tmp_path / "resume" / "progress.jsonl"
-    arguments = ("evaluate", "--coco", examples_coco, "--model", SHIPPED, "--device", "cpu", "--protocol", "report")
+    arguments = ("evaluate", "--dataset", examples_coco, "--model", SHIPPED, "--device", "cpu", "--protocol", "report")
     arguments += ("--refine", "edges", "--workers", 2, "--resume", journal.parent, "--json", tmp_path / "scores.json")
     running, deadline = command(*arguments), time.monotonic() + 200
     while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
@@ -226,7 +226,7 @@ def test_interrupted_it_stops_and_is_resumed(expected, examples_coco, tmp_path):
 
 def test_without_ray_it_says_how_to_get_it(examples_coco, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert cli.main(["evaluate", "--coco", str(examples_coco), "--workers", "2"]) == 2
+    assert cli.main(["evaluate", "--dataset", str(examples_coco), "--workers", "2"]) == 2
     assert capsys.readouterr().err == "segcore: work on several workers needs Ray; install it with: pip install ray\n"
 
 
@@ -241,7 +241,7 @@ def test_there_cannot_be_more_workers_than_processors(cluster):
 def test_no_cluster_at_the_address(address, examples_coco, capsys, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # the other tests' cluster runs in this process
-    assert cli.main(["evaluate", "--coco", str(examples_coco), "--ray", address]) == 1
+    assert cli.main(["evaluate", "--dataset", str(examples_coco), "--ray", address]) == 1
     assert f"no Ray cluster answers at {address}" in capsys.readouterr().err
 
 

@@ -28,6 +28,7 @@ class Named:
     careful: bool = False
     calibration: None = None
     refine: None = None
+    has_objects: bool = False
 
 
 def evaluation(model, matrices, *, ids=None, task=Task("binary", "cat"), name="original", split="hand"):  # noqa: B008

@@ -138,7 +138,7 @@ def counted_by_sklearn(folder, truth, record, to_truth=lambda labels: labels):
 
 def run_command(folder, tmp_path, *arguments):
     """`evaluate` with the shipped model -> its status, its JSON and the folder of label maps."""
-    common = ["evaluate", "--coco", str(folder), "--model", SHIPPED, "--device", "cpu"]
+    common = ["evaluate", "--dataset", str(folder), "--model", SHIPPED, "--device", "cpu"]
     outputs = ["--json", str(tmp_path / "scores.json"), "--save-labels", str(tmp_path / "labels")]
     status = cli.main([*common, *outputs, *map(str, arguments)])
     return status, json.loads((tmp_path / "scores.json").read_text(encoding="utf-8")), tmp_path / "labels"
@@ -236,7 +236,7 @@ def test_batches_of_any_size_count_the_same(examples_coco):
 def test_killed_and_resumed_it_gives_the_same_scores(examples_coco, tmp_path):
     settings = ["--batch-size", "2", "--limit", "6", "--protocol", "report"]
     arguments = [*settings, "--resume", str(tmp_path / "resume")]
-    command = [sys.executable, "-m", "segcore", "evaluate", "--coco", str(examples_coco), "--model", SHIPPED]
+    command = [sys.executable, "-m", "segcore", "evaluate", "--dataset", str(examples_coco), "--model", SHIPPED]
     process = subprocess.Popen([*command, "--device", "cpu", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     journal, deadline = tmp_path / "resume" / "progress.jsonl", time.monotonic() + 120
     while not journal.exists() or journal.read_bytes().count(b"\n") < 3:

@@ -90,7 +90,7 @@ def test_predictions_on_a_full_disk_are_named_and_not_left_half(small_disk, tmp_
 
 
 def test_an_evaluation_on_a_full_disk_goes_on_once_there_is_room(small_disk, examples_coco, tmp_path):
-    arguments = ("evaluate", "--coco", examples_coco, "--split", "samples", "--limit", 3)
+    arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 3)
     journal = ("--resume", small_disk / "journal")
     assert run(*arguments, "--limit", 1, *journal).returncode == cli.DONE
     filler = fill(small_disk)
@@ -105,7 +105,7 @@ def test_an_evaluation_on_a_full_disk_goes_on_once_there_is_room(small_disk, exa
 
 
 def test_a_torn_journal_is_mended_where_there_is_no_room(small_disk, examples_coco):
-    arguments = ("evaluate", "--coco", examples_coco, "--split", "samples", "--limit", 2, "--resume", small_disk)
+    arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 2, "--resume", small_disk)
     assert run(*arguments).returncode == cli.DONE
     journal = small_disk / "progress.jsonl"
     whole = journal.read_bytes()
@@ -119,7 +119,7 @@ def test_a_torn_journal_is_mended_where_there_is_no_room(small_disk, examples_co
 def test_a_table_on_a_full_disk_says_so(small_disk, examples_coco):
     fill(small_disk)
     scores = ("--json", small_disk / "scores.json")
-    ended = run("evaluate", "--coco", examples_coco, "--split", "samples", "--limit", 1, *scores)
+    ended = run("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 1, *scores)
     assert (ended.returncode, "Traceback" in ended.stderr) == (cli.FAILED, False)
     assert FULL in ended.stderr
 
@@ -283,7 +283,7 @@ def test_a_coco_folder_that_cannot_be_used_is_named_at_the_start(tmp_path, conte
     (tmp_path / "annotations").mkdir()
     if content is not None:
         (tmp_path / "annotations" / "instances_val2017.json").write_text(content)
-    ended = start("--coco", str(tmp_path))
+    ended = start("--dataset", str(tmp_path))
     assert ended.returncode == 2
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr

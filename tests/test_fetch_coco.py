@@ -844,7 +844,7 @@ def test_command_then_evaluate(run, folder, no_downloads, tmp_path):
         done = run(*arguments, "--count", 2, "--base-url", server.url)
     assert done == (0, f"2 of 2 images of {SPLIT} are in {folder}\n", "")
     record = tmp_path / "scores.json"
-    status, _, err = run("evaluate", "--coco", folder, "--split", SPLIT, "--json", record)
+    status, _, err = run("evaluate", "--dataset", folder, "--split", SPLIT, "--json", record)
     assert (status, err) == (0, "")
     scores = json.loads(record.read_text())
     assert scores["images"] == 2 and scores["skipped"] == []

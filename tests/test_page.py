@@ -97,7 +97,7 @@ def test_scores_are_those_of_the_command_line(open_page, examples_coco, tmp_path
     if protocol != "original":
         shows(page, TRUTH, lambda: panel.get_by_role("radio", name=label).check())
 
-    options = ["--coco", str(examples_coco), "--image-ids", "900005", "--protocol", protocol]
+    options = ["--dataset", str(examples_coco), "--image-ids", "900005", "--protocol", protocol]
     assert cli.main(["evaluate", *options, "--json", str(tmp_path / "scores.json")]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
 

@@ -56,7 +56,7 @@ def test_scores_of_a_set_are_those_of_the_command_line(open_set, examples_coco, 
     score(page)
 
     file = tmp_path / "scores.json"
-    assert cli.main(["evaluate", "--coco", str(examples_coco), "--limit", "3", "--json", str(file)]) == 0
+    assert cli.main(["evaluate", "--dataset", str(examples_coco), "--limit", "3", "--json", str(file)]) == 0
     record = json.loads(file.read_text())
     low, high = record["intervals"]["dataset"]["pixel_accuracy"]
     assert score_row(page, "Pixel accuracy")[:2] == [

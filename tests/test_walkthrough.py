@@ -37,7 +37,7 @@ def executed(no_downloads):
 def record(no_downloads, tmp_path_factory):
     """What the command line says of the same photographs."""
     file = tmp_path_factory.mktemp("scores") / "scores.json"
-    assert cli.main(["evaluate", "--coco", str(EXAMPLES), "--json", str(file)]) == cli.DONE
+    assert cli.main(["evaluate", "--dataset", str(EXAMPLES), "--json", str(file)]) == cli.DONE
     return json.loads(file.read_text())
 
 

@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_command_line(ask, engine, examples_coco, tmp_pa
 
     file = tmp_path / "scores.json"
     options = ["--limit", "2", "--model", SHIPPED, "--device", "cpu"]
-    assert cli.main(["evaluate", "--coco", str(examples_coco), *options, "--json", str(file)]) == 0
+    assert cli.main(["evaluate", "--dataset", str(examples_coco), *options, "--json", str(file)]) == 0
     record = json.loads(file.read_text())
     assert {**json.loads(json.dumps(outcome.record)), "seconds": 0} == {**record, "seconds": 0}
 

@@ -318,10 +318,16 @@ def test_no_image_at_all():
 
 
 def test_a_record_without_the_extras():
-    bare = record(spread=None, objects=None, reliability=None)
-    older = {key: value for key, value in bare.items() if key not in ("intervals", "objects", "reliability")}
+    bare = {key: value for key, value in record(spread=None, reliability=None).items() if key != "objects"}
+    older = {key: value for key, value in bare.items() if key not in ("intervals", "reliability")}
     assert words.findings(bare) == words.findings(older)
     assert len(words.findings(bare)) == 7  # headline, best, weakest, two confusions, missed, imagined
+
+
+def test_a_record_of_label_maps_says_why_objects_are_not_counted():
+    told = words.findings(record(objects=None))
+    assert [each for each in told if "objects were found" in each] == [words.NO_OBJECTS]
+    assert not any(each.startswith("Found") for each in told)
 
 
 # ---- comparisons

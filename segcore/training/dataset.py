@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..categories import Categories
 from ..classes import BACKGROUND, IGNORE_INDEX
-from ..coco import CocoDataset
-from ..coco_file import CocoImage, CocoObject, told
-from ..errors import AnnotationError, ImageError, UsageError
+from ..dataset import Dataset, ImageId
+from ..errors import AnnotationError, ImageError, UsageError, told
 from ..image import read
+from ..layouts import open_dataset
 from . import soft_labels
 from .augment import Augmentation, Cutting
 from .soft_labels import Box, SoftLabels
@@ -47,7 +47,7 @@ class Example:
     incomplete: bool = False
 
 
-def checked_dataset(folder: Path, split: str | None, categories: Categories) -> CocoDataset:
+def checked_dataset(folder: Path, split: str | None, categories: Categories) -> Dataset:
     """One split, all of it fit to be learned from.
 
     Raises AnnotationError that tells everything that is wrong at once: annotations that are broken, empty, of an
@@ -55,15 +55,9 @@ def checked_dataset(folder: Path, split: str | None, categories: Categories) -> 
     UsageError for a split that is not there.
     """
     problems: list[str] = []
-    dataset = CocoDataset.open(folder, split, categories, problems)
-    for image in dataset.images:
-        problems += _image_problems(dataset, image)
-        problems += [
-            f"annotations (id {each.id}): 'segmentation' lies outside the picture of image {image.id}"
-            for each in dataset.objects.get(image.id, ())
-            if _is_outside(each, image)
-        ]
-    if not any(dataset.objects.values()):
+    dataset = open_dataset(folder, split, categories, problems)
+    problems += dataset.problems()
+    if not dataset.ids_with_class(None):
         problems.append(f"{dataset.split} has no object of the categories {', '.join(categories.names[1:])}")
     if problems:
         raise AnnotationError(f"this dataset cannot be trained on; mend or leave out:\n{told(problems)}")
@@ -89,39 +83,16 @@ def _digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
-def _image_problems(dataset: CocoDataset, image: CocoImage) -> list[str]:
-    path = dataset.path(image.id)
-    try:
-        with Image.open(path) as file:  # reads the header alone
-            size = file.size
-    except FileNotFoundError:
-        return [f"image {image.id}: {path} is missing"]
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        return [f"image {image.id}: {path} cannot be read: {error}"]
-    if size != (image.width, image.height):
-        return [f"image {image.id}: {path} is {size[0]} x {size[1]} pixels, not {image.width} x {image.height}"]
-    return []
-
-
-def _is_outside(each: CocoObject, image: CocoImage) -> bool:
-    if not isinstance(each.segmentation, tuple):
-        return False  # run lengths cannot leave the picture
-    x = [value for polygon in each.segmentation for value in polygon[0::2]]
-    y = [value for polygon in each.segmentation for value in polygon[1::2]]
-    return max(x) <= 0 or max(y) <= 0 or min(x) >= image.width or min(y) >= image.height
-
-
-def annotated(dataset: CocoDataset, image_ids: Iterable[int], *, incomplete: bool = False) -> list[Example]:
+def annotated(dataset: Dataset, image_ids: Iterable[ImageId], *, incomplete: bool = False) -> list[Example]:
     """The examples of some images of a dataset, with its ground truth (overlaps and crowds are 255)."""
 
-    def example(image_id: int) -> Example:
-        image = dataset.image(image_id)
+    def example(image_id: ImageId) -> Example:
         return Example(
             dataset.path(image_id),
-            (image.height, image.width),
+            dataset.size_hw(image_id),
             dataset.classes_in(image_id),
             lambda: (dataset.read_image(image_id), dataset.truth(image_id)),
-            lambda: ((each.class_id, mask) for each, mask in dataset.masks(image_id) if not each.crowd),
+            lambda: ((each.class_id, mask) for each, mask in dataset.masks(image_id)),
             incomplete=incomplete,
         )
 

@@ -20,7 +20,7 @@ PLAIN, BALANCED = "plain", "balanced"
 class TrainSettings:
     """What is trained on what, and how. Raises UsageError for what does not fit.
 
-    coco, split: a dataset in COCO's layout. out: the folder for model.safetensors, curves and checkpoint.
+    coco, split: a dataset in COCO's layout or VOC's. out: the folder for model.safetensors, curves and checkpoint.
     model: the catalogue entry, or the file of a trained model, to start from.
     mode, categories, class_name: "multiclass" tells the dataset's "own" categories apart, or VOC's 20 ("voc");
     "binary" tells one of them, or "any", from everything else.

@@ -1,4 +1,4 @@
-"""Fine-tuning: a network of the catalogue and a dataset in COCO's format in, one file that `Segmenter` loads out."""
+"""Fine-tuning: a network of the catalogue and a dataset in, one file that `Segmenter` loads out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from .. import catalogue, metrics, models, trained
 from ..categories import VOC, Categories
-from ..classes import BACKGROUND, VOC_NAMES, folded
-from ..coco import CocoDataset, own_categories
+from ..classes import BACKGROUND
+from ..dataset import Dataset, ImageId
 from ..errors import Cancelled, SegcoreError, UsageError
 from ..evaluate import Run, evaluate
 from ..inference import Core
+from ..layouts import own_categories
 from ..protocols import protocol
 from ..segmenter import Segmenter
 from ..task import MULTICLASS, Task
@@ -49,8 +50,7 @@ def choose_categories(settings: TrainSettings) -> Categories:
     if settings.categories == VOC_CATEGORIES:
         known = VOC
     else:
-        names = own_categories(settings.coco, settings.split)
-        known = Categories.of(*(each for each in names if folded(each) != VOC_NAMES[BACKGROUND]))
+        known = own_categories(settings.coco, settings.split)
     if settings.mode == MULTICLASS:
         return known
     number = known.object_id(settings.class_name)
@@ -127,12 +127,14 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise UsageError(f"{out} holds an earlier run; resume it, or name another folder")
 
 
-_Validation = tuple[CocoDataset, list[int]] | None  # the ids of the images
+_Validation = tuple[Dataset, list[ImageId]] | None  # the ids of the images
 
 
 def _dataset(settings: TrainSettings, categories: Categories) -> tuple[list[Example], _Validation]:
     """The dataset's examples, and what is validated on."""
     dataset = checked_dataset(settings.coco, settings.split, categories)
+    if settings.paste and not dataset.has_objects:
+        raise UsageError("label maps do not tell objects apart, so none can be pasted; leave pasting out")
     ids = [image.id for image in dataset.images]
     validation = None
     if settings.validation_split:

@@ -20,13 +20,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 OFFLINE = "http://127.0.0.1:9"  # nothing is fetched from there
 COMMANDS = {
     "predict": ["--out", "--cutout", "--probabilities", "--model", "--mode", "--class", "--threshold", "--resize"],
-    "evaluate": ["--coco", "--split", "--protocol", "--limit", "--image-ids", "--json", "--csv", "--html", "--resume"]
-    + ["--batch-size", "--mode", "--class", "--threshold", "--save-labels", "--figures", "--model", "--device"],
-    "compare": ["--models", "--coco", "--split", "--limit", "--image-ids", "--json", "--mode"],
+    "evaluate": ["--dataset", "--split", "--protocol", "--limit", "--image-ids", "--json", "--csv", "--html"]
+    + ["--resume", "--batch-size", "--mode", "--class", "--threshold", "--save-labels", "--figures", "--model"]
+    + ["--device"],
+    "compare": ["--models", "--dataset", "--split", "--limit", "--image-ids", "--json", "--mode"],
     "models": [],
     "fetch-weights": [],
     "fetch-coco": ["--to", "--split", "--count", "--classes", "--seed", "--max-gb"],
-    "train": ["--coco", "--split", "--out", "--resume", "--model", "--mode", "--categories", "--class", "--steps"]
+    "train": ["--dataset", "--split", "--out", "--resume", "--model", "--mode", "--categories", "--class", "--steps"]
     + ["--batch-size", "--crop", "--learning-rate", "--dice", "--average", "--pseudo", "--hold-back", "--seed"]
     + ["--frozen-stages", "--balanced", "--validation-split", "--precision", "--weight-decay", "--save-every"],
 }
@@ -59,8 +60,9 @@ def arguments(draw: Any) -> list[str]:
     """A command with flags of its own, of others or of none, and values of any kind; what must be given often is."""
     name = draw(st.sampled_from(sorted(COMMANDS)))
     given = [name]
-    needed = {"predict": ["photo.png", "--out", "out"], "evaluate": ["--coco", "tiny"], "train": ["--coco", "tiny"]}
-    needed |= {"compare": ["--coco", "tiny"], "fetch-coco": ["--to", "out", "--count", "1"], "fetch-weights": ["x"]}
+    needed = {"predict": ["photo.png", "--out", "out"]}
+    needed |= {each: ["--dataset", "tiny"] for each in ("evaluate", "compare", "train")}
+    needed |= {"fetch-coco": ["--to", "out", "--count", "1"], "fetch-weights": ["x"]}
     if draw(st.integers(0, 3)):
         given += needed.get(name, [])
     for _ in range(draw(st.integers(0, 5))):

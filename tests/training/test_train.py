@@ -192,8 +192,8 @@ def test_a_trained_file_of_a_network_that_does_not_exist(overfitted, tmp_path):
 
 def test_the_command_line_takes_a_trained_file(overfitted, shapes, tmp_path, capsys):
     scores = tmp_path / "scores.json"
-    command = ["evaluate", "--model", str(overfitted), "--coco", str(shapes), "--split", "train", "--json", str(scores),
-               "--html", str(tmp_path / "report.html")]  # fmt: skip
+    command = ["evaluate", "--model", str(overfitted), "--dataset", str(shapes), "--split", "train",
+               "--json", str(scores), "--html", str(tmp_path / "report.html")]  # fmt: skip
     assert main(command) == 0
     record = json.loads(scores.read_text())
     assert record["dataset"]["mean_iou"] >= 0.9 and list(record["per_class"]) == ["background", "box", "disc"]
@@ -229,7 +229,7 @@ def test_resuming_equals_not_being_stopped(shapes, tmp_path):
 
 def test_a_killed_command_resumes_to_the_same_file(shapes, tmp_path):
     def command(out, *more):
-        return [sys.executable, "-m", "segcore", "train", "--coco", str(shapes), "--split", "train",
+        return [sys.executable, "-m", "segcore", "train", "--dataset", str(shapes), "--split", "train",
                 "--out", str(tmp_path / out), "--steps", "8",
                 "--batch-size", "2", "--crop", "64", "--hold-back", "0", "--save-every", "1",
                 *more]  # fmt: skip
@@ -436,12 +436,11 @@ def test_everything_broken_is_told_at_once(tmp_path):
 
 
 def test_broken_datasets_on_the_command_line(shapes, tmp_path, capsys):
-    assert main(["train", "--coco", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
-    assert main(["train", "--coco", str(shapes), "--out", str(tmp_path / "run"), "--crop", "8"]) == 2
-    assert (
-        main(["train", "--coco", str(shapes), "--out", str(tmp_path / "run"), "--mode", "binary", "--class", "x"]) == 2
-    )
-    assert main(["train", "--coco", str(shapes), "--out", str(tmp_path / "run"), "--frozen-stages", "80"]) == 2
+    assert main(["train", "--dataset", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    assert main(["train", "--dataset", str(shapes), "--out", str(tmp_path / "run"), "--crop", "8"]) == 2
+    data = ["--dataset", str(shapes), "--out", str(tmp_path / "run")]
+    assert main(["train", *data, "--mode", "binary", "--class", "x"]) == 2
+    assert main(["train", "--dataset", str(shapes), "--out", str(tmp_path / "run"), "--frozen-stages", "80"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
