@@ -30,6 +30,15 @@ def shared_coco() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_voc() -> Path:
+    """A folder of real VOC images in VOC's layout, which not every machine has."""
+    folder = ROOT.parent / "shared" / "data" / "voc"
+    if not folder.is_dir():
+        pytest.skip(f"needs VOC images in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def examples_coco() -> Path:
     """The sample photographs that come with the code, in COCO's layout."""
     return ROOT / "examples"

@@ -281,7 +281,10 @@ def test_label_maps_that_are_broken(folder):
     said(lambda: colors.save(file), r"holds colours \(it is RGB\).*save it as a grey PNG")
     said(lambda: colors.convert("RGBA").save(file), r"it is RGBA")
     said(lambda: colors.convert("LA").save(file), r"it is LA")
-    said(lambda: colors.convert("L").save(file, "JPEG"), "is JPEG inside, which may mix labels; save the label map as PNG")
+    said(
+        lambda: colors.convert("L").save(file, "JPEG"),
+        "is JPEG inside, which may mix labels; save the label map as PNG",
+    )
     said(lambda: file.write_bytes(b""), "is empty")
     said(lambda: file.write_bytes(b"no picture"), "not an image")
     said(lambda: (palette_png(LABELS[A]).save(file), file.write_bytes(file.read_bytes()[:-30])), "damaged")
