@@ -32,7 +32,8 @@ models are often sure and wrong. The Brier score and *A whole set* measure that.
 A class that is neither in the truth nor in the prediction has no score, is shown as N/A and is left out of the means.
 
 **Objects found** counts things instead of pixels: one is found if at least half of its pixels got its class. Small,
-medium and large are COCO's: under 32 × 32 pixels, under 96 × 96, and larger.
+medium and large are COCO's: under 32 × 32 pixels, under 96 × 96, and larger. A truth that is a label map, as PASCAL
+VOC's is, does not tell one object from the next, so nothing is counted there.
 
 ## A whole set, and how sure it is
 *Whole set* adds up the pixels of all images and divides once, so large objects rule; *image mean* averages the images'

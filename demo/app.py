@@ -85,7 +85,7 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
             arithmetic=Arithmetic(settings.precision, settings.engine),
         )
         datasets = Datasets(
-            *(settings.coco, EXAMPLES, fetched_folder()),
+            *(settings.dataset, EXAMPLES, fetched_folder()),
             categories=engine.categories,
             offline=settings.offline,
             base_url=settings.coco_url,

@@ -20,7 +20,7 @@ from demo.engine import Engine
 from segcore import counts, draw, image, metrics, models, own_truth, results, run, words
 from segcore.bootstrap import intervals
 from segcore.classes import BACKGROUND, IGNORE_INDEX
-from segcore.coco import CocoDataset
+from segcore.dataset import Dataset, ImageId
 from segcore.errors import UsageError
 from segcore.objects import found_of, judge_objects, objects_record
 from segcore.protocols import Protocol, protocol
@@ -35,10 +35,10 @@ _room_for_large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """One image of a COCO folder with its prediction, and what was computed for this visitor before."""
+    """One image of a data set with its prediction, and what was computed for this visitor before."""
 
-    dataset: CocoDataset = field(repr=False)
-    image_id: int
+    dataset: Dataset = field(repr=False)
+    image_id: ImageId
     photo: dict = field(repr=False)  # the screen copy as the viewer takes it
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
@@ -53,7 +53,7 @@ class Compared:
 class Subject(NamedTuple):
     """Which picture is scored; image_id is None outside data sets; other_objects are none of the 20 classes."""
 
-    image_id: int | None
+    image_id: ImageId | None
     file_name: str
     split: str
     other_objects: Sequence[str]
@@ -78,8 +78,8 @@ class ComparedView:
 def compare(
     engine: Engine,
     before: Compared | None,
-    dataset: CocoDataset,
-    image_id: int,
+    dataset: Dataset,
+    image_id: ImageId,
     model: str,
     protocol_name: str,
     resize: str,
@@ -135,11 +135,14 @@ def view_compared(compared: Compared, task: Task, protocol_name: str) -> Compare
         network_runs=compared.network_runs,
     )
     outcomes = judge_objects(dataset, compared.image_id, view.prediction, task)
+    record = view.record | found_of(outcomes)
+    if outcomes is None:
+        return replace(view, verdict=f"{view.verdict} {words.NO_OBJECTS}", record=record | {"objects": None})
     objects = words.objects_sentence(outcomes, task.friendly_names) if outcomes else ""
     return replace(
         view,
         verdict=f"{view.verdict} {objects}".strip(),
-        record=view.record | found_of(outcomes) | {"objects": objects_record(outcomes)},
+        record=record | {"objects": objects_record(outcomes)},
     )
 
 
@@ -325,9 +328,13 @@ def scores_file(view: ComparedView, folder: Path, suffix: str) -> Path:
 
 
 def evaluate_for_program(
-    engine: Engine, dataset: CocoDataset, image_id: int, mode: str, class_name: str, protocol_name: str, model: str
+    engine: Engine, dataset: Dataset, image_id: str, mode: str, class_name: str, protocol_name: str, model: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-    """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores."""
+    """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores.
+
+    image_id: as a person writes it.
+    """
+    image_id = dataset.id_of(image_id)
     compared = compare(engine, None, dataset, image_id, model, protocol_name, "squeeze")
     task = Task(mode, class_name, categories=compared.result.categories)
     view = view_compared(compared, task, protocol_name)

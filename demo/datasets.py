@@ -1,4 +1,4 @@
-"""The COCO folders that the page offers: the samples, the operator's own, and what is fetched from COCO on demand."""
+"""The sets of images that the page offers: the samples, the operator's own, and what is fetched from COCO."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from segcore import coco
+from segcore import coco, layouts
 from segcore.categories import VOC, Categories
-from segcore.coco import CocoDataset
+from segcore.dataset import Dataset
 from segcore.errors import Cancelled, SegcoreError, UsageError
 
 SAMPLES, FETCHED = "samples", "fetched"
@@ -18,6 +18,7 @@ OTHER_CATEGORIES = (
     "another model."
 )
 FETCHED_SPLIT = "val2017"
+FIRST_SPLITS = (f"own:{FETCHED_SPLIT}", "own:val")  # COCO's and VOC's to measure on, shown first where they are
 MAX_FETCHED = 1000  # photographs that visitors may have fetched at once: some 160 MB
 _FETCHED_BYTES = 2 * 10**9
 
@@ -40,7 +41,7 @@ class Datasets:
     others has VOC's classes; fetched: where what is fetched is kept; base_url: where it is fetched from, None for
     COCO's own server.
 
-    Raises AnnotationError for a folder of the operator's that holds no annotations.
+    Raises AnnotationError for a folder of the operator's that is in no layout known.
     """
 
     def __init__(
@@ -55,13 +56,16 @@ class Datasets:
     ) -> None:
         self.samples, self.own, self.fetched = samples, own, fetched
         self.categories, self.offline, self.base_url = categories, offline, base_url
-        self._own_splits = () if own.resolve() == samples.resolve() else coco.splits(own)
-        if own.resolve() != samples.resolve() and not self._own_splits:
-            CocoDataset.open(own)  # raises, and says what such a folder must hold
-        self._open: dict[str, tuple[float, CocoDataset]] = {}
+        self._own_splits = () if own.resolve() == samples.resolve() else layouts.splits(own)
+        self._open: dict[str, tuple[float, Dataset]] = {}
         self._lock = threading.Lock()
         self._collecting: Collecting | None = None
         self._stop = threading.Event()
+
+    @property
+    def layout(self) -> str:
+        """What people call the layout of the operator's folder: COCO or PASCAL VOC."""
+        return layouts.name(self.own)
 
     @property
     def choices(self) -> list[tuple[str, str]]:
@@ -74,28 +78,28 @@ class Datasets:
 
     @property
     def default(self) -> str:
-        """The operator's val2017, else their first split, else the samples."""
+        """The operator's split to measure on, else their first one, else the samples."""
         keys = [key for _, key in self.choices]
-        return f"own:{FETCHED_SPLIT}" if f"own:{FETCHED_SPLIT}" in keys else keys[0]
+        return next((key for key in FIRST_SPLITS if key in keys), keys[0])
 
-    def get(self, key: str) -> CocoDataset:
-        """The dataset of a key; read again where its annotations have changed since.
+    def get(self, key: str) -> Dataset:
+        """The dataset of a key; read again where the file that describes it has changed since.
 
         Raises UsageError for a key that there is not, and AnnotationError for a file that is broken.
         """
         if key not in {each for _, each in self.choices}:
             raise UsageError("These images are no longer here; choose others.")
         folder, split = self._place(key)
-        changed = coco.annotation_file(folder, split).stat().st_mtime
+        changed = layouts.split_file(folder, split).stat().st_mtime
         with self._lock:
             if self._open.get(key, (None,))[0] != changed:
                 categories = VOC if key in (SAMPLES, FETCHED) else self.categories
-                self._open[key] = changed, CocoDataset.open(folder, split, categories)
+                self._open[key] = changed, layouts.open_dataset(folder, split, categories)
             return self._open[key][1]
 
     def _place(self, key: str) -> tuple[Path, str]:
         if key == SAMPLES:
-            return self.samples, coco.splits(self.samples)[0]
+            return self.samples, layouts.splits(self.samples)[0]
         if key == FETCHED:
             return self.fetched, FETCHED_SPLIT
         return self.own, key.partition(":")[2]

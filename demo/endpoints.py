@@ -38,7 +38,7 @@ class Endpoints:
         """Make both callable; nothing of them is seen on the page."""
         with gr.Group(visible=False):
             image = photograph_input(label="image")
-            image_id = gr.Number(precision=0, label="image_id")
+            image_id = gr.Textbox(label="image_id")
             mode = gr.Textbox(MULTICLASS, label="mode")
             class_name = gr.Textbox(ANY_OBJECT, label="class_name")
             threshold = gr.Number(AUTOMATIC_THRESHOLD, label="threshold")
@@ -84,24 +84,24 @@ class Endpoints:
     async def evaluate_coco(
         self,
         request: gr.Request,
-        image_id: int,
+        image_id: str,
         mode: str = MULTICLASS,
         class_name: str = ANY_OBJECT,
         protocol: str = "original",
         model: str = AUTO,
         progress: gr.Progress = _PROGRESS,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Score one image of the page's COCO folder.
+        """Score one image of the page's data set.
 
-        image_id: COCO's number; protocol: "original", "torchvision" or "report"; the others as in /segment. Returns
-        the prediction and the truth painted over the photograph, the map of errors, and the scores by the keys of
-        `segcore evaluate`.
+        image_id: COCO's number or VOC's name; protocol: "original", "torchvision" or "report"; the others as in
+        /segment. Returns the prediction and the truth painted over the photograph, the map of errors, and the scores by
+        the keys of `segcore evaluate`.
         """
         from demo import comparison
 
-        if image_id is None:
+        if not image_id:
             raise gr.Error("Give the id of an image.", print_exception=False)
-        asked = self.engine, self.datasets.get(self.datasets.default), int(image_id), mode, class_name, protocol, model
+        asked = self.engine, self.datasets.get(self.datasets.default), image_id, mode, class_name, protocol, model
         return await self._in_turn(request, progress, (model, protocol), comparison.evaluate_for_program, *asked)
 
     async def _in_turn(

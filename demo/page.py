@@ -88,7 +88,7 @@ def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails:
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
             with gr.Tab("Your photograph"):
                 photograph = PhotographTab(page, engine, samples)
-            with gr.Tab("COCO with ground truth", id=_TRUTH) as truth_tab:
+            with gr.Tab(f"{datasets.layout} with ground truth", id=_TRUTH) as truth_tab:
                 truth = GroundTruthTab(page, truth_tab, engine, datasets, thumbnails)
             with gr.Tab("A whole set") as set_tab:
                 show = functools.partial(truth.show_images_of, tabs, _TRUTH)

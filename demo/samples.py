@@ -1,4 +1,4 @@
-"""The photographs of a COCO folder as the galleries show them: small copies, made once, and what is in each."""
+"""The photographs of a data set as the galleries show them: small copies, made once, and what is in each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from segcore.coco import CocoDataset
-from segcore.coco_file import CocoImage
+from segcore.dataset import Dataset, ImageId, ImageRecord
+from segcore.errors import AnnotationError
 
 THUMBNAIL_SIDE = 240
 
@@ -19,7 +19,7 @@ THUMBNAIL_SIDE = 240
 class Sample:
     """One photograph of a dataset: its id and file, a small copy of it, and a caption."""
 
-    image_id: int
+    image_id: ImageId
     path: Path
     thumbnail: Path
     caption: str
@@ -31,18 +31,24 @@ class Thumbnails:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="segcore-thumbnails-", ignore_cleanup_errors=True)
 
-    def sample(self, dataset: CocoDataset, image: CocoImage) -> Sample:
-        """A photograph that cannot be read gets a grey square, and its error when it is picked."""
+    def sample(self, dataset: Dataset, image: ImageRecord) -> Sample:
+        """A photograph that cannot be read gets a grey square; its error, or its truth's, comes when it is picked."""
         path = dataset.path(image.id)
-        names = [dataset.categories.friendly[number] for number in dataset.classes_in(image.id)]
-        caption = ", ".join(names) or "none"
-        return Sample(image.id, path, self._thumbnail(path), caption)
+        return Sample(image.id, path, self._thumbnail(path), _caption(dataset, image.id))
 
     def _thumbnail(self, path: Path) -> Path:
         target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")
         if not target.exists():
             _small_copy(path).save(target, quality=85)
         return target
+
+
+def _caption(dataset: Dataset, image_id: ImageId) -> str:
+    try:
+        names = [dataset.categories.friendly[number] for number in dataset.classes_in(image_id)]
+    except AnnotationError:
+        return "its truth cannot be read"
+    return ", ".join(names) or "none"
 
 
 def _small_copy(path: Path) -> Image.Image:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from demo.turns import AT_ONCE, LONGEST
 from segcore.cli_arguments import model_name
+from segcore.old_names import Renamed, told_new_name
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
@@ -63,7 +64,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """host, port: where the page listens (port None: the first free one from 7860); coco: the operator's folder of
+    """host, port: where the page listens (port None: the first free one from 7860); dataset: the operator's folder of
     images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
     "auto"; precision, engine: a `Segmenter`'s, of all but scores; offline: never download anything; threads: for
     PyTorch, None where its own choice is right; queue: requests that may wait; at_once: those that are worked on at a
@@ -73,7 +74,7 @@ class Settings:
 
     host: str = LOOPBACK
     port: int | None = None
-    coco: Path = EXAMPLES
+    dataset: Path = EXAMPLES
     coco_url: str | None = None
     model: str = "auto"
     precision: str = "auto"
@@ -95,8 +96,9 @@ class Settings:
         parser.add_argument(
             "--port", type=int, default=environment.get("GRADIO_SERVER_PORT"), help="default: from 7860"
         )
-        parser.add_argument("--coco", type=Path, default=environment.get("SEGCORE_COCO", EXAMPLES), metavar="DIR",
-                            help="a COCO folder, for the tabs with ground truth; default: the samples")  # fmt: skip
+        parser.add_argument("--dataset", "--coco", action=Renamed, type=Path, default=_dataset(environment),
+                            metavar="DIR", help="photographs with their truth, in COCO's layout or VOC's, for the tabs "
+                            "with ground truth; default: the samples; --coco is its old name")  # fmt: skip
         parser.add_argument("--model", type=model_name, default=environment.get("SEGCORE_MODEL", "auto"),
                             metavar="NAME", help="a model's name, or a trained one's file; default: auto")  # fmt: skip
         parser.add_argument("--precision", default=environment.get("SEGCORE_PRECISION") or "auto",
@@ -115,7 +117,7 @@ class Settings:
         return cls(
             host=read.host,
             port=read.port,
-            coco=read.coco,
+            dataset=read.dataset,
             coco_url=environment.get("SEGCORE_COCO_URL") or None,
             model=read.model,
             precision=read.precision,
@@ -129,6 +131,13 @@ class Settings:
             hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
             limits=limits,
         )
+
+
+def _dataset(environment: Mapping[str, str]) -> Path | str:
+    now, former = environment.get("SEGCORE_DATASET"), environment.get("SEGCORE_COCO")
+    if former and not now:
+        told_new_name("SEGCORE_COCO", "SEGCORE_DATASET")
+    return now or former or EXAMPLES
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -74,7 +74,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Ask a running segcore page from a program.")
     parser.add_argument("url", help="where the page is, such as http://127.0.0.1:7860")
     parser.add_argument("photo", nargs="?", type=Path, default=SAMPLE, help="default: one of the samples")
-    parser.add_argument("--coco-image", type=int, metavar="ID", help="score this image of the page's folder instead")
+    parser.add_argument("--coco-image", metavar="ID", help="score this image of the page's folder instead")
     parser.add_argument("--mode", default="multiclass", choices=("multiclass", "binary"))
     parser.add_argument("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode")
     parser.add_argument("--threshold", type=float, default=-1, help="in binary mode, 0 to 1; default: automatic")

@@ -16,14 +16,15 @@ from .voc import VocDataset
 
 
 class _Layout(NamedTuple):
+    name: str
     open: Callable[[Path, str | None, Categories, list[str] | None], Dataset]
     splits: Callable[[Path], tuple[str, ...]]
     split_file: Callable[[Path, str], Path]
     own_categories: Callable[[Path, str | None], Categories]
 
 
-_COCO = _Layout(CocoDataset.open, coco.splits, coco.annotation_file, coco.own_categories)
-_VOC = _Layout(VocDataset.open, voc.splits, voc.split_file, voc.own_categories)
+_COCO = _Layout("COCO", CocoDataset.open, coco.splits, coco.annotation_file, coco.own_categories)
+_VOC = _Layout("PASCAL VOC", VocDataset.open, voc.splits, voc.split_file, voc.own_categories)
 
 
 def open_dataset(
@@ -39,8 +40,13 @@ def open_dataset(
     return _layout(Path(folder)).open(Path(folder), split, categories, problems)
 
 
+def name(folder: str | Path) -> str:
+    """What people call a folder's layout. Raises AnnotationError for a folder in neither layout."""
+    return _layout(Path(folder)).name
+
+
 def splits(folder: str | Path) -> tuple[str, ...]:
-    """The names, in order, of a folder's splits. Raises AnnotationError for a folder in neither layout."""
+    """The names, in order, of a folder's splits. Raises AnnotationError for a folder in neither layout, or without."""
     return _layout(Path(folder)).splits(Path(folder))
 
 

@@ -70,7 +70,7 @@ class VocDataset:
         a folder that lacks a part of the layout, a list that is broken or empty, and categories of which VOC has none.
         """
         folder = Path(folder)
-        split = _chosen_split(folder, split)
+        split = chosen_split(folder, split, splits(folder))
         path = split_file(folder, split)
         broken: list[str] = []
         names = _names(path, broken)
@@ -242,8 +242,16 @@ class VocDataset:
 
 
 def splits(folder: str | Path) -> tuple[str, ...]:
-    """The names, in order, of the splits that a folder in VOC's layout has lists of names for."""
-    files = Path(folder, SPLITS).glob("*.txt")
+    """The names, in order, of the splits that a folder in VOC's layout has lists of names for.
+
+    Raises AnnotationError for a folder that lacks a part of the layout.
+    """
+    missing = [name for name in (PHOTOGRAPHS, LABELS) if not os.path.isdir(Path(folder, name))]
+    if missing:
+        raise AnnotationError(f"{folder} has no folder {missing[0]}; VOC's layout is {LAYOUT}")
+    files = list(Path(folder, SPLITS).glob("*.txt"))
+    if not files:
+        raise AnnotationError(f"{folder} holds no {SPLITS}/<split>.txt; write one that names an image a line")
     return tuple(sorted(path.stem for path in files))
 
 
@@ -254,18 +262,8 @@ def split_file(folder: Path, split: str) -> Path:
 
 def own_categories(folder: str | Path, split: str | None = None) -> Categories:
     """VOC's classes. Raises UsageError and AnnotationError for a split as `VocDataset.open` does."""
-    _chosen_split(Path(folder), split)
+    chosen_split(Path(folder), split, splits(folder))
     return VOC
-
-
-def _chosen_split(folder: Path, split: str | None) -> str:
-    missing = [name for name in (PHOTOGRAPHS, LABELS) if not os.path.isdir(folder / name)]
-    if missing:
-        raise AnnotationError(f"{folder} has no folder {missing[0]}; VOC's layout is {LAYOUT}")
-    present = splits(folder)
-    if not present:
-        raise AnnotationError(f"{folder} holds no {SPLITS}/<split>.txt; write one that names an image a line")
-    return chosen_split(folder, split, present)
 
 
 def _photographs(folder: Path) -> dict[str, str]:

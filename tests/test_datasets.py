@@ -8,6 +8,7 @@ import pytest
 
 from demo.datasets import FETCHED, SAMPLES, Datasets
 from segcore.errors import AnnotationError, UsageError
+from tests.voc_folder import boxes, write_list, write_voc
 
 
 @pytest.fixture
@@ -63,8 +64,20 @@ def test_what_was_fetched_appears_and_goes(own, examples_coco, tmp_path):
     assert FETCHED not in [key for _, key in datasets.choices]
 
 
+def test_a_folder_in_vocs_layout_is_offered_with_its_splits(examples_coco, tmp_path):
+    own = write_voc(tmp_path / "voc", {"a": boxes((6, 9)), "b": boxes((6, 9))})
+    write_list(own, ["a"], "train")
+    datasets = Datasets(own, examples_coco, tmp_path / "none")
+    assert [key for _, key in datasets.choices] == ["own:train", "own:val", SAMPLES]
+    assert (datasets.layout, datasets.default) == ("PASCAL VOC", "own:val")
+    assert [image.id for image in datasets.get("own:train").images] == ["a"]
+    time.sleep(0.01)
+    write_list(own, ["b", "a"], "train")
+    assert [image.id for image in datasets.get("own:train").images] == ["a", "b"]
+
+
 def test_errors(examples_coco, tmp_path):
-    with pytest.raises(AnnotationError, match="holds no annotations"):
+    with pytest.raises(AnnotationError, match="holds neither annotations/instances_<split>.json"):
         Datasets(tmp_path, examples_coco, tmp_path / "none")
     datasets = Datasets(examples_coco, examples_coco, tmp_path / "none", offline=True)
     for key in ("own:val2017", "../secret", ""):

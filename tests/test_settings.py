@@ -9,13 +9,18 @@ from demo.settings import EXAMPLES, Settings
 
 def test_by_hand_it_listens_on_loopback_and_shows_the_samples():
     settings = Settings.read([], {})
-    assert (settings.host, settings.port, settings.coco, settings.offline) == ("127.0.0.1", None, EXAMPLES, False)
+    assert (settings.host, settings.port, settings.dataset, settings.offline) == ("127.0.0.1", None, EXAMPLES, False)
 
 
 def test_a_space_sets_it_by_its_environment():
-    space = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "7860", "CPU_CORES": "2", "SEGCORE_COCO": "/data"}
+    space = {
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": "7860",
+        "CPU_CORES": "2",
+        "SEGCORE_DATASET": "/data",
+    }
     settings = Settings.read([], space)
-    assert (settings.host, settings.port, settings.threads, settings.coco) == ("0.0.0.0", 7860, 2, Path("/data"))
+    assert (settings.host, settings.port, settings.threads, settings.dataset) == ("0.0.0.0", 7860, 2, Path("/data"))
 
 
 def test_how_many_are_served_can_be_set():
@@ -32,10 +37,25 @@ def test_how_the_network_runs_can_be_set():
 
 
 def test_flags_win_over_the_environment():
-    flags = ["--host", "127.0.0.2", "--port", "8000", "--coco", "here", "--model", "deeplabv3_resnet50"]
+    flags = ["--host", "127.0.0.2", "--port", "8000", "--dataset", "here", "--model", "deeplabv3_resnet50"]
     settings = Settings.read(flags, {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "1"})
     assert settings.host == "127.0.0.2"
-    assert (settings.port, settings.coco, settings.model) == (8000, Path("here"), "deeplabv3_resnet50")
+    assert (settings.port, settings.dataset, settings.model) == (8000, Path("here"), "deeplabv3_resnet50")
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "told"),
+    [
+        ([], {"SEGCORE_DATASET": "/data"}, ""),
+        ([], {"SEGCORE_COCO": "/data"}, "SEGCORE_COCO is now called SEGCORE_DATASET"),
+        ([], {"SEGCORE_COCO": "/old", "SEGCORE_DATASET": "/data"}, ""),
+        (["--coco", "/data"], {}, "--coco is now called --dataset"),
+    ],
+)
+def test_the_old_names_of_the_dataset_work_with_a_notice(flags, environment, told, capsys):
+    assert Settings.read(flags, environment).dataset == Path("/data")
+    lines = capsys.readouterr().err.splitlines()
+    assert [told in line for line in lines] == ([True] if told else [])
 
 
 @pytest.mark.parametrize("flags", [["--model", "deeplabv3_efficientnet_lite0"], []])

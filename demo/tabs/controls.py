@@ -22,7 +22,7 @@ from demo.visits import Visit
 from segcore import catalogue
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
-from segcore.coco import CocoDataset
+from segcore.dataset import Dataset
 from segcore.errors import Cancelled, SegcoreError, UsageError
 from segcore.task import BINARY, MULTICLASS
 
@@ -231,7 +231,7 @@ def offered(datasets: Datasets, chosen: str) -> dict:
     return gr.update(choices=choices) if known else gr.update(choices=choices, value=datasets.default)
 
 
-def dataset_of(datasets: Datasets, key: str) -> CocoDataset:
+def dataset_of(datasets: Datasets, key: str) -> Dataset:
     """The dataset of a key, or a message on the page that says why it cannot be had."""
     try:
         return datasets.get(key)

@@ -18,6 +18,7 @@ from demo.visits import Visit
 
 if TYPE_CHECKING:
     from demo.comparison import Compared
+    from segcore.dataset import ImageId
 
 PER_PAGE = 24
 OUTPUTS = 7  # viewer, verdict, warning, overall, per_class, made_by, notice
@@ -207,7 +208,7 @@ class GroundTruthTab:
             yield said
 
     async def _compare(
-        self, wanted: tuple[str, int], visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
+        self, wanted: tuple[str, ImageId], visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """Compare an image, named by its dataset's key and its id."""
         from demo import comparison

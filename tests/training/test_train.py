@@ -887,13 +887,13 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
     assert outcome.record["dataset"]["mean_iou"] > 0.75
     with pytest.raises(UsageError, match="knows other things"):
         list(whole_set.evaluate_set(engine, datasets, replace(wanted, dataset="samples"), tmp_path, threading.Event()))
-    *_, record = comparison.evaluate_for_program(engine, dataset, 1, "multiclass", "any", "original", "auto")
+    *_, record = comparison.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")
     assert list(record["per_class"]) == ["background", "box", "disc"] and record["dataset"]["mean_iou"] > 0.75
     shown = handlers.segment_again(engine, shown, "deeplabv3_mobilenet_v2", "squeeze")
     with pytest.raises(UsageError, match="no class 'disc'"):
         handlers.task_of("binary", "disc", True, None, shown.result.categories)
     with pytest.raises(UsageError, match="knows other things"):
-        comparison.evaluate_for_program(engine, dataset, 1, "multiclass", "any", "original", "deeplabv3_mobilenet_v2")
+        comparison.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "deeplabv3_mobilenet_v2")
 
 
 def test_visitors_open_no_files(overfitted):
