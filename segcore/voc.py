@@ -225,9 +225,10 @@ class VocDataset:
         """Raises AnnotationError where the label map is not of its photograph's size."""
         height, width = self.size_hw(image_id)
         if (height, width) != photograph_hw:
+            photograph = f"{PHOTOGRAPHS}/{self.path(image_id).name} is {photograph_hw[1]} x {photograph_hw[0]}"
             raise AnnotationError(
-                f"{LABELS}/{image_id}.png is {width} x {height} pixels, but {PHOTOGRAPHS}/{self.path(image_id).name} is "
-                f"{photograph_hw[1]} x {photograph_hw[0]}; a label map must have its photograph's own size"
+                f"{LABELS}/{image_id}.png is {width} x {height} pixels, but {photograph}; "
+                "a label map must have its photograph's own size"
             )
 
     def _problem(self, image_id: str) -> str | None:

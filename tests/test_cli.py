@@ -517,7 +517,7 @@ def test_a_former_models_name_is_accepted_with_a_line(run, cat, two_images, tmp_
     for command in (
         ("predict", cat, "--out", tmp_path, "--model", former),
         ("fetch-weights", former),
-        ("compare", "--coco", two_images, "--models", f"{former},{SHIPPED}", "--limit", "1"),
+        ("compare", "--dataset", two_images, "--models", f"{former},{SHIPPED}", "--limit", "1"),
     ):
         done = run(*command)
         assert done.status == 0

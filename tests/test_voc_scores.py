@@ -19,7 +19,8 @@ from segcore.evaluate import Run
 from segcore.layouts import open_dataset
 from segcore.protocols import protocol
 from segcore.task import Task
-from segcore.train import TrainSettings, choose_categories, train
+from segcore.training.settings import TrainSettings
+from segcore.training.train import choose_categories, train
 from tests.test_evaluate import SHIPPED, quick  # noqa: F401 (a fixture)
 from tests.voc_folder import boxes, label_file, palette_png, write_list, write_voc
 
