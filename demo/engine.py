@@ -128,7 +128,8 @@ class Engine:
         def run(batch: torch.Tensor) -> torch.Tensor:
             return _predict_logits(model, EXACT, self.models, self._all_threads(), batch)
 
-        return Network(model, loaded.weights_sha256, resize, loaded.device, loaded.precision, run)
+        made_of = model, loaded.weights_sha256, resize, loaded.device, loaded.precision
+        return Network(*made_of, run, temperature=loaded.temperature)
 
     def _all_threads(self) -> int:
         """As many as the command line uses, for scores: in float32 another number rounds otherwise."""

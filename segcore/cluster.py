@@ -88,6 +88,7 @@ class Cluster:
             raise UsageError("int8 is for one machine; choose the precision float32 or bfloat16 for several workers")
         check_refine(refine)
         self.careful, self.calibration, self.refine = careful, None, refine
+        self.temperature = models.temperature(self.model)
         self._options = {
             "model": self.model,
             "device": device,

@@ -26,7 +26,8 @@ class Counts:
     All are int64, for n classes and b = `postprocess.RELIABILITY_BINS`.
     matrix: (..., n, n), rows are truth; boundary_intersection, boundary_union: (..., n), pixels of the boundary bands;
     squared_error: (...), in 65,536ths, over squared_error_terms: (...), is the Brier score; reliability: (..., 3, b),
-    for each bin of confidence the pixels, the rightly labelled ones, and the sum of their confidences in 65,536ths.
+    for each bin of confidence the pixels, the rightly labelled ones, and the sum of their confidences in 65,536ths;
+    uncalibrated: likewise, without the model's temperature.
     """
 
     matrix: np.ndarray
@@ -35,11 +36,13 @@ class Counts:
     squared_error: np.ndarray
     squared_error_terms: np.ndarray
     reliability: np.ndarray
+    uncalibrated: np.ndarray
 
     @staticmethod
     def _shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
         vector, scalar = (num_classes,), ()
-        shapes = (num_classes, num_classes), vector, vector, scalar, scalar, (3, postprocess.RELIABILITY_BINS)
+        bins = (3, postprocess.RELIABILITY_BINS)
+        shapes = (num_classes, num_classes), vector, vector, scalar, scalar, bins, bins
         return {each.name: shape for each, shape in zip(fields(Counts), shapes, strict=True)}
 
     def flat(self) -> np.ndarray:
@@ -82,16 +85,16 @@ class Counts:
             "per_class": {key: scores[key] for key in metrics.PER_CLASS_KEYS} | {"boundary_iou": boundary}
         }
 
-    def reliability_record(self) -> dict[str, Any]:
+    def reliability_record(self, temperature: float | None = None) -> dict[str, Any]:
         """Confidence against accuracy, fit for JSON, of counts without leading axes.
 
+        temperature: the model's, None if it has none; then nothing is said of before.
         `calibration_error` is the expected calibration error (Guo et al., "On Calibration of Modern Neural Networks",
         ICML 2017): the mean over the pixels of |accuracy - confidence| of their bins.
         """
         pixels, right, confidences = self.reliability
         accuracy = metrics.divide(right, pixels)
         confidence = metrics.divide(confidences / _FRACTIONS, pixels)
-        error = metrics.divide(np.nansum(pixels * np.abs(accuracy - confidence)), pixels.sum())
         edges = np.linspace(0, 1, len(pixels) + 1)
         bins = [
             {
@@ -103,12 +106,26 @@ class Counts:
             }
             for row in range(len(pixels))
         ]
-        return {"calibration_error": json_number(error), "bins": bins}
+        return {
+            "calibration_error": json_number(calibration_error(self.reliability)),
+            "temperature": temperature,
+            "calibration_error_before": json_number(calibration_error(self.uncalibrated)) if temperature else None,
+            "bins": bins,
+        }
 
 
-def count(logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task) -> Counts:
+def calibration_error(reliability: np.ndarray) -> np.ndarray:
+    """The expected calibration error of (3, b) bins as `Counts` keeps them; nan without pixels."""
+    pixels, right, confidences = reliability
+    return metrics.divide(np.abs(right - confidences / _FRACTIONS).sum(), pixels.sum())
+
+
+def count(
+    logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task, temperature: float | None = None
+) -> Counts:
     """Compare one prediction, uint8 (H, W), with its truth (255 is left out); the logits give the probabilities.
 
+    temperature: what the logits have been divided by, None if the model has none.
     Raises UsageError for logits of other categories than the task's.
     """
     if len(logits) != len(task.categories):
@@ -119,9 +136,18 @@ def count(logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task)
     matrix = metrics.confusion_matrix(truth, prediction, num_classes=task.num_classes)
     intersection, union = metrics.boundary_counts(truth, prediction, num_classes=task.num_classes)
     judged = postprocess.judge_probabilities(logits, truth, prediction, binary=task.binary, object_id=task.object_id)
-    reliability = np.stack([judged.pixels, judged.right, _fractions(judged.confidence)])
+    before = judged
+    if temperature is not None:
+        undivided = np.asarray(logits) * np.float32(temperature)
+        before = postprocess.judge_probabilities(
+            undivided, truth, prediction, binary=task.binary, object_id=task.object_id
+        )
     error, terms = _fractions(judged.squared_error), np.array(judged.terms, np.int64)
-    return Counts(matrix, intersection, union, error, terms, reliability)
+    return Counts(matrix, intersection, union, error, terms, _reliability(judged), _reliability(before))
+
+
+def _reliability(judged: postprocess.JudgedProbabilities) -> np.ndarray:
+    return np.stack([judged.pixels, judged.right, _fractions(judged.confidence)])
 
 
 def _fractions(values: float | np.ndarray) -> np.ndarray:

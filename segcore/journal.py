@@ -17,7 +17,7 @@ from .objects import ObjectOutcome
 from .run import Run, Scored
 from .writing import held
 
-VERSION = 3
+VERSION = 4
 
 
 class Journal:

@@ -273,6 +273,15 @@ def output_stride(name: str) -> int:
     return header.output_stride if header else 16
 
 
+def temperature(name: str) -> float | None:
+    """What the model's logits are divided by so that its probabilities can be believed; None if it was not fitted.
+
+    Raises as `categories` does.
+    """
+    header = _header(name)
+    return header.temperature if header else None
+
+
 def categories(name: str) -> Categories:
     """What the model tells apart, in the order of its logits.
 

@@ -99,7 +99,9 @@ def _cards(record: Record) -> str:
         cards.insert(1, ("Objects found", words.NOT_DEFINED if share is None else words.percent(share), counts))
     if reliability:
         error = _short(reliability["calibration_error"])
-        cards.append(("Calibration error", error, "how far its confidence is from how often it is right"))
+        before = reliability.get("calibration_error_before")
+        remark = "not calibrated" if before is None else f"{_short(before)} before calibration"
+        cards.append(("Calibration error", error, f"how far its confidence is from how often it is right; {remark}"))
     told = "".join(
         f"<div><dt>{escape(name)}</dt><dd><b>{text(value)}</b><span>{text(remark)}</span></dd></div>"
         for name, value, remark in cards

@@ -75,7 +75,7 @@ class Evaluation:
             "image_mean": {key: counts.json_number(metrics.mean_defined(by_image[key])) for key in OVERALL_KEYS},
             "per_class": counts.per_class(scores, names),
             "intervals": intervals(self.per_image, names),
-            "reliability": total.reliability_record(),
+            "reliability": total.reliability_record(self.run.segmenter.temperature),
             "objects": self._objects_record(),
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}

@@ -43,6 +43,7 @@ class Network:
     careful: bool = False
     calibration: Calibration | None = None
     refine: str | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

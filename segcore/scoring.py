@@ -77,6 +77,6 @@ def score(
         edges = Edges(values, each.photograph) if run.segmenter.refine else None
         prediction = run.task.predict(values, truth.shape, edges)
         objects = judge_objects(run.dataset, image.id, prediction, run.task)
-        scored = Scored(image, count(values, prediction, truth, run.task), objects)
+        scored = Scored(image, count(values, prediction, truth, run.task, run.segmenter.temperature), objects)
         outcomes.append((scored, Sample(image, each.photograph, prediction, truth) if keep_samples else None))
     return outcomes

@@ -196,6 +196,7 @@ class Segmenter:
         self.categories = models.categories(self.model)
         self.preprocess = models.preprocess_for(self.model, resize)
         self.weights_sha256 = models.weights_sha256(self.model)
+        self.temperature = models.temperature(self.model)
         self.careful = careful
         self._predictor = models.prepare(
             models.load(self.model),
@@ -210,11 +211,16 @@ class Segmenter:
     def predict_logits(self, batch: Tensor, *, careful: bool | None = None) -> Tensor:
         """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') on the CPU, not upsampled.
 
+        They are divided by the model's temperature, where it has one: arg-max stays, and probabilities are calibrated.
         careful: overrides the segmenter's own for once.
         """
         if self.careful if careful is None else careful:
-            return look_carefully(self._predictor, batch)
-        return self._predictor(batch)
+            return look_carefully(self._calibrated_logits, batch)
+        return self._calibrated_logits(batch)
+
+    def _calibrated_logits(self, batch: Tensor) -> Tensor:
+        logits = self._predictor(batch)
+        return logits if self.temperature is None else logits.div_(self.temperature)
 
     def __call__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,8 @@ class Header:
 
     network: the catalogue entry whose network it is; provenance: what it was trained on and how, fit for JSON.
     output_stride: of the shipped network, 8 or 16; files without it are of 16.
+    temperature: above 0, what the logits are divided by so that probabilities can be believed (Guo et al. 2017); None
+    where it was not fitted.
     """
 
     network: str
@@ -37,6 +40,7 @@ class Header:
     std: tuple[float, float, float]
     provenance: Mapping[str, Any]
     output_stride: int = 16
+    temperature: float | None = None
 
     def preprocess(self, resize: str) -> Preprocess:
         """What stands before the network. Raises UsageError for an unknown resize."""
@@ -49,6 +53,7 @@ class Header:
                 "schema": SCHEMA,
                 "network": self.network,
                 "output_stride": self.output_stride,
+                "temperature": self.temperature,
                 "categories": [{"name": name, "friendly": text, "also": also} for name, text, also in classes],
                 "preprocess": {"size": self.size, "mean": self.mean, "std": self.std},
                 "provenance": dict(self.provenance),
@@ -76,9 +81,12 @@ class Header:
             tuple(before["std"]),
             record["provenance"],
             record.get("output_stride", 16),
+            record.get("temperature"),
         )
         if header.output_stride not in (8, 16):
             raise UsageError(f"the output stride must be 8 or 16, got {shown(header.output_stride)}")
+        if header.temperature is not None and not 0 < header.temperature < math.inf:
+            raise UsageError(f"the temperature must be above 0, got {shown(header.temperature)}")
         named = isinstance(header.network, str) and header.network.isprintable()
         if not (named and type(header.size) is int and isinstance(header.provenance, dict)):
             raise TypeError("the network must be a name, the size an integer and the provenance an object")

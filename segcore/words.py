@@ -396,8 +396,10 @@ def confidence_sentence(record: Record) -> str:
     if not reliability or reliability["calibration_error"] is None:
         return ""
     error = reliability["calibration_error"]
+    calibrated = calibration_remark(reliability)
     if error < CALIBRATED_BELOW:
-        return f"The model is about as sure as it is right: the two differ by {100 * error:.1f} percentage points."
+        differ = f"the two differ by {100 * error:.1f} percentage points"
+        return f"The model is about as sure as it is right: {differ}. {calibrated}"
     bins = [each for each in reliability["bins"] if each["pixels"]]
     surplus = sum(each["pixels"] * (each["confidence"] - each["accuracy"]) for each in bins)
     sign = 1 if surplus >= 0 else -1
@@ -406,7 +408,15 @@ def confidence_sentence(record: Record) -> str:
     example = max(telling, key=lambda each: sign * (each["confidence"] - each["accuracy"]))
     told = "The model is over-confident" if sign > 0 else "The model is less sure than it could be"
     says, right = _surely(example["confidence"]), _surely(example["accuracy"])
-    return f"{told}: where it says {says}, it is right {right} of the time."
+    return f"{told}: where it says {says}, it is right {right} of the time. {calibrated}"
+
+
+def calibration_remark(reliability: Record) -> str:
+    """Whether a temperature makes the probabilities what they are, and what they would be without."""
+    if reliability.get("temperature") is None:
+        return "Its confidence has not been calibrated."
+    before = reliability["calibration_error_before"]
+    return f"Its confidence is calibrated; without that the two would differ by {100 * before:.1f} points."
 
 
 def _surely(share: float) -> str:

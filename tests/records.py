@@ -63,7 +63,7 @@ def reliability(*bins: tuple[int, float, float]) -> dict:
         rows[min(9, int(confidence * 10))] |= {"pixels": pixels, "confidence": confidence, "accuracy": accuracy}
     total = sum(pixels for pixels, _, _ in bins)
     error = sum(pixels * abs(confidence - accuracy) for pixels, confidence, accuracy in bins) / total if total else None
-    return {"calibration_error": error, "bins": rows}
+    return {"calibration_error": error, "temperature": None, "calibration_error_before": None, "bins": rows}
 
 
 def record(pixels=PIXELS, *, names=VOC_NAMES, spread: float | None = 0.02, images: int = 100, **changes) -> dict:

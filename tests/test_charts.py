@@ -142,6 +142,7 @@ def test_reliability_says_in_words_what_it_shows():
     sure = charts.reliability_chart(record(reliability=reliability((750, 0.92, 0.8), (250, 0.55, 0.5))))
     assert description(sure) == (
         "The model is over-confident: where it says 92 %, it is right 80 % of the time. "
+        "Its confidence has not been calibrated. "
         "Bin by bin: says 55 %, right 50 %; says 92 %, right 80 %."
     )
     assert "75 %" in texts(sure)  # the share of the pixels in the fullest bin, and a tick

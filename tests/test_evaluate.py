@@ -276,6 +276,7 @@ def quick():
     segmenter.predict_logits = QuickNetwork()
     segmenter.device, segmenter.precision, segmenter.engine = "cpu", "float32", "torch"
     segmenter.careful, segmenter.calibration, segmenter.refine = False, None, None
+    segmenter.temperature = None
     return segmenter
 
 

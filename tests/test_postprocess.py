@@ -133,9 +133,9 @@ def test_errors():
 
 def by_bins(sure, right):
     """What is counted of pixels with those confidences, one after the other."""
-    counted = np.zeros((3, 10))
+    counted = np.zeros((3, 15))
     for confidence, is_right in zip(sure, right, strict=True):
-        counted[:, min(int(confidence * 10), 9)] += 1, is_right, confidence
+        counted[:, min(int(confidence * 15), 14)] += 1, is_right, confidence
     return counted
 
 

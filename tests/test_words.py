@@ -276,25 +276,41 @@ def test_classes_that_are_nowhere_true():
 
 # ---- confidence
 
+UNCALIBRATED = "Its confidence has not been calibrated."
+
 
 def test_over_confidence():
     found = words.confidence_sentence(record(reliability=reliability((900, 0.9, 0.78), (90, 0.5, 0.45), (5, 0.3, 0.0))))
-    assert found == "The model is over-confident: where it says 90 %, it is right 78 % of the time."
+    assert found == "The model is over-confident: where it says 90 %, it is right 78 % of the time. " + UNCALIBRATED
 
 
 def test_under_confidence():
     found = words.confidence_sentence(record(reliability=reliability((500, 0.62, 0.8), (500, 0.997, 1.0))))
-    assert found == "The model is less sure than it could be: where it says 62 %, it is right 80 % of the time."
+    assert (
+        found
+        == f"The model is less sure than it could be: where it says 62 %, it is right 80 % of the time. {UNCALIBRATED}"
+    )
 
 
 def test_next_to_everything_is_not_100_percent():
     found = words.confidence_sentence(record(reliability=reliability((500, 0.998, 0.9))))
-    assert found == "The model is over-confident: where it says over 99 %, it is right 90 % of the time."
+    assert (
+        found == f"The model is over-confident: where it says over 99 %, it is right 90 % of the time. {UNCALIBRATED}"
+    )
 
 
 def test_confidence_that_can_be_believed():
     found = words.confidence_sentence(record(reliability=reliability((900, 0.95, 0.94), (100, 0.55, 0.6))))
-    assert found == "The model is about as sure as it is right: the two differ by 1.4 percentage points."
+    assert (
+        found == f"The model is about as sure as it is right: the two differ by 1.4 percentage points. {UNCALIBRATED}"
+    )
+
+
+def test_calibrated_confidence():
+    """What a temperature changed is said, so that nobody takes a model's own confidence for it."""
+    taken = reliability((900, 0.95, 0.94), (100, 0.55, 0.6)) | {"temperature": 1.3, "calibration_error_before": 0.052}
+    found = words.confidence_sentence(record(reliability=taken))
+    assert found.endswith("Its confidence is calibrated; without that the two would differ by 5.2 points.")
 
 
 @pytest.mark.parametrize("untaken", [None, reliability()])
