@@ -56,7 +56,7 @@ CATALOGUE = {
             "deeplabv3_mobilenet_v2",
             "DeepLabV3+, MobileNetV2",
             "Ships with segcore and needs no download; by far the quickest, and less accurate than the ResNets.",
-            shipped_sha256="40a8ad383f0d6b5e07f17d26f5dff7876e471a7f67d145234a18d762d87cc0f6",
+            shipped_sha256="6b87a87406874db7439a523a89369161dcf2bc7aa162912f1bb5798c89ac7283",
         ),
     )
 }

@@ -45,11 +45,13 @@ def test_shapes(size, output_stride):
     assert network(torch.zeros(1, 3, *size))["out"].shape == (1, 5, *size)
 
 
+@pytest.mark.parametrize("output_stride", [8, 16])
 @pytest.mark.parametrize("size", SIZES)
-def test_backbone_equals_timm(size, shipped):
+def test_backbone_equals_timm(size, output_stride):
     timm = pytest.importorskip("timm")
-    reference = timm.create_model("mobilenetv2_100", features_only=True, output_stride=16, pretrained=False).eval()
-    backbone = as_pytorch_pads(shipped.backbone)
+    reference = timm.create_model("mobilenetv2_100", features_only=True, output_stride=output_stride, pretrained=False)
+    reference.eval()
+    backbone = as_pytorch_pads(models.load("deeplabv3_mobilenet_v2", output_stride=output_stride).backbone)
     convs = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
     others = [module for module in reference.modules() if isinstance(module, nn.Conv2d)]
     norms = [module for module in reference.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -180,7 +180,7 @@ def test_segmentation_errors():
 def test_aspect_keeps_the_shape(segmenter, cat):
     result = segmenter(cat, resize="aspect")  # 451 x 300 -> 781 x 520
     assert result.made_by.resize == "aspect"
-    assert result.logits.shape == (21, 33, 49)
+    assert result.logits.shape == (21, 130, 196)  # stride 4
     assert result.labels.shape == (300, 451)
     assert segmenter.resize == "squeeze"
 

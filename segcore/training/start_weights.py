@@ -23,6 +23,7 @@ from ..preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 NETWORK = "deeplabv3_mobilenet_v2"
 SIZE = 520
+OUTPUT_STRIDE = 8  # it was trained at 16, and scores better at 8 without being trained so
 _INPUT_ZERO, _INPUT_SCALE = 128, 128  # the file's network sees (value - 128) / 128
 _SEED = 0  # of the layers that the file does not have
 
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         network = start_network(arguments.file)
         digest = hashlib.sha256(arguments.file.read_bytes()).hexdigest()
         provenance = {"made_by": "segcore.training.start_weights", "file": arguments.file.name, "sha256": digest}
-        header = trained.Header(NETWORK, VOC, SIZE, IMAGENET_MEAN, IMAGENET_STD, provenance)
+        header = trained.Header(NETWORK, VOC, SIZE, IMAGENET_MEAN, IMAGENET_STD, provenance, OUTPUT_STRIDE)
         trained.write(arguments.to, header, network.state_dict())
     except (SegcoreError, OSError) as error:
         print(f"start_weights: {error}", file=sys.stderr)
