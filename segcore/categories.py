@@ -48,6 +48,8 @@ class Categories:
             for name in (*names, *self.also[number]):
                 if not is_text(name):
                     raise UsageError(f"the name of a category must be a text, not {shown(name)}")
+                if folded(name) == ANY_OBJECT:
+                    raise UsageError(f"no category can be called {name!r}, which stands for any object; rename it")
                 if owners.setdefault(folded(name), number) != number:
                     raise UsageError(f"two categories are called {name!r}; give each a name of its own")
 
@@ -88,7 +90,7 @@ class Categories:
 
         Raises UsageError for an unknown name and for the background, which is no object.
         """
-        if name == ANY_OBJECT:
+        if isinstance(name, str) and folded(name) == ANY_OBJECT:
             return None
         number = self.class_id(name)
         if number == BACKGROUND:
@@ -98,12 +100,8 @@ class Categories:
 
     @property
     def screen_palette(self) -> np.ndarray:
-        """What overlays are drawn with: uint8 (256, 3). From the 21st object on the colours come again."""
-        palette = SCREEN_PALETTE.copy()
-        objects = len(CLASSES) - 1
-        for number in range(len(CLASSES), len(self)):
-            palette[number] = SCREEN_PALETTE[1 + (number - 1) % objects]
-        return palette
+        """What overlays are drawn with: uint8 (256, 3)."""
+        return screen_palette(len(self))
 
     @cached_property
     def _numbers(self) -> Mapping[str, int]:
@@ -113,6 +111,14 @@ class Categories:
             for number, (name, friendly, also) in enumerate(called)
             for each in (name, friendly, *also)
         }
+
+
+def screen_palette(count: int) -> np.ndarray:
+    """The colours of `count` classes on overlays and in charts: uint8 (256, 3). After 20 objects they come again."""
+    palette, objects = SCREEN_PALETTE.copy(), len(CLASSES) - 1
+    for number in range(len(CLASSES), count):
+        palette[number] = SCREEN_PALETTE[1 + (number - 1) % objects]
+    return palette
 
 
 VOC = Categories(VOC_NAMES, FRIENDLY_NAMES, tuple((each.coco,) for each in CLASSES))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from .categories import VOC
-from .classes import ANY_OBJECT, BACKGROUND, SCREEN_PALETTE
+from .categories import screen_palette
+from .classes import ANY_OBJECT, BACKGROUND
 from .draw import matplotlib_lock
 from .words import SIZES, Record, clear, confidence_sentence, friendly, intervals, listed, only_class, percent, signed
 
@@ -59,7 +58,7 @@ def per_class_chart(record: Record) -> str:
         for row, name in enumerate(names):
             middle = top + (row + 0.5) * _ROW
             sheet.text(_NAMES, middle, friendly(name), ha="right")
-            _bar(axes, row, scores[name], bounds[name], class_color(name))
+            _bar(axes, row, scores[name], bounds[name], class_color(record, name))
             sheet.text(_WIDTH - 4, middle, f"{scores[name]:.2f}", ha="right", weight="bold")
         if any(bounds.values()):
             remark = f"the line: {percent(record['intervals']['level'])} interval"
@@ -292,12 +291,11 @@ def _nothing(title: str, sentence: str) -> str:
 # ---- their parts
 
 
-def class_color(name: str) -> str | None:
-    """The screen colour of a class by its name in a record; None for the background, which has none."""
-    number = 1 if name == ANY_OBJECT else VOC.number(name)
-    if number is None:  # of a trained model's own categories
-        number = 1 + zlib.crc32(name.encode()) % (len(VOC) - 1)
-    return None if number == BACKGROUND else "#" + bytes(SCREEN_PALETTE[number]).hex()
+def class_color(record: Record, name: str) -> str | None:
+    """The colour that a class of a record has on overlays; None for the background, which has none."""
+    categories = record["categories"]
+    number = 1 if name == ANY_OBJECT else categories.index(name)
+    return None if number == BACKGROUND else "#" + bytes(screen_palette(len(categories))[number]).hex()
 
 
 def _standing_out(color: str | None) -> str:

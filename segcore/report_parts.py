@@ -10,7 +10,7 @@ import numpy as np
 
 from . import charts, words
 from .catalogue import CATALOGUE
-from .classes import ANY_OBJECT, BACKGROUND
+from .classes import ANY_OBJECT
 from .markup import Markup, bullets, columns, figure, note, table, text
 from .protocols import PROTOCOLS
 from .words import Record
@@ -173,7 +173,7 @@ def _classes(record: Record) -> str:
     for row, (name, scores) in enumerate(record["per_class"].items()):
         rows.append(
             [
-                _swatched(name, row),
+                _swatched(record, name),
                 words.number(scores["iou"]),
                 _bounds(intervals.get(name, {}).get("iou")),
                 *(words.number(scores[key]) for key in words.PER_CLASS if key != "iou"),
@@ -196,8 +196,8 @@ def _objects_found(record: Record) -> dict[str, str]:
     return {name: f"{each['found']:,} of {each['total']:,}" for name, each in counts.items()}
 
 
-def _swatched(name: str, row: int) -> Markup:
-    color = "currentColor" if row == BACKGROUND else charts.class_color(name)
+def _swatched(record: Record, name: str) -> Markup:
+    color = charts.class_color(record, name) or "currentColor"
     return Markup(f'<span class="swatch" style="background:{color}"></span>{escape(words.friendly(name))}')
 
 

@@ -56,8 +56,9 @@ class Evaluation:
         return Counts.stacked([each.counts for each in self.counted], self.run.task.num_classes)
 
     def to_dict(self) -> dict[str, object]:
-        """Settings, confusion matrix, dataset and image-mean scores with intervals, per class, per image, objects and
-        reliability; undefined is None, and so is what needs objects where the truth does not tell them apart.
+        """Settings, confusion matrix, dataset and image-mean scores with intervals, per class, per image, objects,
+        reliability and all classes of the model; undefined is None, and so is what needs objects where the truth does
+        not tell them apart.
         """
         names = self.run.task.names
         total, by_image = self.per_image.total(), self.per_image.scores()
@@ -74,6 +75,7 @@ class Evaluation:
             "dataset": counts.overall(scores),
             "image_mean": {key: counts.json_number(metrics.mean_defined(by_image[key])) for key in OVERALL_KEYS},
             "per_class": counts.per_class(scores, names),
+            "categories": list(self.run.task.categories.names),
             "intervals": intervals(self.per_image, names),
             "reliability": total.reliability_record(self.run.segmenter.temperature),
             "objects": self._objects_record(),

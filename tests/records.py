@@ -84,6 +84,7 @@ def record(pixels=PIXELS, *, names=VOC_NAMES, spread: float | None = 0.02, image
         "dataset": dataset,
         "image_mean": {key: None if value is None else value / 2 for key, value in dataset.items()},
         "per_class": per_class,
+        "categories": list(VOC_NAMES),
         "intervals": None,
         "reliability": reliability((900, 0.98, 0.97), (100, 0.55, 0.5)),
         "objects": size_counts((21, 97), (30, 40), (45, 50)) | {"per_class": {}},

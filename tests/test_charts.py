@@ -12,7 +12,9 @@ import matplotlib
 import pytest
 
 from segcore import charts
+from segcore.categories import Categories
 from segcore.classes import CLASSES, class_id
+from segcore.task import Task
 from tests.records import binary_record, comparison, difference, record, reliability, size_counts
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -53,6 +55,11 @@ def fills_of_class(svg: str, name: str) -> list[tuple[float, float]]:
     return extents(svg, CLASSES[class_id(name)].screen_color)
 
 
+def painted(task: Task, number: int) -> str:
+    """The colour of a predicted number on the picture."""
+    return "#" + bytes(task.palette[number]).hex()
+
+
 # ---- what the charts say
 
 
@@ -91,6 +98,22 @@ def test_per_class_whiskers_reach_from_low_to_high():
     ends = [cat[0] + (cat[1] - cat[0]) * (1 + sign * 0.1 / (700 / 1061)) for sign in (-1, 1)]
     for end in ends:
         assert min(abs(x - end) for x in across) < 0.01
+
+
+@pytest.mark.parametrize("names", [("background", "disc", "cat", "box"), ("background", *(f"c{n}" for n in range(30)))])
+def test_own_categories_have_the_colours_of_the_picture(names):
+    task = Task(categories=Categories.of(*names[1:]))
+    pixels = {(name, name): 10 for name in names} | {("background", name): 5 + n for n, name in enumerate(names)}
+    every = record(pixels, names=names, categories=list(names))
+    for number, name in enumerate(names[1:21], start=1):
+        assert len(extents(charts.per_class_chart(every), painted(task, number))) == (
+            2 if number + 20 < len(names) else 1
+        )
+        assert charts.class_color(every, name) == painted(task, number)
+    for chosen in (names[-1], "any"):
+        binary = Task("binary", chosen, categories=task.categories)
+        chart = charts.per_class_chart(binary_record(chosen, categories=list(names)))
+        assert len(extents(chart, painted(binary, 1))) == 1
 
 
 def test_confusion_prints_shares_of_the_true_pixels():

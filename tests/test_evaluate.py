@@ -60,7 +60,7 @@ RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
     *("skipped", "device", "precision", "engine", "careful", "calibration", "refine", "seconds", "confusion"),
     *("dataset", "image_mean", "per_class", "per_image"),
-    *("intervals", "reliability", "objects"),
+    *("intervals", "reliability", "objects", "categories"),
 }
 
 

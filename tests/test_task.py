@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segcore.categories import Categories
 from segcore.classes import SCREEN_PALETTE, VOC_NAMES
 from segcore.errors import LabelError, UsageError
 from segcore.task import Task
@@ -164,3 +165,12 @@ def test_binary_masks_take_the_colour_of_their_class():
 def test_task_errors(settings, message):
     with pytest.raises(UsageError, match=message):
         Task(*settings)
+
+
+@pytest.mark.parametrize("name", ["any", "Any", "a n_y"])
+def test_any_is_no_category(name):
+    assert Task("binary", name).class_name == "any"
+    with pytest.raises(UsageError, match=f"no category can be called '{name}', which stands for any object; rename it"):
+        Categories.of("cat", name)
+    with pytest.raises(UsageError, match="stands for any object"):
+        Categories.any_of((name, "cat"))

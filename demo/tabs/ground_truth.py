@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PER_PAGE = 24
 OUTPUTS = 7  # viewer, verdict, warning, overall, per_class, made_by, notice
-ALL = "all"
+ALL = "background"  # no object is called so, whatever a model's categories are
 spoken = controls.spoken(OUTPUTS)
 
 
