@@ -16,12 +16,13 @@ import torch
 
 from segcore import cli, evaluate
 from segcore.cluster import Cluster, import_ray
-from segcore.coco import CocoDataset
 from segcore.errors import ClusterError, UsageError
 from segcore.evaluate import Run
+from segcore.layouts import open_dataset
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import Segmenter
 from segcore.task import Task
+from tests.voc_folder import boxes, label_file, write_voc
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = "deeplabv3_mobilenet_v2"
@@ -73,7 +74,7 @@ def damaged_coco(examples_coco, tmp_path):
 
 
 def make_run(segmenter, folder, name="report", task=Task(), batch_size=1):  # noqa: B008 (it is frozen)
-    dataset = CocoDataset.open(folder)
+    dataset = open_dataset(folder)
     return Run(segmenter, dataset, protocol(name), task, dataset.images, batch_size)
 
 
@@ -98,6 +99,16 @@ def test_scores_are_those_of_a_local_run(cluster, segmenter, damaged_coco, name,
     assert [each["image_id"] for each in there["skipped"]] == [900002, 900004, 900007]
     assert seen == [900001, 900003, 900005, 900006, 900008, 900009]
     assert progress == [(done, 9) for done in range(10)]
+
+
+def test_label_maps_travel_with_their_photographs(cluster, segmenter, tmp_path):
+    folder = write_voc(tmp_path, {name: boxes((30, 40), (12, 2, 3, 20, 30)) for name in "abcd"})
+    label_file(folder, "b").unlink()
+    (folder / "JPEGImages" / "c.jpg").unlink()
+    there = record_of(make_run(cluster, folder, batch_size=2))
+    assert there == record_of(make_run(segmenter, folder, batch_size=2))
+    assert [each["image_id"] for each in there["skipped"]] == ["b", "c"]
+    assert there["images"] == 2 and there["objects"] is None
 
 
 def test_both_workers_work_with_one_model_each(cluster):

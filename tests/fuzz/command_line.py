@@ -51,7 +51,19 @@ _WORDS += [
     "*",
 ]
 _MODELS = ["deeplabv3_mobilenet_v2", "deeplabv3_resnet101", "broken.safetensors", "none.safetensors", "a,b"]
-_PATHS = ["photo.png", "broken.jpg", "folder", "none.jpg", "out", "tiny", "photo.png/x", ".", "/dev/null", "x" * 300]
+_PATHS = [
+    "photo.png",
+    "broken.jpg",
+    "folder",
+    "none.jpg",
+    "out",
+    "tiny",
+    "voc",
+    "photo.png/x",
+    ".",
+    "/dev/null",
+    "x" * 300,
+]
 _VALUES = st.sampled_from([*_NUMBERS, *_WORDS, *_MODELS, *_PATHS, str(EXAMPLES)]) | _ANY
 
 
@@ -61,7 +73,7 @@ def arguments(draw: Any) -> list[str]:
     name = draw(st.sampled_from(sorted(COMMANDS)))
     given = [name]
     needed = {"predict": ["photo.png", "--out", "out"]}
-    needed |= {each: ["--dataset", "tiny"] for each in ("evaluate", "compare", "train")}
+    needed |= {each: ["--dataset", draw(st.sampled_from(["tiny", "voc"]))] for each in ("evaluate", "compare", "train")}
     needed |= {"fetch-coco": ["--to", "out", "--count", "1"], "fetch-weights": ["x"]}
     if draw(st.integers(0, 3)):
         given += needed.get(name, [])
@@ -78,10 +90,11 @@ def arguments(draw: Any) -> list[str]:
 @cache
 def _files() -> dict[str, bytes]:
     """What the folder holds in which the command runs."""
-    picture = io.BytesIO()
+    picture, labels = io.BytesIO(), io.BytesIO()
     from PIL import Image
 
     Image.new("RGB", (9, 6), "#808080").save(picture, "PNG")
+    Image.new("L", (9, 6), 12).save(labels, "PNG")
     document = {
         "images": [{"id": 1, "file_name": "photo.png", "width": 9, "height": 6}],
         "annotations": [
@@ -97,6 +110,9 @@ def _files() -> dict[str, bytes]:
         "broken.safetensors": b"\x10\0\0\0\0\0\0\0{}              ",
         "tiny/annotations/instances_val2017.json": json.dumps(document).encode(),
         "tiny/val2017/photo.png": photo,
+        "voc/ImageSets/Segmentation/val.txt": b"photo\nnone\n",
+        "voc/JPEGImages/photo.png": photo,
+        "voc/SegmentationClass/photo.png": labels.getvalue(),
     }
 
 

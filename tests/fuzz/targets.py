@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from tests.fuzz import annotations, command_line, page, pictures, stored
+from tests.fuzz import annotations, command_line, page, pictures, stored, voc_folders
 
 TARGETS = {
     each.name: each
-    for each in (*pictures.TARGETS, *annotations.TARGETS, *stored.TARGETS, *command_line.TARGETS, *page.TARGETS)
+    for each in (
+        *(*pictures.TARGETS, *annotations.TARGETS, *voc_folders.TARGETS, *stored.TARGETS),
+        *(*command_line.TARGETS, *page.TARGETS),
+    )
 }
