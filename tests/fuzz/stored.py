@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
-from segcore.training_state import MovingAverage, TrainingState
 
 from segcore import metrics, postprocess, trained
 from segcore.categories import VOC, Categories
@@ -24,6 +23,7 @@ from segcore.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from segcore.protocols import protocol
 from segcore.run import Network, Run, Scored
 from segcore.task import Task
+from segcore.training.state import MovingAverage, TrainingState
 from tests.fuzz.annotations import documents
 from tests.fuzz.mutations import mutated_bytes, mutated_documents, values
 from tests.fuzz.oracle import Target, attempted

@@ -21,7 +21,7 @@ from segcore.objects import judge_objects
 from segcore.preprocess import Preprocess
 from segcore.task import Task
 from tests.fuzz.mutations import mutated_bytes
-from tests.fuzz.oracle import Target, attempted, refusal
+from tests.fuzz.oracle import Target, attempted, no_warnings, refusal
 from tests.fuzz.pictures import HEIGHT, IDS, WIDTH, mask_pictures, photographs
 from tests.voc_folder import label_file, write_list, write_voc
 
@@ -67,7 +67,7 @@ def check_list(data: bytes) -> None:
 
 def check_labels(data: bytes) -> None:
     """Any bytes are a label map: their values are Pillow's, of the photograph's size, or they are refused."""
-    with _folder() as folder:
+    with _folder() as folder, no_warnings():
         label_file(folder, NAMES[0]).write_bytes(data)
         dataset = open_dataset(folder)
         if truth := _check_image(dataset, NAMES[0]):
