@@ -38,7 +38,7 @@ WORKERS = 2  # threads beside an accelerator; also how many batches they may be 
 def evaluate(
     run: Run,
     *,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
     on_image: Callable[[Sample], None] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
@@ -62,7 +62,7 @@ def evaluate(
 def score_images(
     run: Run,
     *,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
     on_image: Callable[[Sample], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Iterator[Scored]:
@@ -76,7 +76,7 @@ def score_images(
     """
     if run.dataset.categories != run.task.categories:
         raise UsageError("the ground truth and the task are of different categories; give the segmenter's to both")
-    journal = Journal(resume, run) if resume else None
+    journal = Journal(Path(resume), run) if resume else None
     with journal.held() if journal else nullcontext():
         done = journal.read() if journal else {}
         batches = _scored_batches(run, done, keep_samples=on_image is not None, cancel=cancel)

@@ -23,7 +23,9 @@ from .postprocess import Place
 from .preprocess import Preprocess
 from .refine import EDGES, Edges, check_refine
 
-SAMPLES = Path(__file__).parents[1] / "examples" / "samples"  # in a clone; the installed package is without them
+_INSTALLED = Path(__file__).parent / "samples"
+SAMPLES = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "examples" / "samples"  # in a clone
+_LOGITS = ("float16", "float32")
 CALIBRATION_LIMIT = 100  # more take longer
 
 
@@ -68,6 +70,8 @@ class Segmentation:
     def __post_init__(self) -> None:
         if self.logits.ndim != 3 or len(self.logits) != len(self.categories):
             raise LabelError(f"logits must be ({len(self.categories)}, h, w), got {self.logits.shape}")
+        if self.logits.dtype not in _LOGITS:
+            raise LabelError(f"logits must be {' or '.join(_LOGITS)}, got {self.logits.dtype}")
         if self.image is not None and self.image.shape != (*self.size_hw, 3):
             raise LabelError(f"the photograph must be {(*self.size_hw, 3)}, got {self.image.shape}")
 
@@ -186,7 +190,7 @@ class Segmenter:
         resize: str = "squeeze",
         engine: str = "auto",
         careful: bool = False,
-        calibration: Path | None = None,
+        calibration: str | Path | None = None,
         refine: str | None = None,
     ) -> None:
         check_refine(refine)
@@ -203,7 +207,7 @@ class Segmenter:
             device=device,
             precision=precision,
             engine=engine,
-            calibration=functools.partial(_photographs, calibration or SAMPLES, self.preprocess),
+            calibration=functools.partial(_photographs, Path(calibration or SAMPLES), self.preprocess),
         )
         self.device, self.precision = self._predictor.device, self._predictor.precision
         self.engine, self.calibration = self._predictor.engine, self._predictor.calibration
@@ -235,8 +239,10 @@ class Segmenter:
         resize, careful: override the segmenter's own for once; dtype: what the logits are kept in, "float16" or
         "float32".
 
-        Raises ImageError for what is not a readable picture.
+        Raises ImageError for what is not a readable picture, UsageError for another dtype.
         """
+        if dtype not in _LOGITS:
+            raise UsageError(f"the logits are kept in {' or '.join(map(repr, _LOGITS))}, not in {dtype!r}")
         photograph = image.read(source)
         preprocess = self.preprocess if resize is None else models.preprocess_for(self.model, resize)
         tensor = preprocess(photograph)

@@ -4,9 +4,11 @@ import copy
 import dataclasses
 import io
 import pickle
+import shutil
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -278,3 +280,53 @@ def test_confidence_takes_less_than_one_plane_of_floats(restless):
     prediction = np.eye(3000, 4000, dtype=np.uint8)
     some_rows = 4 * 21 * 65 * 4000 * 4
     assert peak_bytes(lambda: Task("binary", "cat").confidence(restless, prediction)) < some_rows + 3000 * 4000 * 4
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64", "half", None])
+def test_logits_are_kept_in_floats_alone(segmenter, cat, dtype):
+    with pytest.raises(UsageError, match="the logits are kept in 'float16' or 'float32'"):
+        segmenter(cat, dtype=dtype)
+
+
+def test_a_result_of_integers_errors():
+    made_by = MadeBy(SHIPPED, "0" * 64, "squeeze", "cpu", "float32", 0.0)
+    with pytest.raises(LabelError, match="logits must be float16 or float32, got uint8"):
+        Segmentation(np.zeros((21, 4, 4), np.uint8), (8, 8), made_by)
+
+
+def test_int8_is_measured_by_a_folder_given_as_text(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=f"there are none in {tmp_path}; name a folder"):
+        Segmenter(SHIPPED, device="cpu", precision="int8", calibration=str(tmp_path))
+
+
+def test_the_installed_package_holds_what_int8_is_measured_by(tmp_path, examples_coco):
+    """Built as pip builds it, from a copy: building leaves files behind."""
+    for name in ("segcore", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / "clone" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, tmp_path / "clone")
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        tmp_path / "clone",
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("segcore-*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    program = (
+        "from segcore import segmenter; print(segmenter.__file__, *sorted(segmenter.SAMPLES.iterdir()), sep='\\n')"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path / "installed", capture_output=True, text=True)
+    module, *photographs = map(Path, told.stdout.splitlines())
+    assert module.is_relative_to(tmp_path), told.stderr
+    expected = sorted((examples_coco / "samples").glob("*.jpg"))
+    assert [each.read_bytes() for each in photographs if each.suffix == ".jpg"] == [e.read_bytes() for e in expected]
