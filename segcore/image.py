@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from .errors import ImageError, SegcoreError
+from .errors import ImageError, SegcoreError, shown
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -31,11 +32,12 @@ class File:
     content: bytes = field(repr=False)
 
     @classmethod
-    def at(cls, path: Path, name: str | None = None) -> File:
+    def at(cls, path: str | Path, name: str | None = None) -> File:
         """The file at `path`, not decoded; `name` is by default its own.
 
         Raises ImageError where `read` would for want of a file that can be read.
         """
+        path = Path(path)
         name = name or path.name or str(path)
         with _opened_file(path, name, MAX_BYTES) as file, _access_failures_named(name):
             return cls(name, file.read())
@@ -67,6 +69,7 @@ _DAMAGED = (
     "{name} is damaged, cut short or of an unusual kind and cannot be decoded; "
     "use another copy of it, or save it again as PNG"
 )
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as `Path` leaves "https://"; a drive has one letter
 _UNNAMED = "the image"
 _UNNAMED_BYTES = "the file"
 
@@ -182,6 +185,10 @@ def _opened_source(source: str | Path | File, max_bytes: int) -> Iterator[tuple[
 
 @contextmanager
 def _opened_file(path: Path, name: str, max_bytes: int) -> Iterator[BinaryIO]:
+    if _ADDRESS.match(str(path)) and not os.path.exists(path):
+        raise ImageError(
+            f"{shown(str(path))} is an address, which is not fetched; download the photograph and give its file"
+        )
     with _access_failures_named(name):
         status = path.stat()
     if stat.S_ISDIR(status.st_mode):

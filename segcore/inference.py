@@ -43,7 +43,7 @@ def pick_device(device: str = AUTO) -> str:
     if kind not in available or (index and not (index.isdecimal() and int(index) < count)):
         choices = ", ".join((AUTO, *available))
         raise UsageError(f"the device {device!r} is not available here; choose one of: {choices}")
-    return str(device)
+    return str(device) if kind == "cuda" else kind  # of the others there is one
 
 
 def pick_engine(engine: str = AUTO, device: str = "cpu", precision: str = AUTO) -> str:
@@ -158,14 +158,22 @@ class _TorchCore:
         return self.core(batch).to("cpu", torch.float32, memory_format=torch.contiguous_format)
 
 
+# Only CUDA has an exception of its own; this is how Metal's and the processor's begin.
+_OUT_OF_MEMORY = ("MPS backend out of memory", "can't allocate memory", "not enough memory")
+
+
 def _in_parts(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """`run(batch)`, or, where the device's memory is too small for that, of its halves, one after the other."""
     try:
         return run(batch)
-    except torch.OutOfMemoryError:
-        pass  # what the failed run held is only let go once its traceback is
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and not any(each in str(error) for each in _OUT_OF_MEMORY):
+            raise
+    # The traceback kept the failed run's tensors alive: only here are they free.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     if len(batch) == 1:
         height, width = batch.shape[-2:]
         raise DeviceMemoryError(

@@ -394,6 +394,13 @@ def test_file_access_errors(tmp_path, monkeypatch):
         with pytest.raises(ImageError, match=message) as caught:
             image.read(tmp_path / name)
         assert str(tmp_path.parent) not in str(caught.value)
+    for address in ("https://example.org/cat.jpg", Path("http://example.org/cat.jpg")):
+        with pytest.raises(ImageError, match="is an address, which is not fetched.*download"):
+            image.read(address)
+    (tmp_path / "http:").mkdir()  # a folder may be called anything
+    Image.new("RGB", (1, 1)).save(tmp_path / "http:" / "cat.png")
+    monkeypatch.chdir(tmp_path)
+    assert image.read("http:/cat.png").shape == (1, 1, 3)
     with pytest.raises(ImageError, match="is empty"):
         image.read(b"")
     with pytest.raises(ImageError, match="is a folder"):

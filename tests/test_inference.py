@@ -29,24 +29,32 @@ def stride_4(batch: torch.Tensor) -> torch.Tensor:
 # A device's memory
 
 
+OUT_OF_MEMORY = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory"),
+    "mps": RuntimeError("MPS backend out of memory (MPS allocated: 5.21 GB, max allowed: 9.07 GB)."),
+    "cpu": RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried"),
+}
+
+
 class SmallMemory:
     """Has room for so many images at a time, and remembers what it was asked for."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, room: int, device: str = "cuda") -> None:
+        self.room, self.refusal = room, OUT_OF_MEMORY[device]
         self.asked = []
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         self.asked.append(len(batch))
         if len(batch) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.refusal
         return stride_4(batch)
 
 
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
 @pytest.mark.parametrize("room", [1, 2, 3, 7])
-def test_a_batch_that_is_too_large_goes_through_in_parts(room):
-    device, batch = SmallMemory(room), noise(7, 3, 16, 24)
-    logits = inference.Predictor(device, "cuda", "float32")(batch)
+def test_a_batch_that_is_too_large_goes_through_in_parts(room, kind):
+    device, batch = SmallMemory(room, kind), noise(7, 3, 16, 24)
+    logits = inference.Predictor(device, kind, "float32")(batch)
     expected = torch.cat([stride_4(each[None]) for each in batch])
     torch.testing.assert_close(logits, expected)
     assert device.asked[0] == 7
@@ -61,9 +69,18 @@ def test_memory_is_freed_between_tries(monkeypatch):
     assert freed_after == [[2]] and device.asked == [2, 1, 1]
 
 
-def test_one_image_that_is_too_large_errors():
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+def test_one_image_that_is_too_large_errors(kind):
     with pytest.raises(DeviceMemoryError, match="24 x 16 pixels.*resize 'squeeze'.*device 'cpu'"):
-        inference.Predictor(SmallMemory(0), "cuda", "float32")(noise(4, 3, 16, 24))
+        inference.Predictor(SmallMemory(0, kind), kind, "float32")(noise(4, 3, 16, 24))
+
+
+def test_other_failures_are_not_taken_for_want_of_memory():
+    def fail(batch: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        inference.Predictor(fail, "cuda", "float32")(noise(2, 3, 16, 24))
 
 
 # Careful
@@ -138,6 +155,11 @@ def shipped() -> torch.nn.Module:
 def by_openvino(shipped):
     pytest.importorskip("openvino")
     return models.prepare(shipped, precision="float32", engine="openvino", device="cpu")
+
+
+def test_openvino_takes_the_only_processor_by_its_number(shipped):
+    pytest.importorskip("openvino")
+    assert models.prepare(shipped, precision="float32", engine="openvino", device="cpu:0").device == "cpu"
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (65, 97), (130, 260), (31, 200)])

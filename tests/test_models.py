@@ -495,7 +495,7 @@ def test_pick_device(cuda, mps, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert models.pick_device("auto") == expected
-    assert models.pick_device("cpu") == "cpu"
+    assert models.pick_device("cpu") == models.pick_device("cpu:0") == "cpu"
     if cuda:
         assert models.pick_device("cuda:1") == "cuda:1"
     else:
