@@ -8,20 +8,24 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from . import catalogue, memory
 from .categories import VOC, Categories
 from .cli_arguments import parser
-from .errors import SegcoreError, UsageError
+from .errors import AnnotationError, SegcoreError, UsageError, told
 from .task import Task
 from .writing import described, whole, write_json, write_text
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
@@ -58,10 +62,12 @@ def _complain(message: str, status: int) -> int:
 def predict(arguments: argparse.Namespace) -> int:
     """Segment files and folders of photographs into --out."""
     task = _task(arguments, arguments.model)
-    files = _image_files(arguments.input)
+    files, problems = _image_files(arguments.input)
     stems = _output_stems(files)
     _make_folder(arguments.out)
     status = DONE
+    for problem in problems:
+        status = _complain(problem, FAILED)
     with _network(arguments) as network:
         problems = _predict_each(network, task, {path: arguments.out / stem for path, stem in stems.items()}, arguments)
         for path, problem in zip(files, tqdm(problems, "predict", len(files), unit="image", disable=None), strict=True):
@@ -104,9 +110,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Score a model on images whose truth is known; prints the headline and writes what was asked for."""
     from . import evaluate as evaluation
 
-    task, images, dataset, chosen = _what_to_evaluate(arguments, arguments.model)
+    task, images, dataset, chosen, wrong = _what_to_evaluate(arguments, arguments.model)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         _make_folder(folder)
+    if arguments.figures and arguments.save_labels and arguments.figures.samefile(arguments.save_labels):
+        raise UsageError("--figures and --save-labels give files of the same names; name two folders")
     for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
         _make_room_for(file)
     with _network(arguments) as network:
@@ -126,26 +134,48 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
             write_text(arguments.html, html_report(record, pictures=extremes(run, record)))
     print(evaluation.headline(record))
-    return _left_out(record["skipped"])
+    return _left_out(record["skipped"], wrong)
 
 
 def _what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:
-    """The task, the images, their dataset and the protocol, checked before anything heavy is loaded."""
-    from .layouts import open_dataset
+    """The task, the images, their dataset, the protocol and what is wrong with the dataset beside single images.
+
+    All is checked before anything heavy is loaded.
+    """
     from .protocols import protocol
     from .run import choose_images
 
     task, chosen = _task(arguments, model), protocol(arguments.protocol)
-    dataset = open_dataset(arguments.dataset, arguments.split, task.categories)
+    dataset, wrong = _open_dataset(arguments, task.categories)
     image_ids = None if arguments.image_ids is None else [dataset.id_of(text) for text in arguments.image_ids]
     images = choose_images(dataset, image_ids=image_ids, limit=arguments.limit)
-    return task, images, dataset, chosen
+    return task, images, dataset, chosen, wrong
 
 
-def _left_out(skipped: list[dict]) -> int:
+def _open_dataset(arguments: argparse.Namespace, categories: Categories) -> tuple[Dataset, list[str]]:
+    """The dataset, and with --skip-bad what is wrong with records that belong to none of its images.
+
+    Raises AnnotationError for anything wrong without that flag, and where nothing is left with it.
+    """
+    from .layouts import open_dataset
+
+    wrong: list[str] = []
+    dataset = open_dataset(arguments.dataset, arguments.split, categories, wrong)
+    every = [*wrong, *dataset.broken.values()]
+    if every and not arguments.skip_bad:
+        raise AnnotationError(f"{told(every)}\nmend this, or leave the images concerned out with --skip-bad")
+    if wrong and not dataset.images:
+        raise AnnotationError(f"{told(wrong)}\nno image is left to be scored")
+    return dataset, wrong
+
+
+def _left_out(skipped: list[dict], wrong: list[str]) -> int:
+    """Name what was not scored: images, and records of a dataset that belong to none of its images."""
+    for problem in wrong:
+        print(f"segcore: left out: {problem}", file=sys.stderr)
     for each in skipped:
         print(f"segcore: image {each['image_id']} left out: {each['reason']}", file=sys.stderr)
-    return FAILED if skipped else DONE
+    return FAILED if skipped or wrong else DONE
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -158,7 +188,7 @@ def compare(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--models takes two models with a comma between them, got {','.join(names)!r}")
     if _categories(names[0]) != _categories(names[1]):
         raise UsageError(f"{names[0]} and {names[1]} tell different things apart, so they cannot be compared")
-    task, images, dataset, chosen = _what_to_evaluate(arguments, names[0])
+    task, images, dataset, chosen, wrong = _what_to_evaluate(arguments, names[0])
     for file in filter(None, (arguments.json, arguments.html)):
         _make_room_for(file)
     outcomes = []
@@ -175,7 +205,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
         write_text(arguments.html, html_report(outcomes[1].to_dict(), comparison=record))
     print(comparison.headline(record))
-    return _left_out(outcomes[0].to_dict()["skipped"])
+    return _left_out(outcomes[0].to_dict()["skipped"], wrong)
 
 
 def _segmenter(arguments: argparse.Namespace, model: str | None = None):
@@ -224,7 +254,8 @@ def _keep_samples(run, arguments: argparse.Namespace) -> Callable | None:
             with whole(arguments.save_labels / f"{stem}.png") as file:
                 Image.fromarray(sample.prediction).save(file, pnginfo=described(run.caption(sample.image)))
         if arguments.figures:
-            (arguments.figures / f"{stem}.png").write_bytes(sample.figure(run))
+            with whole(arguments.figures / f"{stem}.png") as file:
+                file.write_bytes(sample.figure(run))
 
     return keep if arguments.save_labels or arguments.figures else None
 
@@ -326,36 +357,54 @@ def _categories(model: str) -> Categories:
     return categories(model)
 
 
-def _image_files(inputs: list[Path]) -> list[Path]:
-    """The named files, and of each folder the files that are called like images, in order and each once.
+def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:
+    """The named files, and of each folder the files that are called like images, in order and each once; and what is
+    wrong with folders that give none.
 
     Raises UsageError where that leaves nothing. A named file that is not there fails later, by itself.
     """
     from .image import SUFFIXES
 
     files: list[Path] = []
+    problems: list[str] = []
     for path in inputs:
-        if path.is_dir():
-            files += sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
-        else:
+        if not path.is_dir():
             files.append(path)
+            continue
+        try:
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+        except OSError as error:
+            problems.append(f"{path}: this folder cannot be read: {error.strerror}")
+            continue
+        files += inside
+        if not inside:
+            problems.append(f"{path}: there are no images in this folder")
     if not files:
         raise UsageError(
             f"there are no images in {', '.join(map(str, inputs))}; name files or a folder that holds some"
         )
-    return list(dict.fromkeys(files))
+    return list(dict.fromkeys(files)), problems
 
 
 def _output_stems(files: list[Path]) -> dict[Path, str]:
-    """What each file's outputs are called: its stem; where two share one, the whole name keeps them apart."""
-    owners: dict[str, Path] = {}
+    """What each file's outputs are called: its stem; where two share one, the whole name keeps them apart.
+
+    Names that some disks take for one, as IMG and img, count as one.
+    """
+    taken: set[str] = set()
     stems: dict[Path, str] = {}
     for path in files:
-        stem = path.stem if path.stem not in owners else path.name.replace(".", "_")
-        while stem in owners:
+        stem = path.stem if _on_any_disk(path.stem) not in taken else path.name.replace(".", "_")
+        while _on_any_disk(stem) in taken:
             stem += "_"
-        owners[stem], stems[path] = path, stem
+        taken.add(_on_any_disk(stem))
+        stems[path] = stem
     return stems
+
+
+def _on_any_disk(name: str) -> str:
+    """What disks that tell neither cases nor ways of writing an accent apart take a name for."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _make_folder(path: Path) -> None:

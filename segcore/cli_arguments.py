@@ -149,6 +149,9 @@ def _add_dataset_argument(command: argparse.ArgumentParser) -> None:
 
 def _add_dataset_arguments(command: argparse.ArgumentParser) -> None:
     _add_dataset_argument(command)
+    command.add_argument(
+        "--skip-bad", action="store_true", help="leave out, and name, the images whose annotations are broken"
+    )
     command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
     command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     command.add_argument(

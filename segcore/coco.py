@@ -27,8 +27,9 @@ class CocoDataset:
     """One split of a folder in COCO's layout: `annotations/instances_<split>.json` beside `<split>/*.jpg`.
 
     `images` are sorted by id. `objects` has, by image id, the objects of the classes in `categories`, VOC's by
-    default; `others` the names of the file's categories outside them that the image holds. Photographs are looked
-    for only when they are read. It is a `dataset.Dataset`.
+    default; `others` the names of the file's categories outside them that the image holds; `broken` what is wrong with
+    its annotations, which is then raised where its truth is asked for. Photographs are looked for only when they are
+    read. It is a `dataset.Dataset`.
     """
 
     has_objects: ClassVar[bool] = True
@@ -38,6 +39,7 @@ class CocoDataset:
     images: tuple[CocoImage, ...] = field(repr=False)
     objects: Mapping[int, tuple[CocoObject, ...]] = field(repr=False)
     others: Mapping[int, tuple[str, ...]] = field(repr=False)
+    broken: Mapping[int, str] = field(repr=False)
     categories: Categories = field(default=VOC, repr=False)
 
     @classmethod
@@ -51,7 +53,7 @@ class CocoDataset:
         """Read and check one split's annotation file; without `split`, of the only split there is.
 
         categories: which of the file's categories, by their names, are objects of which class. problems: takes what
-        is wrong with single annotations, which are then left out, for a caller who has more to check.
+        is wrong with single records, for a caller who goes on without them; what concerns one image is in `broken`.
         Raises UsageError for a split that is not there, or left open where there are several, and
         AnnotationError for a folder without annotations and for a file that is broken; it names the file, the
         record and the field, of every broken annotation.
@@ -86,16 +88,17 @@ class CocoDataset:
         For callers that need the document too; categories and problems as in `open`. Raises AnnotationError as `open`
         does; it calls the file `name`.
         """
-        broken: list[str] = []
+        wrong: list[str] = []
         try:
-            parsed = parse(document, categories, broken)
-            if broken and problems is None:
-                raise AnnotationError(told(broken))
+            parsed = parse(document, categories, wrong)
+            if problems is None and (every := [*wrong, *parsed.broken.values()]):
+                raise AnnotationError(told(every))
         except AnnotationError as error:
             raise AnnotationError(f"{name}: {error}") from error
-        if broken:
-            problems += [f"{name}: {each}" for each in broken]
-        return cls(folder, split, *parsed, categories)
+        if problems is not None:
+            problems += [f"{name}: {each}" for each in wrong]
+        broken = {number: f"{name}: {each}" for number, each in parsed.broken.items()}
+        return cls(folder, split, parsed.images, parsed.objects, parsed.others, broken, categories)
 
     def id_of(self, text: str) -> int:
         """The id that a person wrote. Raises UsageError for what is no number."""
@@ -145,15 +148,16 @@ class CocoDataset:
         return tuple(
             image.id
             for image in self.images
-            if any(wanted in (None, each.class_id) for each in self.objects.get(image.id, ()))
+            if image.id not in self.broken
+            and any(wanted in (None, each.class_id) for each in self.objects.get(image.id, ()))
         )
 
     def classes_in(self, image_id: int) -> tuple[int, ...]:
         """The object classes, in order, of an image's objects and crowd regions.
 
-        Raises UsageError for an unknown id.
+        Raises UsageError for an unknown id, AnnotationError for an image whose annotations are broken.
         """
-        return tuple(sorted({each.class_id for each in self.objects.get(self.image(image_id).id, ())}))
+        return tuple(sorted({each.class_id for each in self._objects_of(image_id)}))
 
     def other_categories(self, image_id: int) -> tuple[str, ...]:
         """The names, in order, of an image's categories outside the classes, which count as background.
@@ -172,36 +176,38 @@ class CocoDataset:
         - "torchvision": where any two objects overlap, even of one class, the label is 255; crowd regions count
           as objects. This is the procedure of torchvision's segmentation references.
 
-        Raises UsageError for an unknown id or policy.
+        Raises UsageError for an unknown id or policy, AnnotationError for an image whose annotations are broken.
         """
         check_policy(policy)
-        size_hw = self.size_hw(image_id)
-        labels = _POLICIES[policy](self.objects.get(image_id, ()), size_hw)
+        labels = _POLICIES[policy](self._objects_of(image_id), self.size_hw(image_id))
         return np.ascontiguousarray(labels)
 
     def masks(self, image_id: int) -> Iterator[tuple[CocoObject, np.ndarray]]:
         """Each object of an image, crowd regions left out, with its own mask: bool (H, W), at the stored size.
 
-        Raises UsageError for an unknown id.
+        Raises as `truth` does.
         """
         size_hw = self.size_hw(image_id)
-        for each in self.objects.get(image_id, ()):
+        for each in self._objects_of(image_id):
             if not each.crowd:
                 yield each, _mask([_rle(each, size_hw)])
 
     def fingerprint(self, image_id: int) -> str:
         """A hash of an image's record and annotations."""
-        return hashlib.sha256(repr((self.image(image_id), self.objects.get(image_id))).encode()).hexdigest()[:16]
+        image, objects = self.image(image_id), self.objects.get(image_id)
+        content = repr((image, self.broken.get(image_id) or objects))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def part(self, images: Iterable[CocoImage]) -> CocoDataset:
         """The same of some of the images, without the names of other categories."""
         images = tuple(images)
         objects = {image.id: self.objects.get(image.id, ()) for image in images}
-        return replace(self, images=images, objects=objects, others={})
+        broken = {image.id: self.broken[image.id] for image in images if image.id in self.broken}
+        return replace(self, images=images, objects=objects, others={}, broken=broken)
 
     def problems(self) -> list[str]:
-        """Photographs that are missing or of another size, and objects outside their picture, a sentence each."""
-        problems = []
+        """Photographs that are missing or of another size, and objects that are broken or outside their picture."""
+        problems = list(self.broken.values())
         for image in self.images:
             problems += self._photograph_problems(image)
             problems += [
@@ -223,6 +229,11 @@ class CocoDataset:
         if size != (image.width, image.height):
             return [f"image {image.id}: {path} is {size[0]} x {size[1]} pixels, not {image.width} x {image.height}"]
         return []
+
+    def _objects_of(self, image_id: int) -> tuple[CocoObject, ...]:
+        if problem := self.broken.get(self.image(image_id).id):
+            raise AnnotationError(problem)
+        return self.objects.get(image_id, ())
 
     @cached_property
     def _images_by_id(self) -> dict[int, CocoImage]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .categories import Categories
 from .classes import is_text
-from .errors import AnnotationError, shown
+from .errors import AnnotationError, shown, told
 from .image import MAX_PIXELS
 
 Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
@@ -54,7 +54,17 @@ class CocoObject:
     segmentation: Polygons | Rle
 
 
-Parsed = tuple[tuple[CocoImage, ...], dict[int, tuple[CocoObject, ...]], dict[int, tuple[str, ...]]]
+class Parsed(NamedTuple):
+    """What an annotation file holds: images sorted by id, and by image id their objects, the names of their other
+    categories, and what is wrong with their annotations.
+    """
+
+    images: tuple[CocoImage, ...]
+    objects: dict[int, tuple[CocoObject, ...]]
+    others: dict[int, tuple[str, ...]]
+    broken: dict[int, str]
+
+
 _KINDS = {int: "an integer", str: "a text"}
 
 
@@ -134,12 +144,19 @@ def _names_by_id(document: dict[str, Any]) -> dict[int, str]:
 
 
 def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
-    """What `CocoDataset` holds of an annotation file: images, objects and others; broken annotations go to `problems`.
+    """What `CocoDataset` holds of an annotation file. `problems` takes a sentence for each broken record of an image,
+    which is left out with its annotations, and for each annotation of no image that the file describes.
 
     Raises AnnotationError for what leaves nothing to go on with.
     """
     _check_kind(document)
-    images = {number: _image(record) for number, record in _records(document, "images").items()}
+    described = _records(document, "images")
+    images: dict[int, CocoImage] = {}
+    for number, record in described.items():
+        try:
+            images[number] = _image(record)
+        except AnnotationError as error:
+            problems.append(str(error))
     annotations = _records(document, "annotations")
     names = _names_by_id(document)
     # By name, since files that tools write number them in their own ways; the background is no category.
@@ -152,9 +169,13 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
 
     objects: dict[int, list[CocoObject]] = {}
     others: dict[int, set[str]] = {}
+    broken: dict[int, list[str]] = {}
     for number, record in annotations.items():
+        image = None
         try:
-            image = images[_reference(record, "image_id", images)]
+            image = images.get(_reference(record, "image_id", described))
+            if image is None:
+                continue
             category = _reference(record, "category_id", names)
             if numbers[category] is None:
                 others.setdefault(image.id, set()).add(names[category])
@@ -162,11 +183,12 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
                 each = CocoObject(number, numbers[category], _is_crowd(record), segmentation)
                 objects.setdefault(image.id, []).append(each)
         except AnnotationError as error:
-            problems.append(str(error))
-    return (
+            (broken.setdefault(image.id, []) if image else problems).append(str(error))
+    return Parsed(
         tuple(images[number] for number in sorted(images)),
         {number: tuple(each) for number, each in objects.items()},
         {number: tuple(sorted(each)) for number, each in others.items()},
+        {number: told(each) for number, each in broken.items()},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -38,7 +38,8 @@ class Dataset(Protocol):
     """One split of a folder: photographs, and the ground truth of each as a label map.
 
     has_objects: whether the truth tells objects of one class apart; a label map alone does not. images: sorted by id.
-    categories: the classes of the label maps. All methods but `id_of` raise UsageError for an id that the split does
+    categories: the classes of the label maps. broken: what opening has shown to be wrong with the truth of single
+    images; it is raised where that is asked for. All methods but `id_of` raise UsageError for an id that the split does
     not have.
     """
 
@@ -52,6 +53,8 @@ class Dataset(Protocol):
     def images(self) -> Sequence[ImageRecord]: ...
     @property
     def categories(self) -> Categories: ...
+    @property
+    def broken(self) -> Mapping[ImageId, str]: ...
 
     def id_of(self, text: str) -> ImageId:
         """The id that a person wrote. Raises UsageError for what cannot be one."""

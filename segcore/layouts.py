@@ -33,7 +33,7 @@ def open_dataset(
     """Open one split of a folder in COCO's layout or VOC's; without `split`, the only one there is.
 
     categories: the classes of the truth, found among the folder's by their names. problems: takes what is wrong with
-    single records, which are then left out, for a caller who has more to check.
+    single records, for a caller who goes on without them; what concerns one image is in `broken`.
     Raises UsageError for a split that is not there, or left open where there are several, and AnnotationError for a
     folder in neither layout and for ground truth that is broken.
     """

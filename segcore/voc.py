@@ -48,6 +48,7 @@ class VocDataset:
     """
 
     has_objects: ClassVar[bool] = False
+    broken: ClassVar[Mapping[str, str]] = {}  # files are looked at only when they are read
 
     folder: Path
     split: str

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,6 +219,24 @@ def test_predict_folders_and_files_with_names_in_common(run, photographs, tmp_pa
         assert (tmp_path / "out" / f"{stem}_overlay.png").exists()
 
 
+def test_predict_names_a_folder_without_images(run, cat, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no photograph")
+    done = run("predict", tmp_path / "empty", cat, "--out", tmp_path / "out")
+    assert (done.status, done.err) == (1, f"segcore: {tmp_path / 'empty'}: there are no images in this folder\n")
+    assert "cat.json" in names(tmp_path / "out")
+
+
+def test_predict_keeps_names_apart_that_a_disk_may_take_for_one(run, cat, tmp_path):
+    stems = ["IMG", "img", "Caf\u00e9", "cafe\u0301"]
+    for number, stem in enumerate(stems):
+        (tmp_path / str(number)).mkdir()
+        shutil.copy(cat, tmp_path / str(number) / f"{stem}.jpg")
+    assert run("predict", *(tmp_path / str(number) for number in range(4)), "--out", tmp_path / "out").status == 0
+    written = [unicodedata.normalize("NFD", name).lower() for name in names(tmp_path / "out")]
+    assert len(written) == len(set(written)) == 4 * 3
+
+
 def test_predict_names_what_fails_and_does_the_rest(run, cat, tmp_path):
     broken, text = tmp_path / "broken.jpg", tmp_path / "text.jpg"
     broken.write_bytes(cat.read_bytes()[:700])
@@ -374,6 +393,52 @@ def test_evaluate_names_what_fails_and_scores_the_rest(run, two_images, tmp_path
     (skipped,) = record["skipped"]
     assert (skipped["image_id"], skipped["file_name"]) == (900001, "900001/photo.jpg")
     assert "1 image of" in done.out
+
+
+@pytest.fixture
+def one_bad_polygon(two_images):
+    """Of the image 900001."""
+    file = two_images / "annotations" / "instances_all.json"
+    document = read_json(file)
+    next(each for each in document["annotations"] if each["image_id"] == 900001)["segmentation"] = [[1, 2, 3]]
+    file.write_text(json.dumps(document))
+    return two_images
+
+
+def test_evaluate_says_how_to_leave_out_what_is_broken(run, one_bad_polygon):
+    done = run("evaluate", "--dataset", one_bad_polygon)
+    assert (done.status, done.out) == (1, "")
+    assert "3 or more x, y pairs" in done.err and "leave the images concerned out with --skip-bad" in done.err
+
+
+def test_evaluate_leaves_images_with_broken_annotations_out(run, one_bad_polygon, tmp_path):
+    done = run("evaluate", "--dataset", one_bad_polygon, "--skip-bad", "--json", tmp_path / "scores.json")
+    (line,) = done.err.splitlines()
+    assert done.status == 1 and line.startswith("segcore: image 900001 left out:") and "3 or more x, y pairs" in line
+    record = read_json(tmp_path / "scores.json")
+    assert [each["image_id"] for each in record["per_image"]] == [900002]
+    assert [each["image_id"] for each in record["skipped"]] == [900001]
+
+
+def test_evaluate_names_broken_records_of_no_image(run, one_bad_polygon):
+    file = one_bad_polygon / "annotations" / "instances_all.json"
+    document = read_json(file)
+    document["images"][0]["width"] = "wide"
+    document["annotations"][-1]["image_id"] = 5
+    file.write_text(json.dumps(document))
+    done = run("evaluate", "--dataset", one_bad_polygon, "--skip-bad")
+    assert done.status == 1 and "1 image of" in done.out
+    assert [line.partition(": left out: ")[0] for line in done.err.splitlines()] == ["segcore"] * 2
+    assert "'width' must be an integer" in done.err and "'image_id' is 5, which the file does not describe" in done.err
+    document["images"][1]["width"] = "wide"
+    file.write_text(json.dumps(document))
+    done = run("evaluate", "--dataset", one_bad_polygon, "--skip-bad")
+    assert done.status == 1 and "no image is left to be scored" in done.err
+
+
+def test_figures_and_labels_take_a_folder_each(run, two_images, tmp_path):
+    done = run("evaluate", "--dataset", two_images, "--figures", tmp_path / "a", "--save-labels", tmp_path / "a")
+    assert done.status == 2 and "name two folders" in done.err
 
 
 def test_evaluate_resumes(run, examples_coco, tmp_path):

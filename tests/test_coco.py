@@ -513,6 +513,29 @@ def test_open_errors_in_annotations(written, changes, message):
     assert re.search(rf"annotations\[1\] \(id 5\): .*{message}", refused(written, content))
 
 
+def test_images_with_broken_annotations_are_told_where_their_truth_is_asked_for(written):
+    fine, bad = annotated(4, DOG, box(0, 0, 2, 2), image=9), annotated(5, DOG, [[1, 2, 3]])
+    problems: list[str] = []
+    dataset = CocoDataset.open(written(document(fine, bad, annotated(6, DOG, box(1, 1, 3, 3)))), problems=problems)
+    assert problems == [] and dataset.truth(9).any()
+    for ask in (dataset.truth, dataset.classes_in, lambda number: list(dataset.masks(number))):
+        with pytest.raises(AnnotationError, match=r"instances_tiny.json: annotations\[1\] \(id 5\): .*3 or more x, y"):
+            ask(7)
+    assert dataset.ids_with_class(None) == (9,)
+    (part,) = dataset.part(dataset.images[:1]).broken
+    assert part == 7
+    assert any("annotations[1] (id 5)" in each for each in dataset.problems())
+
+
+def test_broken_records_of_images_are_told_and_left_out(written):
+    content = document(annotated(5, DOG, [[1, 2, 3]]), annotated(6, DOG, box(0, 0, 2, 2), image=9))
+    content["images"][1] |= {"width": "wide"}
+    problems: list[str] = []
+    dataset = CocoDataset.open(written(content), problems=problems)
+    assert len(problems) == 1 and "images[1] (id 7): 'width' must be an integer" in problems[0]
+    assert [image.id for image in dataset.images] == [9] and dataset.broken == {}
+
+
 def test_outlines_outside_the_20_classes_are_not_needed(opened):
     assert opened(annotated(1, GIRAFFE, None)).other_categories(7) == ("giraffe",)
 
