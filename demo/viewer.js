@@ -5,6 +5,7 @@ const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "lege
 );
 const WHAT_IS_DRAWN = { overlay: "Overlay", compare: "Photograph on the left, overlay on the right", mask: "Mask" };
 const MAX_PHOTOS = 8;
+const MAX_OUTLINE_WIDTH = 4096; // pixels
 
 // Photographs by key; on `window`, so that they outlive a component that Gradio takes down and mounts again.
 const photos = (window.segcorePhotos ??= new Map());
@@ -140,7 +141,7 @@ function buildPanel({ title, group, legend, unpainted, named }, map, photo) {
   if (image && !map) image.alt = title;
   const fill = make("canvas", { class: "fill", role: "img" });
   const outline = make("canvas", { class: "outline", "aria-hidden": "true" });
-  for (const canvas of [fill, outline]) Object.assign(canvas, { width: map?.width ?? 1, height: map?.height ?? 1 });
+  Object.assign(fill, { width: map?.width ?? 1, height: map?.height ?? 1 });
   const painted = named ? legend.filter(({ id }) => map?.anchors.has(id)) : [];
   const makePill = ({ id, name, color }) =>
     make("span", { class: "pill", "data-id": id, "aria-hidden": "true" }, makeSwatch(color), name);
@@ -232,7 +233,10 @@ function draw(panel) {
 
   const regions = new Uint8Array(256);
   for (const { id } of state.names && named ? lit : []) regions[id] = id;
-  paintOutlines(outline, map, regions, clamp(Math.round(map.width / (picture.clientWidth || map.width)), 1, 6));
+  const pixelsWide = Math.min((picture.clientWidth || map.width) * devicePixelRatio, MAX_OUTLINE_WIDTH);
+  outline.width = Math.max(1, Math.round(pixelsWide)); // as fine as the screen, whatever the map's own size
+  outline.height = Math.max(1, Math.round((pixelsWide * map.height) / map.width));
+  strokeBorders(outline, map, regions, 2 * devicePixelRatio);
   for (const [id, pill] of pills) pill.hidden = !state.names || !lit.some((entry) => entry.id === id);
   placePills(panel);
 }

@@ -1,7 +1,10 @@
 // Label maps as numbers: decoding, borders, places for names, and painting onto canvases. Knows nothing of the page.
 const DIMMED = 0x8c000000; // colours are words as a little-endian canvas has them, ABGR: this is 55 % black
-const OUTLINE = 0xf2ffffff;
-const OUTLINE_HALO = 0x80000000;
+const OUTLINE = "rgb(255 255 255 / 95%)";
+const OUTLINE_HALO = "rgb(0 0 0 / 50%)";
+const [RIGHT, DOWN] = [1, 2];
+const BITS = [0, 1, 1, 2]; // that are set in 0..3
+const SMOOTHING = 8; // rounds; steps of a pixel go, and a corner is rounded by some two pixels
 
 function opaqueWord(color) {
   const rgb = parseInt(color.slice(1), 16);
@@ -13,19 +16,85 @@ async function decodeLabels({ width, height, deflate }) {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const ids = new Uint8Array(await new Response(stream).arrayBuffer());
   if (ids.length !== width * height) throw new Error(`expected ${width} x ${height} labels, got ${ids.length}`);
-  return { width, height, ids, edges: findEdges(ids, width, height), anchors: findAnchors(ids, width, height) };
+  return { width, height, ids, borders: traceBorders(ids, width, height), anchors: findAnchors(ids, width, height) };
 }
 
-// Pairs of neighbouring positions that carry different labels, one pair after the other.
-function findEdges(ids, width, height) {
-  const edges = [];
+// The borders between labels as smooth lines: by a pair of labels, 256 times one plus the other, a Path2D in the map's
+// own pixels. They are followed along the corners between pixels, from one where more than two borders meet, or the
+// picture ends, to the next. So the same two labels lie on both sides of a whole line.
+function traceBorders(ids, width, height) {
+  const stride = width + 1; // of the corners
+  const steps = new Uint8Array(stride * (height + 1)); // by corner: whether borders lead from it to the right and down
+  const starts = []; // corners at which a line may begin: first the picture's lower and right end
+  for (let x = 1; x < width; x++) starts.push(height * stride + x);
+  for (let y = 1; y < height; y++) starts.push(y * stride + width);
   for (let y = 0, here = 0; y < height; y++) {
     for (let x = 0; x < width; x++, here++) {
-      if (x + 1 < width && ids[here] !== ids[here + 1]) edges.push(here, here + 1);
-      if (y + 1 < height && ids[here] !== ids[here + width]) edges.push(here, here + width);
+      const corner = here + y; // above and left of the pixel
+      if (y > 0 && ids[here] !== ids[here - width]) steps[corner] |= RIGHT;
+      if (x > 0 && ids[here] !== ids[here - 1]) steps[corner] |= DOWN;
+      if (steps[corner]) starts.push(corner);
     }
   }
-  return Uint32Array.from(edges);
+  const meeting = (at) => BITS[steps[at]] + (steps[at - 1] & RIGHT) + ((steps[at - stride] & DOWN) >> 1); // 0..4
+  const left = steps.slice(); // those that no line has taken yet
+  const next = (at) => {
+    for (const [from, step, to] of [
+      [at, RIGHT, at + 1],
+      [at, DOWN, at + stride],
+      [at - 1, RIGHT, at - 1],
+      [at - stride, DOWN, at - stride],
+    ]) {
+      if (left[from] & step) {
+        left[from] &= ~step;
+        return to;
+      }
+    }
+    return null;
+  };
+  const borders = new Map();
+  const follow = (first) => {
+    const corners = [first];
+    for (let at = next(first); at !== null; at = meeting(at) === 2 ? next(at) : null) corners.push(at);
+    if (corners.length === 1) return false;
+    const from = Math.min(first, corners[1]);
+    const pixel = from - Math.floor(from / stride); // right and below of that corner
+    const other = pixel - (Math.abs(first - corners[1]) === 1 ? width : 1);
+    const pair = 256 * ids[pixel] + ids[other];
+    if (!borders.has(pair)) borders.set(pair, new Path2D());
+    addSmoothLine(borders.get(pair), corners, stride, meeting(first) === 2);
+    return true;
+  };
+  for (const at of starts) if (meeting(at) !== 2) while (follow(at));
+  for (const at of starts) while (left[at]) follow(at); // the rings
+  return borders;
+}
+
+// Through the middles of the steps from corner to corner, evened out with their neighbours; a ring is closed, and the
+// ends of any other line stay where they are.
+function addSmoothLine(path, corners, stride, isRing) {
+  const x = evenedOut(corners.map((at) => at % stride), isRing);
+  const y = evenedOut(corners.map((at) => Math.floor(at / stride)), isRing);
+  path.moveTo(x[0], y[0]);
+  for (let i = 1; i < x.length; i++) path.lineTo(x[i], y[i]);
+  if (isRing) path.closePath();
+}
+
+function evenedOut(corners, isRing) {
+  const steps = corners.length - 1;
+  const count = isRing ? steps : steps + 2;
+  let values = new Float32Array(count);
+  for (let i = 0; i < steps; i++) values[isRing ? i : i + 1] = (corners[i] + corners[i + 1]) / 2;
+  if (!isRing) [values[0], values[count - 1]] = [corners[0], corners[steps]];
+  let before = new Float32Array(count);
+  for (let round = 0; round < Math.min(SMOOTHING, count / 4); round++) {
+    [before, values] = [values, before];
+    for (let i = 1; i < count - 1; i++) values[i] = (before[i - 1] + 2 * before[i] + before[i + 1]) / 4;
+    const [first, last] = [before[0], before[count - 1]];
+    values[0] = isRing ? (last + 2 * first + before[1]) / 4 : first;
+    values[count - 1] = isRing ? (before[count - 2] + 2 * last + first) / 4 : last;
+  }
+  return values;
 }
 
 // For each label the point farthest from any other label and from the border, where its name fits best:
@@ -86,22 +155,22 @@ function paintLabels(canvas, { ids }, wordOfLabel) {
   });
 }
 
-// Light lines with a dark halo wherever `regionOfLabel` differs between neighbours, 2 x reach pixels wide.
-function paintOutlines(canvas, { width, height, ids, edges }, regionOfLabel, reach) {
-  putWords(canvas, (words) => {
-    const stamp = (at, size, word) => {
-      const [x, y] = [at % width, Math.floor(at / width)];
-      for (let row = Math.max(0, y - size + 1); row <= Math.min(height - 1, y + size); row++) {
-        words.fill(word, row * width + Math.max(0, x - size + 1), row * width + Math.min(width, x + size + 1));
-      }
-    };
-    for (const [size, word] of [
-      [reach + 1, OUTLINE_HALO],
-      [reach, OUTLINE],
-    ]) {
-      for (let i = 0; i < edges.length; i += 2) {
-        if (regionOfLabel[ids[edges[i]]] !== regionOfLabel[ids[edges[i + 1]]]) stamp(edges[i], size, word);
-      }
-    }
-  });
+// Light lines with a dark halo wherever `regionOfLabel` differs; `thickness` of a line in the canvas's pixels.
+function strokeBorders(canvas, { width, height, borders }, regionOfLabel, thickness) {
+  const lines = new Path2D();
+  const scale = new DOMMatrix([canvas.width / width, 0, 0, canvas.height / height, 0, 0]);
+  for (const [pair, path] of borders) {
+    if (regionOfLabel[pair >> 8] !== regionOfLabel[pair & 255]) lines.addPath(path, scale);
+  }
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.lineJoin = context.lineCap = "round";
+  for (const [width, color] of [
+    [2 * thickness, OUTLINE_HALO],
+    [thickness, OUTLINE],
+  ]) {
+    context.lineWidth = width;
+    context.strokeStyle = color;
+    context.stroke(lines);
+  }
 }

@@ -30,6 +30,15 @@ def scene() -> np.ndarray:
     return labels
 
 
+RISE = 0.3
+
+
+def slope() -> np.ndarray:
+    """Person below a line that rises by RISE a pixel, so that its border goes in steps: uint8 (60, 80)."""
+    rows, columns = np.mgrid[:60, :80] + 0.5
+    return np.where(rows > 50 - RISE * columns, PERSON, 0).astype(np.uint8)
+
+
 def speck() -> np.ndarray:
     """A person of a single pixel in a large picture."""
     labels = np.zeros((900, 1200), np.uint8)
@@ -162,6 +171,7 @@ def address():
             "unknown photo": lambda: with_labels(scene(), photo={"key": "never seen", "src": None}),
             "nasty": lambda: with_labels(None, panels=[nasty], message=NASTY),
             "speck": lambda: with_labels(speck()),
+            "slope": lambda: with_labels(slope()),
             "damaged": lambda: with_labels(None, panels=[damaged]),
             "clear": lambda: None,
             "burst": burst,
@@ -379,9 +389,13 @@ def test_opacity_and_views(page):
 
 @needs_chromium
 def test_names_and_outlines(page):
-    outline = overlay(page, canvas="outline")
-    assert outline[10, 40, 3] > 0 and outline[30, 60, 3] > 0  # person | background, background | dog
-    assert outline[10, 10, 3] == 0 and outline[10, 70, 3] == 0
+    def outlined(row, column):
+        outline = overlay(page, canvas="outline")
+        scale = len(outline) / len(scene())
+        return outline[round(row * scale), round(column * scale), 3] > 0
+
+    assert outlined(10, 40) and outlined(30, 60)  # person | background, background | dog
+    assert not outlined(10, 10) and not outlined(10, 70)
     for number, name in ((PERSON, "person"), (DOG, "dog")):
         pill = page.locator(f"#one .pill[data-id='{number}']")
         assert pill.inner_text() == name
@@ -392,10 +406,34 @@ def test_names_and_outlines(page):
     chip(page, DOG).locator(".toggle").click()
     leave(page)
     assert not page.locator(f"#one .pill[data-id='{DOG}']").is_visible()
-    assert overlay(page, canvas="outline")[30, 60, 3] == 0
+    assert not outlined(30, 60) and outlined(10, 40)
     page.locator("#one .names input").uncheck()
     assert not overlay(page, canvas="outline").any()
     assert page.locator("#one .pill:visible").count() == 0
+
+
+@needs_chromium
+@pytest.mark.parametrize("pixel_ratio", [1, 2])
+def test_outlines_are_smooth_lines_however_far_the_picture_is_enlarged(opened, pixel_ratio):
+    page, complaints = opened(device_scale_factor=pixel_ratio)
+    update(page, "slope")
+    outline = overlay(page, canvas="outline").astype(float)
+    height, width = outline.shape[:2]
+    shown = page.locator("#one .picture").bounding_box()
+    assert width == pytest.approx(shown["width"] * pixel_ratio, abs=1)  # as fine as the screen
+    scale = width / 80
+    assert scale > 5  # steps of one pixel could not be missed
+
+    light = outline[..., 3] * (outline[..., 0] > 128)
+    assert len(np.unique(outline[..., 3])) > 20  # anti-aliased
+    columns = np.arange(round(8 * scale), round(72 * scale))  # ends stay on the steps
+    rows = np.arange(height)[:, None] + 0.5
+    middle = (light * rows).sum(axis=0)[columns] / light.sum(axis=0)[columns] / scale
+    straight = 50 - RISE * (columns + 0.5) / scale
+    assert np.abs(middle - straight).max() < 0.2  # steps are 0.5 to both sides
+    thickness = (light > 128).sum(axis=0)[columns] / pixel_ratio
+    assert 1.5 < np.median(thickness) < 3.5  # of the screen's pixels, and not of the map's
+    assert complaints == []
 
 
 @needs_chromium
