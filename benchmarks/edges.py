@@ -1,6 +1,6 @@
 """What refining edges gains, in paired differences with 95 % intervals, and what it costs.
 
-    python -m benchmarks.edges --coco DIR [--split val2017] [--model NAME] [--every 1] [--limit N]
+    python -m benchmarks.edges --dataset DIR [--split val2017] [--model NAME] [--every 1] [--limit N]
 
 The same images, protocol original, float32, plain first and refined second. The milliseconds are of the decision alone,
 from logits to a label map of 640 x 480, medians over the first TIMED images.
@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.speed import machine
 from segcore import catalogue, compare, evaluate
-from segcore.coco import CocoDataset
+from segcore.layouts import open_dataset
 from segcore.protocols import protocol
 from segcore.segmenter import Segmentation, Segmenter
 from segcore.task import Task
@@ -49,13 +49,13 @@ def at_size(path: Path) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--coco", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--dataset", "--coco", type=Path, required=True, metavar="DIR", help="COCO's or VOC's layout")
     parser.add_argument("--split")
     parser.add_argument("--model", default=catalogue.AUTO)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th image")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N of these")
     arguments = parser.parse_args()
-    dataset = CocoDataset.open(arguments.coco, arguments.split)
+    dataset = open_dataset(arguments.dataset, arguments.split)
     images = evaluate.choose_images(dataset)[:: arguments.every][: arguments.limit]
     segmenter = Segmenter(arguments.model, precision="float32", refine="edges")
     plain = Segmenter(arguments.model, precision="float32")

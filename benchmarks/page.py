@@ -125,8 +125,8 @@ def measure_answers(url: str, repeats: int) -> dict[tuple[str, str], list[float]
     for number in range(repeats + 1):
         for name, picture in pictures.items():
             visit, jpeg = Visit(url), jpeg_bytes(picture)
-            mode, class_name, automatic, threshold = map(
-                visit.labelled, ("Mode", "Class", "Automatic threshold", "Threshold")
+            mode, class_name, automatic, threshold, sharp = map(
+                visit.labelled, ("Mode", "Class", "Automatic threshold", "Threshold", "Sharp edges")
             )
             began = time.perf_counter()
             visit.upload(jpeg)
@@ -143,7 +143,10 @@ def measure_answers(url: str, repeats: int) -> dict[tuple[str, str], list[float]
                 ("class: person", class_name, "person"),
                 ("threshold, not automatic", automatic, False),
                 ("threshold: 0.3", threshold, 0.3),
+                ("class: dog, with that threshold", class_name, "dog"),
                 ("mode: multiclass", mode, "multiclass"),
+                ("sharp edges: off", sharp, False),
+                ("sharp edges: on", sharp, True),
             ):
                 visit.values[component] = value
                 began = time.perf_counter()

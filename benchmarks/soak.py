@@ -157,8 +157,8 @@ class Soak:
 
     def _open_and_look(self, visitor: Visitor, chance: random.Random) -> None:
         visitor.open(self.events, *photograph(chance))
-        visitor.look(self.events)
-        visitor.look(self.events, "binary", "person", False, chance.uniform(0.05, 0.95))
+        visitor.look(self.events, sharp=True)
+        visitor.look(self.events, "binary", "person", False, chance.uniform(0.05, 0.95), sharp=True)
 
 
 def files_in(folder: Path) -> set[Path]:

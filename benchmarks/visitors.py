@@ -112,7 +112,7 @@ class Crowd:
                     self.answers[number, request] = visitor.segment(name, content)
                 else:
                     visitor.open(self.events, name, content)
-                    self.answers[number, request] = visitor.look(self.events)
+                    self.answers[number, request] = visitor.look(self.events, sharp=True)
             except Exception as error:
                 self.failed.append(f"{name}: {error!r}")
         self.said += visitor.said
@@ -124,7 +124,7 @@ class Crowd:
         while not self.over.wait(0.3):
             threshold = 1 - threshold
             started = time.perf_counter()
-            visitor.look(self.events, "binary", "any", False, threshold)
+            visitor.look(self.events, "binary", "any", False, threshold, sharp=True)
             self.looks.append(time.perf_counter() - started)
         visitor.close()
 
@@ -144,7 +144,8 @@ class Crowd:
         photograph = np.asarray(Image.open(io.BytesIO(self.photographs[key])))
         result = self.segmenter(photograph)
         if isinstance(answer, np.ndarray):
-            return np.array_equal(answer, result.labels_at(fit_within(photograph, SCREEN_SIDE).shape[:2]))
+            screen = fit_within(photograph, SCREEN_SIDE)
+            return np.array_equal(answer, result.refined(screen).labels_at(screen.shape[:2]))
         overlay, record = answer
         decided = decide(result, Task())
         expected = decided.record(record["file"])

@@ -14,6 +14,10 @@ or, wrongly, a horse.
 With the *automatic* threshold a pixel counts where that class is the likeliest of all 21; with a threshold of your own
 it counts where the model gives the class at least that probability.
 
+With **sharp edges** each class's probability is first averaged over neighbouring pixels of similar colour, so that
+borders follow those of the photograph. It moves borders and finds no other classes. Scores are taken without it unless
+you tick it there, and everything you see or take away says whether it was on.
+
 **Confidence** is the mean probability that the model gives its own answer. It is not the chance of being right: these
 models are often sure and wrong. The Brier score and *A whole set* measure that.
 

@@ -154,9 +154,11 @@ def _cannot_listen(settings: Settings) -> str:
 def _warm_up(engine: Engine) -> None:
     from segcore import catalogue
     from segcore.errors import SegcoreError
+    from segcore.refine import EDGES, check_refine
 
     try:
         engine.warm_up()
+        check_refine(EDGES)  # which imports OpenCV
     except SegcoreError as error:  # visitors are told the same when they ask
         print(f"segcore: {error}", file=sys.stderr)
     if engine.default != catalogue.PREFERRED:

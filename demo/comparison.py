@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import threading
@@ -48,6 +49,11 @@ class Compared:
     @property
     def path(self) -> Path:
         return self.dataset.path(self.image_id)
+
+    @functools.cached_property
+    def sharp(self) -> Segmentation:
+        """The result with borders that follow the photograph."""
+        return self.result.refined(self.dataset.read_image(self.image_id))
 
 
 class Subject(NamedTuple):
@@ -108,8 +114,11 @@ def is_known(engine: Engine, compared: Compared, model: str, protocol_name: str,
     return (compared.path, engine.resolve(model), protocol(protocol_name).resize_for(resize)) in compared.results
 
 
-def view_compared(compared: Compared, task: Task, protocol_name: str) -> ComparedView:
-    """Set the prediction against the dataset's truth by a protocol; runs no network."""
+def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: bool = False) -> ComparedView:
+    """Set the prediction against the dataset's truth by a protocol; runs no network.
+
+    sharp: with borders that follow the photograph.
+    """
     if compared.dataset.categories != task.categories:
         raise UsageError(OTHER_CATEGORIES)
     dataset, chosen = compared.dataset, protocol(protocol_name)
@@ -125,7 +134,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str) -> Compare
         dataset.other_categories(compared.image_id),
     )
     view = _against_truth(
-        compared.result,
+        compared.sharp if sharp else compared.result,
         truth,
         task,
         chosen,
@@ -146,14 +155,14 @@ def view_compared(compared: Compared, task: Task, protocol_name: str) -> Compare
     )
 
 
-def view_own_truth(shown: handlers.Shown, task: Task) -> ComparedView:
+def view_own_truth(shown: handlers.Shown, task: Task, sharp: bool = False) -> ComparedView:
     """Set the prediction of a visitor's photograph against the truth that they brought, at the photograph's full size.
 
     Of large ones, LARGE_AT_A_TIME at a time. Raises LabelError where their truth says nothing on this task.
     """
     with _room_for_large if math.prod(shown.result.size_hw) > LARGE else nullcontext():
         return _against_truth(
-            shown.result,
+            shown.seen(sharp),
             shown.truth.labels(task),
             task,
             protocol("original"),
@@ -179,7 +188,7 @@ def _against_truth(
 
     photo: what the viewer gets of the photograph; shown_hw: the size at which it shows the label maps.
     """
-    prediction = task.predict(result.logits, truth.shape)
+    prediction = task.predict(result.logits, truth.shape, result.edges)
     counted = counts.count(result.logits, prediction, truth, task)
     scores = counted.scores()
     record = _score_record(subject, result.made_by, task, chosen, scores, counted)

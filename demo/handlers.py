@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -24,7 +25,7 @@ from segcore.segmenter import Segmentation
 from segcore.task import AUTOMATIC, Task
 
 SCREEN_SIDE = 1600
-MAX_RESULTS = 12  # kept for each visitor, a few hundred KB each
+MAX_RESULTS = 6  # kept for each visitor, 0.7 MB each where squeezed
 
 
 def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None, categories: Categories = VOC) -> Task:
@@ -57,6 +58,15 @@ class Shown:
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
     truth: OwnTruth | None = None
+
+    @functools.cached_property
+    def sharp(self) -> Segmentation:
+        """The result with borders that follow the screen copy; it keeps what looks at it need again."""
+        return self.result.refined(self.screen)
+
+    def seen(self, sharp: bool) -> Segmentation:
+        """The result as it is looked at."""
+        return self.sharp if sharp else self.result
 
     def remember(self, key: tuple, result: Segmentation, *, ran: bool) -> Shown:
         """The same with `result` in view."""
@@ -140,16 +150,17 @@ class PhotographView:
     made_by: str
 
 
-def view_photograph(shown: Shown, task: Task) -> PhotographView:
-    """Look at what is shown through `task`."""
-    decided = decide(shown.result, task, shown.screen.shape[:2])
+def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> PhotographView:
+    """Look at what is shown through `task`; sharp: with borders that follow the photograph."""
+    result = shown.seen(sharp)
+    decided = decide(result, task, shown.screen.shape[:2])
     found = decided.found()
     panel = viewer_data.panel("Prediction", decided.prediction, class_legend(task, found), unpainted=unpainted(task))
     message = "" if found else nothing_found(task)
     return PhotographView(
         viewer=viewer_data.view(shown.photo, [panel], message=message),
         table=tables.found(found, task),
-        made_by=tables.made_by(shown.result.made_by, network_runs=shown.network_runs),
+        made_by=tables.made_by(result.made_by, network_runs=shown.network_runs),
     )
 
 
@@ -186,22 +197,22 @@ def unpainted(task: Task) -> dict[int, str]:
 DOWNLOADS = ("labels", "overlay", "cutout", "json")
 
 
-def write_download(shown: Shown, task: Task, kind: str, folder: Path) -> Path:
+def write_download(shown: Shown, task: Task, kind: str, folder: Path, sharp: bool = False) -> Path:
     """One of DOWNLOADS at the photograph's full size, written into `folder`; carries nothing of its EXIF."""
     stem = shown.source.stem
     folder.mkdir(parents=True, exist_ok=True)
-    decided = decide(shown.result, task)
+    decided = decide(shown.result.refined(shown.screen) if sharp else shown.result, task)
     if kind == "json":
         path = folder / f"{stem}.json"
         path.write_text(json.dumps(decided.record(shown.source.name), indent=1), encoding="utf-8")
         return path
     path = folder / f"{stem}_{kind}.png"
     if kind == "labels":
-        decided.labels_image().save(path)
+        decided.save(decided.labels_image(), path)
     elif kind == "overlay":
-        decided.overlay(_read_again(shown)).save(path)
+        decided.save(decided.overlay(_read_again(shown)), path)
     elif kind == "cutout":
-        decided.cutout(_read_again(shown)).save(path)
+        decided.save(decided.cutout(_read_again(shown)), path)
     else:
         raise UsageError(f"there is no download {kind!r}; choose one of: {', '.join(DOWNLOADS)}")
     return path

@@ -19,7 +19,7 @@ LOOPBACK = "127.0.0.1"
 AUTOMATIC_THRESHOLD = -1  # as programs say it, which may give numbers alone
 MAX_SEGMENTERS = 3  # in memory, by model and precision
 MOST_AT_ONCE = 8  # each may hold a photograph of 100 megapixels
-SESSIONS = 300  # up to 10 MB each
+SESSIONS = 150  # up to 25 MB each
 
 
 @dataclass(frozen=True)

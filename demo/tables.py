@@ -99,6 +99,7 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
         escape(made.precision),
         *["OpenVINO"] * (made.engine == "openvino"),
         *["careful"] * made.careful,
+        *["sharp edges"] * (made.refine is not None),
         RESIZES[made.resize],
     ]
     if protocol:

@@ -21,6 +21,7 @@ from segcore.errors import Cancelled, UsageError
 from segcore.extremes import extremes
 from segcore.html_report import html_report
 from segcore.protocols import protocol
+from segcore.refine import EDGES, check_refine
 from segcore.run import Network, Run, choose_images
 from segcore.task import Task
 
@@ -34,7 +35,9 @@ _SHOW_EVERY = 0.5  # seconds
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a visitor asks for. other_model: None, or a second one to set against the first."""
+    """What a visitor asks for. other_model: None, or a second one to set against the first; sharp: with borders that
+    follow the photographs.
+    """
 
     dataset: str
     images: int
@@ -43,6 +46,7 @@ class Wanted:
     resize: str
     model: str
     other_model: str | None = None
+    sharp: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,10 @@ def _runs(
         raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
     if any(categories_of(name) != dataset.categories for name in names):
         raise UsageError(OTHER_CATEGORIES)
-    networks = [_in_turn(engine, engine.network(name, wanted.resize), visitor, has_left) for name in names]
+    refine = EDGES if wanted.sharp else None
+    check_refine(refine)
+    networks = [replace(engine.network(name, wanted.resize), refine=refine) for name in names]
+    networks = [_in_turn(engine, each, visitor, has_left) for each in networks]
     return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
 
 

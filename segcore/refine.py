@@ -12,6 +12,7 @@ of full size.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,8 +29,9 @@ from .postprocess import Place
 
 EDGES = "edges"
 MAX_PIXELS = 1_000_000  # of the size that is smoothed: 4 MB a class
-SMOOTHNESS = 3000.0  # the smoother's lambda, for a photograph of _SMOOTHNESS_PIXELS
-SIGMA_COLOR = 4.0  # of 255: colours that differ by much more are on two sides of an edge
+SMOOTHNESS = 4000.0  # the smoother's lambda, for a photograph of _SMOOTHNESS_PIXELS
+SIGMA_COLOR = 2.0  # of 255: colours that differ by much more are on two sides of an edge
+GRAIN = 5  # pixels, the side of the median that takes grain out of the photograph, and leaves edges where they are
 _SMOOTHNESS_PIXELS = 640 * 480  # lambda is an area: with it the reach grows like the picture, 8 % of 640 pixels
 _LEAST_LOGIT = -60.0  # below the highest one of its cell; exp of less could be 0 for all classes between two cells
 _REMEMBERED_PIXELS = 4 * MAX_PIXELS  # of a label map that is kept for the next question, 1 byte each
@@ -63,6 +65,7 @@ def opencv_version() -> str:
     return _opencv().__version__
 
 
+_room = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at a time would take memory, and be no sooner done
 _lock = threading.Lock()
 _inside, _threads_before = 0, 0
 
@@ -130,9 +133,10 @@ class Edges:
         P(object) is the smoothed probability of the class, or 1 - that of the background for None.
         """
         number = BACKGROUND if object_id is None else object_id
-        if self._last_plane is None or self._last_plane[0] != number:
-            self._last_plane = number, self.smoothed([number])
-        for place, (stripe,) in postprocess.resized_stripes(self._last_plane[1], size_hw):
+        last = self._last_plane  # another thread may replace it meanwhile
+        if last is None or last[0] != number:
+            self._last_plane = last = number, self.smoothed([number])
+        for place, (stripe,) in postprocess.resized_stripes(last[1], size_hw):
             yield place, 1 - stripe if object_id is None else stripe
 
     def labels_with_confidence(self, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -141,12 +145,13 @@ class Edges:
         float64 (classes,), nan for a class without pixels; in the background's place is that of any object, 1 - the
         background's probability, over the pixels of all objects.
         """
-        if self._last_labels is None or self._last_labels[0] != size_hw:
-            decided = size_hw, *self._decide(size_hw)
+        last = self._last_labels
+        if last is None or last[0] != size_hw:
+            last = size_hw, *self._decide(size_hw)
             if math.prod(size_hw) > _REMEMBERED_PIXELS:
-                return decided[1:]
-            self._last_labels = decided
-        _, labels, confidence = self._last_labels
+                return last[1:]
+            self._last_labels = last
+        _, labels, confidence = last
         return labels.copy(), confidence.copy()
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
@@ -185,15 +190,16 @@ class Edges:
         # Only differences count, so that the highest may be 0 at the corners of each cell, and nothing overflows.
         logits = np.maximum(logits - logits.max(axis=0), np.float32(_LEAST_LOGIT))
         rows = {int(number): row for row, number in enumerate(classes)}
-        planes, total = np.empty((len(rows), height, width), np.float32), np.zeros((height, width), np.float32)
-        with _one_thread(cv2):
+        with _room, _one_thread(cv2):
+            planes, total = np.empty((len(rows), height, width), np.float32), np.zeros((height, width), np.float32)
             for number, coarse in enumerate(logits):
                 plane = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
                 total += np.exp(plane, out=plane)
                 if number in rows:
                     planes[rows[number]] = plane
             smoothness = SMOOTHNESS * height * width / _SMOOTHNESS_PIXELS
-            smoother = cv2.ximgproc.createFastGlobalSmootherFilter(self._guide, smoothness, SIGMA_COLOR)
+            guide = cv2.medianBlur(self._guide, GRAIN)
+            smoother = cv2.ximgproc.createFastGlobalSmootherFilter(guide, smoothness, SIGMA_COLOR)
             for plane in planes:
                 plane[:] = smoother.filter(plane / total)
         return np.clip(planes, 0, 1, out=planes)

@@ -73,9 +73,9 @@ class Visitor:
         """Give the page a photograph, and wait until it is segmented."""
         self.trigger(events["on_upload"], [self.upload(name, content), None, "auto", "squeeze", False])
 
-    def look(self, events: dict[str, dict], *task: Any) -> np.ndarray:
+    def look(self, events: dict[str, dict], *task: Any, sharp: bool = False) -> np.ndarray:
         """What a light control gives: the label map in the viewer, uint8 (H, W)."""
-        viewer = self.trigger(events["on_look"], [None, *(task or TASK)])[0]
+        viewer = self.trigger(events["on_look"], [None, *(task or TASK), sharp])[0]
         labels = viewer["panels"][0]["labels"]
         return np.frombuffer(zlib.decompress(b64decode(labels["deflate"])), np.uint8).reshape(
             labels["height"], labels["width"]

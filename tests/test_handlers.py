@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
+import zlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from demo.visits import Visit
 from segcore import draw, evaluate, protocols
 from segcore.coco import CocoDataset
 from segcore.errors import ImageError, SegcoreError, UsageError
+from segcore.refine import Edges
 from segcore.segmenter import Segmenter
 from segcore.task import Task
 
@@ -94,6 +99,64 @@ def test_the_screen_copy_is_small_and_the_download_is_not(engine, tmp_path):
             assert image.size == (3200, 1200)
 
 
+def label_map(view) -> np.ndarray:
+    """What the viewer was given to draw over the photograph."""
+    labels = view.viewer["panels"][0]["labels"]
+    ids = np.frombuffer(zlib.decompress(base64.b64decode(labels["deflate"])), np.uint8)
+    return ids.reshape(labels["height"], labels["width"])
+
+
+@pytest.mark.parametrize("task", [Task(), Task("binary", "dog"), Task("binary", "dog", 0.3)], ids=str)
+def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(engine, dog, tmp_path, task):
+    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
+    plain, sharp = (handlers.view_photograph(shown, task, sharp) for sharp in (False, True))
+
+    assert engine.runs == 1
+    assert "sharp edges" in sharp.made_by and "sharp edges" not in plain.made_by
+    assert 0 < (label_map(plain) != label_map(sharp)).mean() < 0.1
+    refined = shown.result.refined(shown.screen)
+    np.testing.assert_array_equal(label_map(sharp), task.predict(None, shown.screen.shape[:2], refined.edges))
+    for is_sharp, view in ((False, plain), (True, sharp)):
+        record = json.loads(handlers.write_download(shown, task, "json", tmp_path, is_sharp).read_text())
+        assert record["refine"] == ("edges" if is_sharp else None)
+        for kind in ("labels", "overlay", "cutout"):
+            with Image.open(handlers.write_download(shown, task, kind, tmp_path, is_sharp)) as picture:
+                assert ("edges refined" in picture.text["Description"]) == is_sharp
+                if kind == "labels":
+                    np.testing.assert_array_equal(np.asarray(picture) > 0, label_map(view) > 0)
+
+
+def test_what_a_visitor_looks_at_sharply_is_smoothed_once(engine, dog, monkeypatch):
+    smoothed = Counter()
+    monkeypatch.setattr(Edges, "smoothed", counted(Edges.smoothed, smoothed))
+    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
+    for task in (Task(), Task("binary"), Task("binary", "dog"), Task("binary", "cat"), Task()):
+        handlers.view_photograph(shown, task, True)
+    assert smoothed.total() == 1
+    for threshold in (0.2, 0.3, 0.4):
+        handlers.view_photograph(shown, Task("binary", "dog", threshold), True)
+    assert smoothed.total() == 2
+
+
+def counted(method, calls):
+    def wrapper(*args):
+        calls[method] += 1
+        return method(*args)
+
+    return wrapper
+
+
+def test_a_large_photograph_looks_the_same_on_the_screen_and_taken_away(engine, dog, tmp_path):
+    with Image.open(dog) as photograph:
+        photograph.resize((3200, 2400), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
+    shown = handlers.open_photograph(engine, None, tmp_path / "large.jpg", "auto", "squeeze")
+    screen = label_map(handlers.view_photograph(shown, Task(), True))
+    with Image.open(handlers.write_download(shown, Task(), "labels", tmp_path / "out", True)) as picture:
+        full = np.asarray(picture)
+    assert screen.shape == (1200, 1600) and full.shape == (2400, 3200)
+    assert (full[::2, ::2] == screen).mean() > 0.999
+
+
 def test_nothing_found_names_what_is_known(engine, dataset):
     shown = handlers.open_photograph(engine, None, dataset.path(900009), "auto", "squeeze")
     assert "20 things: aeroplane" in handlers.view_photograph(shown, Task()).viewer["message"]
@@ -125,20 +188,21 @@ def _picture(folder):
     return folder / "green.png"
 
 
+@pytest.mark.parametrize("sharp", [False, True])
 @pytest.mark.parametrize("task", [Task(), Task("binary"), Task("binary", "dog", 0.4)], ids=str)
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
-def test_scores_are_those_of_evaluate(engine, dataset, name, task):
+def test_scores_are_those_of_evaluate(engine, dataset, name, task, sharp):
     compared = comparison.compare(engine, None, dataset, 900005, "auto", name, "squeeze")
-    record = comparison.view_compared(compared, task, name).record
+    record = comparison.view_compared(compared, task, name, sharp).record
 
-    run = evaluate.Run(
-        Segmenter("auto", precision="float32"), dataset, protocols.protocol(name), task, (dataset.image(900005),)
-    )
+    segmenter = Segmenter("auto", precision="float32", refine="edges" if sharp else None)
+    run = evaluate.Run(segmenter, dataset, protocols.protocol(name), task, (dataset.image(900005),))
     expected = evaluate.evaluate(run).to_dict()
     assert record["dataset"] == expected["dataset"]
     assert record["per_class"] == expected["per_class"]
     assert record["confusion"] == expected["confusion"]
-    for key in ("model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "precision"):
+    settings = "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "precision"
+    for key in (*settings, "refine"):
         assert record[key] == expected[key]
 
 

@@ -60,9 +60,9 @@ def tab(engine):
     return made
 
 
-def controls(task):
-    """The values of the page's controls that ask for `task`."""
-    return task.mode, task.class_name, task.threshold is None, task.threshold
+def controls(task, sharp=False):
+    """The values of the page's controls that ask for `task`, and for sharp edges."""
+    return task.mode, task.class_name, task.threshold is None, task.threshold, sharp
 
 
 def named(outputs):
@@ -148,7 +148,7 @@ def test_a_black_and_white_mask_waits_for_binary_mode(tab, dog, tmp_path):
     where = np.zeros((512, 512), np.uint8)
     where[100:400, 100:400] = 255
     visit = Visit(dog)
-    assert tab.on_truth(str(saved(where, tmp_path)), visit)[1] == ""  # no notice
+    assert tab.on_truth(str(saved(where, tmp_path)), visit)[-1] == ""  # no notice
     given = looked(tab, visit)
     assert "black and white" in given["verdict"] and "choose binary mode" in given["verdict"]
     assert given["viewer"]["layout"] == "single" and given["overall"] == "" and "mask.png" in given["read_as"]
@@ -179,6 +179,21 @@ def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annota
     assert given["overall"] == given["verdict"] == given["read_as"] == "" and not given["given"]["visible"]
 
 
+def test_scores_are_of_the_network_s_own_edges_until_asked_otherwise(tab, dog, annotations, tmp_path):
+    visit = Visit(dog)
+    assert tab.on_truth(str(annotations), visit)[1] is False  # what becomes of the box
+    scores = []
+    for sharp in (False, True):
+        given = named(tab.on_look(visit, *controls(Task(), sharp)))
+        assert ("sharp edges" in given["made_by"]) == sharp
+        record = json.loads(tab.write_scores(".json", tmp_path, visit, *controls(Task(), sharp)).read_text())
+        assert record["refine"] == ("edges" if sharp else None)
+        assert f"{record['boundary_iou']:.4f}" in given["overall"]
+        scores.append(record["boundary_iou"])
+    assert scores[0] != scores[1]
+    assert tab.on_remove(visit)[1] is True
+
+
 def test_a_truth_can_be_removed(tab, dog, annotations):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
@@ -192,9 +207,9 @@ def test_a_truth_that_does_not_fit_changes_nothing(tab, dog, annotations, tmp_pa
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
     before = visit.shown
-    arrived, notice = tab.on_truth(str(saved(np.zeros((4, 6), np.uint8), tmp_path)), visit)
+    arrived, sharp, notice = tab.on_truth(str(saved(np.zeros((4, 6), np.uint8), tmp_path)), visit)
     assert "the mask is 6 x 4, but the photograph is 512 x 512" in notice
-    assert arrived == {"__type__": "update"} and visit.shown is before
+    assert arrived == sharp == {"__type__": "update"} and visit.shown is before
 
 
 def test_no_truth_runs_a_network(tab, dog, annotations):

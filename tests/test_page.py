@@ -57,6 +57,40 @@ def test_upload_then_every_control_without_running_the_network(open_page, exampl
     assert network_runs(page, "photograph") == 2
 
 
+def test_sharp_edges_are_there_for_photographs_and_for_scores_on_request(open_page, examples_coco):
+    page = open_page()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    box = panel.get_by_role("checkbox", name="Sharp edges")
+    assert box.is_checked() and "sharp edges" in page.inner_text("#photograph-made-by")
+
+    sharp = pixels(page, PHOTOGRAPH)
+    shows(page, PHOTOGRAPH, box.uncheck)
+    assert pixels(page, PHOTOGRAPH) != sharp and "sharp edges" not in page.inner_text("#photograph-made-by")
+    shows(page, PHOTOGRAPH, box.check)
+    assert pixels(page, PHOTOGRAPH) == sharp and network_runs(page, "photograph") == 1
+
+    truth = panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    box = truth.get_by_role("checkbox", name="Sharp edges")
+    assert not box.is_checked() and "sharp edges" not in page.inner_text("#truth-made-by")
+    own = page.inner_text("#truth-overall [data-score=boundary_iou]")
+    shows(page, TRUTH, box.check)
+    assert "sharp edges" in page.inner_text("#truth-made-by")
+    assert page.inner_text("#truth-overall [data-score=boundary_iou]") != own
+
+
+def test_a_truth_of_ones_own_is_scored_without_sharp_edges(open_page, examples_coco):
+    page = open_page()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.get_by_role("button", name="Do you know the truth?").click()
+    annotations = examples_coco / "annotations" / "instances_samples.json"
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-truth-file input[type=file]", annotations))
+    page.wait_for_function("!document.querySelector('#photograph-made-by').innerText.includes('sharp edges')")
+    assert not panel.get_by_role("checkbox", name="Sharp edges").is_checked()
+    panel.get_by_role("button", name="Remove the truth").click()
+    page.wait_for_function("document.querySelector('#photograph-made-by').innerText.includes('sharp edges')")
+
+
 def test_a_file_that_is_no_image_is_named_and_nothing_is_lost(open_page, tmp_path):
     page = open_page()
     (tmp_path / "notes.jpg").write_text("not a photograph")

@@ -57,6 +57,14 @@ def ask(engine, datasets, tmp_path):
     return ask
 
 
+def test_sharp_edges_are_another_way_to_score(ask, engine):
+    plain, sharp = (ask(replace(WANTED, sharp=sharp))[-1].record for sharp in (False, True))
+    assert (plain["refine"], sharp["refine"]) == (None, "edges")
+    assert plain["confusion"] != sharp["confusion"]
+    assert engine.runs == 4  # what was counted without them does not serve
+    assert "edges refined" in set_tables.made_by(sharp)
+
+
 def test_scores_are_those_of_the_command_line(ask, engine, examples_coco, tmp_path):
     *before, outcome = ask(WANTED)
     assert all(isinstance(each, Progress) for each in before) and before[0].done == 0 and before[0].total == 2

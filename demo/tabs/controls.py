@@ -93,6 +93,14 @@ def task_controls(categories: Categories) -> TaskControls:
     return TaskControls(mode, class_name, automatic, threshold)
 
 
+OWN_SCORES = " Off, the scores are the network's own."
+
+
+def sharp_control(value: bool, info: str = "") -> gr.Checkbox:
+    """Lay out whether borders follow the photograph; runs no network."""
+    return gr.Checkbox(value, label="Sharp edges", info=f"Borders follow the photograph's own edges.{info}")
+
+
 class ModelControls(NamedTuple):
     """Which model runs, and what the photograph is resized to."""
 
@@ -218,10 +226,11 @@ def photograph_input(**kwargs: Any) -> gr.Image:
 
 
 def asked_in(wanted: Any) -> tuple:
-    """The values of the controls, model, protocol, resize and the task's four, that ask for what `wanted` did."""
+    """The values of the controls that ask for what `wanted` did: model, protocol, resize, the task's four and sharp."""
     task = wanted.task
     threshold = 0.5 if task.threshold is None else task.threshold
-    return wanted.model, wanted.protocol, wanted.resize, task.mode, task.class_name, task.threshold is None, threshold
+    how = task.mode, task.class_name, task.threshold is None, threshold
+    return wanted.model, wanted.protocol, wanted.resize, *how, wanted.sharp
 
 
 def offered(datasets: Datasets, chosen: str) -> dict:

@@ -71,6 +71,7 @@ class GroundTruthTab:
                     self.next = gr.Button("Next ›", size="sm", min_width=80)
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
+                    self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
                 with gr.Group():
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.engine)
@@ -78,7 +79,7 @@ class GroundTruthTab:
                     controls.download_buttons(
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
-                        [self.asking.visit, *self.task],
+                        [self.asking.visit, *self.task, self.sharp],
                     )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.overall = controls.html("truth-overall")
@@ -114,12 +115,12 @@ class GroundTruthTab:
         self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
         gr.on(run_again, self.on_setting, choice, **self._network)
-        looks = [self.asking.arrived.change, *(each.change for each in self.task)]
-        gr.on(looks, self.on_look, [self.asking.visit, *self.task], self._outputs, **controls.LOOK)
+        looks = [self.asking.arrived.change, *(each.change for each in (*self.task, self.sharp))]
+        gr.on(looks, self.on_look, [self.asking.visit, *self.task, self.sharp], self._outputs, **controls.LOOK)
 
     def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.State, events: list[Any]) -> None:
         """After each of `events`, show the image in the state `sent`, as it was scored, in this tab."""
-        settings = [self.source, self.model, self.protocol, self.resize, *self.task]
+        settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
         for event in events:
             event.then(
                 lambda it: (gr.update(selected=own_id), it[0].dataset, *controls.asked_in(it[0])),
@@ -227,25 +228,26 @@ class GroundTruthTab:
             yield said
 
     @spoken
-    def on_look(self, visit: Visit, *task: Any) -> tuple | None:
-        """What is kept, as mode, class and threshold say now: the kept logits answer."""
+    def on_look(self, visit: Visit, *how: Any) -> tuple | None:
+        """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
         from demo import comparison, handlers
 
         compared = visit.shown
         if compared is None:
             return None
+        *task, sharp = how
         asked = handlers.task_of(*task, compared.result.categories)
-        view = comparison.view_compared(compared, asked, compared.protocol)
+        view = comparison.view_compared(compared, asked, compared.protocol, sharp)
         said = tables.verdict(view.verdict), tables.notice(view.warning)
         return visit.viewer_for_browser(view.viewer), *said, view.overall, view.per_class, view.made_by
 
-    def write_download(self, kind: str, folder: Path, visit: Visit, *task: Any) -> Path:
+    def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """The report's figure, or the scores as a file."""
         from demo import comparison, handlers
 
-        compared = controls.required(visit.shown)
+        compared, (*task, sharp) = controls.required(visit.shown), how
         asked = handlers.task_of(*task, compared.result.categories)
-        view = comparison.view_compared(compared, asked, compared.protocol)
+        view = comparison.view_compared(compared, asked, compared.protocol, sharp)
         if kind == "figure":
             return comparison.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)
         return comparison.scores_file(view, folder, kind)

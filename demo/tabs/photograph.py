@@ -63,6 +63,7 @@ class PhotographTab:
                 )
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
+                    self.sharp = controls.sharp_control(True)
                 with gr.Accordion("Do you know the truth?", open=False):
                     gr.Markdown(TRUTH_HELP)
                     self.truth_notice = controls.html("photograph-truth-notice")
@@ -89,13 +90,13 @@ class PhotographTab:
                             "json": "JSON with COCO RLE",
                         },
                         self.write_download,
-                        [self.asking.visit, *self.task],
+                        [self.asking.visit, *self.task, self.sharp],
                     )
                     with gr.Column(visible=False) as self.score_downloads:
                         controls.download_buttons(
                             {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                             self.write_scores,
-                            [self.asking.visit, *self.task],
+                            [self.asking.visit, *self.task, self.sharp],
                         )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.table = controls.html("photograph-table")
@@ -120,15 +121,16 @@ class PhotographTab:
         # Emptied at once, so that the next file can be dropped there, whatever became of this one.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         self.upload.change(self.on_upload, [self.upload, *inputs], **network).then(outputs=self.upload, **emptied)
-        truth = private | {"outputs": [arrived, self.truth_notice], "concurrency_id": "truth", "concurrency_limit": 2}
+        outputs = [arrived, self.sharp, self.truth_notice]
+        truth = private | {"outputs": outputs, "concurrency_id": "truth", "concurrency_limit": 2}
         self.truth_file.upload(self.on_truth, [self.truth_file, visit], **truth).then(
             outputs=self.truth_file, **emptied
         )
         self.remove.click(self.on_remove, visit, **truth)
         self.gallery.select(self.on_sample, inputs, **network)
         gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
-        looks = [arrived.change, *(each.change for each in self.task)]
-        gr.on(looks, self.on_look, [visit, *self.task], self.outputs, **controls.LOOK)
+        looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
+        gr.on(looks, self.on_look, [visit, *self.task, self.sharp], self.outputs, **controls.LOOK)
 
     async def on_load(
         self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
@@ -190,63 +192,64 @@ class PhotographTab:
             yield said
 
     @spoken
-    def on_look(self, visit: Visit, *task: Any) -> tuple | None:
-        """What is kept, as mode, class and threshold say now: the kept logits answer."""
+    def on_look(self, visit: Visit, *how: Any) -> tuple | None:
+        """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
         if visit.shown is None:
             return None
-        viewer, *others = _look(visit.shown, task)
+        viewer, *others = _look(visit.shown, *how)
         return visit.viewer_for_browser(viewer), *others
 
-    @controls.spoken(2)
+    @controls.spoken(3)
     def on_truth(self, path: str | None, visit: Visit) -> tuple | None:
-        """A truth was given; None is the place for it, emptied."""
+        """A truth was given, so edges are the network's own until asked for; None is the place for it, emptied."""
         from demo import handlers
 
         if path is None:
             return None
         visit.shown = handlers.with_truth(controls.required(visit.shown), path)
-        return (uuid.uuid4().hex,)
+        return uuid.uuid4().hex, False
 
-    @controls.spoken(2)
+    @controls.spoken(3)
     def on_remove(self, visit: Visit) -> tuple | None:
         """The photograph alone again."""
         if visit.shown is None:
             return None
         visit.shown = replace(visit.shown, truth=None)
-        return (uuid.uuid4().hex,)
+        return uuid.uuid4().hex, True
 
-    def write_download(self, kind: str, folder: Path, visit: Visit, *task: Any) -> Path:
+    def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """One file of what is shown, at full size."""
         from demo import handlers
 
-        shown = controls.required(visit.shown)
+        shown, (*task, sharp) = controls.required(visit.shown), how
         asked = handlers.task_of(*task, shown.result.categories)
-        return handlers.write_download(shown, asked, kind, folder)
+        return handlers.write_download(shown, asked, kind, folder, sharp)
 
-    def write_scores(self, kind: str, folder: Path, visit: Visit, *task: Any) -> Path:
+    def write_scores(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """The report's figure, or the scores against the visitor's truth as a file."""
         from demo import comparison, handlers
 
-        shown = controls.required(visit.shown)
+        shown, (*task, sharp) = controls.required(visit.shown), how
         asked = handlers.task_of(*task, shown.result.categories)
-        view = comparison.view_own_truth(shown, asked)
+        view = comparison.view_own_truth(shown, asked, sharp)
         if kind == "figure":
             return comparison.figure(shown.screen, view, asked, folder)
         return comparison.scores_file(view, folder, kind)
 
 
-def _look(shown: Shown, task: tuple) -> tuple:
+def _look(shown: Shown, *how: Any) -> tuple:
     """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task."""
     from demo import comparison, handlers
 
+    *task, sharp = how
     asked = handlers.task_of(*task, shown.result.categories)
-    alone = handlers.view_photograph(shown, asked)
+    alone = handlers.view_photograph(shown, asked, sharp)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
     if shown.truth is None:
         return alone.viewer, "", "", alone.table, "", "", alone.made_by, "", hidden, hidden, ""
     given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
     try:
-        view = comparison.view_own_truth(shown, asked)
+        view = comparison.view_own_truth(shown, asked, sharp)
     except LabelError as error:
         why = tables.notice(str(error), kind="error")
         return alone.viewer, why, "", alone.table, "", "", alone.made_by, *given, hidden, ""

@@ -100,6 +100,7 @@ class WholeSetTab:
                 self.progress = controls.html("set-progress")
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
+                    self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
                 with gr.Group():
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.engine)
@@ -143,7 +144,10 @@ class WholeSetTab:
         self.clock = gr.Timer(1, active=False)
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
-        asked = [self.dataset, self.images, *self.task, self.protocol, self.model, self.resize, self.other_model]
+        asked = [
+            *(self.dataset, self.images, *self.task, self.protocol, self.model, self.resize),
+            *(self.other_model, self.sharp),
+        ]
         outputs = [
             *(self.shown, self.notice, self.progress, self.summary, self.worst, self.best, self.charts, self.made_by),
             *(self.pictures, self.start, self.stop),
@@ -186,6 +190,7 @@ class WholeSetTab:
         model: str,
         resize: str,
         other_model: str,
+        sharp: bool,
         request: gr.Request,
     ) -> Iterator[dict]:
         """Score the images, saying how far it is; what was shown stays until there is something newer."""
@@ -199,7 +204,7 @@ class WholeSetTab:
             categories = self.datasets.get(dataset).categories
             task = handlers.task_of(mode, class_name, automatic, threshold, categories)
             other = None if other_model == NONE else other_model
-            wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other)
+            wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other, sharp)
             visitor, has_left = controls.visitor_of(request), controls.has_left()
             asked = self.engine, self.datasets, wanted, self._counts, stop, visitor, has_left
             for said in whole_set.evaluate_set(*asked):
