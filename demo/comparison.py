@@ -20,6 +20,7 @@ from demo.datasets import OTHER_CATEGORIES
 from demo.engine import Engine
 from segcore import counts, draw, image, metrics, models, own_truth, results, run, words
 from segcore.bootstrap import intervals
+from segcore.catalogue import public_name
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.dataset import Dataset, ImageId
 from segcore.errors import UsageError
@@ -57,7 +58,7 @@ class Compared:
 
 
 class Subject(NamedTuple):
-    """Which picture is scored; image_id is None outside data sets; other_objects are none of the 20 classes."""
+    """Which picture is scored; image_id is None outside data sets; other_objects are of none of the model's classes."""
 
     image_id: ImageId | None
     file_name: str
@@ -151,7 +152,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
     return replace(
         view,
         verdict=f"{view.verdict} {objects}".strip(),
-        record=record | {"objects": objects_record(outcomes)},
+        record=record | {"objects": objects_record(outcomes, dataset.categories.names)},
     )
 
 
@@ -221,7 +222,7 @@ def _score_record(
         "schema": run.SCHEMA,
         "image_id": subject.image_id,
         "file_name": subject.file_name,
-        "model": made_by.model,
+        "model": public_name(made_by.model),
         "weights_sha256": made_by.weights_sha256,
         "protocol": chosen.name,
         "resize": made_by.resize,
@@ -296,11 +297,11 @@ def _shares(task: Task, labels: np.ndarray) -> list[dict]:
 
 
 def _other_objects(names: Sequence[str]) -> str:
-    """The warning about objects that are none of the 20 classes."""
+    """The warning about objects that are of none of the model's classes."""
     if not names:
         return ""
     return (
-        f"This picture also holds objects outside the 20 classes ({', '.join(names)}). "
+        f"This picture also holds objects that the model does not know ({', '.join(names)}). "
         "The truth counts them as background, so calling one of them a known class is scored as wrong."
     )
 

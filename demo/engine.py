@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from demo.settings import MAX_SEGMENTERS, Limits
 from demo.turns import Turns
 from segcore import catalogue
 from segcore.categories import VOC, Categories
-from segcore.errors import SegcoreError, UsageError
+from segcore.errors import SegcoreError, UsageError, WeightsError
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up does not wait for
     import numpy as np
@@ -100,11 +101,17 @@ class Engine:
     def segmenter(self, model: str, arithmetic: Arithmetic) -> Segmenter:
         """The one segmenter of that model and arithmetic, loaded at first use.
 
-        Raises WeightsError with what to do where the weights are damaged, UsageError where they are not here yet.
+        Raises WeightsError where the weights are damaged, UsageError where they are not here yet. Visitors read both;
+        where the file lies only stderr says.
         """
         if not catalogue.on_disk(model):
             raise UsageError(self.missing(model))
-        return _loaded(model, arithmetic, self.models)
+        try:
+            return _loaded(model, arithmetic, self.models)
+        except WeightsError as error:
+            print(f"segcore: {error}", file=sys.stderr)
+            title = catalogue.entry(model).title
+            raise WeightsError(f"The weights of {title} are damaged. Please choose another model.") from error
 
     def segment(
         self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
@@ -159,6 +166,8 @@ class Engine:
     def missing(self, model: str) -> str:
         """What to tell who asks for a model that is not on disk; starts its download where that is allowed."""
         title = catalogue.entry(model).title
+        if catalogue.is_file(model):
+            return f"The weights of {title} are no longer on this machine. Please choose another model."
         if self.offline:
             return f"{title} is not on this machine, which is set to stay offline. Please choose another model."
         before = self.fetching(model)

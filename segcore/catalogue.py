@@ -71,6 +71,11 @@ def is_file(name: str) -> bool:
     return name.endswith(TRAINED_SUFFIX)
 
 
+def public_name(name: str) -> str:
+    """What exported files and pages call a model: its name, or its file's without the folders that it lies in."""
+    return Path(name).name if is_file(name) else name
+
+
 def former_name_notice(name: str) -> str:
     """What to tell someone who gives a model's former name."""
     return f"the model {name!r} was replaced by {FORMER_NAMES[name]!r}; please use the new name, the old one will go"

@@ -129,8 +129,8 @@ class CocoDataset:
         height, width = pixels.shape[:2]
         if (height, width) != (image.height, image.width):
             raise AnnotationError(
-                f"{self.path(image_id)} is {width} x {height} pixels, but {image.width} x {image.height} in "
-                f"{annotation_file(self.folder, self.split)}; get the file that was annotated"
+                f"{image.file_name} is {width} x {height} pixels, but {image.width} x {image.height} in "
+                f"{annotation_file(self.folder, self.split).name}; get the file that was annotated"
             )
         return pixels
 

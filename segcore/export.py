@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from . import draw, words
+from .catalogue import public_name
 from .classes import BACKGROUND
 from .segmenter import Segmentation, arithmetic_record
 from .task import Task
@@ -75,7 +76,7 @@ class Decided:
             "file": file_name,
             "width": width,
             "height": height,
-            "model": made_by.model,
+            "model": public_name(made_by.model),
             "weights_sha256": made_by.weights_sha256,
             "resize": made_by.resize,
             **arithmetic_record(made_by),
@@ -98,7 +99,7 @@ class Decided:
         """Where the pictures of it are from, in one line, as they say it themselves."""
         made_by = self.result.made_by
         return (
-            f"{made_by.model} ({made_by.weights_sha256[:8]}) - {words.mode(self.task.record())} - "
+            f"{public_name(made_by.model)} ({made_by.weights_sha256[:8]}) - {words.mode(self.task.record())} - "
             f"resize {made_by.resize}, {words.arithmetic(arithmetic_record(made_by))}"
         )
 
@@ -130,7 +131,7 @@ class Decided:
                 path,
                 probabilities=planes,
                 classes=np.array(self.result.categories.names),
-                model=self.result.made_by.model,
+                model=public_name(self.result.made_by.model),
                 resize=self.result.made_by.resize,
                 refine=self.result.made_by.refine or "none",
             )

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from .classes import VOC_NAMES
 from .dataset import Dataset, ImageId
 from .task import Task
 
@@ -67,7 +66,7 @@ def judge_objects(
     return tuple(outcomes)
 
 
-def objects_record(outcomes: Sequence[ObjectOutcome], names: Sequence[str] = VOC_NAMES) -> dict[str, Any]:
+def objects_record(outcomes: Sequence[ObjectOutcome], names: Sequence[str]) -> dict[str, Any]:
     """How many were found: in all, by size, and of each class that there is, with what the missed were taken for.
 
     names: of the classes, by their numbers.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from . import draw
+from .catalogue import public_name
 from .counts import Counts
 from .dataset import Dataset, ImageId, ImageRecord
 from .errors import UsageError
@@ -69,7 +70,7 @@ class Run:
         """The settings, as every exported file says them."""
         return {
             "schema": SCHEMA,
-            "model": self.segmenter.model,
+            "model": public_name(self.segmenter.model),
             "weights_sha256": self.segmenter.weights_sha256,
             "protocol": self.protocol.name,
             "resize": self.resize,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segcore.classes import CLASSES
+from segcore.classes import CLASSES, VOC_NAMES
 from segcore.coco import CocoDataset
 from segcore.objects import ObjectOutcome, judge_objects, objects_record
 from segcore.task import Task
@@ -121,7 +121,7 @@ def test_record_counts_by_class_and_size():
         ObjectOutcome(4, PERSON, 2_000, True, PERSON),
         ObjectOutcome(5, CAT, 700, False, DOG),
     ]
-    record = objects_record(outcomes)
+    record = objects_record(outcomes, VOC_NAMES)
     assert (record["total"], record["found"]) == (5, 2)
     assert record["by_size"] == {
         "small": {"total": 2, "found": 0},
@@ -132,4 +132,4 @@ def test_record_counts_by_class_and_size():
     cat = record["per_class"]["cat"]
     assert (cat["total"], cat["found"], cat["taken_for"]) == (4, 1, {"dog": 2, "background": 1})
     assert cat["by_size"]["medium"] == {"total": 1, "found": 0}
-    assert objects_record([])["per_class"] == {}
+    assert objects_record([], VOC_NAMES)["per_class"] == {}
