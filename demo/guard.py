@@ -19,6 +19,8 @@ from starlette.formparsers import MultiPartException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from demo.settings import is_loopback
+
 _UPLOAD = "/gradio_api/upload"
 MAX_JSON_BYTES = 1024 * 1024  # of any other request: the page's own have a few thousand
 _FORM_BYTES = 64 * 1024  # what a form adds to the file in it
@@ -74,7 +76,7 @@ class Guard:
     uploads: the folder where Gradio puts them; max_bytes: of one uploaded file; max_seconds: in which a request's body
     must have come; hosts: the names by which the page may be called, None for any. A page on the loopback address
     answers to the loopback's names alone, since else any web site could have its visitors' browsers ask it, under a
-    name that it lets lead to 127.0.0.1.
+    name that it lets lead to 127.0.0.1; and of the loopback's own pages to those of its own port.
     """
 
     def __init__(
@@ -107,6 +109,10 @@ class Guard:
                         "SEGCORE_HOSTS=name.\n",
                         403,
                     )
+            origin = headers.get("origin", "").lower()
+            if is_loopback(_host(origin) or "") and urlsplit(origin).netloc != headers.get("host", "").lower():
+                # Another program of this machine, whose pages have nothing to ask here.
+                return PlainTextResponse(f"This page does not answer to pages of {origin[:100]!r}.\n", 403)
         if path.startswith(CLOSED) or _ADDRESS.match(path):
             return PlainTextResponse("This page has nothing at that address. Open its front page instead.\n", 404)
         if path == _UPLOAD and shutil.disk_usage(self.uploads).free < int(headers.get("content-length", 0)):

@@ -161,12 +161,13 @@ def _count(parser: argparse.ArgumentParser, environment: Mapping[str, str], name
 def _names(host: str, allowed: str) -> frozenset[str] | None:
     """The names by which a page that listens on `host` may be called; any, where that is not the loopback address."""
     names = {name.strip().lower() for name in allowed.split(",")} - {""}
-    if "*" in names or not (names or _is_loopback(host)):
+    if "*" in names or not (names or is_loopback(host)):
         return None
     return frozenset(names | {"localhost", LOOPBACK, "::1", host.strip("[]").lower()})
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address leads to this machine alone."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

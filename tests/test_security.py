@@ -586,6 +586,15 @@ def test_other_sites_cannot_use_a_page_on_loopback(url, origin):
     assert ask_json(f"{url}/gradio_api/call/segment", {"data": []}, Origin=origin)[0] == 403
 
 
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "127.0.0.2"])
+def test_other_programs_of_this_machine_cannot_use_the_page(url, name):
+    port = urllib.parse.urlsplit(url).port
+    for origin in (f"http://{name}:{port + 1}", f"http://{name}"):
+        status, _, said = ask(url, Origin=origin)
+        assert status == 403 and said.startswith("This page does not answer to")
+        assert ask_json(f"{url}/gradio_api/call/segment", {"data": []}, Origin=origin)[0] == 403
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "localhost.evil"])
 def test_a_name_that_leads_to_loopback_is_not_answered(url, host):
     assert ask(url, Host=host)[0] == 403
