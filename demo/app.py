@@ -95,9 +95,7 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
     except SegcoreError as error:
         print(f"segcore: {error}", file=sys.stderr)
         return 2
-    thumbnails = Thumbnails()
-    samples = [thumbnails.sample(examples, image) for image in examples.images]
-    blocks = page.build(engine, samples, datasets, thumbnails, counts)
+    blocks = page.build(engine, datasets, Thumbnails(examples), counts)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
     # Gradio looks a thousand times a second whether there is something to do, also where nobody comes.
     blocks._queue.sleep_when_free = 0.01

@@ -26,3 +26,14 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }, true);
 }
+
+// Gradio names the pictures of a gallery "Thumbnail 3 of 18": say what they show instead.
+{
+  const nameAll = () => {
+    for (const button of document.querySelectorAll(".picker .thumbnail-lg")) {
+      const caption = button.querySelector("img")?.alt;
+      if (caption && button.ariaLabel !== caption) button.ariaLabel = caption;
+    }
+  };
+  new MutationObserver(nameAll).observe(document, { subtree: true, childList: true, attributeFilter: ["alt", "aria-label"] });
+}

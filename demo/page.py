@@ -14,7 +14,7 @@ from demo.about import about
 from demo.datasets import Datasets
 from demo.endpoints import Endpoints
 from demo.engine import Engine
-from demo.samples import Sample, Thumbnails
+from demo.samples import Thumbnails
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
@@ -77,7 +77,7 @@ def _refuse_all_but_uploads(file: dict) -> dict:
     return file
 
 
-def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
+def build(engine: Engine, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
     """The whole page, ready to launch. counts: a folder for what evaluations have counted."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
@@ -87,7 +87,7 @@ def build(engine: Engine, samples: list[Sample], datasets: Datasets, thumbnails:
         )
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
             with gr.Tab("Your photograph"):
-                photograph = PhotographTab(page, engine, samples)
+                photograph = PhotographTab(page, engine, thumbnails)
             with gr.Tab(f"{datasets.layout} with ground truth", id=_TRUTH) as truth_tab:
                 truth = GroundTruthTab(page, truth_tab, engine, datasets, thumbnails)
             with gr.Tab("A whole set") as set_tab:

@@ -1,40 +1,87 @@
-"""The photographs of a data set as the galleries show them: small copies, made once, and what is in each."""
+"""The photographs of a data set as the galleries show them, and what is told of those that come with the code."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from segcore.coco import CocoDataset, annotation_file
+from segcore.coco_file import read_document
 from segcore.dataset import Dataset, ImageId, ImageRecord
 from segcore.errors import AnnotationError
 
 THUMBNAIL_SIDE = 240
+_SHORT_NAMES = {"Attribution License": "CC BY 2.0", "CC0 1.0 Universal (Public Domain Dedication)": "CC0 1.0"}
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Whose photograph it is (a name, or Flickr's number of it) and its licence; `url` is None where there is none."""
+
+    name: str
+    url: str | None
+    licence: str
+    licence_url: str
+    from_coco: bool
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One photograph of a dataset: its id and file, a small copy of it, and a caption."""
+    """One photograph of a dataset: its id and file, a small copy of it, and a caption.
+
+    Of those that come with the code also `credit`, and in `fails` what the shipped model gets wrong, where it is told.
+    """
 
     image_id: ImageId
     path: Path
     thumbnail: Path
     caption: str
+    credit: Credit | None = None
+    fails: str = ""
 
 
 class Thumbnails:
-    """Small copies of a dataset's photographs in a folder that goes when the process ends."""
+    """Small copies of datasets' photographs in a folder that goes when the process ends.
 
-    def __init__(self) -> None:
+    `samples` are those that come with the code, `examples`, in the order of their annotation file.
+    """
+
+    def __init__(self, examples: CocoDataset) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="segcore-thumbnails-", ignore_cleanup_errors=True)
+        document = read_document(annotation_file(examples.folder, examples.split))
+        licences = {each["id"]: each for each in document["licenses"]}
+        self._by_path = {
+            path: Sample(
+                *(record["id"], path, self._thumbnail(path), record["title"]),
+                credit=_credit(record, licences[record["license"]]),
+                fails=record.get("fails", ""),
+            )
+            for record in document["images"]
+            for path in [examples.path(record["id"])]
+        }
+        self.samples = tuple(self._by_path.values())
 
     def sample(self, dataset: Dataset, image: ImageRecord) -> Sample:
         """A photograph that cannot be read gets a grey square; its error, or its truth's, comes when it is picked."""
         path = dataset.path(image.id)
+        if path in self._by_path:
+            return self._by_path[path]
         return Sample(image.id, path, self._thumbnail(path), _caption(dataset, image.id))
+
+    def of_file(self, path: Path) -> Sample | None:
+        """What is told of a photograph that comes with the code; None for any other file."""
+        return self._by_path.get(path)
+
+    def in_order(self, dataset: Dataset, ids: Iterable[ImageId]) -> list[ImageId]:
+        """The ids as they are to be shown: of the samples in their own order, of any other dataset as they come."""
+        places = {path: place for place, path in enumerate(self._by_path)}
+        return sorted(ids, key=lambda each: places.get(dataset.path(each), 0))
 
     def _thumbnail(self, path: Path) -> Path:
         target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")
@@ -49,6 +96,14 @@ def _caption(dataset: Dataset, image_id: ImageId) -> str:
     except AnnotationError:
         return "its truth cannot be read"
     return ", ".join(names) or "none"
+
+
+def _credit(record: Mapping[str, Any], licence: Mapping[str, Any]) -> Credit:
+    terms = _SHORT_NAMES.get(licence["name"], licence["name"]), licence["url"]
+    if "flickr_url" not in record:
+        return Credit(record["credit"], record.get("credit_url"), *terms, from_coco=False)
+    number = Path(record["flickr_url"]).name.partition("_")[0]
+    return Credit(f"Flickr {number}", f"https://www.flickr.com/photo.gne?id={number}", *terms, from_coco=True)
 
 
 def _small_copy(path: Path) -> Image.Image:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from demo.engine import Fetching
+    from demo.samples import Credit, Sample
     from segcore.draw import ErrorKind
     from segcore.export import Found
     from segcore.protocols import Protocol
@@ -118,6 +119,27 @@ def kept(megabytes: float, how_long: str) -> str:
 def notice(text: str, *, kind: str = "info") -> str:
     """A sentence set apart; empty text gives nothing."""
     return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
+
+
+def credit(whose: Credit | None) -> str:
+    """The line below a photograph that comes with the code: whose it is, and its licence; nothing for any other."""
+    if whose is None:
+        return ""
+    name = escape(whose.name) if whose.url is None else _link(whose.url, whose.name)
+    parts = [f"Photograph: {name}", _link(whose.licence_url, whose.licence)]
+    if whose.from_coco:
+        annotations = _link("https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0")
+        parts.append(f"from {_link('https://cocodataset.org', 'COCO 2017')}, annotations {annotations}")
+    return f'<p class="made-by">{" · ".join(parts)}</p>'
+
+
+def _link(url: str, text: str) -> str:
+    return f'<a href="{escape(url)}" target="_blank" rel="noopener">{escape(text)}</a>'
+
+
+def fails(sample: Sample | None, made: MadeBy) -> str:
+    """What the shipped model gets wrong in a sample, below its own result."""
+    return notice(sample.fails) if sample and made.model == catalogue.SHIPPED else ""
 
 
 def waiting(ahead: int, seconds: float) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segcore.dataset import ImageId
 
 PER_PAGE = 24
-OUTPUTS = 7  # viewer, verdict, warning, overall, per_class, made_by, notice
+OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, made_by, notice
 ALL = "background"  # no object is called so, whatever a model's categories are
 spoken = controls.spoken(OUTPUTS)
 
@@ -48,6 +48,7 @@ class GroundTruthTab:
                 self.viewer = picture_viewer(
                     elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
                 )
+                self.credit = controls.html("truth-credit")
                 self.warning = controls.html("truth-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self.source = gr.Dropdown(
@@ -89,7 +90,7 @@ class GroundTruthTab:
     @property
     def _outputs(self) -> list:
         return [
-            *(self.viewer, self.verdict, self.warning),
+            *(self.viewer, self.credit, self.verdict, self.warning),
             *(self.overall, self.per_class, self.made_by, self.asking.notice),
         ]
 
@@ -150,7 +151,8 @@ class GroundTruthTab:
         if class_filter == ALL:
             ids = [image.id for image in dataset.images]
         else:
-            ids = list(dataset.ids_with_class(dataset.categories.object_id(class_filter)))
+            ids = dataset.ids_with_class(dataset.categories.object_id(class_filter))
+        ids = self.thumbnails.in_order(dataset, ids)
         last = max(0, (len(ids) - 1) // PER_PAGE)
         page_number = min(max(0, page_number), last)
         ids_here = ids[page_number * PER_PAGE : (page_number + 1) * PER_PAGE]
@@ -238,7 +240,9 @@ class GroundTruthTab:
         *task, sharp = how
         asked = handlers.task_of(*task, compared.result.categories)
         view = comparison.view_compared(compared, asked, compared.protocol, sharp)
-        said = tables.verdict(view.verdict), tables.notice(view.warning)
+        sample = self.thumbnails.of_file(compared.path)
+        warning = tables.notice(view.warning) + tables.fails(sample, compared.result.made_by)
+        said = tables.credit(sample and sample.credit), tables.verdict(view.verdict), warning
         return visit.viewer_for_browser(view.viewer), *said, view.overall, view.per_class, view.made_by
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:

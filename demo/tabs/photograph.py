@@ -13,7 +13,7 @@ import gradio as gr
 from demo import tables
 from demo.about import kept_for
 from demo.engine import Engine
-from demo.samples import Sample
+from demo.samples import Sample, Thumbnails
 from demo.tabs import controls
 from demo.viewer import picture_viewer
 from demo.visits import Visit
@@ -22,7 +22,7 @@ from segcore.errors import LabelError
 if TYPE_CHECKING:
     from demo.handlers import Shown
 
-OUTPUTS = 12  # those of PhotographTab.outputs
+OUTPUTS = 13  # those of PhotographTab.outputs
 TRUTH_FILES = ["image", ".json"]  # a JPEG too, to be told why it cannot be one
 TRUTH_HELP = (
     "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
@@ -34,9 +34,9 @@ spoken = controls.spoken(OUTPUTS)
 class PhotographTab:
     """Layout, wiring and callbacks; a visitor's own things live in `asking.visit`, in that visitor's session."""
 
-    def __init__(self, page: gr.Blocks, engine: Engine, samples: list[Sample]) -> None:
+    def __init__(self, page: gr.Blocks, engine: Engine, thumbnails: Thumbnails) -> None:
         self.engine = engine
-        self.samples = samples
+        self.thumbnails = thumbnails
         self._lay_out()
         self._wire(page)
 
@@ -48,6 +48,7 @@ class PhotographTab:
                 self.viewer = picture_viewer(
                     elem_id="photograph-viewer", placeholder="The first photograph is on its way: loading the model."
                 )
+                self.credit = controls.html("photograph-credit")
                 self.warning = controls.html("photograph-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self.upload = controls.photograph_input(
@@ -59,7 +60,7 @@ class PhotographTab:
                 limits = self.engine.limits
                 controls.html("photograph-kept", tables.kept(limits.max_bytes / 2**20, kept_for(limits)))
                 self.gallery = controls.gallery(
-                    "Or try one of these", "photograph-samples", columns=3, samples=self.samples
+                    "Or try one of these", "photograph-samples", columns=3, samples=self.thumbnails.samples
                 )
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
@@ -108,7 +109,8 @@ class PhotographTab:
     def outputs(self) -> list[Any]:
         """What a look gives, in this order."""
         return [
-            *(self.viewer, self.verdict, self.warning, self.table, self.overall, self.per_class, self.made_by),
+            *(self.viewer, self.credit, self.verdict, self.warning),
+            *(self.table, self.overall, self.per_class, self.made_by),
             *(self.read_as, self.given, self.score_downloads, self.truth_notice, self.asking.notice),
         ]
 
@@ -136,7 +138,7 @@ class PhotographTab:
         self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """The page opens with a sample and its result."""
-        async for said in self._open(self.samples[0].path, visit, model, resize, careful, request):
+        async for said in self._open(self.thumbnails.samples[0].path, visit, model, resize, careful, request):
             yield said
 
     async def on_upload(
@@ -153,7 +155,8 @@ class PhotographTab:
         self, event: gr.SelectData, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """One of the samples was picked."""
-        async for said in self._open(self.samples[event.index].path, visit, model, resize, careful, request):
+        path = self.thumbnails.samples[event.index].path
+        async for said in self._open(path, visit, model, resize, careful, request):
             yield said
 
     async def on_model(
@@ -196,7 +199,7 @@ class PhotographTab:
         """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
         if visit.shown is None:
             return None
-        viewer, *others = _look(visit.shown, *how)
+        viewer, *others = _look(visit.shown, how, self.thumbnails.of_file(visit.shown.source))
         return visit.viewer_for_browser(viewer), *others
 
     @controls.spoken(3)
@@ -237,22 +240,26 @@ class PhotographTab:
         return comparison.scores_file(view, folder, kind)
 
 
-def _look(shown: Shown, *how: Any) -> tuple:
-    """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task."""
+def _look(shown: Shown, how: tuple, sample: Sample | None) -> tuple:
+    """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task.
+
+    sample: what is told of the photograph, where it is one of those that come with the code.
+    """
     from demo import comparison, handlers
 
     *task, sharp = how
     asked = handlers.task_of(*task, shown.result.categories)
     alone = handlers.view_photograph(shown, asked, sharp)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
+    credit, fails = tables.credit(sample and sample.credit), tables.fails(sample, shown.result.made_by)
     if shown.truth is None:
-        return alone.viewer, "", "", alone.table, "", "", alone.made_by, "", hidden, hidden, ""
+        return alone.viewer, credit, "", fails, alone.table, "", "", alone.made_by, "", hidden, hidden, ""
     given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
     try:
         view = comparison.view_own_truth(shown, asked, sharp)
     except LabelError as error:
         why = tables.notice(str(error), kind="error")
-        return alone.viewer, why, "", alone.table, "", "", alone.made_by, *given, hidden, ""
-    said = tables.verdict(view.verdict), tables.notice(view.warning)
+        return alone.viewer, credit, why, fails, alone.table, "", "", alone.made_by, *given, hidden, ""
+    said = credit, tables.verdict(view.verdict), tables.notice(view.warning) + fails
     scores = alone.table, view.overall, view.per_class
     return view.viewer, *said, *scores, view.made_by, *given, visible, ""
