@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,12 @@ class Thumbnails:
         """What is told of a photograph that comes with the code; None for any other file."""
         return self._by_path.get(path)
 
-    def in_order(self, dataset: Dataset, ids: Iterable[ImageId]) -> list[ImageId]:
+    def in_order(self, dataset: Dataset, ids: Sequence[ImageId]) -> list[ImageId]:
         """The ids as they are to be shown: of the samples in their own order, of any other dataset as they come."""
-        places = {path: place for place, path in enumerate(self._by_path)}
-        return sorted(ids, key=lambda each: places.get(dataset.path(each), 0))
+        if not ids or self.of_file(dataset.path(ids[0])) is None:
+            return list(ids)
+        places = {sample.image_id: place for place, sample in enumerate(self.samples)}
+        return sorted(ids, key=places.__getitem__)
 
     def _thumbnail(self, path: Path) -> Path:
         target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")

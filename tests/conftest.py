@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.browser import PHOTOGRAPH, drawn
 from tests.page_server import running_page
+from tests.samples import NINE
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread is enough for each, and for its pages
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,6 +44,21 @@ def shared_voc() -> Path:
 def examples_coco() -> Path:
     """The sample photographs that come with the code, in COCO's layout."""
     return ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def nine_coco(examples_coco, tmp_path_factory) -> Path:
+    """The samples NINE, in COCO's layout."""
+    folder = tmp_path_factory.mktemp("nine")
+    for part in ("annotations", "samples"):
+        (folder / part).mkdir()
+    document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text(encoding="utf-8"))
+    document["images"] = [each for each in document["images"] if each["id"] in NINE]
+    document["annotations"] = [each for each in document["annotations"] if each["image_id"] in NINE]
+    (folder / "annotations" / "instances_samples.json").write_text(json.dumps(document), encoding="utf-8")
+    for image in document["images"]:
+        shutil.copy(examples_coco / "samples" / image["file_name"], folder / "samples")
+    return folder
 
 
 @pytest.fixture(scope="module")

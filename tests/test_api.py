@@ -282,7 +282,7 @@ def test_segment_errors_for_what_is_no_photograph(client, quiet, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"image_id": 17}, "no image 17 in samples; .* the nearest is 900001"),
+        ({"image_id": 17}, "no image 17 in samples; .* the nearest is 542"),
         ({"image_id": None}, "Give the id of an image"),
         ({"image_id": "cat"}, "no image 'cat' in samples; ids are numbers: .* from 900001"),
         ({"image_id": CAT, "protocol": "voc"}, "no protocol 'voc'; choose one of: original, torchvision, report"),

@@ -22,6 +22,7 @@ from segcore.layouts import open_dataset
 from segcore.protocols import Protocol, protocol
 from segcore.segmenter import Segmenter
 from segcore.task import Task
+from tests.samples import ASTRONAUT, CAT, LIFEBOAT, NINE, OFFICER, PIZZA, RIDERS
 from tests.voc_folder import boxes, label_file, write_voc
 
 ROOT = Path(__file__).parents[1]
@@ -55,21 +56,21 @@ def segmenter():
 
 
 @pytest.fixture(scope="module")
-def expected(segmenter, examples_coco):
+def expected(segmenter, nine_coco):
     """What a local run makes of the examples."""
-    return record_of(make_run(segmenter, examples_coco))
+    return record_of(make_run(segmenter, nine_coco))
 
 
 @pytest.fixture
-def damaged_coco(examples_coco, tmp_path):
-    """The examples without one photograph, with one that is cut short and one of the wrong size."""
+def damaged_coco(nine_coco, tmp_path):
+    """The samples without one photograph, with one that is cut short and one of the wrong size."""
     folder = tmp_path / "coco"
     for part in ("annotations", "samples"):
-        shutil.copytree(examples_coco / part, folder / part)
+        shutil.copytree(nine_coco / part, folder / part)
     (folder / "samples" / "000000900002.jpg").unlink()
     cut = folder / "samples" / "000000900004.jpg"
     cut.write_bytes(cut.read_bytes()[:5000])
-    shutil.copy(folder / "samples" / "000000900005.jpg", folder / "samples" / "000000900007.jpg")
+    shutil.copy(folder / "samples" / "000000900005.jpg", folder / "samples" / "000000160012.jpg")
     return folder
 
 
@@ -96,8 +97,8 @@ def test_scores_are_those_of_a_local_run(cluster, segmenter, damaged_coco, name,
         progress=lambda done, total: progress.append((done, total)),
     )
     assert there == here
-    assert [each["image_id"] for each in there["skipped"]] == [900002, 900004, 900007]
-    assert seen == [900001, 900003, 900005, 900006, 900008, 900009]
+    assert [each["image_id"] for each in there["skipped"]] == [PIZZA, CAT, OFFICER]
+    assert seen == [each for each in NINE if each not in (PIZZA, CAT, OFFICER)]
     assert progress == [(done, 9) for done in range(10)]
 
 
@@ -117,14 +118,14 @@ def test_both_workers_work_with_one_model_each(cluster):
     assert first["weights"] == second["weights"] == cluster.weights_sha256
 
 
-def test_a_killed_worker_s_images_are_done_again(cluster, losses, expected, examples_coco, tmp_path):
+def test_a_killed_worker_s_images_are_done_again(cluster, losses, expected, nine_coco, tmp_path):
     victim = cluster.workers[0]["pid"]
 
     def kill_after_two(done, total):
         if done == 2:
             os.kill(victim, signal.SIGKILL)
 
-    run = make_run(cluster, examples_coco)
+    run = make_run(cluster, nine_coco)
     there = record_of(run, progress=kill_after_two, resume=tmp_path)
     assert there == expected
     assert there["images"] == 9 and there["skipped"] == []
@@ -133,37 +134,37 @@ def test_a_killed_worker_s_images_are_done_again(cluster, losses, expected, exam
     assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 10
 
 
-def test_a_stopped_run_is_resumed_without_ray(cluster, segmenter, expected, examples_coco, tmp_path):
-    scored = evaluate.score_images(make_run(cluster, examples_coco), resume=tmp_path)
+def test_a_stopped_run_is_resumed_without_ray(cluster, segmenter, expected, nine_coco, tmp_path):
+    scored = evaluate.score_images(make_run(cluster, nine_coco), resume=tmp_path)
     heard = [next(scored).image.id for _ in range(3)]
     scored.close()
-    assert heard == [900001, 900002, 900003]
+    assert heard == list(NINE[:3])
 
     seen = []
-    run = make_run(segmenter, examples_coco)
+    run = make_run(segmenter, nine_coco)
     resumed = record_of(run, resume=tmp_path, on_image=lambda sample: seen.append(sample.image.id))
-    assert seen == list(range(900004, 900010))
+    assert seen == list(NINE[3:])
     assert resumed == expected
 
 
 @dataclass(frozen=True)
 class DeadlyProtocol(Protocol):
-    """Whoever scores image 900003 by it dies, as of a photograph that needs more memory than there is."""
+    """Whoever scores LIFEBOAT by it dies, as of a photograph that needs more memory than there is."""
 
     def truth_at_scored_size(self, dataset, image_id, preprocess):
-        if image_id == 900003:
+        if image_id == LIFEBOAT:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().truth_at_scored_size(dataset, image_id, preprocess)
 
 
-def test_a_photograph_that_kills_its_workers_is_left_out(cluster, losses, examples_coco, monkeypatch):
+def test_a_photograph_that_kills_its_workers_is_left_out(cluster, losses, nine_coco, monkeypatch):
     pickle = pytest.importorskip("ray").cloudpickle
     pickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
     monkeypatch.setattr("segcore.cluster.TRIES", 2)
     del losses[:]
     deadly = DeadlyProtocol(**vars(protocol("report")))
-    record = record_of(replace(make_run(cluster, examples_coco), protocol=deadly))
-    assert [each["image_id"] for each in record["skipped"]] == [900003]
+    record = record_of(replace(make_run(cluster, nine_coco), protocol=deadly))
+    assert [each["image_id"] for each in record["skipped"]] == [LIFEBOAT]
     assert "was lost" in record["skipped"][0]["reason"] and record["images"] == 8
     assert len(losses) == 2
 
@@ -191,12 +192,12 @@ def without_time(folder):
     return {name: re.sub(rb'"seconds": [^,]*', b"", content) for name, content in files.items()}
 
 
-def test_predict_writes_what_it_writes_without_workers(examples_coco, tmp_path):
+def test_predict_writes_what_it_writes_without_workers(nine_coco, tmp_path):
     pytest.importorskip("ray")
     photographs = tmp_path / "photographs"
     photographs.mkdir()
-    for number in (1, 2, 8):
-        shutil.copy(examples_coco / "samples" / f"00000090000{number}.jpg", photographs)
+    for number in (ASTRONAUT, CAT, RIDERS):
+        shutil.copy(nine_coco / "samples" / f"{number:012d}.jpg", photographs)
     (photographs / "empty.jpg").touch()
     (photographs / "text.jpg").write_text("no photograph")
     inputs = ("predict", photographs, tmp_path / "nowhere.jpg", "--model", SHIPPED, "--device", "cpu")
@@ -210,10 +211,10 @@ def test_predict_writes_what_it_writes_without_workers(examples_coco, tmp_path):
     assert len(files) == 15 and files == without_time(tmp_path / "here")
 
 
-def test_interrupted_it_stops_and_is_resumed(expected, examples_coco, tmp_path):
+def test_interrupted_it_stops_and_is_resumed(expected, nine_coco, tmp_path):
     pytest.importorskip("ray")
     journal = tmp_path / "resume" / "progress.jsonl"
-    arguments = ("evaluate", "--dataset", examples_coco, "--model", SHIPPED, "--device", "cpu", "--protocol", "report")
+    arguments = ("evaluate", "--dataset", nine_coco, "--model", SHIPPED, "--device", "cpu", "--protocol", "report")
     arguments += ("--refine", "edges", "--workers", 2, "--resume", journal.parent, "--json", tmp_path / "scores.json")
     running, deadline = command(*arguments), time.monotonic() + 200
     while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
@@ -235,9 +236,9 @@ def test_interrupted_it_stops_and_is_resumed(expected, examples_coco, tmp_path):
 # ------------------------------------------------------------------- what can be wrong before it begins
 
 
-def test_without_ray_it_says_how_to_get_it(examples_coco, monkeypatch, capsys):
+def test_without_ray_it_says_how_to_get_it(nine_coco, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert cli.main(["evaluate", "--dataset", str(examples_coco), "--workers", "2"]) == 2
+    assert cli.main(["evaluate", "--dataset", str(nine_coco), "--workers", "2"]) == 2
     assert capsys.readouterr().err == "segcore: work on several workers needs Ray; install it with: pip install ray\n"
 
 
@@ -249,10 +250,10 @@ def test_there_cannot_be_more_workers_than_processors(cluster):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"])
-def test_no_cluster_at_the_address(address, examples_coco, capsys, monkeypatch):
+def test_no_cluster_at_the_address(address, nine_coco, capsys, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # the other tests' cluster runs in this process
-    assert cli.main(["evaluate", "--dataset", str(examples_coco), "--ray", address]) == 1
+    assert cli.main(["evaluate", "--dataset", str(nine_coco), "--ray", address]) == 1
     assert f"no Ray cluster answers at {address}" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 
+import numpy as np
 import pytest
 
 from demo.datasets import FETCHED, SAMPLES, Datasets
@@ -29,7 +30,7 @@ def test_the_samples_are_always_there(examples_coco, tmp_path):
     datasets = Datasets(examples_coco, examples_coco, tmp_path / "none")
     assert datasets.choices == [("The samples", SAMPLES)]
     assert datasets.default == SAMPLES
-    assert len(datasets.get(SAMPLES).images) == 9
+    assert len(datasets.get(SAMPLES).images) == 18
 
 
 def test_the_operators_folder_comes_first_with_all_its_splits(own, examples_coco, tmp_path):
@@ -39,6 +40,19 @@ def test_the_operators_folder_comes_first_with_all_its_splits(own, examples_coco
     assert len(datasets.get("own:train2017").images) == 3
     (own / "annotations" / "instances_val2017.json").unlink()
     assert Datasets(own, examples_coco, tmp_path / "none").default == "own:train2017"
+
+
+def test_a_sample_is_there_once_and_has_the_same_truth_beside_the_real_coco(shared_coco, examples_coco, tmp_path):
+    datasets = Datasets(shared_coco, examples_coco, tmp_path / "none")
+    samples = datasets.get(SAMPLES)
+    ids = {image.id for image in samples.images}
+    assert len(ids) == len(samples.images)
+    for split, shared in (("val2017", 11), ("train2017", 2)):
+        theirs = datasets.get(f"own:{split}")
+        both = ids & {image.id for image in theirs.images}
+        assert len(both) == shared
+        for image_id in both:
+            assert np.array_equal(samples.truth(image_id), theirs.truth(image_id))
 
 
 def test_a_dataset_is_read_once_and_again_when_it_has_changed(own, examples_coco, tmp_path):

@@ -33,6 +33,7 @@ from segcore.protocols import protocol
 from segcore.refine import Edges
 from segcore.segmenter import Segmenter
 from segcore.task import Task
+from tests.samples import ASTRONAUT, CAT, DOG, LIFEBOAT, NINE, OFFICER, PIZZA, STOP_SIGN
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = "deeplabv3_mobilenet_v2"
@@ -148,14 +149,14 @@ def run_command(folder, tmp_path, *arguments):
 
 
 @pytest.fixture(scope="module")
-def examples_truth(examples_coco):
-    return Truth(examples_coco, "samples")
+def examples_truth(nine_coco):
+    return Truth(nine_coco, "samples")
 
 
 @pytest.mark.parametrize("name", ["original", "torchvision", "report"])
-def test_confusion_matrix_is_scikit_learns_on_the_examples(examples_coco, examples_truth, name, tmp_path):
-    ids = "900001,900003,900007,900008"  # among them a mask with a hole and a crowd region
-    status, record, labels = run_command(examples_coco, tmp_path, "--protocol", name, "--image-ids", ids)
+def test_confusion_matrix_is_scikit_learns_on_the_examples(nine_coco, examples_truth, name, tmp_path):
+    ids = f"{ASTRONAUT},{PIZZA},{LIFEBOAT},{STOP_SIGN}"  # a crowd region and none of the classes among them
+    status, record, labels = run_command(nine_coco, tmp_path, "--protocol", name, "--image-ids", ids)
 
     assert status == 0 and record["images"] == 4 and record["protocol"] == name
     np.testing.assert_array_equal(record["confusion"], counted_by_sklearn(labels, examples_truth, record))
@@ -178,14 +179,14 @@ def test_confusion_matrix_is_scikit_learns_on_coco(shared_coco, name, tmp_path):
 @pytest.mark.parametrize(
     ("class_name", "threshold"), [("person", "auto"), ("person", "0.3"), ("any", "auto"), ("any", "0.3")]
 )
-def test_binary_confusion_matrix_is_scikit_learns(examples_coco, examples_truth, class_name, threshold, tmp_path):
+def test_binary_confusion_matrix_is_scikit_learns(nine_coco, examples_truth, class_name, threshold, tmp_path):
     def to_binary(labels):
         chosen = labels == PERSON if class_name == "person" else labels > 0
         return np.where(labels == 255, 255, chosen).astype(np.uint8)
 
     status, record, labels = run_command(
-        *(examples_coco, tmp_path, "--mode", "binary", "--class", class_name, "--threshold", threshold),
-        *("--image-ids", "900004"),
+        *(nine_coco, tmp_path, "--mode", "binary", "--class", class_name, "--threshold", threshold),
+        *("--image-ids", str(OFFICER)),
     )
     assert status == 0
     assert (record["mode"], record["class"]) == ("binary", class_name)
@@ -202,14 +203,12 @@ def upsampled(segmenter, path, resize, size_hw):
 
 
 @pytest.mark.parametrize(("name", "resize"), [("original", "aspect"), ("report", "squeeze")])
-def test_saved_labels_and_brier_score_are_the_networks(examples_coco, examples_truth, name, resize, tmp_path):
+def test_saved_labels_and_brier_score_are_the_networks(nine_coco, examples_truth, name, resize, tmp_path):
     segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")
-    _, record, labels = run_command(
-        examples_coco, tmp_path, "--protocol", name, "--resize", resize, "--image-ids", 900002
-    )
-    truth = examples_truth.scored(900002, name)
+    _, record, labels = run_command(nine_coco, tmp_path, "--protocol", name, "--resize", resize, "--image-ids", CAT)
+    truth = examples_truth.scored(CAT, name)
     assert record["resize"] == resize and record["precision"] == "float32"
-    logits = upsampled(segmenter, examples_coco / "samples" / "000000900002.jpg", resize, truth.shape)
+    logits = upsampled(segmenter, nine_coco / "samples" / "000000900002.jpg", resize, truth.shape)
     saved = np.asarray(Image.open(labels / "000000900002.png"))
     assert (saved == logits.argmax(0).numpy()).mean() > 0.9999
 
@@ -218,10 +217,10 @@ def test_saved_labels_and_brier_score_are_the_networks(examples_coco, examples_t
     assert record["dataset"]["brier"] == pytest.approx(np.square(error).mean(), rel=1e-4)
 
 
-def test_batches_of_any_size_count_the_same(examples_coco):
+def test_batches_of_any_size_count_the_same(nine_coco):
     """In float32; the last bits of the logits may differ, and with them a pixel in a hundred thousand."""
     segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")
-    dataset = CocoDataset.open(examples_coco)
+    dataset = CocoDataset.open(nine_coco)
     images = evaluate.choose_images(dataset, limit=2)
     one, several = (
         evaluate.evaluate(Run(segmenter, dataset, protocol("torchvision"), Task(), images, size))
@@ -233,10 +232,10 @@ def test_batches_of_any_size_count_the_same(examples_coco):
     assert np.abs(one - several).sum() <= 2e-5 * one.sum()
 
 
-def test_killed_and_resumed_it_gives_the_same_scores(examples_coco, tmp_path):
+def test_killed_and_resumed_it_gives_the_same_scores(nine_coco, tmp_path):
     settings = ["--batch-size", "2", "--limit", "6", "--protocol", "report"]
     arguments = [*settings, "--resume", str(tmp_path / "resume")]
-    command = [sys.executable, "-m", "segcore", "evaluate", "--dataset", str(examples_coco), "--model", SHIPPED]
+    command = [sys.executable, "-m", "segcore", "evaluate", "--dataset", str(nine_coco), "--model", SHIPPED]
     process = subprocess.Popen([*command, "--device", "cpu", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     journal, deadline = tmp_path / "resume" / "progress.jsonl", time.monotonic() + 120
     while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
@@ -246,9 +245,9 @@ def test_killed_and_resumed_it_gives_the_same_scores(examples_coco, tmp_path):
     process.wait()
     assert journal.read_bytes().count(b"\n") < 7  # it was not done
 
-    status, resumed, _ = run_command(examples_coco, tmp_path, *arguments)
+    status, resumed, _ = run_command(nine_coco, tmp_path, *arguments)
     assert status == 0 and resumed["images"] == 6
-    _, whole, _ = run_command(examples_coco, tmp_path, *settings)
+    _, whole, _ = run_command(nine_coco, tmp_path, *settings)
     assert without_seconds(resumed) == without_seconds(whole)
 
 
@@ -288,11 +287,11 @@ def refining(segmenter):
 
 
 @pytest.fixture
-def small_coco(examples_coco, tmp_path):
+def small_coco(nine_coco, tmp_path):
     """The examples, a copy that may be damaged."""
     folder = tmp_path / "coco"
-    shutil.copytree(examples_coco / "annotations", folder / "annotations")
-    shutil.copytree(examples_coco / "samples", folder / "samples")
+    shutil.copytree(nine_coco / "annotations", folder / "annotations")
+    shutil.copytree(nine_coco / "samples", folder / "samples")
     return folder
 
 
@@ -332,22 +331,22 @@ def truncate(file):
 
 
 @pytest.mark.parametrize("task", [Task(), Task("binary", "cat", 0.3)])
-def test_record_has_the_keys_of_the_contract(quick, examples_coco, task):
-    record = evaluate.evaluate(make_run(quick, examples_coco, task=task)).to_dict()
+def test_record_has_the_keys_of_the_contract(quick, nine_coco, task):
+    record = evaluate.evaluate(make_run(quick, nine_coco, task=task)).to_dict()
 
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert set(record) == RECORD
     assert record["schema"] == 1 and record["images"] == 9 and record["skipped"] == []
     assert set(record["dataset"]) == set(record["image_mean"]) == OVERALL
     assert all(set(row) == OVERALL | IMAGE for row in record["per_image"])
-    assert [row["image_id"] for row in record["per_image"]] == list(range(900001, 900010))
+    assert [row["image_id"] for row in record["per_image"]] == list(NINE)
     assert tuple(record["per_class"]) == task.names
     assert all(set(row) == PER_CLASS for row in record["per_class"].values())
     assert np.shape(record["confusion"]) == (task.num_classes,) * 2
 
 
-def test_dataset_scores_come_from_the_matrix_and_image_means_from_the_images(quick, examples_coco):
-    record = evaluate.evaluate(make_run(quick, examples_coco)).to_dict()
+def test_dataset_scores_come_from_the_matrix_and_image_means_from_the_images(quick, nine_coco):
+    record = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
 
     matrix = np.array(record["confusion"])
     target, prediction = np.indices(matrix.shape).reshape(2, -1)
@@ -371,19 +370,19 @@ def test_dataset_scores_come_from_the_matrix_and_image_means_from_the_images(qui
 
 
 @pytest.mark.parametrize("class_name", ["cat", "any"])
-def test_brier_score_in_binary_mode_is_that_of_the_object(quick, examples_coco, examples_truth, class_name):
-    run = make_run(quick, examples_coco, task=Task("binary", class_name), ids=[900002])
+def test_brier_score_in_binary_mode_is_that_of_the_object(quick, nine_coco, examples_truth, class_name):
+    run = make_run(quick, nine_coco, task=Task("binary", class_name), ids=[CAT])
     brier = evaluate.evaluate(run).to_dict()["dataset"]["brier"]
 
-    softmax = upsampled(quick, examples_coco / "samples" / "000000900002.jpg", "squeeze", (520, 520)).softmax(0)
+    softmax = upsampled(quick, nine_coco / "samples" / "000000900002.jpg", "squeeze", (520, 520)).softmax(0)
     probability = softmax[VOC_ID_OF_CATEGORY[17]] if class_name == "cat" else 1 - softmax[0]
-    target = examples_truth.scored(900002, "report") > 0  # a cat is all there is
+    target = examples_truth.scored(CAT, "report") > 0  # a cat is all there is
     assert target.any()
     assert brier == pytest.approx(np.square(probability.numpy() - target).mean(), rel=1e-4)
 
 
-def test_table_holds_the_same_numbers(quick, examples_coco):
-    record = evaluate.evaluate(make_run(quick, examples_coco)).to_dict()
+def test_table_holds_the_same_numbers(quick, nine_coco):
+    record = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
     rows = list(csv.DictReader(io.StringIO(evaluate.to_csv(record))))
 
     def numbers(row, keys):
@@ -404,15 +403,15 @@ def test_table_holds_the_same_numbers(quick, examples_coco):
 
 
 def test_images_that_cannot_be_read_are_named_and_left_out(quick, small_coco):
-    truncate(small_coco / "samples" / "000000900003.jpg")
+    truncate(small_coco / "samples" / "000000204805.jpg")
     (small_coco / "samples" / "000000900005.jpg").unlink()
     record = evaluate.evaluate(make_run(quick, small_coco, batch_size=2)).to_dict()
 
     cut, absent = record["skipped"]
-    assert (cut["image_id"], cut["file_name"]) == (900003, "000000900003.jpg") and "cut short" in cut["reason"]
-    assert absent["image_id"] == 900005 and "no file" in absent["reason"]
+    assert (cut["image_id"], cut["file_name"]) == (LIFEBOAT, "000000204805.jpg") and "cut short" in cut["reason"]
+    assert absent["image_id"] == DOG and "no file" in absent["reason"]
     assert record["images"] == len(record["per_image"]) == 7
-    others = [900001, 900002, 900004, 900006, 900007, 900008, 900009]
+    others = [each for each in NINE if each not in (LIFEBOAT, DOG)]
     alone = evaluate.evaluate(make_run(quick, small_coco, ids=others)).to_dict()
     assert record["confusion"] == alone["confusion"] and record["per_image"] == alone["per_image"]
 
@@ -426,8 +425,8 @@ def test_nothing_left_to_score(quick, small_coco):
     assert "0 images" in evaluate.headline(record) and evaluation.to_csv().startswith("scope,")
 
 
-def test_headline_shows_both_summaries_and_how_they_were_taken(quick, examples_coco):
-    record = evaluate.evaluate(make_run(quick, examples_coco)).to_dict()
+def test_headline_shows_both_summaries_and_how_they_were_taken(quick, nine_coco):
+    record = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
     text = evaluate.headline(record)
     for word in ("9 images of samples", SHIPPED, "00000000", "protocol report", "squeeze", "float32", "image mean"):
         assert word in text
@@ -435,20 +434,27 @@ def test_headline_shows_both_summaries_and_how_they_were_taken(quick, examples_c
         assert f"{record[summary]['mean_iou']:.4f}" in text
 
 
-def test_progress_counts_images(quick, examples_coco):
+def test_progress_counts_images(quick, nine_coco):
     seen = []
-    evaluate.evaluate(
-        make_run(quick, examples_coco, batch_size=4), progress=lambda done, total: seen.append((done, total))
-    )
+    evaluate.evaluate(make_run(quick, nine_coco, batch_size=4), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 9) for done in range(10)]
 
 
-def test_images_of_one_size_share_a_batch(quick, examples_coco):
-    evaluate.evaluate(make_run(quick, examples_coco, batch_size=4))
+def test_images_of_one_size_share_a_batch(quick, nine_coco):
+    evaluate.evaluate(make_run(quick, nine_coco, batch_size=4))
     assert quick.predict_logits.batches == [4, 4, 1]
     quick.predict_logits.batches.clear()
-    evaluate.evaluate(make_run(quick, examples_coco, batch_size=4, name="torchvision"))
-    assert quick.predict_logits.batches == [1, 1, 1, 1, 3, 1, 1]  # 900005, 6 and 8 are square, 7 is not
+    evaluate.evaluate(make_run(quick, nine_coco, batch_size=4, name="torchvision"))
+    assert quick.predict_logits.batches == [
+        1,
+        1,
+        1,
+        1,
+        2,
+        1,
+        1,
+        1,
+    ]  # ASTRONAUT and DOG are square
 
 
 def stop_after(images, how):
@@ -466,24 +472,24 @@ def interrupt():
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize("way", ["cancelled", "interrupted"])
-def test_resuming_gives_the_same_record(quick, examples_coco, tmp_path, batch_size, way, device):
+def test_resuming_gives_the_same_record(quick, nine_coco, tmp_path, batch_size, way, device):
     quick.device = device  # beside an accelerator, some images are on their way when it stops
-    whole = evaluate.evaluate(make_run(quick, examples_coco, batch_size=batch_size)).to_dict()
+    whole = evaluate.evaluate(make_run(quick, nine_coco, batch_size=batch_size)).to_dict()
     cancel = threading.Event()
     how, error = (cancel.set, Cancelled) if way == "cancelled" else (interrupt, KeyboardInterrupt)
-    run = make_run(quick, examples_coco, batch_size=batch_size)
+    run = make_run(quick, nine_coco, batch_size=batch_size)
     with pytest.raises(error):
         evaluate.evaluate(run, resume=tmp_path, progress=stop_after(4, how), cancel=cancel)
 
     seen, counted = [], []
     resumed = evaluate.evaluate(
-        make_run(quick, examples_coco, batch_size=batch_size),
+        make_run(quick, nine_coco, batch_size=batch_size),
         resume=tmp_path,
         on_image=lambda sample: seen.append(sample.image.id),
         progress=lambda done, total: counted.append(done),
     )
     assert without_seconds(resumed.to_dict()) == without_seconds(whole)
-    assert seen == list(range(900010 - len(seen), 900010)) and len(seen) <= 5
+    assert seen == list(NINE[-len(seen) :]) and len(seen) <= 5
     assert counted[0] == 0 and counted[-1] == 9
 
     seen.clear()
@@ -492,8 +498,8 @@ def test_resuming_gives_the_same_record(quick, examples_coco, tmp_path, batch_si
 
 
 @pytest.mark.parametrize("cut", [1, 300, "into the second line of a batch", "into the first line"])
-def test_a_torn_last_line_is_counted_again(quick, examples_coco, tmp_path, cut):
-    run = make_run(quick, examples_coco, batch_size=2)
+def test_a_torn_last_line_is_counted_again(quick, nine_coco, tmp_path, cut):
+    run = make_run(quick, nine_coco, batch_size=2)
     whole = evaluate.evaluate(run, resume=tmp_path).to_dict()
     journal = tmp_path / "progress.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -509,7 +515,7 @@ def test_a_torn_last_line_is_counted_again(quick, examples_coco, tmp_path, cut):
         assert without_seconds(evaluate.evaluate(run, resume=tmp_path).to_dict()) == without_seconds(whole)
 
 
-def test_a_mended_image_is_scored_on_resuming(quick, small_coco, examples_coco, tmp_path):
+def test_a_mended_image_is_scored_on_resuming(quick, small_coco, nine_coco, tmp_path):
     truncate(small_coco / "samples" / "000000900002.jpg")
     resume = tmp_path / "resume"
     first = evaluate.evaluate(make_run(quick, small_coco, batch_size=2), resume=resume).to_dict()
@@ -517,21 +523,21 @@ def test_a_mended_image_is_scored_on_resuming(quick, small_coco, examples_coco, 
     again = evaluate.evaluate(make_run(quick, small_coco, batch_size=2), resume=resume).to_dict()
     assert without_seconds(again) == without_seconds(first)
 
-    shutil.copy(examples_coco / "samples" / "000000900002.jpg", small_coco / "samples")
+    shutil.copy(nine_coco / "samples" / "000000900002.jpg", small_coco / "samples")
     mended = evaluate.evaluate(make_run(quick, small_coco, batch_size=2), resume=resume).to_dict()
-    whole = evaluate.evaluate(make_run(quick, examples_coco)).to_dict()
+    whole = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
     assert without_seconds(mended) == without_seconds(whole)
 
 
 def other_annotations(folder):
     file = folder / "annotations" / "instances_samples.json"
     document = json.loads(file.read_text())
-    document["annotations"].pop()
+    document["annotations"] = [each for each in document["annotations"] if each["image_id"] != DOG]
     file.write_text(json.dumps(document))
 
 
 def test_resume_errors(quick, small_coco, tmp_path):
-    resume, ids = tmp_path / "resume", [900001, 900002]
+    resume, ids = tmp_path / "resume", NINE[:2]
     evaluate.evaluate(make_run(quick, small_coco, ids=ids), resume=resume)
     for other in (
         make_run(quick, small_coco, ids=ids, name="original"),
@@ -560,63 +566,63 @@ def test_an_image_is_scored_anew_where_its_truth_has_changed(quick, small_coco, 
     resumed = evaluate.evaluate(
         make_run(quick, small_coco), resume=resume, on_image=lambda sample: seen.append(sample.image.id)
     )
-    assert seen == [900008]
+    assert seen == [DOG]
     assert without_seconds(resumed.to_dict()) == without_seconds(
         evaluate.evaluate(make_run(quick, small_coco)).to_dict()
     )
 
 
-def test_a_run_in_parts_and_in_any_order_is_the_same(quick, examples_coco, tmp_path):
-    run = make_run(quick, examples_coco, name="original")
+def test_a_run_in_parts_and_in_any_order_is_the_same(quick, nine_coco, tmp_path):
+    run = make_run(quick, nine_coco, name="original")
     whole = evaluate.evaluate(run)
     record = without_seconds(whole.to_dict())
 
     parts = [
-        evaluate.evaluate(make_run(quick, examples_coco, name="original", ids=ids)).scored
-        for ids in ([900002, 900009], [900001, 900003, 900004, 900005, 900006, 900007, 900008])
+        evaluate.evaluate(make_run(quick, nine_coco, name="original", ids=ids)).scored
+        for ids in (NINE[1::7], [*NINE[:1], *NINE[2:8]])
     ]
     assert without_seconds(Evaluation(run, parts[1] + parts[0], 0).to_dict()) == record
     assert without_seconds(Evaluation(run, whole.scored[::-1], 0).to_dict()) == record
 
-    first = make_run(quick, examples_coco, name="original", ids=[900001, 900002])
+    first = make_run(quick, nine_coco, name="original", ids=NINE[:2])
     evaluate.evaluate(first, resume=tmp_path)
     seen = []
     grown = evaluate.evaluate(run, resume=tmp_path, on_image=lambda sample: seen.append(sample.image.id))
-    assert seen == list(range(900003, 900010)) and without_seconds(grown.to_dict()) == record
+    assert seen == list(NINE[2:]) and without_seconds(grown.to_dict()) == record
     shrunk = evaluate.evaluate(first, resume=tmp_path)
-    assert [each.image.id for each in shrunk.counted] == [900001, 900002]
+    assert [each.image.id for each in shrunk.counted] == list(NINE[:2])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_beside_an_accelerator_it_counts_the_same(quick, examples_coco, batch_size, tmp_path):
-    beside_a_cpu = evaluate.evaluate(make_run(quick, examples_coco, batch_size=batch_size)).to_dict()
+def test_beside_an_accelerator_it_counts_the_same(quick, nine_coco, batch_size, tmp_path):
+    beside_a_cpu = evaluate.evaluate(make_run(quick, nine_coco, batch_size=batch_size)).to_dict()
     quick.device = "cuda"
     seen = []
     beside_a_gpu = evaluate.evaluate(
-        make_run(quick, examples_coco, batch_size=batch_size),
+        make_run(quick, nine_coco, batch_size=batch_size),
         resume=tmp_path,
         on_image=lambda sample: seen.append(sample.image.id),
     ).to_dict()
-    assert seen == list(range(900001, 900010))
+    assert seen == list(NINE)
     assert without_seconds(beside_a_gpu) == without_seconds(beside_a_cpu) | {"device": "cuda"}
     assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 10
 
 
-def test_who_stops_listening_keeps_what_came_until_then(quick, examples_coco, tmp_path):
-    run = make_run(quick, examples_coco)
+def test_who_stops_listening_keeps_what_came_until_then(quick, nine_coco, tmp_path):
+    run = make_run(quick, nine_coco)
     images = evaluate.score_images(run, resume=tmp_path)
     heard = [next(images) for _ in range(3)]
     images.close()
-    assert [each.image.id for each in heard] == [900001, 900002, 900003]
+    assert [each.image.id for each in heard] == list(NINE[:3])
     assert Evaluation(run, tuple(heard), 0).to_dict()["images"] == 3
     assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(
-    "damage", [b"\0" * 50, b"{}", b'{"image_id": 7}', b"[]", b'{"image_id": 900001, "matrix": 3}', b"[" * 100_000]
+    "damage", [b"\0" * 50, b"{}", b'{"image_id": 7}', b"[]", b'{"image_id": 122745, "matrix": 3}', b"[" * 100_000]
 )
-def test_a_damaged_journal_is_refused(quick, examples_coco, tmp_path, damage):
-    run = make_run(quick, examples_coco, ids=[900001, 900002])
+def test_a_damaged_journal_is_refused(quick, nine_coco, tmp_path, damage):
+    run = make_run(quick, nine_coco, ids=NINE[:2])
     evaluate.evaluate(run, resume=tmp_path)
     journal = tmp_path / "progress.jsonl"
     journal.write_bytes(journal.read_bytes() + damage + b"\n")
@@ -624,8 +630,8 @@ def test_a_damaged_journal_is_refused(quick, examples_coco, tmp_path, damage):
         evaluate.evaluate(run, resume=tmp_path)
 
 
-def test_a_journal_with_a_byte_that_is_no_text_is_refused(quick, examples_coco, tmp_path):
-    run = make_run(quick, examples_coco, ids=[900001, 900002])
+def test_a_journal_with_a_byte_that_is_no_text_is_refused(quick, nine_coco, tmp_path):
+    run = make_run(quick, nine_coco, ids=NINE[:2])
     evaluate.evaluate(run, resume=tmp_path)
     journal = tmp_path / "progress.jsonl"
     journal.write_bytes(journal.read_bytes().replace(b'"truth":"', b'"truth":"\x87'))
@@ -637,8 +643,8 @@ def test_a_journal_with_a_byte_that_is_no_text_is_refused(quick, examples_coco, 
     "outcome",
     [[1, "12", 30, True, 12], [1, 12, "30", True, 12], [1, 12, 30, 1, 12], [1, 12, 30, True, 21], [[], 12, 3]],
 )
-def test_a_journal_of_objects_that_cannot_be_is_refused(quick, examples_coco, tmp_path, outcome):
-    run = make_run(quick, examples_coco, ids=[900001, 900002])
+def test_a_journal_of_objects_that_cannot_be_is_refused(quick, nine_coco, tmp_path, outcome):
+    run = make_run(quick, nine_coco, ids=NINE[:2])
     evaluate.evaluate(run, resume=tmp_path)
     journal = tmp_path / "progress.jsonl"
     header, first, last = journal.read_text().splitlines()
@@ -648,28 +654,28 @@ def test_a_journal_of_objects_that_cannot_be_is_refused(quick, examples_coco, tm
         evaluate.evaluate(run, resume=tmp_path)
 
 
-def test_cancelled_before_it_began(quick, examples_coco):
+def test_cancelled_before_it_began(quick, nine_coco):
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled, match="stopped"):
-        evaluate.evaluate(make_run(quick, examples_coco), cancel=cancel)
+        evaluate.evaluate(make_run(quick, nine_coco), cancel=cancel)
     assert quick.predict_logits.batches == []
 
 
-def test_choose_images(examples_coco):
-    dataset = CocoDataset.open(examples_coco)
+def test_choose_images(nine_coco):
+    dataset = CocoDataset.open(nine_coco)
     assert evaluate.choose_images(dataset) == dataset.images
-    assert [each.id for each in evaluate.choose_images(dataset, limit=2)] == [900001, 900002]
-    assert [each.id for each in evaluate.choose_images(dataset, limit=99)][-1] == 900009
-    chosen = evaluate.choose_images(dataset, image_ids=[900007, 900003, 900007, 900001], limit=2)
-    assert [each.id for each in chosen] == [900001, 900003]
+    assert [each.id for each in evaluate.choose_images(dataset, limit=2)] == list(NINE[:2])
+    assert [each.id for each in evaluate.choose_images(dataset, limit=99)][-1] == NINE[-1]
+    chosen = evaluate.choose_images(dataset, image_ids=[DOG, LIFEBOAT, DOG, PIZZA], limit=2)
+    assert [each.id for each in chosen] == [PIZZA, LIFEBOAT]
 
 
-def test_choose_images_errors(quick, examples_coco):
-    dataset = CocoDataset.open(examples_coco)
+def test_choose_images_errors(quick, nine_coco):
+    dataset = CocoDataset.open(nine_coco)
     with pytest.raises(UsageError, match="at least 1 image, got 0"):
         evaluate.choose_images(dataset, limit=0)
     with pytest.raises(UsageError, match="no image 5 in samples"):
         evaluate.choose_images(dataset, image_ids=[5])
     with pytest.raises(UsageError, match="at least 1 image, got 0"):
-        make_run(quick, examples_coco, batch_size=0)
+        make_run(quick, nine_coco, batch_size=0)

@@ -33,9 +33,7 @@ ALLOWED = {
 }
 
 each_image = pytest.mark.parametrize("image", DATASET["images"], ids=lambda image: image["file_name"])
-each_annotation = pytest.mark.parametrize(
-    "annotation", DATASET["annotations"], ids=lambda a: f"annotation{a['id']}"
-)
+each_annotation = pytest.mark.parametrize("annotation", DATASET["annotations"], ids=lambda a: f"annotation{a['id']}")
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +152,7 @@ def test_outline_stays_inside_the_photograph(annotation):
 
 
 def test_files_and_records_are_the_same_set():
-    assert {path.name for path in (EXAMPLES / "samples").iterdir()} == {
-        image["file_name"] for image in IMAGES.values()
-    }
+    assert {path.name for path in (EXAMPLES / "samples").iterdir()} == {image["file_name"] for image in IMAGES.values()}
     assert len(IMAGES) == len(DATASET["images"])
     ids = [annotation["id"] for annotation in DATASET["annotations"]]
     assert len(set(ids)) == len(ids)

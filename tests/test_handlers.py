@@ -22,6 +22,7 @@ from segcore.errors import ImageError, SegcoreError, UsageError
 from segcore.refine import Edges
 from segcore.segmenter import Segmenter
 from segcore.task import Task
+from tests.samples import ASTRONAUT, CAT, DOG, PIZZA, STOP_SIGN
 
 
 class CountingEngine(Engine):
@@ -46,7 +47,7 @@ def dataset(examples_coco):
 
 @pytest.fixture
 def dog(dataset):
-    return dataset.path(900005)
+    return dataset.path(DOG)
 
 
 def test_task_of_the_controls():
@@ -59,7 +60,7 @@ def test_going_back_to_a_photograph_and_resize_is_free(engine, dataset, dog):
     shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
     shown = handlers.segment_again(engine, shown, "auto", "aspect")
     aspect = shown.result
-    shown = handlers.open_photograph(engine, shown, dataset.path(900002), "auto", "aspect")
+    shown = handlers.open_photograph(engine, shown, dataset.path(CAT), "auto", "aspect")
     assert engine.runs == shown.network_runs == 3
 
     shown = handlers.open_photograph(engine, shown, dog, "auto", "aspect")
@@ -158,7 +159,7 @@ def test_a_large_photograph_looks_the_same_on_the_screen_and_taken_away(engine, 
 
 
 def test_nothing_found_names_what_is_known(engine, dataset):
-    shown = handlers.open_photograph(engine, None, dataset.path(900009), "auto", "squeeze")
+    shown = handlers.open_photograph(engine, None, dataset.path(STOP_SIGN), "auto", "squeeze")
     assert "20 things: aeroplane" in handlers.view_photograph(shown, Task()).viewer["message"]
     message = handlers.view_photograph(shown, Task("binary", "sheep", 0.9)).viewer["message"]
     assert "sheep" in message and "90%" in message
@@ -192,11 +193,11 @@ def _picture(folder):
 @pytest.mark.parametrize("task", [Task(), Task("binary"), Task("binary", "dog", 0.4)], ids=str)
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
 def test_scores_are_those_of_evaluate(engine, dataset, name, task, sharp):
-    compared = comparison.compare(engine, None, dataset, 900005, "auto", name, "squeeze")
+    compared = comparison.compare(engine, None, dataset, DOG, "auto", name, "squeeze")
     record = comparison.view_compared(compared, task, name, sharp).record
 
     segmenter = Segmenter("auto", precision="float32", refine="edges" if sharp else None)
-    run = evaluate.Run(segmenter, dataset, protocols.protocol(name), task, (dataset.image(900005),))
+    run = evaluate.Run(segmenter, dataset, protocols.protocol(name), task, (dataset.image(DOG),))
     expected = evaluate.evaluate(run).to_dict()
     assert record["dataset"] == expected["dataset"]
     assert record["per_class"] == expected["per_class"]
@@ -207,16 +208,16 @@ def test_scores_are_those_of_evaluate(engine, dataset, name, task, sharp):
 
 
 def test_protocols_of_one_resize_share_a_run_of_the_network(engine, dataset):
-    compared = comparison.compare(engine, None, dataset, 900005, "auto", "original", "squeeze")
-    compared = comparison.compare(engine, compared, dataset, 900005, "auto", "report", "squeeze")
+    compared = comparison.compare(engine, None, dataset, DOG, "auto", "original", "squeeze")
+    compared = comparison.compare(engine, compared, dataset, DOG, "auto", "report", "squeeze")
     assert engine.runs == 1
-    compared = comparison.compare(engine, compared, dataset, 900005, "auto", "torchvision", "squeeze")
-    compared = comparison.compare(engine, compared, dataset, 900005, "auto", "original", "squeeze")
+    compared = comparison.compare(engine, compared, dataset, DOG, "auto", "torchvision", "squeeze")
+    compared = comparison.compare(engine, compared, dataset, DOG, "auto", "original", "squeeze")
     assert engine.runs == compared.network_runs == 2
 
 
 def test_the_errors_of_the_comparison_add_up(engine, dataset):
-    compared = comparison.compare(engine, None, dataset, 900003, "auto", "original", "squeeze")
+    compared = comparison.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
     view = comparison.view_compared(compared, Task(), "original")
     matrix = np.array(view.record["confusion"])
     kinds = draw.count_errors(view.errors)
@@ -227,8 +228,8 @@ def test_the_errors_of_the_comparison_add_up(engine, dataset):
 
 
 def test_other_objects_are_warned_of(engine, dataset):
-    compared = comparison.compare(engine, None, dataset, 900003, "auto", "original", "squeeze")
-    assert "cup" in comparison.view_compared(compared, Task(), "original").warning
+    compared = comparison.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
+    assert "pizza" in comparison.view_compared(compared, Task(), "original").warning
 
 
 def test_a_broken_photograph_does_not_break_the_gallery(tmp_path, examples_coco):
@@ -236,8 +237,7 @@ def test_a_broken_photograph_does_not_break_the_gallery(tmp_path, examples_coco)
     shutil.copytree(examples_coco / "samples", tmp_path / "samples")
     (tmp_path / "samples" / "000000900001.jpg").write_bytes(b"broken")
     broken = CocoDataset.open(tmp_path)
-    thumbnails = Thumbnails()
-    samples = [thumbnails.sample(broken, image) for image in broken.images]
-    assert all(Image.open(each.thumbnail).size[0] for each in samples)
+    thumbnails = Thumbnails(broken)
+    assert all(Image.open(each.thumbnail).size[0] for each in thumbnails.samples)
     with pytest.raises(SegcoreError, match="000000900001.jpg"):
-        comparison.compare(CountingEngine(offline=True), None, broken, 900001, "auto", "original", "squeeze")
+        comparison.compare(CountingEngine(offline=True), None, broken, ASTRONAUT, "auto", "original", "squeeze")

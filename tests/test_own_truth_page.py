@@ -14,6 +14,7 @@ from PIL import Image
 
 from demo import comparison, handlers
 from demo.engine import Engine
+from demo.samples import Thumbnails
 from demo.tabs import photograph
 from demo.visits import Visit
 from segcore import draw, evaluate, protocols
@@ -22,11 +23,12 @@ from segcore.errors import LabelError
 from segcore.segmenter import Segmenter
 from segcore.task import Task
 from tests.at_a_time import AtATime
+from tests.samples import CAT, DOG, PIZZA
 
 TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
 # What a look gives, by name.
 OUTPUTS = (
-    *("viewer", "verdict", "warning", "table", "overall", "per_class", "made_by", "read_as", "given"),
+    *("viewer", "credit", "verdict", "warning", "table", "overall", "per_class", "made_by", "read_as", "given"),
     *("score_downloads", "truth_notice", "notice"),
 )
 
@@ -44,7 +46,7 @@ def dataset(examples_coco):
 @pytest.fixture(scope="module")
 def dog(engine, dataset):
     """The photograph of a dog, opened and segmented."""
-    return handlers.open_photograph(engine, None, dataset.path(900005), "auto", "squeeze")
+    return handlers.open_photograph(engine, None, dataset.path(DOG), "auto", "squeeze")
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +55,10 @@ def annotations(examples_coco):
 
 
 @pytest.fixture
-def tab(engine):
+def tab(engine, dataset):
     """The tab's callbacks without its layout."""
     made = object.__new__(photograph.PhotographTab)
-    made.engine = engine
+    made.engine, made.thumbnails = engine, Thumbnails(dataset)
     return made
 
 
@@ -89,7 +91,7 @@ def test_the_exported_label_map_given_back_is_wholly_right(dog, task, tmp_path):
 def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_right(engine, dataset, tmp_path):
     exif = Image.Exif()
     exif[274] = 6
-    Image.open(dataset.path(900002)).save(tmp_path / "rotated.jpg", exif=exif)
+    Image.open(dataset.path(CAT)).save(tmp_path / "rotated.jpg", exif=exif)
     shown = handlers.open_photograph(engine, None, tmp_path / "rotated.jpg", "auto", "squeeze")
     exported = handlers.write_download(shown, Task(), "labels", tmp_path)
     assert comparison.view_own_truth(handlers.with_truth(shown, exported), Task()).record["pixel_accuracy"] == 1
@@ -102,7 +104,7 @@ def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_rig
 
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
-@pytest.mark.parametrize("image_id", [900003, 900005])
+@pytest.mark.parametrize("image_id", [PIZZA, DOG])
 def test_scores_against_annotations_are_those_of_evaluate(engine, dataset, annotations, image_id, task):
     shown = handlers.open_photograph(engine, None, dataset.path(image_id), "auto", "squeeze")
     # In float32, as `evaluate` takes them: the tab's own logits are float16.
@@ -119,8 +121,8 @@ def test_scores_against_annotations_are_those_of_evaluate(engine, dataset, annot
 
 
 def test_objects_outside_the_classes_are_warned_of(engine, dataset, annotations):
-    shown = handlers.open_photograph(engine, None, dataset.path(900003), "auto", "squeeze")
-    assert "cup" in comparison.view_own_truth(handlers.with_truth(shown, annotations), Task()).warning
+    shown = handlers.open_photograph(engine, None, dataset.path(PIZZA), "auto", "squeeze")
+    assert "pizza" in comparison.view_own_truth(handlers.with_truth(shown, annotations), Task()).warning
 
 
 def test_counts_are_of_the_full_size_and_pictures_of_the_screens(engine, tmp_path):
@@ -173,7 +175,7 @@ def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annota
 
     again = handlers.segment_again(engine, visit.shown, "auto", "aspect")
     assert again.truth is visit.shown.truth and looked(tab, Visit(again))["viewer"]["layout"] == "grid"
-    other = handlers.open_photograph(engine, again, dataset.path(900002), "auto", "squeeze")
+    other = handlers.open_photograph(engine, again, dataset.path(CAT), "auto", "squeeze")
     given = looked(tab, Visit(other))
     assert other.truth is None and given["viewer"]["layout"] == "single"
     assert given["overall"] == given["verdict"] == given["read_as"] == "" and not given["given"]["visible"]

@@ -77,8 +77,8 @@ def test_truth_is_resized_as_torchvision_does(examples_coco, name, resize):
     dataset = CocoDataset.open(examples_coco)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(examples_coco / "annotations" / "instances_samples.json"))
-    classes = {17: 8, 67: 11}  # the cat of the second picture, the table of the third
-    for image_id in (900002, 900003):
+    classes = {17: 8, 16: 3}  # the cat, the parrot
+    for image_id in (900002, 900006):
         drawn = np.zeros((coco.imgs[image_id]["height"], coco.imgs[image_id]["width"]), np.uint8)
         for annotation in coco.imgToAnns[image_id]:
             drawn[coco.annToMask(annotation) == 1] = classes.get(annotation["category_id"], 0)

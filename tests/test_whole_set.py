@@ -43,8 +43,8 @@ def engine(no_downloads):
 
 
 @pytest.fixture
-def datasets(examples_coco, tmp_path):
-    return Datasets(examples_coco, examples_coco, tmp_path / "none")
+def datasets(nine_coco, tmp_path):
+    return Datasets(nine_coco, nine_coco, tmp_path / "none")
 
 
 @pytest.fixture
@@ -65,14 +65,14 @@ def test_sharp_edges_are_another_way_to_score(ask, engine):
     assert "edges refined" in set_tables.made_by(sharp)
 
 
-def test_scores_are_those_of_the_command_line(ask, engine, examples_coco, tmp_path):
+def test_scores_are_those_of_the_command_line(ask, engine, nine_coco, tmp_path):
     *before, outcome = ask(WANTED)
     assert all(isinstance(each, Progress) for each in before) and before[0].done == 0 and before[0].total == 2
     assert isinstance(outcome, Outcome) and not outcome.stopped and outcome.comparison is None
 
     file = tmp_path / "scores.json"
     options = ["--limit", "2", "--model", SHIPPED, "--device", "cpu"]
-    assert cli.main(["evaluate", "--dataset", str(examples_coco), *options, "--json", str(file)]) == 0
+    assert cli.main(["evaluate", "--dataset", str(nine_coco), *options, "--json", str(file)]) == 0
     record = json.loads(file.read_text())
     assert {**json.loads(json.dumps(outcome.record)), "seconds": 0} == {**record, "seconds": 0}
 
@@ -150,12 +150,12 @@ def test_errors(ask, engine, datasets, tmp_path):
         whole_set.write_download(engine, datasets, ask(WANTED)[-1], ".exe", tmp_path)
 
 
-def test_images_that_cannot_be_read_are_said_so(engine, examples_coco, tmp_path):
+def test_images_that_cannot_be_read_are_said_so(engine, nine_coco, tmp_path):
     folder = tmp_path / "broken"
     (folder / "annotations").mkdir(parents=True)
-    source = examples_coco / "annotations" / "instances_samples.json"
+    source = nine_coco / "annotations" / "instances_samples.json"
     (folder / "annotations" / "instances_val2017.json").write_bytes(source.read_bytes())
-    datasets = Datasets(folder, examples_coco, tmp_path / "none")
+    datasets = Datasets(folder, nine_coco, tmp_path / "none")
     with pytest.raises(UsageError, match="No image could be scored: .*no file"):
         list(evaluate_set(engine, datasets, replace(WANTED, dataset="own:val2017"), tmp_path, threading.Event()))
 

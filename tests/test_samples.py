@@ -1,0 +1,104 @@
+"""What the page tells of the photographs that come with the code, without a browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from demo import handlers, tables
+from demo.engine import Engine
+from demo.samples import Credit, Thumbnails
+from demo.tabs import photograph
+from demo.visits import Visit
+from segcore.classes import VOC_NAMES
+from segcore.coco import CocoDataset
+from tests.samples import DOG, RIDERS
+
+SIGN = 226111  # in which the small model sees a bottle
+
+
+@pytest.fixture(scope="module")
+def engine(no_downloads):
+    return Engine(offline=True)
+
+
+@pytest.fixture(scope="module")
+def dataset(examples_coco):
+    return CocoDataset.open(examples_coco)
+
+
+@pytest.fixture(scope="module")
+def thumbnails(dataset):
+    return Thumbnails(dataset)
+
+
+@pytest.fixture
+def tab(engine, thumbnails):
+    """The photograph tab's callbacks without its layout."""
+    made = object.__new__(photograph.PhotographTab)
+    made.engine, made.thumbnails = engine, thumbnails
+    return made
+
+
+def below(tab, shown):
+    """What stands below the picture: the credit and the notice."""
+    _, credit, _, notice, *_ = tab.on_look(Visit(shown), "multiclass", "any", True, None)
+    return credit, notice
+
+
+def test_the_gallery_has_the_order_of_the_file_with_the_good_opener_first(examples_coco, thumbnails, dataset):
+    document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text(encoding="utf-8"))
+    wanted = [image["id"] for image in document["images"]]
+    assert [sample.image_id for sample in thumbnails.samples] == wanted != sorted(wanted)
+    assert wanted[0] == RIDERS
+    assert thumbnails.in_order(dataset, sorted(wanted)) == wanted
+    people = dataset.ids_with_class(VOC_NAMES.index("person"))
+    assert thumbnails.in_order(dataset, people) == [each for each in wanted if each in people]
+
+
+def test_other_datasets_keep_their_order_and_are_named_by_what_they_show(nine_coco, thumbnails):
+    other = CocoDataset.open(nine_coco)
+    ids = [image.id for image in other.images]
+    assert thumbnails.in_order(other, ids) == ids
+    sample = thumbnails.sample(other, other.image(RIDERS))
+    assert (sample.caption, sample.credit, sample.fails) == ("horse, person", None, "")
+
+
+def test_whose_a_photograph_is_stands_below_it_and_below_no_other(tab, engine, dataset, tmp_path):
+    shown = handlers.open_photograph(engine, None, dataset.path(RIDERS), "auto", "squeeze")
+    credit, notice = below(tab, shown)
+    assert "Flickr 8392128987" in credit and "CC BY 2.0" in credit and notice == ""
+    uploaded = shutil.copy(dataset.path(DOG), tmp_path / "dog.jpg")
+    other = handlers.open_photograph(engine, shown, uploaded, "auto", "squeeze")
+    assert below(tab, other) == ("", "")
+
+
+def test_what_the_small_model_gets_wrong_is_told_of_its_own_result_alone(tab, engine, dataset):
+    shown = handlers.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
+    assert "takes part of the sign for a bottle" in below(tab, shown)[1]
+    bigger = replace(shown.result, made_by=replace(shown.result.made_by, model="deeplabv3_resnet101"))
+    assert below(tab, replace(shown, result=bigger))[1] == ""
+
+
+def test_it_is_told_beside_a_truth_too(tab, engine, dataset, examples_coco):
+    shown = handlers.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
+    given = handlers.with_truth(shown, examples_coco / "annotations" / "instances_samples.json")
+    credit, notice = below(tab, given)
+    assert "Flickr 3333755023" in credit and "takes part of the sign for a bottle" in notice
+
+
+def test_names_are_escaped():
+    credit = Credit("<b>&", "https://example.org/?a=1&b=2", "CC0", "https://example.org/", from_coco=False)
+    assert "&lt;b&gt;&amp;" in tables.credit(credit) and "a=1&amp;b=2" in tables.credit(credit)
+    assert "<b>" not in tables.credit(replace(credit, url=None))
+    assert tables.credit(None) == ""
+
+
+def test_small_copies_are_small(thumbnails):
+    for sample in thumbnails.samples:
+        with Image.open(sample.thumbnail) as copy:
+            assert 240 == max(copy.size)
