@@ -320,6 +320,6 @@ def test_a_list_with_broken_lines_tells_them_to_who_asks(folder):
 
 
 def test_coco_has_no_image_of_that_name(examples_coco):
-    with pytest.raises(UsageError, match=f"no image '{A}' in samples; ids are numbers.*900001"):
+    with pytest.raises(UsageError, match=f"no image '{A}' in samples; ids are numbers.*542"):
         open_dataset(examples_coco).id_of(A)
     assert open_dataset(examples_coco).id_of("900001") == 900001

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from demo import comparison, set_tables, whole_set
-from demo.datasets import Datasets
+from demo.datasets import SAMPLES, Datasets
 from demo.engine import Engine
 from demo.samples import Thumbnails
 from demo.whole_set import Wanted, evaluate_set
@@ -69,7 +69,7 @@ def test_one_image_is_scored_as_on_the_command_line(engine, datasets, record):
 
 def test_a_broken_truth_is_told_when_it_is_picked_and_hides_nothing_else(engine, datasets):
     dataset = datasets.get("own:val")
-    thumbnails = Thumbnails()
+    thumbnails = Thumbnails(datasets.get(SAMPLES))
     captions = [thumbnails.sample(dataset, image).caption for image in dataset.images]
     assert captions == ["cat", "person", "its truth cannot be read"]
     with pytest.raises(AnnotationError, match=f"there is no SegmentationClass/{C}.png"):

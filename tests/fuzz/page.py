@@ -196,7 +196,7 @@ _settings = st.tuples(
     st.sampled_from(["auto", "auto", "auto", SHIPPED, "deeplabv3_resnet50", "/etc/passwd", "x.safetensors"]) | _texts,
 )
 _coco_settings = st.tuples(
-    st.sampled_from(["900001", "900003", "900005"]) | st.integers().map(str) | st.text(max_size=9),
+    st.sampled_from(["900001", "160012", "900005"]) | st.integers().map(str) | st.text(max_size=9),
     st.sampled_from(["multiclass", "binary"]) | _texts,
     st.sampled_from(["any", "dog", "TV"]) | _texts,
     st.sampled_from(["original", "torchvision", "report"]) | _texts,
