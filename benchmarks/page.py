@@ -34,7 +34,7 @@ from segcore import catalogue
 from tests.page_client import Visitor
 from tests.page_server import ROOT, running_page
 
-SAMPLE = ROOT / "examples" / "samples" / "000000900007.jpg"
+SAMPLE = ROOT / "examples" / "samples" / "000000423617.jpg"
 SIZES = {"12 megapixels": (4000, 3000), "640 x 480": (640, 480)}
 GRAIN = 6  # levels, standard deviation
 PAGE = 0  # what the page itself is called among its components

@@ -2,7 +2,7 @@
 
     python examples/api_client.py http://127.0.0.1:7860 photo.jpg
     python examples/api_client.py http://127.0.0.1:7860 photo.jpg --mode binary --class cat --threshold 0.3
-    python examples/api_client.py http://127.0.0.1:7860 --coco-image 900002 --protocol torchvision
+    python examples/api_client.py http://127.0.0.1:7860 --coco-image 214753 --protocol torchvision
 
 It needs no more than the package gradio_client.
 """
