@@ -56,7 +56,7 @@ CATALOGUE = {
             "deeplabv3_mobilenet_v2",
             "DeepLabV3+, MobileNetV2",
             "Ships with segcore and needs no download; by far the quickest, and less accurate than the ResNets.",
-            shipped_sha256="6b87a87406874db7439a523a89369161dcf2bc7aa162912f1bb5798c89ac7283",
+            shipped_sha256="1f9ac90a7f6015ec7129947310a3533652eeb743e298080ecfdb9422bd63aa86",
         ),
     )
 }
