@@ -190,9 +190,11 @@ def _against_truth(
     photo: what the viewer gets of the photograph; shown_hw: the size at which it shows the label maps.
     """
     prediction = task.predict(result.logits, truth.shape, result.edges)
-    counted = counts.count(result.logits, prediction, truth, task)
+    temperature = models.temperature(result.made_by.model)
+    counted = counts.count(result.logits, prediction, truth, task, temperature)
     scores = counted.scores()
     record = _score_record(subject, result.made_by, task, chosen, scores, counted)
+    record["reliability"] = counted.reliability_record(temperature)
     errors = draw.errors_map(truth, prediction, task.num_classes)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
@@ -232,9 +234,9 @@ def _score_record(
         **numbers,
         "confusion": counted.matrix.tolist(),
         "dataset": numbers,
+        "categories": list(task.categories.names),
         "per_class": counts.per_class(scores, task.names),
         "intervals": intervals(counts.Counts.stacked([counted], task.num_classes), task.names),
-        "reliability": counted.reliability_record(),
     }
 
 

@@ -27,7 +27,7 @@ class Counts:
     matrix: (..., n, n), rows are truth; boundary_intersection, boundary_union: (..., n), pixels of the boundary bands;
     squared_error: (...), in 65,536ths, over squared_error_terms: (...), is the Brier score; reliability: (..., 3, b),
     for each bin of confidence the pixels, the rightly labelled ones, and the sum of their confidences in 65,536ths;
-    uncalibrated: likewise, without the model's temperature.
+    uncalibrated: likewise, without the model's temperature; the same where it has none.
     """
 
     matrix: np.ndarray
@@ -36,7 +36,11 @@ class Counts:
     squared_error: np.ndarray
     squared_error_terms: np.ndarray
     reliability: np.ndarray
-    uncalibrated: np.ndarray
+    uncalibrated: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.uncalibrated is None:
+            object.__setattr__(self, "uncalibrated", self.reliability)
 
     @staticmethod
     def _shapes(num_classes: int) -> dict[str, tuple[int, ...]]:

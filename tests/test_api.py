@@ -162,7 +162,7 @@ def test_threshold_decides(client):
         for threshold in ({"threshold": 0}, {"threshold": 0.9}, {"threshold": -1})
     )
     assert everything == 1, "every pixel has at least the probability 0"
-    assert everything > automatic > surest > 0.3
+    assert everything > automatic > surest > 0.15
 
 
 def test_exif_rotation_is_undone(client, tmp_path):
@@ -284,7 +284,7 @@ def test_segment_errors_for_what_is_no_photograph(client, quiet, tmp_path):
     [
         ({"image_id": 17}, "no image 17 in samples; .* the nearest is 542"),
         ({"image_id": None}, "Give the id of an image"),
-        ({"image_id": "cat"}, "no image 'cat' in samples; ids are numbers: .* from 900001"),
+        ({"image_id": "cat"}, "no image 'cat' in samples; ids are numbers: .* from 542"),
         ({"image_id": CAT, "protocol": "voc"}, "no protocol 'voc'; choose one of: original, torchvision, report"),
         ({"image_id": CAT, "model": "unet"}, "no model 'unet'"),
         ({"image_id": CAT, "mode": "binary", "class_name": "unicorn"}, "no class 'unicorn'"),

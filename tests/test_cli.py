@@ -531,7 +531,7 @@ def test_compare_takes_models_of_the_same_categories(run, two_images, tmp_path):
         (("evaluate", "--dataset", "COCO", "--limit", "few"), "--limit: invalid int value: 'few'"),
         (("evaluate", "--dataset", "COCO", "--batch-size", "0"), "at least 1 image, got 0"),
         (("evaluate", "--dataset", "COCO", "--image-ids", "1"), "no image 1 in samples.*542"),
-        (("evaluate", "--dataset", "COCO", "--image-ids", "a,b"), "no image 'a' in samples; ids are numbers.*900001"),
+        (("evaluate", "--dataset", "COCO", "--image-ids", "a,b"), "no image 'a' in samples; ids are numbers.*900006"),
         (("evaluate", "--dataset", "COCO", "--json", "EMPTY"), "empty is a folder; name a file"),
         (("evaluate", "--dataset", "COCO", "--csv", "PHOTO/a.csv"), "not a folder"),
         (("evaluate", "--dataset", "COCO", "--figures", "PHOTO"), "cat.jpg is not a folder"),

@@ -360,7 +360,7 @@ def test_what_is_told_apart(shapes, tmp_path, changes, names):
 
 
 def test_voc_categories(examples_coco, tmp_path):
-    settings = quick(examples_coco, tmp_path / "run", steps=1, categories="voc")
+    settings = quick(examples_coco, tmp_path / "run", split=None, steps=1, categories="voc")
     assert choose_categories(settings) == VOC
     assert Segmenter(train(settings)).categories == VOC
     binary = replace(settings, mode="binary", class_name="tv")
@@ -394,7 +394,7 @@ def test_three_categories_that_voc_lacks(shared_coco, tmp_path):
     (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
     for image in images:
         shutil.copy(shared_coco / split / image["file_name"], folder / split)
-    segmenter = Segmenter(train(quick(folder, tmp_path / "run", steps=2, hold_back=0.2)))
+    segmenter = Segmenter(train(quick(folder, tmp_path / "run", split=None, steps=2, hold_back=0.2)))
     assert segmenter.categories.names == ("background", *(each["name"] for each in wanted))
     result = segmenter(folder / split / images[0]["file_name"])
     assert result.labels.shape == (images[0]["height"], images[0]["width"])
@@ -432,7 +432,7 @@ def test_everything_broken_is_told_at_once(tmp_path):
         "2.png is 10 x 10 pixels",
     ):
         assert part in message
-    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "run").glob("*.*t*"))  # no checkpoint, no model, no curves
 
 
 def test_broken_datasets_on_the_command_line(shapes, tmp_path, capsys):
