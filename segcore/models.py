@@ -170,15 +170,16 @@ def fetch_weights(
 
 
 def build_network(
-    name: str, num_classes: int = len(VOC), *, auxiliary: bool = True, output_stride: int = 16
+    name: str, num_classes: int = len(VOC), *, auxiliary: bool = True, output_stride: int | None = None
 ) -> nn.Module:
     """The catalogue entry's network with random weights and logits of `num_classes`.
 
     auxiliary: with the second head that torchvision's published checkpoints hold. output_stride: of the shipped
-    network, 8 or 16; torchvision's have their own.
+    network, 8 or 16, by default that of its weights; torchvision's have their own.
     """
     if _published(name) is None:
-        return deeplabv3_mobilenet_v2(num_classes, output_stride)
+        stride = _header(name).output_stride if output_stride is None else output_stride
+        return deeplabv3_mobilenet_v2(num_classes, stride)
     from torchvision.models import get_model
 
     return get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)

@@ -161,6 +161,14 @@ def test_facts_are_those_published():
     assert models.facts(SHIPPED).megabytes == pytest.approx(models.weights_path(SHIPPED).stat().st_size / 1e6)
 
 
+def test_a_network_with_random_weights_computes_as_much_as_the_shipped_one(shipped):
+    built = models.build_network(SHIPPED)
+    dilations = [
+        [module.dilation for module in each.modules() if isinstance(module, nn.Conv2d)] for each in (built, shipped)
+    ]
+    assert dilations[0] == dilations[1]
+
+
 def test_shipped_weights_give_a_network_ready_to_run(shipped):
     assert not shipped.training
     assert {each.dtype for each in shipped.parameters()} == {torch.float32}
