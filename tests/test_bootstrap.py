@@ -9,7 +9,7 @@ from segcore import bootstrap, metrics
 from segcore.bootstrap import interval, intervals, resampled
 from segcore.counts import OVERALL_KEYS, Counts
 
-BINS = 10
+BINS = 15
 
 
 def counts_of(matrix, seed=0):

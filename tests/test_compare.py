@@ -28,6 +28,7 @@ class Named:
     careful: bool = False
     calibration: None = None
     refine: None = None
+    temperature: None = None
     has_objects: bool = False
 
 
