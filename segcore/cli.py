@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -33,16 +34,35 @@ _TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; `argv` is without the program's name. Returns the exit status."""
-    arguments = parser(sys.modules[__package__].__doc__, COMMANDS).parse_args(argv)
-    memory.keep_pages()
+    _replace_closed_streams()
     try:
-        return arguments.run(arguments)
+        arguments = parser(sys.modules[__package__].__doc__, COMMANDS).parse_args(argv)
+        memory.keep_pages()
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads has left; what is still to be written goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except UsageError as error:
         return _complain(str(error), WRONG_USAGE)
     except (SegcoreError, OSError) as error:
         return _complain(_reason(error), FAILED)
     except KeyboardInterrupt:
         return _complain("stopped", FAILED)
+
+
+def _replace_closed_streams() -> None:
+    """Lead standard streams that the caller has closed to nowhere.
+
+    Else a file that is opened next takes the number of one, and the complaints of C libraries go into that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,8 @@ from .run import Run, Scored, caption
 from .words import NO_OBJECTS, count_of_images
 
 RANKED_BY = "foreground_mean_iou"
+_FORMULA = tuple("=+-@＝＋－＠")  # how a formula begins in a spreadsheet
+_BLANKS = str.maketrans("\t\r\n", "   ")  # spreadsheets leave them out before they look, and end a row at the last two
 CSV_SETTINGS = (
     "model",
     "weights_sha256",
@@ -107,7 +109,8 @@ def to_csv(record: dict) -> str:
     """What `Evaluation.to_dict` gave, as a table: one row per scope (dataset, image_mean, class, image).
 
     `<score>_low` and `<score>_high` are the ends of its 95 % interval, where one was taken. The column `precision` is
-    the score; the precision of the arithmetic is the column `arithmetic`.
+    the score; the precision of the arithmetic is the column `arithmetic`. A text that a spreadsheet would run as a
+    formula has an apostrophe before it.
     """
     bounds = record.get("intervals", {"dataset": {}, "image_mean": {}, "per_class": {}})
     rows = [{"scope": scope} | record[scope] | _ends(bounds[scope]) for scope in ("dataset", "image_mean")]
@@ -123,8 +126,15 @@ def to_csv(record: dict) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | settings for row in rows)
+    writer.writerows({key: _cell_text(value) for key, value in (row | settings).items()} for row in rows)
     return text.getvalue()
+
+
+def _cell_text(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value.translate(_BLANKS)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def _end_names(keys: Iterable[str]) -> list[str]:

@@ -26,8 +26,10 @@ def whole(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
     if path.exists() and not path.is_file():  # such as /dev/stdout
         yield path
         return
-    own = "" if alone else f"{secrets.token_hex(4)}-"
-    partial = path.with_name(f".part-{own}{path.name}")
+    own = (
+        path.name if alone else secrets.token_hex(4) + path.suffix
+    )  # no longer than the longest name that there may be
+    partial = path.with_name(f".part-{own}")
     try:
         yield partial
         os.replace(partial, path)

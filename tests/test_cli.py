@@ -650,3 +650,47 @@ def test_what_binary_mode_alone_can_answer_is_not_ignored(examples_coco, tmp_pat
     photograph = examples_coco / "samples" / "000000900005.jpg"
     assert cli.main(["predict", str(photograph), "--out", str(tmp_path), *options]) == 2
     assert "--mode binary" in capsys.readouterr().err
+
+
+PROGRAM = [sys.executable, "-m", "segcore"]
+CLOSED = ["sh", "-c", 'exec "$@" 2>&-', "sh"]  # what follows runs without a stderr
+on_posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+
+
+@on_posix
+def test_program_without_stderr(cat, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(cat.read_bytes()[:700])
+    command = [*CLOSED, *PROGRAM, "predict", cat, broken, "--out", tmp_path / "out", "--model", SHIPPED]
+    done = subprocess.run([str(each) for each in command], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert names(tmp_path / "out") == ["cat.json", "cat_labels.png", "cat_overlay.png"]
+    for name in ("cat_labels.png", "cat_overlay.png"):  # no library's complaints have gone into them
+        Image.open(tmp_path / "out" / name).verify()
+
+
+@on_posix
+def test_program_whose_reader_has_left():
+    command = ["sh", "-c", '"$@" | true', "sh", *PROGRAM, "models"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["segcore.cli", "tqdm", "numpy", "torch", "torchvision"])
+def test_program_stopped_while_it_starts(cat, tmp_path, module):
+    """The user presses Ctrl-C just when this module is looked for."""
+    program = f"""
+import os, runpy, signal, sys
+
+class Stop:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Stop())
+runpy.run_module("segcore", run_name="__main__", alter_sys=True)
+"""
+    model = "deeplabv3_resnet50" if module == "torchvision" else SHIPPED
+    command = [sys.executable, "-c", program, "predict", cat, "--out", tmp_path / "out", "--model", model]
+    done = subprocess.run([str(each) for each in command], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "segcore: stopped\n")

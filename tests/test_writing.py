@@ -17,6 +17,14 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["labels.png"]
 
 
+def test_the_longest_name_can_be_written(tmp_path):
+    path = tmp_path / f"{'x' * 251}.png"
+    with whole(path) as file:
+        assert file.suffix == ".png"  # by which some libraries know what to write
+        file.write_text("done")
+    assert path.read_text() == "done"
+
+
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, alone):
     path = tmp_path / "model.safetensors"
