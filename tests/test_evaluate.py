@@ -310,7 +310,7 @@ def without_seconds(record):
 def test_refined_predictions_are_scored_and_the_record_says_so(quick, small_coco, name, task):
     pytest.importorskip("cv2")
     samples = []
-    run = make_run(refining(quick), small_coco, name=name, task=task, ids=[900005, 900006])
+    run = make_run(refining(quick), small_coco, name=name, task=task, ids=[LIFEBOAT, DOG])
     record = evaluate.evaluate(run, on_image=samples.append).to_dict()
 
     assert record["refine"] == "edges" and "edges refined" in run.caption(run.images[0])
@@ -321,7 +321,7 @@ def test_refined_predictions_are_scored_and_the_record_says_so(quick, small_coco
         np.testing.assert_array_equal(sample.prediction, decided)
         matrix += metrics.confusion_matrix(sample.truth, decided, num_classes=len(matrix))
     np.testing.assert_array_equal(record["confusion"], matrix)
-    plain = evaluate.evaluate(make_run(quick, small_coco, name=name, task=task, ids=[900005, 900006])).to_dict()
+    plain = evaluate.evaluate(make_run(quick, small_coco, name=name, task=task, ids=[LIFEBOAT, DOG])).to_dict()
     assert plain["refine"] is None and plain["confusion"] != record["confusion"]
     assert record["skipped"] == plain["skipped"] == []
 
