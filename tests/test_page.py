@@ -239,6 +239,7 @@ def test_bring_your_own_truth(open_page, examples_coco, tmp_path):
     dog = examples_coco / "samples" / "000000900005.jpg"
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", dog))
     panel = page.get_by_role("tabpanel").filter(visible=True)
+    shows(page, PHOTOGRAPH, panel.get_by_role("checkbox", name="Sharp edges").uncheck)  # as it will be scored
     panel.get_by_role("button", name="Take it away").click()
     assert panel.get_by_role("button", name="Scores (JSON)").count() == 0
     with page.expect_download() as download:
