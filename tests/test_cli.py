@@ -687,6 +687,7 @@ class Stop:
         if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts tests in the background may have it ignored
 sys.meta_path.insert(0, Stop())
 runpy.run_module("segcore", run_name="__main__", alter_sys=True)
 """
