@@ -147,7 +147,8 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
     outcomes = judge_objects(dataset, compared.image_id, view.prediction, task)
     record = view.record | found_of(outcomes)
     if outcomes is None:
-        return replace(view, verdict=f"{view.verdict} {words.NO_OBJECTS}", record=record | {"objects": None})
+        warning = f"{view.warning} {words.NO_OBJECTS}".strip()
+        return replace(view, warning=warning, record=record | {"objects": None})
     objects = words.objects_sentence(outcomes, task.friendly_names) if outcomes else ""
     return replace(
         view,

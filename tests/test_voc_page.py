@@ -62,8 +62,8 @@ def test_one_image_is_scored_as_on_the_command_line(engine, datasets, record):
     [expected, _] = record["per_image"]
     assert {key: view.record[key] for key in expected} == expected
     assert view.record["objects"] is None
-    assert words.NO_OBJECTS in view.verdict and view.verdict.startswith("Found")
-    assert view.warning == ""
+    assert view.verdict.startswith("Found") and "object" not in view.verdict
+    assert view.warning == words.NO_OBJECTS
     np.testing.assert_array_equal(view.truth, np.asarray(Image.open(label_file(compared.dataset.folder, A))))
 
 
@@ -112,7 +112,7 @@ def test_in_a_browser(record, open_page):
     assert "val (voc)" in panel.get_by_label("Images from").input_value()
     assert page.locator("#truth-gallery button").count() == 3
     assert row(page, "truth-per-class", "cat")[1] != "N/A"
-    assert words.NO_OBJECTS in page.inner_text("#truth-verdict")
+    assert words.NO_OBJECTS in page.inner_text("#truth-warning")
 
     panel.get_by_label("Images with").click()
     page.get_by_role("option", name="person").click()
