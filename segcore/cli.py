@@ -336,7 +336,7 @@ def train(arguments: argparse.Namespace) -> int:
 
     given = vars(arguments) | {"coco": arguments.dataset}
     chosen = {field.name: given[field.name] for field in fields(TrainSettings)}
-    for name in ("pseudo", "scale", "truth", "incomplete_truth", "unlabelled"):
+    for name in ("pseudo", "scale", "truth", "incomplete_truth", "leave_out", "unlabelled"):
         chosen[name] = _tuples(chosen[name])
     settings = TrainSettings(**chosen)
     with tqdm(desc="train", unit="step", total=settings.steps, disable=None) as bar:

@@ -105,6 +105,8 @@ def _add_train_arguments(command: argparse.ArgumentParser) -> None:
     add("--incomplete-truth", **pairs, help="likewise, where label maps leave objects out; needs --teacher")
     add("--truth-share", type=float, default=0.5, metavar="X", help="of the crops, of both; default 0.5")
     add("--incomplete", action="store_true", help="the dataset itself leaves objects out; needs --teacher")
+    add("--leave-out", type=_names, default=(), metavar="NAMES",
+        help="photographs that nothing is learned from: file names without suffix, by commas")  # fmt: skip
     add("--unlabelled", type=Path, action="append", default=[], metavar="IMAGES",
         help="photographs without labels; needs --teacher; may be given several times")  # fmt: skip
     add("--unlabelled-share", type=float, default=0.2, metavar="X", help="of the crops; default 0.2")

@@ -33,6 +33,7 @@ class TrainSettings:
     truth: pairs of folders, photographs and label maps, that are learned from like the dataset; truth_share: of the
     crops. incomplete_truth: likewise, where label maps leave objects out; incomplete: the dataset itself does. A
     background then counts only where the teacher believes in it.
+    leave_out: photographs that nothing is learned from, by file name without suffix, wherever they lie.
     unlabelled: folders of photographs that only the teacher says anything of; unlabelled_share: of the crops.
     pseudo: photographs and label maps that a model made; pseudo_share: of the crops.
     teacher: the model, by name or file, whose probabilities are learned from beside the truth, counting
@@ -67,6 +68,7 @@ class TrainSettings:
     incomplete_truth: tuple[tuple[Path, Path], ...] = ()
     truth_share: float = 0.5
     incomplete: bool = False
+    leave_out: tuple[str, ...] = ()
     unlabelled: tuple[Path, ...] = ()
     unlabelled_share: float = 0.2
     pseudo: tuple[Path, Path] | None = None

@@ -101,6 +101,9 @@ def prepare(
     categories = choose_categories(settings)
     examples, validation = _dataset(settings, categories)
     pools = _pools(settings, examples, categories)
+    if settings.leave_out:
+        also = [source.path(each) for source, held_back in [validation] for each in held_back] if validation else []
+        pools = _left(settings.leave_out, pools, also)
     if validation:
         source, held_back = validation
         learned = pools if settings.validation_split else pools[1:]  # a share held back is of the first
@@ -160,6 +163,14 @@ def _pools(settings: TrainSettings, examples: list[Example], categories: Categor
         Pool(paired(*settings.pseudo, categories) if settings.pseudo else (), settings.pseudo_share),
     ]
     return [Pool(examples, settings.dataset_share), *(pool for pool in others if pool.examples)]
+
+
+def _left(leave_out: Sequence[str], pools: list[Pool], validated: list[Path]) -> list[Pool]:
+    """The pools without the photographs of these names. Raises UsageError for a name that no photograph has."""
+    there = {path.stem for path in validated} | {each.path.stem for pool in pools for each in pool.examples}
+    if missing := sorted(set(leave_out) - there):
+        raise UsageError(f"no photograph is called {', '.join(missing)}; leave out by file name, without its suffix")
+    return [Pool([each for each in pool.examples if each.path.stem not in leave_out], pool.share) for pool in pools]
 
 
 def _soft_labels(

@@ -37,7 +37,7 @@ from segcore.training.dataset import Pool, TrainingSet, annotated, checked_datas
 from segcore.training.depthwise import quicken
 from segcore.training.settings import TrainSettings
 from segcore.training.state import MovingAverage, TrainingState
-from segcore.training.train import choose_categories, freeze, learning_rate, stages, starting_network, train
+from segcore.training.train import choose_categories, freeze, learning_rate, prepare, stages, starting_network, train
 
 SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
 
@@ -682,6 +682,19 @@ def test_training_with_a_teacher(overfitted, shapes, tmp_path):
 def test_a_teacher_of_other_categories_is_refused(shapes, tmp_path):
     with pytest.raises(UsageError, match="tells other things apart"):
         train(quick(shapes, tmp_path / "run", teacher="deeplabv3_mobilenet_v2"))
+
+
+def test_photographs_are_left_out(tmp_path):
+    draw_shapes(tmp_path / "shapes", count=3)
+    Image.new("RGB", (160, 120), "magenta").save(tmp_path / "shapes" / "train" / "2.png")
+    settings = quick(tmp_path / "shapes", tmp_path / "run", hold_back=0.0)
+    magenta = [
+        (prepare(each).data.batch(1, 40)[0] == (255, 0, 255)).all(-1).any()
+        for each in (settings, replace(settings, leave_out=("2",)))
+    ]
+    assert magenta == [True, False]
+    with pytest.raises(UsageError, match="no photograph is called 7.png"):
+        prepare(replace(settings, leave_out=("2", "7.png")))
 
 
 def test_output_stride_8_is_kept_in_the_file(shapes, tmp_path):
