@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 
-from segcore import catalogue
+from segcore.models import catalogue
 
 BIG, SMALL = catalogue.PREFERRED, catalogue.SHIPPED
 COMMANDS = (

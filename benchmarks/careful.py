@@ -11,11 +11,12 @@ import argparse
 from pathlib import Path
 
 from benchmarks.speed import machine
-from segcore import catalogue, compare, evaluate
-from segcore.coco import CocoDataset
-from segcore.protocols import protocol
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import compare, evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.models import catalogue
+from segcore.truth.coco import CocoDataset
 
 
 def main() -> None:

@@ -18,12 +18,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed import machine
-from segcore import catalogue, evaluate
-from segcore.cluster import Cluster
-from segcore.coco import CocoDataset
-from segcore.protocols import protocol
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.evaluation.ray_cluster import Cluster
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.models import catalogue
+from segcore.truth.coco import CocoDataset
 
 
 def main() -> None:

@@ -19,11 +19,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.speed import machine
-from segcore import catalogue, compare, evaluate
-from segcore.layouts import open_dataset
-from segcore.protocols import protocol
-from segcore.segmenter import Segmentation, Segmenter
-from segcore.task import Task
+from segcore.evaluation import compare, evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.inference.segmenter import Segmentation, Segmenter
+from segcore.inference.task import Task
+from segcore.models import catalogue
+from segcore.truth.layouts import open_dataset
 
 SIZE = WIDTH, HEIGHT = 640, 480
 TIMED = 30

@@ -20,11 +20,14 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.speed import PLAIN, machine, measure, table
-from segcore import catalogue, evaluate, metrics, models, postprocess
-from segcore.coco import CocoDataset
 from segcore.errors import UsageError
-from segcore.protocols import protocol
-from segcore.segmenter import Segmenter
+from segcore.evaluation import evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.inference import upsampling
+from segcore.inference.segmenter import Segmenter
+from segcore.metrics import confusion
+from segcore.models import catalogue, loading
+from segcore.truth.coco import CocoDataset
 
 WAYS = (
     ("torch", "float32"),
@@ -38,7 +41,7 @@ EXACT = "torch, float32"
 
 def predictors(name: str, calibration: Path | None) -> Iterator[tuple[str, Callable[[torch.Tensor], torch.Tensor]]]:
     """Each engine and precision that is installed, by title."""
-    network = None if catalogue.on_disk(name) else models.build_network(name).eval()
+    network = None if catalogue.on_disk(name) else loading.build_network(name).eval()
     for engine, precision in WAYS:
         title = f"{engine}, {precision}"
         chosen = {"device": "cpu", "precision": precision, "engine": engine}
@@ -47,7 +50,7 @@ def predictors(name: str, calibration: Path | None) -> Iterator[tuple[str, Calla
                 yield title, Segmenter(name, calibration=calibration, **chosen).predict_logits
             else:
                 noise = [torch.randn(1, 3, 256, 256)]
-                yield title, models.prepare(network, calibration=lambda noise=noise: noise, **chosen)
+                yield title, loading.prepare(network, calibration=lambda noise=noise: noise, **chosen)
         except UsageError as error:
             print(f"{title} left out: {error}")
 
@@ -56,18 +59,18 @@ def agreement(
     compared: dict, name: str, dataset: CocoDataset, limit: int | None
 ) -> dict[str, tuple[np.ndarray, float]]:
     """By title the share of pixels labelled as in EXACT, float64 (images,), and the mean IoU."""
-    preprocess, chosen = models.preprocess_for(name), protocol("original")
+    preprocess, chosen = loading.preprocess_for(name), protocol("original")
     images = evaluate.choose_images(dataset, limit=limit)
     shares = {title: [] for title in compared}
     matrices = {title: 0 for title in compared}
     for image in tqdm(images, unit="image", disable=None):
         tensor = preprocess(dataset.read_image(image.id))
         truth = chosen.truth_at_scored_size(dataset, image.id, preprocess)
-        labels = {title: postprocess.label_map(run(tensor)[0], truth.shape) for title, run in compared.items()}
+        labels = {title: upsampling.label_map(run(tensor)[0], truth.shape) for title, run in compared.items()}
         for title, each in labels.items():
             shares[title].append(np.mean(each == labels[EXACT]))
-            matrices[title] = matrices[title] + metrics.confusion_matrix(truth, each, num_classes=21)
-    return {title: (np.array(shares[title]), metrics.scores(matrices[title])["mean_iou"]) for title in compared}
+            matrices[title] = matrices[title] + confusion.confusion_matrix(truth, each, num_classes=21)
+    return {title: (np.array(shares[title]), confusion.scores(matrices[title])["mean_iou"]) for title in compared}
 
 
 def agreement_table(found: dict[str, tuple[np.ndarray, float]]) -> str:
@@ -99,7 +102,7 @@ def main() -> None:
 
     compared = dict(predictors(name, arguments.calibration))
     image = torch.randn(1, 3, arguments.size, arguments.size)
-    medians = measure({PLAIN: models.build_network(name).eval()} | compared, image, arguments.repeats)
+    medians = measure({PLAIN: loading.build_network(name).eval()} | compared, image, arguments.repeats)
     print(
         f"{name}, {arguments.size} x {arguments.size}, median of {arguments.repeats}\n{machine()}\n\n{table(medians)}"
     )

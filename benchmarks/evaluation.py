@@ -19,17 +19,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.speed import machine
-from segcore import catalogue, evaluate, metrics, models, postprocess
-from segcore.coco import CocoDataset
-from segcore.protocols import protocol
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.inference import upsampling
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.metrics import confusion
+from segcore.models import catalogue, loading
+from segcore.truth.coco import CocoDataset
 
 
 def segmenter_of(name: str) -> Segmenter | evaluate.Network:
     if catalogue.on_disk(name):
         return Segmenter(name, device="cpu", precision="float32")
-    network = models.prepare(models.build_network(name), device="cpu", precision="float32")
+    network = loading.prepare(loading.build_network(name), device="cpu", precision="float32")
     return evaluate.Network(name, "0" * 64, "squeeze", "cpu", "float32", network)
 
 
@@ -48,17 +51,17 @@ def peak_megabytes() -> float:
 
 def measure(run: evaluate.Run, repeats: int) -> dict[str, tuple[float, float]]:
     """Median wall and processor seconds an image: the network alone, the evaluation, and two of its parts alone."""
-    preprocess = models.preprocess_for(run.segmenter.model, run.resize)
+    preprocess = loading.preprocess_for(run.segmenter.model, run.resize)
     tensors = [preprocess(run.dataset.read_image(image.id)) for image in run.images]
     samples: list[evaluate.Sample] = []
     evaluate.evaluate(replace(run, images=run.images[:8]), on_image=samples.append)  # warms up, and gives label maps
     logits = [run.segmenter.predict_logits(preprocess(each.photograph))[0] for each in samples]
     parts = {
         "Brier score and reliability, alone": lambda: [
-            postprocess.judge_probabilities(values, each.truth, each.prediction)
+            upsampling.judge_probabilities(values, each.truth, each.prediction)
             for values, each in zip(logits, samples, strict=True)
         ],
-        "boundary IoU, alone": lambda: [metrics.boundary_counts(each.truth, each.prediction) for each in samples],
+        "boundary IoU, alone": lambda: [confusion.boundary_counts(each.truth, each.prediction) for each in samples],
     }
     timed: dict[str, tuple[Callable[[], object], int]] = {
         "the network alone": (lambda: [run.segmenter.predict_logits(each) for each in tensors], len(tensors)),

@@ -14,7 +14,7 @@ import argparse
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from segcore import catalogue, models
+from segcore.models import catalogue, loading
 
 # Peak TFLOP/s by NVIDIA's data sheets, dense, in the precision that "auto" takes: bfloat16 where the hardware has it.
 GPUS = {"T4, float32": 8.1, "L4, bfloat16": 121, "A100, bfloat16": 312}
@@ -24,7 +24,7 @@ HEAVY = 100e9  # operations
 def flops(name: str, size: int) -> int:
     """Floating-point operations, a multiplication and an addition being two, without the auxiliary head."""
     with torch.device("meta"):
-        network = models.build_network(name).eval()
+        network = loading.build_network(name).eval()
         network.aux_classifier = None
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(torch.empty(1, 3, size, size))

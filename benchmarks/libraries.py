@@ -20,14 +20,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from segcore import catalogue, evaluate, metrics
 from segcore.classes import FRIENDLY_NAMES, IGNORE_INDEX, NUM_CLASSES
-from segcore.coco import CocoDataset
 from segcore.errors import SegcoreError
-from segcore.protocols import PROTOCOLS, protocol
-from segcore.run import Run, caption
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.protocols import PROTOCOLS, protocol
+from segcore.evaluation.run import Run, caption
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.metrics import confusion
+from segcore.models import catalogue
+from segcore.truth.coco import CocoDataset
 
 ACCURACY = "pixel accuracy"
 MEAN_IOU = "mean IoU, dataset"
@@ -77,16 +79,16 @@ def per_class(class_iou: Callable[[Pair, int], float | None], examples: Examples
 
 
 def by_segcore(pairs: list[Pair], examples: Examples) -> Column:
-    matrices = [metrics.confusion_matrix(pair.truth, pair.prediction) for pair in pairs]
-    dataset = metrics.scores(sum(matrices))
+    matrices = [confusion.confusion_matrix(pair.truth, pair.prediction) for pair in pairs]
+    dataset = confusion.scores(sum(matrices))
 
     def class_iou(pair: Pair, number: int) -> float:
-        return metrics.scores(metrics.confusion_matrix(pair.truth, pair.prediction))["iou"][number]
+        return confusion.scores(confusion.confusion_matrix(pair.truth, pair.prediction))["iou"][number]
 
     return {
         ACCURACY: lambda: dataset["pixel_accuracy"],
         MEAN_IOU: lambda: dataset["mean_iou"],
-        IMAGE_MEAN: lambda: metrics.mean_defined([metrics.scores(each)["mean_iou"] for each in matrices]),
+        IMAGE_MEAN: lambda: confusion.mean_defined([confusion.scores(each)["mean_iou"] for each in matrices]),
         F1: lambda: dataset["f1_macro"],
         **per_class(class_iou, examples),
         UNDECLARED: lambda: dataset["mean_iou"],

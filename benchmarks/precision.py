@@ -14,20 +14,22 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from segcore import catalogue, image, models, postprocess
 from segcore.errors import SegcoreError
+from segcore.imaging import reading
+from segcore.inference import upsampling
+from segcore.models import catalogue, loading
 
 
 def agreement(paths: list[Path], model: str, resize: str) -> np.ndarray:
     """float64 (len(paths),): for each image the share of pixels with the same label, 0..1."""
-    network = models.load(model)
-    preprocess = models.preprocess_for(model, resize)
-    predictors = [models.prepare(network, precision=precision) for precision in ("float32", "bfloat16")]
+    network = loading.load(model)
+    preprocess = loading.preprocess_for(model, resize)
+    predictors = [loading.prepare(network, precision=precision) for precision in ("float32", "bfloat16")]
     shares = np.empty(len(paths))
     for index, path in enumerate(tqdm(paths, unit="image", disable=None)):
-        photograph = image.read(path, upright=False)
+        photograph = reading.read(path, upright=False)
         tensor = preprocess(photograph)
-        exact, rounded = (postprocess.label_map(each(tensor)[0], photograph.shape[:2]) for each in predictors)
+        exact, rounded = (upsampling.label_map(each(tensor)[0], photograph.shape[:2]) for each in predictors)
         shares[index] = np.mean(exact == rounded)
     return shares
 

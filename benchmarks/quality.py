@@ -16,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.speed import machine
-from segcore import catalogue, evaluate
-from segcore.coco import CocoDataset
-from segcore.protocols import protocol
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.models import catalogue
+from segcore.truth.coco import CocoDataset
 
 WAYS = (("original", "squeeze"), ("original", "aspect"), ("torchvision", "squeeze"), ("report", "squeeze"))
 COLUMNS = {

@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score, f1_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from segcore import metrics  # noqa: E402  (found through the line above, when the package is not installed)
-from segcore.bootstrap import intervals  # noqa: E402
 from segcore.classes import VOC_NAMES  # noqa: E402
-from segcore.counts import Counts  # noqa: E402
-from segcore.postprocess import RELIABILITY_BINS  # noqa: E402
+from segcore.evaluation.bootstrap import intervals  # noqa: E402
+from segcore.evaluation.counts import Counts  # noqa: E402
+from segcore.inference.upsampling import RELIABILITY_BINS  # noqa: E402
+from segcore.metrics import confusion  # noqa: E402  (found through the line above, when the package is not installed)
 
 SIZE_HW = 480, 640
 BLOCK = 32
@@ -45,11 +45,11 @@ def scikit_learn(target: np.ndarray, prediction: np.ndarray) -> None:
 
 
 def segcore_scores(target: np.ndarray, prediction: np.ndarray) -> None:
-    metrics.scores(metrics.confusion_matrix(target, prediction))
+    confusion.scores(confusion.confusion_matrix(target, prediction))
 
 
 def segcore_boundaries(target: np.ndarray, prediction: np.ndarray) -> None:
-    metrics.boundary_iou(*metrics.boundary_counts(target, prediction))
+    confusion.boundary_iou(*confusion.boundary_counts(target, prediction))
 
 
 def five_thousand_images() -> Counts:

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.speed import machine
-from segcore import catalogue
+from segcore.models import catalogue
 from tests.page_client import Refused, Visitor
 from tests.page_server import running_page
 

@@ -18,21 +18,22 @@ from pathlib import Path
 
 import torch
 
-from segcore import catalogue, inference, models
+from segcore.inference import predictor
+from segcore.models import catalogue, loading
 
 PLAIN = "plain `model(x)`, float32"
 
 
 def variants(name: str) -> dict[str, Callable[[torch.Tensor], object]]:
     """What is compared, by title; each takes a float32 tensor (1, 3, h, w)."""
-    network = models.build_network(name).eval()
-    without_aux = models.build_network(name).eval()
+    network = loading.build_network(name).eval()
+    without_aux = loading.build_network(name).eval()
     without_aux.aux_classifier = None
     compared = {PLAIN: network}
     if network.aux_classifier is not None:
         compared["the same without its auxiliary head"] = without_aux
-    for precision in dict.fromkeys(("float32", models.pick_precision("auto", "cpu"))):
-        compared[f"segcore, {precision}"] = models.prepare(network, device="cpu", precision=precision)
+    for precision in dict.fromkeys(("float32", loading.pick_precision("auto", "cpu"))):
+        compared[f"segcore, {precision}"] = loading.prepare(network, device="cpu", precision=precision)
     return compared
 
 
@@ -54,7 +55,7 @@ def measure(compared: dict, image: torch.Tensor, repeats: int) -> dict[str, tupl
 def machine() -> str:
     """The processor, what matters of its instructions, its threads and the libraries, in one line."""
     processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
-    bfloat16 = "with" if inference.pick_precision() == "bfloat16" else "without"
+    bfloat16 = "with" if predictor.pick_precision() == "bfloat16" else "without"
     return (
         f"{processor} ({torch.backends.cpu.get_cpu_capability()}, {bfloat16} bfloat16), "
         f"{torch.get_num_threads()} threads, {platform.system()} {platform.machine()}, "

@@ -33,12 +33,13 @@ import torch
 from PIL import Image
 
 from benchmarks.speed import PLAIN, machine
-from segcore import catalogue, memory, models, trained
 from segcore.categories import VOC
-from segcore.export import decide
-from segcore.image import fit_within
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.imaging.reading import fit_within
+from segcore.inference import memory
+from segcore.inference.export import decide
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.models import catalogue, checkpoint, loading
 from tests.page_client import Visitor
 from tests.page_server import running_page
 
@@ -158,10 +159,10 @@ class Crowd:
 def with_random_weights(model: str, folder: Path) -> str:
     """A file as training writes them, for a model whose weights are not on disk."""
     torch.manual_seed(0)
-    before = models.preprocess_for(model, "squeeze")
-    header = trained.Header(model, VOC, before.size, before.mean, before.std, {"weights": "random"})
+    before = loading.preprocess_for(model, "squeeze")
+    header = checkpoint.Header(model, VOC, before.size, before.mean, before.std, {"weights": "random"})
     file = folder / f"{model}, random weights{catalogue.TRAINED_SUFFIX}"
-    trained.write(file, header, models.build_network(model, auxiliary=False).state_dict())
+    checkpoint.write(file, header, loading.build_network(model, auxiliary=False).state_dict())
     return str(file)
 
 
@@ -171,7 +172,7 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
     photographs = crops(visitors, requests)
     some = list(photographs.values())[:24]
     tensors = [segmenter.preprocess(np.asarray(Image.open(io.BytesIO(each)))) for each in some]
-    ways = {"as the page runs it": segmenter.predict_logits, PLAIN: models.load(segmenter.model)}
+    ways = {"as the page runs it": segmenter.predict_logits, PLAIN: loading.load(segmenter.model)}
     alone = {way: [network_alone(run, tensors)] for way, run in ways.items()}
     with running_page("--model", model) as page:
         crowd = Crowd(page.url, segmenter, photographs)

@@ -14,11 +14,11 @@ from pathlib import Path
 if __name__ == "__main__":  # started by path, Python looks for modules in demo/, not beside it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from demo.engine import Arithmetic, Engine
-from demo.files import Sweeper, working_folder
-from demo.memory import keep_compact
+from demo.answers.model_pool import Arithmetic, Engine
+from demo.server.files import Sweeper, working_folder
+from demo.server.memory import keep_compact
 from demo.settings import EXAMPLES, Settings
-from demo.turns import Turns
+from demo.waiting.turns import Turns
 
 
 def main() -> int:
@@ -68,10 +68,10 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
     from starlette.middleware import Middleware
 
     from demo import page
-    from demo.datasets import SAMPLES, Datasets, fetched_folder
-    from demo.guard import Guard, Sense
-    from demo.previews import Previews
-    from demo.samples import Thumbnails
+    from demo.answers.datasets import SAMPLES, Datasets, fetched_folder
+    from demo.answers.samples import Thumbnails
+    from demo.server.guard import Guard, Sense
+    from demo.server.previews import Previews
     from segcore.errors import SegcoreError
 
     try:
@@ -150,9 +150,9 @@ def _cannot_listen(settings: Settings) -> str:
 
 
 def _warm_up(engine: Engine) -> None:
-    from segcore import catalogue
     from segcore.errors import SegcoreError
-    from segcore.refine import EDGES, check_refine
+    from segcore.inference.refine import EDGES, check_refine
+    from segcore.models import catalogue
 
     try:
         engine.warm_up()

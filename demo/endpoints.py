@@ -13,16 +13,16 @@ import numpy as np
 from gradio.context import LocalContext
 from PIL import Image
 
-from demo import tables
-from demo.datasets import Datasets
-from demo.engine import Engine
+from demo.answers.datasets import Datasets
+from demo.answers.model_pool import Engine
+from demo.markup import tables
 from demo.settings import AUTOMATIC_THRESHOLD
 from demo.tabs.controls import NETWORK, has_left, has_session, photograph_input, visitor_of
-from demo.visits import waiting
-from segcore.catalogue import AUTO
+from demo.waiting.visits import waiting
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
-from segcore.task import MULTICLASS
+from segcore.inference.task import MULTICLASS
+from segcore.models.catalogue import AUTO
 
 _PROGRESS = gr.Progress()  # Gradio hands one over to who has this default
 
@@ -74,12 +74,12 @@ class Endpoints:
         automatic; model: a name from the catalogue or "auto". Returns the overlay and what `segcore predict` writes
         as JSON.
         """
-        from demo import handlers
+        from demo.answers import photographs
 
         if image is None:
             raise gr.Error("Give an image.", print_exception=False)
         asked = self.engine, Path(image), mode, class_name, threshold, model
-        return await self._in_turn(request, progress, (model, "squeeze"), handlers.segment_for_program, *asked)
+        return await self._in_turn(request, progress, (model, "squeeze"), photographs.segment_for_program, *asked)
 
     async def evaluate_coco(
         self,
@@ -97,12 +97,12 @@ class Endpoints:
         /segment. Returns the prediction and the truth painted over the photograph, the map of errors, and the scores by
         the keys of `segcore evaluate`.
         """
-        from demo import comparison
+        from demo.answers import ground_truth
 
         if not image_id:
             raise gr.Error("Give the id of an image.", print_exception=False)
         asked = self.engine, self.datasets.get(self.datasets.default), image_id, mode, class_name, protocol, model
-        return await self._in_turn(request, progress, (model, protocol), comparison.evaluate_for_program, *asked)
+        return await self._in_turn(request, progress, (model, protocol), ground_truth.evaluate_for_program, *asked)
 
     async def _in_turn(
         self, request: gr.Request, progress: gr.Progress, kind: Hashable, work: Callable, *args: Any

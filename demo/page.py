@@ -9,17 +9,18 @@ from typing import Any
 import gradio as gr
 from gradio_client import utils as client_utils
 
-from demo import tables
-from demo.about import about
-from demo.datasets import Datasets
+from demo.answers.datasets import Datasets
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Thumbnails
 from demo.endpoints import Endpoints
-from demo.engine import Engine
-from demo.samples import Thumbnails
+from demo.markup import tables
+from demo.markup.guide import about
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
 from demo.tabs.whole_set import WholeSetTab
-from segcore import catalogue, report_parts
+from segcore.models import catalogue
+from segcore.report import parts
 
 TITLE = "segcore"
 _TRUTH = "truth"  # the id of the tab in which one image is looked at
@@ -35,7 +36,7 @@ THEME = gr.themes.Default(
 _HERE = Path(__file__).parent
 # In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
 HEAD = (
-    f"<style>{report_parts.STYLE}{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>"
+    f"<style>{parts.STYLE}{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>"
     f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
 )
 _HEADER = """<header class="masthead"><h1>segcore</h1>

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.turns import AT_ONCE, LONGEST
-from segcore.cli_arguments import model_name
-from segcore.old_names import Renamed, told_new_name
+from demo.waiting.turns import AT_ONCE, LONGEST
+from segcore.cli.arguments import model_name
+from segcore.cli.old_names import Renamed, told_new_name
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .segmenter import Segmentation, Segmenter
+    from segcore.inference.segmenter import Segmentation, Segmenter
 
 __version__ = "0.1.0"
 __all__ = ["Segmentation", "Segmenter"]
@@ -13,5 +13,5 @@ __all__ = ["Segmentation", "Segmenter"]
 def __getattr__(name: str) -> object:
     """Import PyTorch only when a segmenter is asked for: `segcore.metrics` and the page's start-up do without."""
     if name in __all__:
-        return getattr(import_module(".segmenter", __name__), name)
+        return getattr(import_module(".inference.segmenter", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

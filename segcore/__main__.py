@@ -13,7 +13,7 @@ def main() -> int:
     usual = signal.getsignal(signal.SIGINT)
     if usual is signal.default_int_handler:  # else it is ignored, as of what runs in the background
         signal.signal(signal.SIGINT, _stop)
-    from .cli import main as run
+    from .cli.main import main as run
 
     signal.signal(signal.SIGINT, usual)
     return run()

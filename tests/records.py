@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from segcore import metrics
 from segcore.classes import VOC_NAMES
+from segcore.metrics import confusion
 
 SETTINGS = {
     "schema": 1,
@@ -71,10 +71,10 @@ def record(pixels=PIXELS, *, names=VOC_NAMES, spread: float | None = 0.02, image
     matrix = np.zeros((len(names), len(names)), np.int64)
     for (truth, prediction), count in pixels.items():
         matrix[names.index(truth), names.index(prediction)] = count
-    scores = metrics.scores(matrix) | {"brier": 0.01, "boundary_iou": metrics.scores(matrix)["iou"] / 2}
-    dataset = {key: _number(scores[key]) for key in (*metrics.OVERALL_KEYS, "brier")} | {"boundary_iou": 0.25}
+    scores = confusion.scores(matrix) | {"brier": 0.01, "boundary_iou": confusion.scores(matrix)["iou"] / 2}
+    dataset = {key: _number(scores[key]) for key in (*confusion.OVERALL_KEYS, "brier")} | {"boundary_iou": 0.25}
     per_class = {
-        name: {key: _number(scores[key][row]) for key in (*metrics.PER_CLASS_KEYS, "boundary_iou")}
+        name: {key: _number(scores[key][row]) for key in (*confusion.PER_CLASS_KEYS, "boundary_iou")}
         for row, name in enumerate(names)
     }
     made = SETTINGS | {

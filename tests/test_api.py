@@ -22,7 +22,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from segcore import catalogue, cli
+from segcore.cli import main
+from segcore.models import catalogue
 from tests.misbehaving_server import MisbehavingServer
 from tests.page_server import free_port, running_page
 
@@ -58,7 +59,7 @@ def quiet(page):
 
 def predict(folder: Path, photograph: Path, *flags: str) -> tuple[dict, np.ndarray]:
     """The command line's record and overlay."""
-    assert cli.main(["predict", str(photograph), "--out", str(folder), *flags]) == cli.DONE
+    assert main.main(["predict", str(photograph), "--out", str(folder), *flags]) == main.DONE
     record = json.loads((folder / f"{photograph.stem}.json").read_text())
     return record, pixels(folder / f"{photograph.stem}_overlay.png")
 
@@ -67,7 +68,7 @@ def evaluate(folder: Path, image_id: int, *flags: str) -> dict:
     """The command line's JSON for one of the samples."""
     file = folder / "scores.json"
     arguments = ["evaluate", "--dataset", str(ROOT / "examples"), "--image-ids", str(image_id), "--json", str(file)]
-    assert cli.main([*arguments, *flags]) == cli.DONE
+    assert main.main([*arguments, *flags]) == main.DONE
     return json.loads(file.read_text())
 
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segcore import bootstrap, metrics
-from segcore.bootstrap import interval, intervals, resampled
-from segcore.counts import OVERALL_KEYS, Counts
+from segcore.evaluation import bootstrap
+from segcore.evaluation.bootstrap import interval, intervals, resampled
+from segcore.evaluation.counts import OVERALL_KEYS, Counts
+from segcore.metrics import confusion
 
 BINS = 15
 
@@ -36,16 +37,16 @@ def test_resamples_are_what_a_loop_over_images_gives():
     drawn = rng.integers(0, 7, (20, 7))
     alone = images.scores()
     for row, chosen in enumerate(drawn):
-        scores = metrics.scores(sum(images.matrix[number] for number in chosen))
-        for key in metrics.OVERALL_KEYS:
+        scores = confusion.scores(sum(images.matrix[number] for number in chosen))
+        for key in confusion.OVERALL_KEYS:
             assert dataset[key][row] == pytest.approx(scores[key], abs=1e-12, nan_ok=True)
-        for key in metrics.PER_CLASS_KEYS:
+        for key in confusion.PER_CLASS_KEYS:
             np.testing.assert_allclose(dataset["per_class"][key][row], scores[key], atol=1e-12)
         brier = sum(images.squared_error[number] for number in chosen) / 65536
         brier /= sum(images.squared_error_terms[number] for number in chosen)
         assert dataset["brier"][row] == pytest.approx(brier, abs=1e-12)
         for key in OVERALL_KEYS:
-            expected = metrics.mean_defined([alone[key][number] for number in chosen])
+            expected = confusion.mean_defined([alone[key][number] for number in chosen])
             assert means[key][row] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 

@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from segcore import charts
 from segcore.categories import Categories
 from segcore.classes import CLASSES, class_id
-from segcore.task import Task
+from segcore.inference.task import Task
+from segcore.report import charts
 from tests.records import binary_record, comparison, difference, record, reliability, size_counts
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -291,7 +291,7 @@ def test_no_differences():
 
 def test_charts_are_light_to_import():
     program = (
-        "import sys; from segcore import charts, words;"
+        "import sys; from segcore.report import charts, words;"
         "sys.exit(bool({'torch', 'matplotlib', 'gradio'} & set(sys.modules)));"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -18,10 +18,12 @@ import torch
 from PIL import ExifTags, Image
 from pycocotools import mask as coco_mask
 
-from segcore import Segmenter, cli, trained
-from segcore.catalogue import CATALOGUE
+from segcore import Segmenter
 from segcore.categories import Categories
-from segcore.trained import Header
+from segcore.cli import main
+from segcore.models import checkpoint
+from segcore.models.catalogue import CATALOGUE
+from segcore.models.checkpoint import Header
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = "deeplabv3_mobilenet_v2"
@@ -50,7 +52,7 @@ def run(capsys):
     def run(*arguments):
         capsys.readouterr()
         try:
-            status = cli.main([str(each) for each in arguments])
+            status = main.main([str(each) for each in arguments])
         except SystemExit as stopped:  # argparse's way
             status = stopped.code
         out, err = capsys.readouterr()
@@ -312,9 +314,9 @@ def test_progress_bars_are_for_terminals(run, cat, examples_coco, monkeypatch, t
     evaluate = ("evaluate", "--dataset", examples_coco, "--limit", "1", "--protocol", "report")
     assert run(*evaluate).err == ""
     monkeypatch.setattr(sys, "stderr", Terminal())
-    assert cli.main(["predict", str(cat), "--out", str(tmp_path)]) == 0
+    assert main.main(["predict", str(cat), "--out", str(tmp_path)]) == 0
     assert "predict: 100%" in sys.stderr.getvalue() and "1/1" in sys.stderr.getvalue()
-    assert cli.main([str(each) for each in evaluate]) == 0
+    assert main.main([str(each) for each in evaluate]) == 0
     assert "evaluate: 100%" in sys.stderr.getvalue()
 
 
@@ -497,7 +499,7 @@ def test_compare_takes_two_models_that_there_are(run, two_images, models):
 def test_compare_takes_models_of_the_same_categories(run, two_images, tmp_path):
     provenance = {"made_by": "a test"}
     header = Header(SHIPPED, Categories.of("giraffe"), 520, (0.5,) * 3, (0.2,) * 3, provenance)
-    trained.write(tmp_path / "giraffes.safetensors", header, {"weight": torch.zeros(1)})
+    checkpoint.write(tmp_path / "giraffes.safetensors", header, {"weight": torch.zeros(1)})
     done = run("compare", "--dataset", two_images, "--models", f"{SHIPPED},{tmp_path / 'giraffes.safetensors'}")
     assert done.status == 2 and "tell different things apart" in done.err
 
@@ -593,7 +595,7 @@ def test_a_former_models_name_is_accepted_with_a_line(run, cat, two_images, tmp_
 
 def test_a_file_trained_on_a_former_network_errors(run, cat, tmp_path):
     header = Header("deeplabv3_efficientnet_lite0", Categories.of("giraffe"), 520, (0.5,) * 3, (0.2,) * 3, {})
-    trained.write(tmp_path / "mine.safetensors", header, {"weight": torch.zeros(1)})
+    checkpoint.write(tmp_path / "mine.safetensors", header, {"weight": torch.zeros(1)})
     done = run("predict", cat, "--out", tmp_path / "out", "--model", tmp_path / "mine.safetensors")
     (line,) = done.err.splitlines()
     assert done.status == 1 and "mine.safetensors" in line and "no longer part of segcore; train it again" in line
@@ -648,7 +650,7 @@ def test_program_predicts_and_says_only_what_failed(cat, tmp_path):
 @pytest.mark.parametrize("options", [["--class", "dog"], ["--threshold", "0.5"]])
 def test_what_binary_mode_alone_can_answer_is_not_ignored(examples_coco, tmp_path, capsys, options):
     photograph = examples_coco / "samples" / "000000900005.jpg"
-    assert cli.main(["predict", str(photograph), "--out", str(tmp_path), *options]) == 2
+    assert main.main(["predict", str(photograph), "--out", str(tmp_path), *options]) == 2
     assert "--mode binary" in capsys.readouterr().err
 
 
@@ -676,7 +678,7 @@ def test_program_whose_reader_has_left():
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
-@pytest.mark.parametrize("module", ["segcore.cli", "tqdm", "numpy", "torch", "torchvision"])
+@pytest.mark.parametrize("module", ["segcore.cli.main", "tqdm", "numpy", "torch", "torchvision"])
 def test_program_stopped_while_it_starts(cat, tmp_path, module):
     """The user presses Ctrl-C just when this module is looked for."""
     program = f"""

@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from segcore import cli, evaluate, models
-from segcore.cluster import Cluster, import_ray
+from segcore.cli import main
 from segcore.errors import ClusterError, UsageError
-from segcore.evaluate import Run
-from segcore.layouts import open_dataset
-from segcore.protocols import Protocol, protocol
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.evaluate import Run
+from segcore.evaluation.protocols import Protocol, protocol
+from segcore.evaluation.ray_cluster import Cluster, import_ray
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.models import loading
+from segcore.truth.layouts import open_dataset
 from tests.samples import ASTRONAUT, CAT, LIFEBOAT, NINE, OFFICER, PIZZA, RIDERS
 from tests.voc_folder import boxes, label_file, write_voc
 
@@ -160,7 +162,7 @@ class DeadlyProtocol(Protocol):
 def test_a_photograph_that_kills_its_workers_is_left_out(cluster, losses, nine_coco, monkeypatch):
     pickle = pytest.importorskip("ray").cloudpickle
     pickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
-    monkeypatch.setattr("segcore.cluster.TRIES", 2)
+    monkeypatch.setattr("segcore.evaluation.ray_cluster.TRIES", 2)
     del losses[:]
     deadly = DeadlyProtocol(**vars(protocol("report")))
     record = record_of(replace(make_run(cluster, nine_coco), protocol=deadly))
@@ -238,7 +240,7 @@ def test_interrupted_it_stops_and_is_resumed(expected, nine_coco, tmp_path):
 
 def test_without_ray_it_says_how_to_get_it(nine_coco, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert cli.main(["evaluate", "--dataset", str(nine_coco), "--workers", "2"]) == 2
+    assert main.main(["evaluate", "--dataset", str(nine_coco), "--workers", "2"]) == 2
     assert capsys.readouterr().err == "segcore: work on several workers needs Ray; install it with: pip install ray\n"
 
 
@@ -253,13 +255,13 @@ def test_there_cannot_be_more_workers_than_processors(cluster):
 def test_no_cluster_at_the_address(address, nine_coco, capsys, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # the other tests' cluster runs in this process
-    assert cli.main(["evaluate", "--dataset", str(nine_coco), "--ray", address]) == 1
+    assert main.main(["evaluate", "--dataset", str(nine_coco), "--ray", address]) == 1
     assert f"no Ray cluster answers at {address}" in capsys.readouterr().err
 
 
 def test_workers_with_other_weights_are_refused(cluster, monkeypatch):
-    here = models.weights_sha256(SHIPPED)
-    monkeypatch.setattr("segcore.models.weights_sha256", lambda name: "0" * 64)
-    monkeypatch.setattr("segcore.models._expected_sha256", lambda name: "")
+    here = loading.weights_sha256(SHIPPED)
+    monkeypatch.setattr("segcore.models.loading.weights_sha256", lambda name: "0" * 64)
+    monkeypatch.setattr("segcore.models.loading._expected_sha256", lambda name: "")
     with pytest.raises(ClusterError, match=f"has weights {here[:8]}.*, but 0000.* is needed"):
         Cluster(SHIPPED, device="cpu", workers=3)  # one of which has room beside the other tests' two

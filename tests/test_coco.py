@@ -11,10 +11,10 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 
-from segcore import coco, coco_file
 from segcore.classes import CLASSES, IGNORE_INDEX
-from segcore.coco import CocoDataset
 from segcore.errors import AnnotationError, ImageError, UsageError
+from segcore.truth import coco, coco_json
+from segcore.truth.coco import CocoDataset
 
 # As published: the category ids of torchvision's segmentation references, in the order of the classes.
 TORCHVISION_CATEGORIES = [0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72]
@@ -201,7 +201,7 @@ def test_truth_errors(opened):
 def test_images_are_sorted_and_found_by_id(opened):
     dataset = opened()
     assert [image.id for image in dataset.images] == [7, 9]
-    assert dataset.image(9) == coco_file.CocoImage(id=9, file_name="nine.png", width=5, height=4)
+    assert dataset.image(9) == coco_json.CocoImage(id=9, file_name="nine.png", width=5, height=4)
 
 
 def test_image_errors(opened):
@@ -359,9 +359,9 @@ def test_open_errors_in_the_encoding(written):
 def test_open_errors_in_the_size(written, monkeypatch):
     folder = written(document())
     size = (folder / "annotations" / "instances_tiny.json").stat().st_size
-    monkeypatch.setattr(coco_file, "MAX_ANNOTATION_BYTES", size)
+    monkeypatch.setattr(coco_json, "MAX_ANNOTATION_BYTES", size)
     assert len(CocoDataset.open(folder).images) == 2
-    monkeypatch.setattr(coco_file, "MAX_ANNOTATION_BYTES", size - 1)
+    monkeypatch.setattr(coco_json, "MAX_ANNOTATION_BYTES", size - 1)
     assert re.search("the most that is read; give a part of its images", refused(written, document()))
 
 

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from segcore.coco_file import CocoImage
-from segcore.compare import compare, headline
 from segcore.errors import UsageError
-from segcore.evaluate import Evaluation, Run, Scored
-from segcore.protocols import protocol
-from segcore.task import Task
+from segcore.evaluation.compare import compare, headline
+from segcore.evaluation.evaluate import Evaluation, Run, Scored
+from segcore.evaluation.protocols import protocol
+from segcore.inference.task import Task
+from segcore.truth.coco_json import CocoImage
 from tests.test_bootstrap import counts_of
 
 

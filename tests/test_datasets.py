@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from demo.datasets import FETCHED, SAMPLES, Datasets
+from demo.answers.datasets import FETCHED, SAMPLES, Datasets
 from segcore.errors import AnnotationError, UsageError
 from tests.voc_folder import boxes, write_list, write_voc
 

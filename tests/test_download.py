@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 from misbehaving_server import MisbehavingServer, Twist
 
-from segcore import download
-from segcore.download import fetch
 from segcore.errors import Cancelled, DownloadError, NoRoomError, UsageError
+from segcore.files import download
+from segcore.files.download import fetch
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -374,9 +374,7 @@ def test_a_redirect_may_not_leave_http(target, location):
 def test_a_redirect_may_not_drop_encryption():
     request = urllib.request.Request("https://example.org/weights.pth")
     with pytest.raises(DownloadError, match="not encrypted"):
-        download._Redirects().redirect_request(
-            request, None, 302, "Found", {}, "http://example.org/weights.pth"
-        )
+        download._Redirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/weights.pth")
 
 
 @pytest.mark.parametrize(
@@ -535,7 +533,7 @@ def test_who_waits_for_another_can_be_cancelled(target):
 
 
 def test_a_killed_process_leaves_something_to_resume_and_no_lock(target):
-    code = "import sys; from segcore.download import fetch; fetch(sys.argv[1], sys.argv[2])"
+    code = "import sys; from segcore.files.download import fetch; fetch(sys.argv[1], sys.argv[2])"
     part = target.with_name("weights.pth.part")
     with serve([Twist(stall_after=100_000)]) as server:
         url = f"{server.url}/weights.pth"

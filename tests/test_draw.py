@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segcore import draw
 from segcore.classes import FRIENDLY_NAMES, SCREEN_PALETTE, VOC_PALETTE
 from segcore.errors import ImageError, LabelError, UsageError
+from segcore.imaging import drawing
 
 RNG = np.random.default_rng(0)
 PHOTOGRAPH = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -38,16 +38,14 @@ def test_overlay_by_hand():
     labels = np.array([[0, 1, 255]], np.uint8)
     palette = np.zeros((256, 3), np.uint8)
     palette[1] = (201, 50, 0)
-    drawn = draw.overlay(image, labels, alpha=0.5, palette=palette, outline=False)
-    assert drawn.tolist() == [
-        [[100, 0, 255], [151, 25, 128], [100, 0, 255]]
-    ]  # 150.5 and 127.5 are rounded up
+    drawn = drawing.overlay(image, labels, alpha=0.5, palette=palette, outline=False)
+    assert drawn.tolist() == [[[100, 0, 255], [151, 25, 128], [100, 0, 255]]]  # 150.5 and 127.5 are rounded up
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 1 / 3, 0.9, 1.0])
 def test_overlay_blends(alpha):
     labels = patches()
-    drawn = draw.overlay(PHOTOGRAPH, labels, alpha=alpha, outline=False)
+    drawn = drawing.overlay(PHOTOGRAPH, labels, alpha=alpha, outline=False)
     painted = (labels > 0) & (labels < 255)
     wanted = (1 - alpha) * PHOTOGRAPH + alpha * SCREEN_PALETTE[labels].astype(float)
     assert np.abs(drawn[painted] - wanted[painted]).max() <= 1
@@ -76,11 +74,11 @@ def outlined(labels: np.ndarray, thickness: int) -> np.ndarray:
 @pytest.mark.parametrize(("per_long_side", "thickness"), [(600, 1), (50, 1), (25, 2), (12, 4)])
 @pytest.mark.parametrize("stripe_pixels", [250_000, 350, 1])
 def test_overlay_outline(monkeypatch, per_long_side, thickness, stripe_pixels):
-    monkeypatch.setattr(draw, "_OUTLINE_PER_LONG_SIDE", per_long_side)
-    monkeypatch.setattr(draw, "_STRIPE_PIXELS", stripe_pixels)
+    monkeypatch.setattr(drawing, "_OUTLINE_PER_LONG_SIDE", per_long_side)
+    monkeypatch.setattr(drawing, "_STRIPE_PIXELS", stripe_pixels)
     labels = patches()
     gray = np.full((40, 50, 3), 128, np.uint8)
-    changed = (draw.overlay(gray, labels, alpha=0) != gray).any(-1)
+    changed = (drawing.overlay(gray, labels, alpha=0) != gray).any(-1)
     assert np.array_equal(changed, outlined(labels, thickness))
 
 
@@ -89,7 +87,7 @@ def test_overlay_outline_follows_the_picture_size():
         labels = np.zeros((20, width), np.uint8)
         labels[:, 100:200] = 7
         gray = np.full((20, width, 3), 128, np.uint8)
-        changed = (draw.overlay(gray, labels, alpha=0) != gray).any(-1)
+        changed = (drawing.overlay(gray, labels, alpha=0) != gray).any(-1)
         assert changed.sum(1).tolist() == [2 * thickness] * 20
 
 
@@ -98,31 +96,31 @@ def test_overlay_outline_is_light_on_dark_colors_and_dark_on_light_ones():
     labels[:, 2:] = np.arange(1, 3).repeat(2)
     palette = np.zeros((256, 3), np.uint8)
     palette[1], palette[2] = (0, 0, 100), (255, 255, 100)
-    drawn = draw.overlay(np.zeros((3, 6, 3), np.uint8), labels, alpha=1, palette=palette)
+    drawn = drawing.overlay(np.zeros((3, 6, 3), np.uint8), labels, alpha=1, palette=palette)
     assert drawn[1].tolist()[2:] == [[166, 166, 201], [166, 166, 201], [89, 89, 35], [255, 255, 100]]
 
 
 def test_overlay_leaves_its_arguments_alone():
     image, labels = PHOTOGRAPH.copy(), patches()
-    drawn = draw.overlay(image, labels)
+    drawn = drawing.overlay(image, labels)
     drawn[:] = 0
     assert np.array_equal(image, PHOTOGRAPH) and np.array_equal(labels, patches())
     image.flags.writeable = labels.flags.writeable = False
-    assert draw.overlay(np.asfortranarray(image), labels).flags.c_contiguous
+    assert drawing.overlay(np.asfortranarray(image), labels).flags.c_contiguous
 
 
 def test_overlay_errors():
     for alpha in (-0.1, 1.1, float("nan")):
         with pytest.raises(UsageError, match="alpha from 0"):
-            draw.overlay(PHOTOGRAPH, patches(), alpha=alpha)
+            drawing.overlay(PHOTOGRAPH, patches(), alpha=alpha)
     with pytest.raises(LabelError, match=r"size \(40, 50\), got \(50, 40\)"):
-        draw.overlay(PHOTOGRAPH, patches().T)
+        drawing.overlay(PHOTOGRAPH, patches().T)
     with pytest.raises(LabelError, match="int64"):
-        draw.overlay(PHOTOGRAPH, patches().astype(np.int64))
+        drawing.overlay(PHOTOGRAPH, patches().astype(np.int64))
     with pytest.raises(ImageError, match="uint8"):
-        draw.overlay(PHOTOGRAPH / 255, patches())
+        drawing.overlay(PHOTOGRAPH / 255, patches())
     with pytest.raises(ImageError, match=r"\(40, 50\)"):
-        draw.overlay(PHOTOGRAPH[..., 0], patches())
+        drawing.overlay(PHOTOGRAPH[..., 0], patches())
 
 
 # ---- map of errors
@@ -131,14 +129,14 @@ def test_overlay_errors():
 def test_errors_map_by_hand():
     truth = np.array([[0, 0, 15], [15, 15, 255], [1, 255, 255]], np.uint8)
     prediction = np.array([[0, 8, 15], [0, 20, 0], [1, 3, 0]], np.uint8)
-    kinds = draw.errors_map(truth, prediction)
+    kinds = drawing.errors_map(truth, prediction)
     assert kinds.dtype == np.uint8
-    assert [[draw.ERROR_KINDS[kind].name for kind in row] for row in kinds] == [
+    assert [[drawing.ERROR_KINDS[kind].name for kind in row] for row in kinds] == [
         ["true background", "extra", "correct"],
         ["missed", "wrong class", "ignored"],
         ["correct", "ignored", "ignored"],
     ]
-    assert draw.count_errors(kinds) == {
+    assert drawing.count_errors(kinds) == {
         "true background": 1,
         "correct": 2,
         "missed": 1,
@@ -151,17 +149,17 @@ def test_errors_map_by_hand():
 def test_errors_map_of_binary_masks():
     truth = np.array([[0, 0, 1, 1, 255]], np.uint8)
     prediction = np.array([[0, 1, 0, 1, 1]], np.uint8)
-    counts = draw.count_errors(draw.errors_map(truth, prediction))
+    counts = drawing.count_errors(drawing.errors_map(truth, prediction))
     assert list(counts.values()) == [1, 1, 1, 1, 0, 1]
 
 
 @pytest.mark.parametrize("stripe_pixels", [250_000, 170])
 def test_errors_map_adds_up(monkeypatch, stripe_pixels):
-    monkeypatch.setattr(draw, "_STRIPE_PIXELS", stripe_pixels)
+    monkeypatch.setattr(drawing, "_STRIPE_PIXELS", stripe_pixels)
     truth = RNG.integers(0, 22, (60, 80)).astype(np.uint8)
     truth[truth == 21] = 255
     prediction = RNG.integers(0, 21, (60, 80)).astype(np.uint8)
-    counts = draw.count_errors(draw.errors_map(truth, prediction))
+    counts = drawing.count_errors(drawing.errors_map(truth, prediction))
     assert sum(counts.values()) == 60 * 80
     counted, object_there, object_called = truth != 255, truth > 0, prediction > 0
     assert counts == {
@@ -174,31 +172,27 @@ def test_errors_map_adds_up(monkeypatch, stripe_pixels):
     }
 
 
-@pytest.mark.parametrize(
-    ("truth", "prediction"), [(21, 0), (254, 3), (0, 21), (0, 255), (255, 255), (255, 21)]
-)
+@pytest.mark.parametrize(("truth", "prediction"), [(21, 0), (254, 3), (0, 21), (0, 255), (255, 255), (255, 21)])
 def test_errors_map_values_errors(truth, prediction):
-    with pytest.raises(
-        LabelError, match=f"got a pixel with {truth} in the truth and {prediction} in the pred"
-    ):
-        draw.errors_map(np.array([[0, truth]], np.uint8), np.array([[0, prediction]], np.uint8))
+    with pytest.raises(LabelError, match=f"got a pixel with {truth} in the truth and {prediction} in the pred"):
+        drawing.errors_map(np.array([[0, truth]], np.uint8), np.array([[0, prediction]], np.uint8))
 
 
 def test_errors_map_errors():
     with pytest.raises(LabelError, match=r"the prediction of size \(40, 50\), got \(40, 49\)"):
-        draw.errors_map(patches(), patches()[:, 1:])
+        drawing.errors_map(patches(), patches()[:, 1:])
     with pytest.raises(LabelError, match="the truth as uint8"):
-        draw.errors_map(patches().astype(np.int32), patches())
+        drawing.errors_map(patches().astype(np.int32), patches())
     with pytest.raises(LabelError, match="got 6; give what errors_map returned"):
-        draw.count_errors(np.array([[6]], np.uint8))
+        drawing.count_errors(np.array([[6]], np.uint8))
 
 
 def test_error_kinds_and_palette_agree():
-    for number, kind in enumerate(draw.ERROR_KINDS):
+    for number, kind in enumerate(drawing.ERROR_KINDS):
         assert kind.number == number
         if kind.color:
-            assert "#" + bytes(draw.ERROR_PALETTE[number]).hex() == kind.color
-    assert [kind.name for kind in draw.ERROR_KINDS if not kind.color] == ["true background"]
+            assert "#" + bytes(drawing.ERROR_PALETTE[number]).hex() == kind.color
+    assert [kind.name for kind in drawing.ERROR_KINDS if not kind.color] == ["true background"]
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
@@ -230,7 +224,7 @@ def oklab(linear_rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("vision", COLOR_VISION)
 def test_error_colors_are_told_apart(vision):
-    srgb = draw.ERROR_PALETTE[1 : len(draw.ERROR_KINDS)] / 255
+    srgb = drawing.ERROR_PALETTE[1 : len(drawing.ERROR_KINDS)] / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     seen = oklab(linear @ np.transpose(COLOR_VISION[vision]))
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 0.1
@@ -244,7 +238,7 @@ def test_error_colors_are_told_apart(vision):
 )
 def test_labels_image_keeps_ids(labels):
     buffer = io.BytesIO()
-    draw.labels_image(labels).save(buffer, "PNG", optimize=True)
+    drawing.labels_image(labels).save(buffer, "PNG", optimize=True)
     reopened = Image.open(buffer)
     assert reopened.mode == "P"
     assert np.array_equal(np.asarray(reopened), labels)
@@ -252,29 +246,29 @@ def test_labels_image_keeps_ids(labels):
 
 
 def test_labels_image_with_another_palette():
-    picture = draw.labels_image(patches(), SCREEN_PALETTE).convert("RGB")
+    picture = drawing.labels_image(patches(), SCREEN_PALETTE).convert("RGB")
     assert np.array_equal(np.asarray(picture), SCREEN_PALETTE[patches()])
 
 
 def test_labels_image_errors():
     with pytest.raises(LabelError, match="bool"):
-        draw.labels_image(patches() > 0)
+        drawing.labels_image(patches() > 0)
 
 
 def test_cutout():
     mask = patches() == 15
-    cut = draw.cutout(PHOTOGRAPH, mask)
+    cut = drawing.cutout(PHOTOGRAPH, mask)
     assert cut.dtype == np.uint8 and cut.shape == (40, 50, 4)
     assert np.array_equal(cut[mask], np.c_[PHOTOGRAPH[mask], np.full(mask.sum(), 255)])
     assert not cut[~mask].any()  # nothing of the photograph is left under the transparency
-    assert np.array_equal(draw.cutout(PHOTOGRAPH, mask[:, ::-1])[..., 3] > 0, mask[:, ::-1])
+    assert np.array_equal(drawing.cutout(PHOTOGRAPH, mask[:, ::-1])[..., 3] > 0, mask[:, ::-1])
 
 
 def test_cutout_errors():
     with pytest.raises(LabelError, match="expected a bool mask of shape"):
-        draw.cutout(PHOTOGRAPH, patches())
+        drawing.cutout(PHOTOGRAPH, patches())
     with pytest.raises(LabelError, match=r"\(39, 50\)"):
-        draw.cutout(PHOTOGRAPH, np.ones((39, 50), bool))
+        drawing.cutout(PHOTOGRAPH, np.ones((39, 50), bool))
 
 
 # ---- legend and figure
@@ -282,23 +276,23 @@ def test_cutout_errors():
 
 def test_legend_image():
     entries = [(FRIENDLY_NAMES[number], SCREEN_PALETTE[number]) for number in (15, 12, 11)]
-    legend = np.asarray(draw.legend_image(entries))
+    legend = np.asarray(drawing.legend_image(entries))
     tops = [np.argwhere((legend == color).all(-1))[:, 0].min() for _, color in entries]
     assert tops == sorted(tops)
     for _, color in entries:
         assert (legend == color).all(-1).sum() == 20 * 20  # a swatch of 22 with its edge
     ink = (legend < 100).all(-1)
     assert ink[:, 50:].any() and not ink[:, -8:].any()  # names are written and fit
-    assert draw.legend_image(entries[:1]).height < legend.shape[0]
+    assert drawing.legend_image(entries[:1]).height < legend.shape[0]
 
 
 def test_legend_image_errors():
     with pytest.raises(UsageError, match="at least one"):
-        draw.legend_image([])
+        drawing.legend_image([])
 
 
 def figure_pixels(*arguments, **options) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(draw.figure(*arguments, **options))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(drawing.figure(*arguments, **options))).convert("RGB"))
 
 
 def test_figure_shows_photograph_prediction_and_truth():
@@ -345,33 +339,31 @@ def test_figure_text():
     assert np.array_equal(scored, undefined)
     assert plain.shape[0] < scored.shape[0] < titled.shape[0]
     assert (titled[:, -12:] == 255).all()  # long titles are wrapped, not cut
-    named = figure_pixels(
-        PHOTOGRAPH, np.minimum(labels, 1), np.minimum(labels, 1), names=("background", "any object")
-    )
+    named = figure_pixels(PHOTOGRAPH, np.minimum(labels, 1), np.minimum(labels, 1), names=("background", "any object"))
     assert named.shape[0] == plain.shape[0]
 
 
 def test_figure_is_the_same_from_many_threads():
     labels = [np.roll(patches(), shift, 1) for shift in range(4)]
-    alone = [draw.figure(PHOTOGRAPH, each, each, title="one") for each in labels]
+    alone = [drawing.figure(PHOTOGRAPH, each, each, title="one") for each in labels]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda each: draw.figure(PHOTOGRAPH, each, each, title="one"), labels))
+        together = list(pool.map(lambda each: drawing.figure(PHOTOGRAPH, each, each, title="one"), labels))
     assert together == alone
 
 
 def test_figure_errors():
     with pytest.raises(LabelError, match="the truth of size"):
-        draw.figure(PHOTOGRAPH, patches(), patches()[1:])
+        drawing.figure(PHOTOGRAPH, patches(), patches()[1:])
     with pytest.raises(LabelError, match="one per name.*got 15"):
-        draw.figure(PHOTOGRAPH, patches(), patches(), names=("background", "dog"))
+        drawing.figure(PHOTOGRAPH, patches(), patches(), names=("background", "dog"))
     with pytest.raises(ImageError):
-        draw.figure(PHOTOGRAPH[..., :2], patches(), patches())
+        drawing.figure(PHOTOGRAPH[..., :2], patches(), patches())
 
 
 def test_nothing_heavy_is_imported():
     script = (
-        "import sys, numpy as np; from segcore import draw; assert 'matplotlib' not in sys.modules;"
-        "draw.figure(np.zeros((4, 4, 3), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2);"
+        "import sys, numpy as np; from segcore.imaging import drawing; assert 'matplotlib' not in sys.modules;"
+        "drawing.figure(np.zeros((4, 4, 3), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2);"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from demo import engine as engines
-from demo import tables
-from demo.engine import Arithmetic, Engine
-from segcore import catalogue, models, trained
+from demo.answers import model_pool as engines
+from demo.answers.model_pool import Arithmetic, Engine
+from demo.markup import tables
 from segcore.errors import DownloadError, UsageError
+from segcore.models import catalogue, checkpoint, loading
 
 PHOTOGRAPH = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
 OTHER = "another"
@@ -33,9 +33,9 @@ def other_model(monkeypatch, tmp_path):
     """A second model on disk: the shipped network with random weights."""
     torch.manual_seed(0)
     path = tmp_path / f"{OTHER}.safetensors"
-    header = trained.read_header(models.weights_path(catalogue.SHIPPED))
-    trained.write(path, header, models.build_network(catalogue.SHIPPED).state_dict())
-    digest = models._sha256(path, 0, 0)
+    header = checkpoint.read_header(loading.weights_path(catalogue.SHIPPED))
+    checkpoint.write(path, header, loading.build_network(catalogue.SHIPPED).state_dict())
+    digest = loading._sha256(path, 0, 0)
     added = catalogue.ModelEntry(OTHER, "Another", "Knows nothing.", shipped_sha256=digest)
     monkeypatch.setitem(catalogue.CATALOGUE, OTHER, added)
     shipped_path = catalogue.shipped_path
@@ -60,7 +60,7 @@ def test_a_model_that_visitors_may_not_ask_for(model):
 
 def test_auto_stays_what_it_was_when_the_big_model_arrives(tmp_path):
     engine = Engine("auto")
-    weights = models.weights_path(catalogue.PREFERRED)
+    weights = loading.weights_path(catalogue.PREFERRED)
     weights.parent.mkdir(parents=True)
     weights.touch()
     assert engine.resolve("auto") == catalogue.SHIPPED
@@ -169,7 +169,7 @@ def test_results_hold_neither_the_photograph_nor_tensors():
 
 
 def test_offline_never_downloads(monkeypatch):
-    monkeypatch.setattr(models, "fetch_weights", lambda *args, **kwargs: pytest.fail("downloaded"))
+    monkeypatch.setattr(loading, "fetch_weights", lambda *args, **kwargs: pytest.fail("downloaded"))
     engine = Engine(offline=True)
     with pytest.raises(UsageError, match="stay offline"):
         engine.segment(PHOTOGRAPH, catalogue.PREFERRED, resize="squeeze")
@@ -184,11 +184,11 @@ def test_download_is_told_as_it_goes_and_offered_when_it_is_here(monkeypatch):
         progress(50_000_000, 200_000_000)
         half.set()
         assert finish.wait(10)
-        weights = models.weights_path(name)
+        weights = loading.weights_path(name)
         weights.parent.mkdir(parents=True)
         weights.touch()
 
-    monkeypatch.setattr(models, "fetch_weights", fetch_weights)
+    monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
     engine, big = Engine(), catalogue.PREFERRED
     engine.fetch(big)
     assert half.wait(10)
@@ -210,7 +210,7 @@ def test_a_failed_download_says_why_and_is_tried_again_when_asked(monkeypatch):
         calls.append(name)
         raise DownloadError("<the server said no>")
 
-    monkeypatch.setattr(models, "fetch_weights", fetch_weights)
+    monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
     engine, big = Engine(), catalogue.PREFERRED
     engine.fetch(big)
     wait_for_fetch(big)

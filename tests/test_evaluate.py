@@ -24,15 +24,18 @@ from PIL import Image
 from pycocotools.coco import COCO
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
-from segcore import cli, evaluate, metrics, models
-from segcore.coco import CocoDataset
+from segcore.cli import main
 from segcore.errors import Cancelled, UsageError
-from segcore.evaluate import Evaluation, Run
-from segcore.journal import Journal
-from segcore.protocols import protocol
-from segcore.refine import Edges
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.evaluate import Evaluation, Run
+from segcore.evaluation.journal import Journal
+from segcore.evaluation.protocols import protocol
+from segcore.inference.refine import Edges
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.metrics import confusion
+from segcore.models import loading
+from segcore.truth.coco import CocoDataset
 from tests.samples import ASTRONAUT, CAT, DOG, LIFEBOAT, NINE, OFFICER, PIZZA, STOP_SIGN
 
 ROOT = Path(__file__).parents[1]
@@ -141,7 +144,7 @@ def run_command(folder, tmp_path, *arguments):
     """`evaluate` with the shipped model -> its status, its JSON and the folder of label maps."""
     common = ["evaluate", "--dataset", str(folder), "--model", SHIPPED, "--device", "cpu"]
     outputs = ["--json", str(tmp_path / "scores.json"), "--save-labels", str(tmp_path / "labels")]
-    status = cli.main([*common, *outputs, *map(str, arguments)])
+    status = main.main([*common, *outputs, *map(str, arguments)])
     return status, json.loads((tmp_path / "scores.json").read_text(encoding="utf-8")), tmp_path / "labels"
 
 
@@ -197,7 +200,7 @@ def test_binary_confusion_matrix_is_scikit_learns(nine_coco, examples_truth, cla
 
 def upsampled(segmenter, path, resize, size_hw):
     """Logits at another size in double precision, by torch."""
-    preprocess = models.preprocess_for(segmenter.model, resize)
+    preprocess = loading.preprocess_for(segmenter.model, resize)
     logits = segmenter.predict_logits(preprocess(np.asarray(Image.open(path).convert("RGB"))))
     return F.interpolate(logits.double(), size_hw, mode="bilinear", align_corners=False)[0]
 
@@ -316,10 +319,10 @@ def test_refined_predictions_are_scored_and_the_record_says_so(quick, small_coco
     assert record["refine"] == "edges" and "edges refined" in run.caption(run.images[0])
     matrix = np.zeros(np.shape(record["confusion"]), int)
     for sample in samples:
-        logits = quick.predict_logits(models.preprocess_for(SHIPPED, "squeeze")(sample.photograph))[0]
+        logits = quick.predict_logits(loading.preprocess_for(SHIPPED, "squeeze")(sample.photograph))[0]
         decided = task.predict(logits, sample.truth.shape, Edges(logits, sample.photograph))
         np.testing.assert_array_equal(sample.prediction, decided)
-        matrix += metrics.confusion_matrix(sample.truth, decided, num_classes=len(matrix))
+        matrix += confusion.confusion_matrix(sample.truth, decided, num_classes=len(matrix))
     np.testing.assert_array_equal(record["confusion"], matrix)
     plain = evaluate.evaluate(make_run(quick, small_coco, name=name, task=task, ids=[LIFEBOAT, DOG])).to_dict()
     assert plain["refine"] is None and plain["confusion"] != record["confusion"]

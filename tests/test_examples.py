@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from demo import tables
-from demo.samples import Thumbnails
-from segcore.catalogue import SHIPPED
-from segcore.coco import CocoDataset
-from segcore.metrics import confusion_matrix, scores
-from segcore.segmenter import Segmenter
+from demo.answers.samples import Thumbnails
+from demo.markup import tables
+from segcore.inference.segmenter import Segmenter
+from segcore.metrics.confusion import confusion_matrix, scores
+from segcore.models.catalogue import SHIPPED
+from segcore.truth.coco import CocoDataset
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DATASET = json.loads((EXAMPLES / "annotations" / "instances_samples.json").read_text(encoding="utf-8"))

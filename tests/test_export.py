@@ -8,9 +8,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from segcore.classes import VOC_NAMES
-from segcore.export import Decided, decide, encode_rle, write_results
-from segcore.segmenter import MadeBy, Segmentation
-from segcore.task import Task
+from segcore.inference.export import Decided, decide, encode_rle, write_results
+from segcore.inference.segmenter import MadeBy, Segmentation
+from segcore.inference.task import Task
 
 CAT, DOG, PERSON = 8, 12, 15
 HEIGHT, WIDTH = 6, 8

@@ -21,10 +21,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from demo.datasets import Datasets
-from segcore import cli, download, trained
+from demo.answers.datasets import Datasets
 from segcore.categories import Categories
+from segcore.cli import main
 from segcore.errors import UsageError, WeightsError
+from segcore.files import download
+from segcore.models import checkpoint
 from segcore.training.state import CHECKPOINT, MovingAverage, TrainingState
 from tests.page_server import running_page
 from tests.test_security import FILE_DATA, PHOTOGRAPH, call, form, segment, upload
@@ -81,7 +83,7 @@ def start(*flags: str, **environment: str) -> subprocess.CompletedProcess:
 def test_predictions_on_a_full_disk_are_named_and_not_left_half(small_disk, tmp_path, flags):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)).save(tmp_path / "noise.png")
     ended = run("predict", tmp_path / "noise.png", "--out", small_disk, *flags)
-    assert ended.returncode == cli.FAILED, "and no signal ended it"
+    assert ended.returncode == main.FAILED, "and no signal ended it"
     assert f"noise.png: {FULL}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert {path.name for path in small_disk.iterdir()} <= {"noise_overlay.png", "noise_labels.png"}
@@ -92,21 +94,21 @@ def test_predictions_on_a_full_disk_are_named_and_not_left_half(small_disk, tmp_
 def test_an_evaluation_on_a_full_disk_goes_on_once_there_is_room(small_disk, examples_coco, tmp_path):
     arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 3)
     journal = ("--resume", small_disk / "journal")
-    assert run(*arguments, "--limit", 1, *journal).returncode == cli.DONE
+    assert run(*arguments, "--limit", 1, *journal).returncode == main.DONE
     filler = fill(small_disk)
     ended = run(*arguments, *journal)
-    assert ended.returncode == cli.FAILED
+    assert ended.returncode == main.FAILED
     assert FULL in ended.stderr
     filler.unlink()
-    assert run(*arguments, *journal, "--json", tmp_path / "resumed.json").returncode == cli.DONE
-    assert run(*arguments, "--json", tmp_path / "whole.json").returncode == cli.DONE
+    assert run(*arguments, *journal, "--json", tmp_path / "resumed.json").returncode == main.DONE
+    assert run(*arguments, "--json", tmp_path / "whole.json").returncode == main.DONE
     resumed, whole = (json.loads((tmp_path / name).read_text()) for name in ("resumed.json", "whole.json"))
     assert resumed["confusion"] == whole["confusion"]
 
 
 def test_a_torn_journal_is_mended_where_there_is_no_room(small_disk, examples_coco):
     arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 2, "--resume", small_disk)
-    assert run(*arguments).returncode == cli.DONE
+    assert run(*arguments).returncode == main.DONE
     journal = small_disk / "progress.jsonl"
     whole = journal.read_bytes()
     os.truncate(journal, len(whole) - 10)
@@ -120,7 +122,7 @@ def test_a_table_on_a_full_disk_says_so(small_disk, examples_coco):
     fill(small_disk)
     scores = ("--json", small_disk / "scores.json")
     ended = run("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 1, *scores)
-    assert (ended.returncode, "Traceback" in ended.stderr) == (cli.FAILED, False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (main.FAILED, False)
     assert FULL in ended.stderr
 
 
@@ -167,17 +169,17 @@ def test_a_checkpoint_over_the_limit_of_a_file_says_so(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def header() -> trained.Header:
+def header() -> checkpoint.Header:
     names = ("background", "cat")
-    return trained.Header("deeplabv3_resnet50", Categories(names, names, ((), ())), 520, (0.5,) * 3, (0.2,) * 3, {})
+    return checkpoint.Header("deeplabv3_resnet50", Categories(names, names, ((), ())), 520, (0.5,) * 3, (0.2,) * 3, {})
 
 
 def test_a_trained_model_on_a_full_disk_leaves_the_one_before(small_disk):
     path = small_disk / "model.safetensors"
-    trained.write(path, header(), {"a": torch.ones(1000)})
+    checkpoint.write(path, header(), {"a": torch.ones(1000)})
     fill(small_disk)
     with pytest.raises(OSError, match="No space left"):
-        trained.write(path, header(), {"a": torch.zeros(1_000_000)})
+        checkpoint.write(path, header(), {"a": torch.zeros(1_000_000)})
     assert not list(small_disk.glob(".part-*"))
     assert load_file(path)["a"].tolist() == [1] * 1000
 
@@ -321,7 +323,7 @@ def test_safetensors_with_an_absurd_header(tmp_path, size):
     path = tmp_path / "model.safetensors"
     path.write_bytes(size.to_bytes(8, "little") + b"{" * 100)
     with pytest.raises(WeightsError, match="no safetensors file, or is damaged; train it again$"):
-        trained.read_header(path)
+        checkpoint.read_header(path)
 
 
 def calls() -> Iterator[tuple[Path, str, ast.Call]]:

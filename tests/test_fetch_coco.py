@@ -25,11 +25,13 @@ from misbehaving_server import GOOD, MisbehavingServer, Twist
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segcore import cli, coco_file, download
-from segcore import fetch_coco as fetching
-from segcore.coco import CocoDataset
+from segcore.cli import main
 from segcore.errors import AnnotationError, Cancelled, DownloadError, NoRoomError, UsageError
-from segcore.fetch_coco import fetch_coco
+from segcore.files import download
+from segcore.truth import coco_json
+from segcore.truth import fetch_coco as fetching
+from segcore.truth.coco import CocoDataset
+from segcore.truth.fetch_coco import fetch_coco
 
 ROOT = Path(__file__).parents[1]
 SPLIT = "val2017"
@@ -430,7 +432,7 @@ def encrypted() -> bytes:
     ],
 )
 def test_a_zip_that_is_none(folder, archive, message, monkeypatch):
-    monkeypatch.setattr(coco_file, "MAX_ANNOTATION_BYTES", 2_000_000)
+    monkeypatch.setattr(coco_json, "MAX_ANNOTATION_BYTES", 2_000_000)
     with served(archive=archive) as server:
         with pytest.raises(DownloadError, match=message):
             fetch(server, folder)
@@ -500,7 +502,7 @@ def test_broken_annotations_are_not_kept(folder, change, message):
 
 
 def test_annotations_that_are_too_large(folder, monkeypatch):
-    monkeypatch.setattr(coco_file, "MAX_ANNOTATION_BYTES", 2_000)
+    monkeypatch.setattr(coco_json, "MAX_ANNOTATION_BYTES", 2_000)
     with served(archive=None) as server:
         server.files[f"/{MEMBER}"] = WHOLE.encode()
         with pytest.raises(DownloadError, match="the most that is read"):
@@ -588,7 +590,7 @@ def test_trouble_that_stays_is_named_and_the_rest_is_done(folder, twist, message
 
 
 def test_a_photograph_without_end(folder, monkeypatch):
-    monkeypatch.setattr("segcore.image.MAX_BYTES", 20_000)
+    monkeypatch.setattr("segcore.imaging.reading.MAX_BYTES", 20_000)
     endless = Twist(body=PHOTOGRAPHS[NAMES[7]] + b"\0" * 10**6, chunked=True)
     with served({address(NAMES[7]): endless}) as server:
         fetched = fetch(server, folder)
@@ -828,7 +830,7 @@ def run(capsys):
     def run(*arguments):
         capsys.readouterr()
         try:
-            status = cli.main([str(each) for each in arguments])
+            status = main.main([str(each) for each in arguments])
         except SystemExit as stopped:
             status = stopped.code
         out, err = capsys.readouterr()

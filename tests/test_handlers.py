@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import comparison, handlers
-from demo.engine import Engine
-from demo.samples import Thumbnails
-from demo.visits import Visit
-from segcore import draw, evaluate, protocols
-from segcore.coco import CocoDataset
+from demo.answers import ground_truth, photographs
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Thumbnails
+from demo.waiting.visits import Visit
 from segcore.errors import ImageError, SegcoreError, UsageError
-from segcore.refine import Edges
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate, protocols
+from segcore.imaging import drawing
+from segcore.inference.refine import Edges
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.truth.coco import CocoDataset
 from tests.samples import ASTRONAUT, CAT, DOG, PIZZA, STOP_SIGN
 
 
@@ -51,41 +52,41 @@ def dog(dataset):
 
 
 def test_task_of_the_controls():
-    assert handlers.task_of("binary", "dog", False, 0.3) == Task("binary", "dog", 0.3)
-    assert handlers.task_of("binary", "dog", True, 0.3) == Task("binary", "dog")
-    assert handlers.task_of("binary", "dog", False, None) == Task("binary", "dog")
+    assert photographs.task_of("binary", "dog", False, 0.3) == Task("binary", "dog", 0.3)
+    assert photographs.task_of("binary", "dog", True, 0.3) == Task("binary", "dog")
+    assert photographs.task_of("binary", "dog", False, None) == Task("binary", "dog")
 
 
 def test_going_back_to_a_photograph_and_resize_is_free(engine, dataset, dog):
-    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
-    shown = handlers.segment_again(engine, shown, "auto", "aspect")
+    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
+    shown = photographs.segment_again(engine, shown, "auto", "aspect")
     aspect = shown.result
-    shown = handlers.open_photograph(engine, shown, dataset.path(CAT), "auto", "aspect")
+    shown = photographs.open_photograph(engine, shown, dataset.path(CAT), "auto", "aspect")
     assert engine.runs == shown.network_runs == 3
 
-    shown = handlers.open_photograph(engine, shown, dog, "auto", "aspect")
+    shown = photographs.open_photograph(engine, shown, dog, "auto", "aspect")
     assert shown.result is aspect
-    shown = handlers.segment_again(engine, shown, "auto", "squeeze")
+    shown = photographs.segment_again(engine, shown, "auto", "squeeze")
     assert engine.runs == shown.network_runs == 3
 
 
 def test_a_visitor_keeps_a_bounded_number_of_results(engine, dog, tmp_path):
     shown = None
-    for number in range(handlers.MAX_RESULTS + 3):
+    for number in range(photographs.MAX_RESULTS + 3):
         path = tmp_path / f"{number}.png"
         Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
-        shown = handlers.open_photograph(engine, shown, path, "auto", "squeeze")
-    assert len(shown.results) == handlers.MAX_RESULTS
+        shown = photographs.open_photograph(engine, shown, path, "auto", "squeeze")
+    assert len(shown.results) == photographs.MAX_RESULTS
     assert shown.result in shown.results.values()
 
 
 def test_tasks_are_answered_from_what_is_kept(engine, dog):
-    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
     visit = Visit()
-    first = visit.viewer_for_browser(handlers.view_photograph(shown, Task()).viewer)
+    first = visit.viewer_for_browser(photographs.view_photograph(shown, Task()).viewer)
     assert first["photo"]["src"].startswith("data:image/jpeg")
     for task in (Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.3), Task()):
-        viewer = visit.viewer_for_browser(handlers.view_photograph(shown, task).viewer)
+        viewer = visit.viewer_for_browser(photographs.view_photograph(shown, task).viewer)
         assert viewer["photo"] == {"key": first["photo"]["key"], "src": None}
     assert engine.runs == 1
 
@@ -93,10 +94,10 @@ def test_tasks_are_answered_from_what_is_kept(engine, dog):
 def test_the_screen_copy_is_small_and_the_download_is_not(engine, tmp_path):
     path = tmp_path / "large.png"
     Image.new("RGB", (3200, 1200), "white").save(path)
-    shown = handlers.open_photograph(engine, None, path, "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, path, "auto", "squeeze")
     assert shown.screen.shape == (600, 1600, 3)
     for kind in ("labels", "overlay", "cutout"):
-        with Image.open(handlers.write_download(shown, Task(), kind, tmp_path / kind)) as image:
+        with Image.open(photographs.write_download(shown, Task(), kind, tmp_path / kind)) as image:
             assert image.size == (3200, 1200)
 
 
@@ -109,8 +110,8 @@ def label_map(view) -> np.ndarray:
 
 @pytest.mark.parametrize("task", [Task(), Task("binary", "dog"), Task("binary", "dog", 0.3)], ids=str)
 def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(engine, dog, tmp_path, task):
-    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
-    plain, sharp = (handlers.view_photograph(shown, task, sharp) for sharp in (False, True))
+    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
+    plain, sharp = (photographs.view_photograph(shown, task, sharp) for sharp in (False, True))
 
     assert engine.runs == 1
     assert "sharp edges" in sharp.made_by and "sharp edges" not in plain.made_by
@@ -118,10 +119,10 @@ def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(engine, dog
     refined = shown.result.refined(shown.screen)
     np.testing.assert_array_equal(label_map(sharp), task.predict(None, shown.screen.shape[:2], refined.edges))
     for is_sharp, view in ((False, plain), (True, sharp)):
-        record = json.loads(handlers.write_download(shown, task, "json", tmp_path, is_sharp).read_text())
+        record = json.loads(photographs.write_download(shown, task, "json", tmp_path, is_sharp).read_text())
         assert record["refine"] == ("edges" if is_sharp else None)
         for kind in ("labels", "overlay", "cutout"):
-            with Image.open(handlers.write_download(shown, task, kind, tmp_path, is_sharp)) as picture:
+            with Image.open(photographs.write_download(shown, task, kind, tmp_path, is_sharp)) as picture:
                 assert ("edges refined" in picture.text["Description"]) == is_sharp
                 if kind == "labels":
                     np.testing.assert_array_equal(np.asarray(picture) > 0, label_map(view) > 0)
@@ -130,12 +131,12 @@ def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(engine, dog
 def test_what_a_visitor_looks_at_sharply_is_smoothed_once(engine, dog, monkeypatch):
     smoothed = Counter()
     monkeypatch.setattr(Edges, "smoothed", counted(Edges.smoothed, smoothed))
-    shown = handlers.open_photograph(engine, None, dog, "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
     for task in (Task(), Task("binary"), Task("binary", "dog"), Task("binary", "cat"), Task()):
-        handlers.view_photograph(shown, task, True)
+        photographs.view_photograph(shown, task, True)
     assert smoothed.total() == 1
     for threshold in (0.2, 0.3, 0.4):
-        handlers.view_photograph(shown, Task("binary", "dog", threshold), True)
+        photographs.view_photograph(shown, Task("binary", "dog", threshold), True)
     assert smoothed.total() == 2
 
 
@@ -150,37 +151,37 @@ def counted(method, calls):
 def test_a_large_photograph_looks_the_same_on_the_screen_and_taken_away(engine, dog, tmp_path):
     with Image.open(dog) as photograph:
         photograph.resize((3200, 2400), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
-    shown = handlers.open_photograph(engine, None, tmp_path / "large.jpg", "auto", "squeeze")
-    screen = label_map(handlers.view_photograph(shown, Task(), True))
-    with Image.open(handlers.write_download(shown, Task(), "labels", tmp_path / "out", True)) as picture:
+    shown = photographs.open_photograph(engine, None, tmp_path / "large.jpg", "auto", "squeeze")
+    screen = label_map(photographs.view_photograph(shown, Task(), True))
+    with Image.open(photographs.write_download(shown, Task(), "labels", tmp_path / "out", True)) as picture:
         full = np.asarray(picture)
     assert screen.shape == (1200, 1600) and full.shape == (2400, 3200)
     assert (full[::2, ::2] == screen).mean() > 0.999
 
 
 def test_nothing_found_names_what_is_known(engine, dataset):
-    shown = handlers.open_photograph(engine, None, dataset.path(STOP_SIGN), "auto", "squeeze")
-    assert "20 things: aeroplane" in handlers.view_photograph(shown, Task()).viewer["message"]
-    message = handlers.view_photograph(shown, Task("binary", "sheep", 0.9)).viewer["message"]
+    shown = photographs.open_photograph(engine, None, dataset.path(STOP_SIGN), "auto", "squeeze")
+    assert "20 things: aeroplane" in photographs.view_photograph(shown, Task()).viewer["message"]
+    message = photographs.view_photograph(shown, Task("binary", "sheep", 0.9)).viewer["message"]
     assert "sheep" in message and "90%" in message
 
 
 def test_an_upload_that_was_deleted_is_said_to_be(engine, dog, tmp_path):
     upload = shutil.copy(dog, tmp_path / "upload.jpg")
-    shown = handlers.open_photograph(engine, None, upload, "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, upload, "auto", "squeeze")
     (tmp_path / "upload.jpg").unlink()
     with pytest.raises(UsageError, match="no longer kept"):
-        handlers.write_download(shown, Task(), "overlay", tmp_path / "out")
-    assert handlers.write_download(shown, Task(), "labels", tmp_path / "out").exists()
+        photographs.write_download(shown, Task(), "overlay", tmp_path / "out")
+    assert photographs.write_download(shown, Task(), "labels", tmp_path / "out").exists()
 
 
 def test_open_photograph_errors(engine, tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no image")
     with pytest.raises(ImageError, match="x.jpg is not an image"):
-        handlers.open_photograph(engine, None, tmp_path / "x.jpg", "auto", "squeeze")
+        photographs.open_photograph(engine, None, tmp_path / "x.jpg", "auto", "squeeze")
     with pytest.raises(SegcoreError, match="there is no download"):
-        handlers.write_download(
-            handlers.open_photograph(engine, None, _picture(tmp_path), "auto", "squeeze"), Task(), "gif", tmp_path
+        photographs.write_download(
+            photographs.open_photograph(engine, None, _picture(tmp_path), "auto", "squeeze"), Task(), "gif", tmp_path
         )
 
 
@@ -193,8 +194,8 @@ def _picture(folder):
 @pytest.mark.parametrize("task", [Task(), Task("binary"), Task("binary", "dog", 0.4)], ids=str)
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
 def test_scores_are_those_of_evaluate(engine, dataset, name, task, sharp):
-    compared = comparison.compare(engine, None, dataset, DOG, "auto", name, "squeeze")
-    record = comparison.view_compared(compared, task, name, sharp).record
+    compared = ground_truth.compare(engine, None, dataset, DOG, "auto", name, "squeeze")
+    record = ground_truth.view_compared(compared, task, name, sharp).record
 
     segmenter = Segmenter("auto", precision="float32", refine="edges" if sharp else None)
     run = evaluate.Run(segmenter, dataset, protocols.protocol(name), task, (dataset.image(DOG),))
@@ -208,19 +209,19 @@ def test_scores_are_those_of_evaluate(engine, dataset, name, task, sharp):
 
 
 def test_protocols_of_one_resize_share_a_run_of_the_network(engine, dataset):
-    compared = comparison.compare(engine, None, dataset, DOG, "auto", "original", "squeeze")
-    compared = comparison.compare(engine, compared, dataset, DOG, "auto", "report", "squeeze")
+    compared = ground_truth.compare(engine, None, dataset, DOG, "auto", "original", "squeeze")
+    compared = ground_truth.compare(engine, compared, dataset, DOG, "auto", "report", "squeeze")
     assert engine.runs == 1
-    compared = comparison.compare(engine, compared, dataset, DOG, "auto", "torchvision", "squeeze")
-    compared = comparison.compare(engine, compared, dataset, DOG, "auto", "original", "squeeze")
+    compared = ground_truth.compare(engine, compared, dataset, DOG, "auto", "torchvision", "squeeze")
+    compared = ground_truth.compare(engine, compared, dataset, DOG, "auto", "original", "squeeze")
     assert engine.runs == compared.network_runs == 2
 
 
 def test_the_errors_of_the_comparison_add_up(engine, dataset):
-    compared = comparison.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
-    view = comparison.view_compared(compared, Task(), "original")
+    compared = ground_truth.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
+    view = ground_truth.view_compared(compared, Task(), "original")
     matrix = np.array(view.record["confusion"])
-    kinds = draw.count_errors(view.errors)
+    kinds = drawing.count_errors(view.errors)
     assert sum(kinds.values()) == view.errors.size
     assert kinds["correct"] == np.diag(matrix)[1:].sum()
     assert kinds["missed"] == matrix[1:, 0].sum()
@@ -228,8 +229,8 @@ def test_the_errors_of_the_comparison_add_up(engine, dataset):
 
 
 def test_other_objects_are_warned_of(engine, dataset):
-    compared = comparison.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
-    assert "pizza" in comparison.view_compared(compared, Task(), "original").warning
+    compared = ground_truth.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
+    assert "pizza" in ground_truth.view_compared(compared, Task(), "original").warning
 
 
 def test_a_broken_photograph_does_not_break_the_gallery(tmp_path, examples_coco):
@@ -240,4 +241,4 @@ def test_a_broken_photograph_does_not_break_the_gallery(tmp_path, examples_coco)
     thumbnails = Thumbnails(broken)
     assert all(Image.open(each.thumbnail).size[0] for each in thumbnails.samples)
     with pytest.raises(SegcoreError, match="000000900001.jpg"):
-        comparison.compare(CountingEngine(offline=True), None, broken, ASTRONAUT, "auto", "original", "squeeze")
+        ground_truth.compare(CountingEngine(offline=True), None, broken, ASTRONAUT, "auto", "original", "squeeze")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from segcore import words
 from segcore.errors import ImageError
-from segcore.html_report import MOST_IMAGES, Picture, html_report
+from segcore.report import words
+from segcore.report.html import MOST_IMAGES, Picture, html_report
 from tests.records import binary_record, comparison, difference, image, record, reliability, size_counts
 
 CHROMIUM = shutil.which("chromium")

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segcore import image
 from segcore.errors import ImageError
+from segcore.imaging import reading
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 A, B, C, D, E, F = RED, GREEN, BLUE, (10, 20, 30), (255, 255, 255), (0, 0, 0)
@@ -57,24 +57,24 @@ def test_every_kind_of_source_gives_the_same_array(tmp_path):
     path = tmp_path / "pattern.png"
     Image.fromarray(PATTERN).save(path)
     for source in (path, str(path), path.read_bytes(), Image.open(path), Image.fromarray(PATTERN), PATTERN):
-        rgb = image.read(source)
+        rgb = reading.read(source)
         assert rgb.dtype == np.uint8 and rgb.flags.c_contiguous and rgb.flags.writeable
         assert np.array_equal(rgb, PATTERN)
 
 
 def test_array_sources():
     grey = np.array([[0, 7, 255]], np.uint8)
-    assert np.array_equal(image.read(grey), np.stack([grey] * 3, -1))
-    assert np.array_equal(image.read(grey[..., None]), np.stack([grey] * 3, -1))
-    assert image.read(np.array([[False, True]]))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
-    assert image.read(np.array([[0, 128, 129, 65535]], np.uint16))[0, :, 0].tolist() == [0, 0, 1, 255]
-    assert image.read(np.array([[[255, 0, 0, 128]]], np.uint8)).tolist() == [[[255, 127, 127]]]
-    assert np.array_equal(image.read(PATTERN[::-1, ::-1]), PATTERN[::-1, ::-1])
+    assert np.array_equal(reading.read(grey), np.stack([grey] * 3, -1))
+    assert np.array_equal(reading.read(grey[..., None]), np.stack([grey] * 3, -1))
+    assert reading.read(np.array([[False, True]]))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
+    assert reading.read(np.array([[0, 128, 129, 65535]], np.uint16))[0, :, 0].tolist() == [0, 0, 1, 255]
+    assert reading.read(np.array([[[255, 0, 0, 128]]], np.uint8)).tolist() == [[[255, 127, 127]]]
+    assert np.array_equal(reading.read(PATTERN[::-1, ::-1]), PATTERN[::-1, ::-1])
 
 
 def test_array_source_is_copied():
     source = PATTERN.copy()
-    image.read(source)[:] = 0
+    reading.read(source)[:] = 0
     assert np.array_equal(source, PATTERN)
 
 
@@ -91,13 +91,13 @@ def test_array_source_is_copied():
 )
 def test_array_sources_errors(array, message):
     with pytest.raises(ImageError, match=message):
-        image.read(array)
+        reading.read(array)
 
 
 def test_other_sources_errors():
     for source in (None, 7, [1, 2], open):
         with pytest.raises(ImageError, match="path, bytes, a PIL image or a NumPy array"):
-            image.read(source)
+            reading.read(source)
 
 
 def test_pil_source_is_neither_changed_nor_closed(tmp_path):
@@ -106,23 +106,23 @@ def test_pil_source_is_neither_changed_nor_closed(tmp_path):
     frames[0].save(path, save_all=True, append_images=frames[1:])
     with Image.open(path) as source:
         before = (source.mode, source.size, source.tell())
-        image.read(source)
+        reading.read(source)
         assert (source.mode, source.size, source.tell()) == before
         source.seek(1)  # still open
     turned = Image.fromarray(PATTERN)
     turned.getexif()[274] = 6
-    image.read(turned)
+    reading.read(turned)
     assert turned.size == (3, 2) and turned.getexif()[274] == 6
 
 
 @pytest.mark.parametrize("height", [5, 16])
 def test_a_tiff_of_smaller_jpegs_shows_nothing_of_the_memory_beside_them(height):
     whole = encoded(Image.fromarray(photograph(height, 9)), "TIFF", compression="jpeg")
-    assert image.read(whole).shape == (height, 9, 3)
+    assert reading.read(whole).shape == (height, 9, 3)
     wider = whole.replace(struct.pack("<HHII", 256, 3, 1, 9), struct.pack("<HHII", 256, 3, 1, 16))
     assert wider != whole
     with pytest.raises(ImageError, match="is damaged"):
-        image.read(wider)
+        reading.read(wider)
 
 
 # ---- formats
@@ -131,7 +131,7 @@ def test_a_tiff_of_smaller_jpegs_shows_nothing_of_the_memory_beside_them(height)
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "PPM", "QOI", "TGA", "PCX", "SGI", "JPEG2000"])
 def test_lossless_formats(file_format):
     data = encoded(Image.fromarray(photograph()), file_format)
-    assert np.array_equal(image.read(data), photograph())
+    assert np.array_equal(reading.read(data), photograph())
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "WEBP", "AVIF"])
@@ -139,7 +139,7 @@ def test_lossy_formats(file_format):
     if file_format == "AVIF":
         pytest.importorskip("PIL._avif")
     data = encoded(Image.fromarray(photograph()), file_format, quality=95)
-    assert np.abs(image.read(data).astype(int) - photograph()).max() <= 8
+    assert np.abs(reading.read(data).astype(int) - photograph()).max() <= 8
 
 
 def test_heic():
@@ -150,7 +150,7 @@ def test_heic():
     heif = pillow_heif.from_pillow(Image.fromarray(photograph()))
     heif.save(buffer, quality=95, exif=exif.tobytes())
     for upright in (True, False):
-        rgb = image.read(buffer.getvalue(), upright=upright)
+        rgb = reading.read(buffer.getvalue(), upright=upright)
         assert rgb.shape == (64, 48, 3)
         assert np.abs(rgb.astype(int) - np.rot90(photograph(), -1)).max() <= 8
 
@@ -160,28 +160,28 @@ def test_heic_plugin_is_registered_when_needed(monkeypatch):
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     buffer = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(photograph())).save(buffer)
-    assert image.read(buffer.getvalue()).shape == (48, 64, 3)
+    assert reading.read(buffer.getvalue()).shape == (48, 64, 3)
 
 
 def test_heic_without_its_library_names_it(monkeypatch):
-    monkeypatch.setattr(image.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(reading.importlib.util, "find_spec", lambda name: None)
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(ImageError, match="pip install pillow-heif"):
-        image.read(b"\0\0\0\x18ftypheic" + bytes(100))
+        reading.read(b"\0\0\0\x18ftypheic" + bytes(100))
     with pytest.raises(ImageError, match="use JPEG, PNG, AVIF, WebP, TIFF, BMP or GIF"):
-        image.read(b"text")
+        reading.read(b"text")
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
 def test_jpeg_color_spaces(mode):
     data = encoded(Image.fromarray(photograph()).convert(mode), "JPEG", quality=98)
-    assert np.abs(image.read(data).astype(int) - photograph()).max() <= 8
+    assert np.abs(reading.read(data).astype(int) - photograph()).max() <= 8
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
 def test_few_bits(mode):
     picture = Image.fromarray(photograph()).convert(mode)
-    assert np.array_equal(image.read(encoded(picture, "PNG")), np.asarray(picture.convert("RGB")))
+    assert np.array_equal(reading.read(encoded(picture, "PNG")), np.asarray(picture.convert("RGB")))
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -190,20 +190,20 @@ def test_first_frame_of_an_animation(file_format):
     options = {"lossless": True} if file_format == "WEBP" else {}
     data = encoded(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 3
-    assert np.array_equal(image.read(data), np.full((6, 8, 3), RED))
+    assert np.array_equal(reading.read(data), np.full((6, 8, 3), RED))
 
 
 def test_tiny_and_thin():
-    assert image.read(encoded(Image.new("RGB", (1, 1), RED), "PNG")).tolist() == [[[255, 0, 0]]]
-    assert image.read(encoded(Image.new("L", (30_000, 1), 9), "PNG")).shape == (1, 30_000, 3)
-    assert image.read(encoded(Image.new("L", (1, 30_000), 9), "JPEG")).shape == (30_000, 1, 3)
+    assert reading.read(encoded(Image.new("RGB", (1, 1), RED), "PNG")).tolist() == [[[255, 0, 0]]]
+    assert reading.read(encoded(Image.new("L", (30_000, 1), 9), "PNG")).shape == (1, 30_000, 3)
+    assert reading.read(encoded(Image.new("L", (1, 30_000), 9), "JPEG")).shape == (30_000, 1, 3)
 
 
 def test_large_pictures_are_put_together_without_seams():
     rng = np.random.default_rng(0)
     source = rng.integers(0, 256, (1201, 2003, 3), dtype=np.uint8)  # several stripes, the last one shorter
-    assert np.array_equal(image.read(encoded(Image.fromarray(source), "BMP")), source)
-    assert np.array_equal(image.read(source), source)
+    assert np.array_equal(reading.read(encoded(Image.fromarray(source), "BMP")), source)
+    assert np.array_equal(reading.read(source), source)
 
 
 # ---- more than 8 bits
@@ -214,17 +214,17 @@ RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "JPEG2000"])
 def test_16_bit_grey_is_scaled(file_format):
-    rgb = image.read(encoded(Image.fromarray(RAMP), file_format))
+    rgb = reading.read(encoded(Image.fromarray(RAMP), file_format))
     assert np.array_equal(rgb, np.rint(RAMP / 257).astype(np.uint8)[..., None].repeat(3, -1))
 
 
 def test_16_bit_pgm_stays_dark_if_it_is_dark():
     data = b"P5 2 1 65535\n" + struct.pack(">2H", 0, 250)
-    assert image.read(data)[0, :, 0].tolist() == [0, 1]
+    assert reading.read(data)[0, :, 0].tolist() == [0, 1]
 
 
 def test_16_bit_color_png():
-    rgb = image.read(png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 65535, 32768, 0)))
+    rgb = reading.read(png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 65535, 32768, 0)))
     assert rgb.tolist() == [[[255, 128, 0]]]
 
 
@@ -239,7 +239,7 @@ def test_16_bit_color_png():
 )
 def test_32_bit_integers(values, expected):
     data = encoded(Image.fromarray(np.array([values], np.int32)), "TIFF")
-    assert image.read(data)[0, :, 0].tolist() == expected
+    assert reading.read(data)[0, :, 0].tolist() == expected
 
 
 @pytest.mark.filterwarnings("error")
@@ -257,13 +257,13 @@ def test_32_bit_integers(values, expected):
 )
 def test_floats(values, expected):
     data = encoded(Image.fromarray(np.array([values], np.float32)), "TIFF")
-    assert image.read(data)[0, :, 0].tolist() == expected
+    assert reading.read(data)[0, :, 0].tolist() == expected
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_float_that_signals_is_no_number():
     signalling = np.array([[0x7FA00000, 0x3F800000]], np.uint32).view(np.float32)
-    assert image.read(encoded(Image.fromarray(signalling), "TIFF"))[0, :, 0].tolist() == [0, 255]
+    assert reading.read(encoded(Image.fromarray(signalling), "TIFF"))[0, :, 0].tolist() == [0, 255]
 
 
 # ---- transparency
@@ -271,14 +271,14 @@ def test_a_float_that_signals_is_no_number():
 
 def test_transparency_over_white(tmp_path):
     half_red = Image.new("RGBA", (1, 1), (255, 0, 0, 128))
-    assert image.read(half_red).tolist() == [[[255, 127, 127]]]
-    assert image.read(encoded(half_red, "PNG")).tolist() == [[[255, 127, 127]]]
-    assert image.read(Image.new("RGBA", (1, 1), (50, 0, 0, 100))).tolist() == [[[175, 155, 155]]]  # 174.6
-    assert image.read(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[[255, 255, 255]]]
-    assert image.read(Image.new("RGBA", (1, 1), (1, 2, 3, 255))).tolist() == [[[1, 2, 3]]]
-    assert image.read(Image.new("LA", (1, 1), (0, 51))).tolist() == [[[204, 204, 204]]]
-    assert image.read(Image.new("LA", (1, 1), (0, 51)).convert("La")).tolist() == [[[204, 204, 204]]]
-    assert image.read(half_red.convert("RGBa")).tolist() == [[[255, 127, 127]]]
+    assert reading.read(half_red).tolist() == [[[255, 127, 127]]]
+    assert reading.read(encoded(half_red, "PNG")).tolist() == [[[255, 127, 127]]]
+    assert reading.read(Image.new("RGBA", (1, 1), (50, 0, 0, 100))).tolist() == [[[175, 155, 155]]]  # 174.6
+    assert reading.read(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[[255, 255, 255]]]
+    assert reading.read(Image.new("RGBA", (1, 1), (1, 2, 3, 255))).tolist() == [[[1, 2, 3]]]
+    assert reading.read(Image.new("LA", (1, 1), (0, 51))).tolist() == [[[204, 204, 204]]]
+    assert reading.read(Image.new("LA", (1, 1), (0, 51)).convert("La")).tolist() == [[[204, 204, 204]]]
+    assert reading.read(half_red.convert("RGBa")).tolist() == [[[255, 127, 127]]]
 
 
 def test_transparent_palette():
@@ -286,20 +286,20 @@ def test_transparent_palette():
     picture.putpalette([*RED, *GREEN, *BLUE])
     picture.putdata([0, 1, 2])
     one = encoded(picture, "PNG", transparency=1)
-    assert image.read(one).tolist() == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
+    assert reading.read(one).tolist() == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
     each = encoded(picture, "PNG", transparency=bytes([255, 128, 0]))
-    assert image.read(each).tolist() == [[[255, 0, 0], [127, 255, 127], [255, 255, 255]]]
+    assert reading.read(each).tolist() == [[[255, 0, 0], [127, 255, 127], [255, 255, 255]]]
     gif = encoded(picture, "GIF", transparency=2)
-    assert image.read(gif).tolist() == [[[255, 0, 0], [0, 255, 0], [255, 255, 255]]]
+    assert reading.read(gif).tolist() == [[[255, 0, 0], [0, 255, 0], [255, 255, 255]]]
 
 
 def test_transparent_color():
     grey = png(2, 1, 8, 0, b"\0\x05\x06", transparent=struct.pack(">H", 5))
-    assert image.read(grey)[0, :, 0].tolist() == [255, 6]
+    assert reading.read(grey)[0, :, 0].tolist() == [255, 6]
     deep = png(2, 1, 16, 0, b"\0" + struct.pack(">2H", 1000, 2570), transparent=struct.pack(">H", 1000))
-    assert image.read(deep)[0, :, 0].tolist() == [255, 10]
+    assert reading.read(deep)[0, :, 0].tolist() == [255, 10]
     color = png(2, 1, 8, 2, b"\0\1\2\3\4\5\6", transparent=struct.pack(">3H", 1, 2, 3))
-    assert image.read(color).tolist() == [[[255, 255, 255], [4, 5, 6]]]
+    assert reading.read(color).tolist() == [[[255, 255, 255], [4, 5, 6]]]
 
 
 # ---- orientation
@@ -323,10 +323,10 @@ def test_orientation(orientation, file_format):
     picture = Image.fromarray(PATTERN)
     picture.getexif()[274] = orientation
     source = picture if file_format == "PIL" else encoded(picture, file_format, exif=picture.getexif())
-    upright = image.read(source)
+    upright = reading.read(source)
     assert upright.flags.c_contiguous
     assert np.array_equal(upright, np.array(UPRIGHT[orientation], np.uint8))
-    assert np.array_equal(image.read(source, upright=False), PATTERN)
+    assert np.array_equal(reading.read(source, upright=False), PATTERN)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -335,10 +335,10 @@ def test_orientation_nonsense_is_taken_as_upright():
     exif = Image.Exif()
     for value in (0, 9, 77):
         exif[274] = value
-        assert image.read(encoded(picture, "JPEG", exif=exif)).shape == (48, 64, 3)
+        assert reading.read(encoded(picture, "JPEG", exif=exif)).shape == (48, 64, 3)
     for broken in (b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0no TIFF header"):
         for file_format in ("JPEG", "PNG"):
-            assert image.read(encoded(picture, file_format, exif=broken)).shape == (48, 64, 3)
+            assert reading.read(encoded(picture, file_format, exif=broken)).shape == (48, 64, 3)
 
 
 # ---- what is refused
@@ -363,22 +363,22 @@ def test_not_an_image_errors(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(NOT_IMAGES[name])
     with pytest.raises(ImageError, match=f"^{name} {NOT_AN_IMAGE}"):
-        image.read(path)
+        reading.read(path)
     with pytest.raises(ImageError, match=f"^the file {NOT_AN_IMAGE}"):
-        image.read(NOT_IMAGES[name])
+        reading.read(NOT_IMAGES[name])
 
 
 def test_eps_starts_no_program(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     with pytest.raises(ImageError):
-        image.read(NOT_IMAGES["print.eps"])
+        reading.read(NOT_IMAGES["print.eps"])
 
 
 @pytest.mark.parametrize("tag", [{254: 1}, {50706: b"\1\4\0\0"}])
 def test_camera_raw_errors(tag):
     data = encoded(Image.fromarray(photograph()), "TIFF", tiffinfo=tag)
     with pytest.raises(ImageError, match="raw file; export it as JPEG"):
-        image.read(data)
+        reading.read(data)
 
 
 def test_file_access_errors(tmp_path, monkeypatch):
@@ -392,19 +392,19 @@ def test_file_access_errors(tmp_path, monkeypatch):
         "empty.jpg/below.jpg": "below.jpg cannot be opened",
     }.items():
         with pytest.raises(ImageError, match=message) as caught:
-            image.read(tmp_path / name)
+            reading.read(tmp_path / name)
         assert str(tmp_path.parent) not in str(caught.value)
     for address in ("https://example.org/cat.jpg", Path("http://example.org/cat.jpg")):
         with pytest.raises(ImageError, match="is an address, which is not fetched.*download"):
-            image.read(address)
+            reading.read(address)
     (tmp_path / "http:").mkdir()  # a folder may be called anything
     Image.new("RGB", (1, 1)).save(tmp_path / "http:" / "cat.png")
     monkeypatch.chdir(tmp_path)
-    assert image.read("http:/cat.png").shape == (1, 1, 3)
+    assert reading.read("http:/cat.png").shape == (1, 1, 3)
     with pytest.raises(ImageError, match="is empty"):
-        image.read(b"")
+        reading.read(b"")
     with pytest.raises(ImageError, match="is a folder"):
-        image.read("")
+        reading.read("")
 
     def forbidden(self, *_, **__):
         raise PermissionError(13, "Permission denied", str(self))
@@ -412,14 +412,14 @@ def test_file_access_errors(tmp_path, monkeypatch):
     (tmp_path / "secret.jpg").write_bytes(b"x")
     monkeypatch.setattr(Path, "open", forbidden)
     with pytest.raises(ImageError, match="^secret.jpg may not be read"):
-        image.read(tmp_path / "secret.jpg")
+        reading.read(tmp_path / "secret.jpg")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
 def test_pipe_errors(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(ImageError, match="not a regular file"):
-        image.read(tmp_path / "pipe.jpg")
+        reading.read(tmp_path / "pipe.jpg")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -431,7 +431,7 @@ def test_cut_short_errors(tmp_path, file_format):
     for length in (20, len(data) // 2, len(data) * 9 // 10):
         path.write_bytes(data[:length])
         with pytest.raises(ImageError, match="^cut.jpg is damaged, cut short"):
-            image.read(path)
+            reading.read(path)
 
 
 def test_a_few_bytes_that_announce_gigabytes_get_no_room_for_them(tmp_path):
@@ -441,7 +441,7 @@ def test_a_few_bytes_that_announce_gigabytes_get_no_room_for_them(tmp_path):
     path.write_bytes(whole[:at] + struct.pack(">I", 1_900_000_000) + whole[at + 4 :])
     tracemalloc.start()
     try:
-        pixels = image.read(path)
+        pixels = reading.read(path)
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -462,7 +462,7 @@ def test_damaged_files_give_a_picture_or_an_image_error():
             for place in rng.integers(0, min(len(data), 200), 3):
                 damaged[place] = rng.integers(0, 256)
             try:
-                rgb = image.read(bytes(damaged), max_pixels=1_000_000)
+                rgb = reading.read(bytes(damaged), max_pixels=1_000_000)
             except ImageError:
                 continue
             assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3
@@ -474,7 +474,7 @@ def test_out_of_memory_errors(monkeypatch):
 
     monkeypatch.setattr(np, "empty", exhausted)
     with pytest.raises(ImageError, match="needs more memory than there is; make it smaller"):
-        image.read(encoded(Image.fromarray(PATTERN), "PNG"))
+        reading.read(encoded(Image.fromarray(PATTERN), "PNG"))
 
 
 def test_format_that_this_pillow_was_built_without_errors(monkeypatch):
@@ -485,26 +485,26 @@ def test_format_that_this_pillow_was_built_without_errors(monkeypatch):
     )
     monkeypatch.setitem(Image.OPEN, "WEBP", left_out)
     with pytest.raises(ImageError, match=NOT_AN_IMAGE):
-        image.read(b"RIFF\x1a\0\0\0WEBPVP8L" + bytes(20))
+        reading.read(b"RIFF\x1a\0\0\0WEBPVP8L" + bytes(20))
 
 
 def test_too_many_bytes_errors(tmp_path, monkeypatch):
     path = tmp_path / "large.bmp"
     Image.fromarray(photograph()).save(path)
     size = path.stat().st_size
-    assert image.read(path, max_bytes=size).shape == (48, 64, 3)
+    assert reading.read(path, max_bytes=size).shape == (48, 64, 3)
     monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("the file was opened"))
     with pytest.raises(ImageError, match="^large.bmp has 0.0 MB, and 0.0 MB is the most"):
-        image.read(path, max_bytes=size - 1)
+        reading.read(path, max_bytes=size - 1)
     with pytest.raises(ImageError, match="is the most that is read"):
-        image.read(bytes(11), max_bytes=10)
+        reading.read(bytes(11), max_bytes=10)
 
 
 def test_too_many_pixels_errors():
     for source in (PATTERN, Image.fromarray(PATTERN), encoded(Image.fromarray(PATTERN), "PNG")):
-        assert image.read(source, max_pixels=6).shape == (2, 3, 3)
+        assert reading.read(source, max_pixels=6).shape == (2, 3, 3)
         with pytest.raises(ImageError, match="3 x 2 = 0.0 megapixels"):
-            image.read(source, max_pixels=5)
+            reading.read(source, max_pixels=5)
 
 
 def test_bombs_cost_no_memory():
@@ -523,7 +523,7 @@ def test_bombs_cost_no_memory():
         """
         import pickle, resource, sys
         from PIL import Image
-        from segcore import image
+        from segcore.imaging import reading as image
         from segcore.errors import ImageError
         bombs = pickle.load(sys.stdin.buffer)
         Image.init()
@@ -554,7 +554,7 @@ def test_pillows_own_limit_neither_warns_nor_decides(monkeypatch):
         warnings.simplefilter("error")
         for size in ((2000, 1500), (3_000_000, 1)):
             data = encoded(Image.new("1", size, 1), "PNG")
-            assert image.read(data).shape == (*size[::-1], 3)
+            assert reading.read(data).shape == (*size[::-1], 3)
     assert Image.MAX_IMAGE_PIXELS == limit
 
 
@@ -562,7 +562,7 @@ def test_threads():
     expected = [photograph(40 + number, 50) for number in range(8)]
     files = [encoded(Image.fromarray(each), "PNG") for each in expected]
     with ThreadPoolExecutor(8) as pool:
-        for rgb, wanted in zip(pool.map(image.read, files * 4), expected * 4, strict=True):
+        for rgb, wanted in zip(pool.map(reading.read, files * 4), expected * 4, strict=True):
             assert np.array_equal(rgb, wanted)
 
 
@@ -571,11 +571,11 @@ def test_threads():
 
 def test_fit_within():
     source = photograph(48, 64)
-    assert image.fit_within(source, 64) is source
-    assert image.fit_within(source, 32).shape == (24, 32, 3)
-    assert image.fit_within(source.swapaxes(0, 1), 32).shape == (32, 24, 3)
-    assert image.fit_within(np.zeros((1, 5000, 3), np.uint8), 100).shape == (1, 100, 3)
-    shrunk = image.fit_within(source, 32)
+    assert reading.fit_within(source, 64) is source
+    assert reading.fit_within(source, 32).shape == (24, 32, 3)
+    assert reading.fit_within(source.swapaxes(0, 1), 32).shape == (32, 24, 3)
+    assert reading.fit_within(np.zeros((1, 5000, 3), np.uint8), 100).shape == (1, 100, 3)
+    shrunk = reading.fit_within(source, 32)
     means = source.reshape(24, 2, 32, 2, 3).mean((1, 3))
     assert np.abs(shrunk[2:-2, 2:-2] - means[2:-2, 2:-2]).max() <= 1
     assert shrunk.flags.writeable and shrunk.flags.c_contiguous
@@ -583,7 +583,7 @@ def test_fit_within():
 
 def test_fit_within_errors():
     with pytest.raises(ImageError, match="at least 1 pixel, got 0"):
-        image.fit_within(PATTERN, 0)
+        reading.fit_within(PATTERN, 0)
     for array in (np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.float32), np.zeros((0, 2, 3), np.uint8)):
         with pytest.raises(ImageError, match="expected a uint8 array"):
-            image.fit_within(array, 10)
+            reading.fit_within(array, 10)

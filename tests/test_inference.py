@@ -9,9 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segcore import Segmenter, inference, models, openvino_engine
-from segcore.careful import LOOKS, SCALES, look_carefully
+from segcore import Segmenter
 from segcore.errors import DeviceMemoryError, UsageError
+from segcore.inference import openvino, predictor
+from segcore.inference.tta import LOOKS, SCALES, look_carefully
+from segcore.models import loading
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 
@@ -54,7 +56,7 @@ class SmallMemory:
 @pytest.mark.parametrize("room", [1, 2, 3, 7])
 def test_a_batch_that_is_too_large_goes_through_in_parts(room, kind):
     device, batch = SmallMemory(room, kind), noise(7, 3, 16, 24)
-    logits = inference.Predictor(device, kind, "float32")(batch)
+    logits = predictor.Predictor(device, kind, "float32")(batch)
     expected = torch.cat([stride_4(each[None]) for each in batch])
     torch.testing.assert_close(logits, expected)
     assert device.asked[0] == 7
@@ -65,14 +67,14 @@ def test_memory_is_freed_between_tries(monkeypatch):
     device, freed_after = SmallMemory(1), []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed_after.append(list(device.asked)))
-    inference.Predictor(device, "cuda", "float32")(noise(2, 3, 8, 8))
+    predictor.Predictor(device, "cuda", "float32")(noise(2, 3, 8, 8))
     assert freed_after == [[2]] and device.asked == [2, 1, 1]
 
 
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)
 def test_one_image_that_is_too_large_errors(kind):
     with pytest.raises(DeviceMemoryError, match="24 x 16 pixels.*resize 'squeeze'.*device 'cpu'"):
-        inference.Predictor(SmallMemory(0, kind), kind, "float32")(noise(4, 3, 16, 24))
+        predictor.Predictor(SmallMemory(0, kind), kind, "float32")(noise(4, 3, 16, 24))
 
 
 def test_other_failures_are_not_taken_for_want_of_memory():
@@ -80,7 +82,7 @@ def test_other_failures_are_not_taken_for_want_of_memory():
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        inference.Predictor(fail, "cuda", "float32")(noise(2, 3, 16, 24))
+        predictor.Predictor(fail, "cuda", "float32")(noise(2, 3, 16, 24))
 
 
 # Careful
@@ -130,36 +132,36 @@ def test_careful_is_recorded_and_kept_small(examples_coco):
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
-    monkeypatch.setattr(openvino_engine.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="engine 'openvino' needs .*pip install openvino$"):
-        models.pick_engine("openvino")
+        loading.pick_engine("openvino")
     with pytest.raises(UsageError, match="precision 'int8' needs .*pip install openvino nncf$"):
-        models.pick_engine(precision="int8")
+        loading.pick_engine(precision="int8")
 
 
 def test_engine_errors():
     with pytest.raises(UsageError, match="no engine 'tensorrt'; choose one of: auto, torch, openvino"):
-        models.pick_engine("tensorrt")
+        loading.pick_engine("tensorrt")
     with pytest.raises(UsageError, match="does not compute in int8; choose the engine 'openvino'"):
-        models.pick_engine("torch", precision="int8")
+        loading.pick_engine("torch", precision="int8")
     with pytest.raises(UsageError, match="not on 'cuda'"):
-        models.pick_engine("openvino", "cuda")
+        loading.pick_engine("openvino", "cuda")
 
 
 @pytest.fixture(scope="module")
 def shipped() -> torch.nn.Module:
-    return models.load(SHIPPED)
+    return loading.load(SHIPPED)
 
 
 @pytest.fixture(scope="module")
 def by_openvino(shipped):
     pytest.importorskip("openvino")
-    return models.prepare(shipped, precision="float32", engine="openvino", device="cpu")
+    return loading.prepare(shipped, precision="float32", engine="openvino", device="cpu")
 
 
 def test_openvino_takes_the_only_processor_by_its_number(shipped):
     pytest.importorskip("openvino")
-    assert models.prepare(shipped, precision="float32", engine="openvino", device="cpu:0").device == "cpu"
+    assert loading.prepare(shipped, precision="float32", engine="openvino", device="cpu:0").device == "cpu"
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (65, 97), (130, 260), (31, 200)])
@@ -183,8 +185,8 @@ def test_openvino_may_be_called_from_several_threads(by_openvino):
 def test_openvino_reports_nothing_to_anybody(tmp_path):
     pytest.importorskip("openvino")
     program = (
-        "import sys, torch; from segcore import models;"
-        "models.prepare(models.build_network('deeplabv3_mobilenet_v2'), engine='openvino', device='cpu');"
+        "import sys, torch; from segcore.models import loading;"
+        "from segcore import prepare; prepare(loading.build_network('deeplabv3_mobilenet_v2'), engine='openvino', device='cpu');"
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )
     environment = os.environ | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
@@ -198,15 +200,15 @@ def test_int8_agrees_and_is_made_once(shipped, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     photographs = [noise(1, 3, 96, 96), noise(1, 3, 128, 64)]
 
-    def prepared() -> models.Predictor:
-        return models.prepare(shipped, device="cpu", precision="int8", calibration=lambda: photographs)
+    def prepared() -> loading.Predictor:
+        return loading.prepare(shipped, device="cpu", precision="int8", calibration=lambda: photographs)
 
     first = prepared()
     assert (first.engine, first.precision, first.calibration.photographs) == ("openvino", "int8", 2)
     assert 0.9 < first.calibration.agreement <= 1
-    monkeypatch.setattr(openvino_engine, "_quantize", None)
+    monkeypatch.setattr(openvino, "_quantize", None)
     again = prepared()
     assert again.calibration == first.calibration
     assert torch.equal(again(photographs[0]), first(photographs[0]))
-    logits = models.prepare(shipped, device="cpu", precision="float32")(photographs[0])
+    logits = loading.prepare(shipped, device="cpu", precision="float32")(photographs[0])
     assert not torch.equal(logits, first(photographs[0]))

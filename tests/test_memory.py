@@ -35,7 +35,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def test_large_arrays_reuse_the_pages_of_those_before():
     by_default = printed_by(FAULTS_OF_100_ARRAYS.format(first=""))
-    kept = printed_by(FAULTS_OF_100_ARRAYS.format(first="from segcore import memory; memory.keep_pages()"))
+    kept = printed_by(FAULTS_OF_100_ARRAYS.format(first="from segcore.inference import memory; memory.keep_pages()"))
     assert by_default > 1000
     assert kept < 100
 

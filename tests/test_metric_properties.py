@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from segcore import metrics
 from segcore.classes import IGNORE_INDEX
+from segcore.metrics import confusion
 
 NUM_CLASSES = 6
 CLASSES = range(NUM_CLASSES)
@@ -65,8 +65,8 @@ def boundary_definition(truth, prediction, num_classes):
 @given(label_maps())
 @pytest.mark.filterwarnings("ignore::UserWarning:sklearn")  # of classes on one side only, or one class alone
 def test_every_score_is_scikit_learns(maps):
-    matrix = metrics.confusion_matrix(*maps, NUM_CLASSES)
-    scores = metrics.scores(matrix)
+    matrix = confusion.confusion_matrix(*maps, NUM_CLASSES)
+    scores = confusion.scores(matrix)
     pair = counted_pixels(maps)
     if pair[0].size == 0:  # scikit-learn has no answer to that
         assert not matrix.any() and scores.pop("classes_counted") == 0
@@ -95,7 +95,7 @@ def test_every_score_is_scikit_learns(maps):
 @quickly
 @given(label_maps(classes=21), st.one_of(st.none(), st.integers(1, 20)))
 def test_binary_mode_is_scikit_learn_on_the_derived_masks(maps, class_id):
-    scores = metrics.scores(metrics.confusion_matrix(*(metrics.to_binary(each, class_id) for each in maps), 2))
+    scores = confusion.scores(confusion.confusion_matrix(*(confusion.to_binary(each, class_id) for each in maps), 2))
     truth, prediction = (each > 0 if class_id is None else each == class_id for each in counted_pixels(maps))
     if truth.size == 0:
         assert np.isnan(scores["pixel_accuracy"]) and np.isnan(scores["iou"]).all()
@@ -112,7 +112,7 @@ def test_binary_mode_is_scikit_learn_on_the_derived_masks(maps, class_id):
 @quickly
 @given(label_maps())
 def test_boundaries_are_those_of_the_definition(maps):
-    assert np.array_equal(metrics.boundary_counts(*maps, NUM_CLASSES), boundary_definition(*maps, NUM_CLASSES))
+    assert np.array_equal(confusion.boundary_counts(*maps, NUM_CLASSES), boundary_definition(*maps, NUM_CLASSES))
 
 
 # ---- symmetries
@@ -120,8 +120,8 @@ def test_boundaries_are_those_of_the_definition(maps):
 
 def counts(truth, prediction):
     """All integers that scores are made of, in one array (n, n + 2)."""
-    matrix = metrics.confusion_matrix(truth, prediction, NUM_CLASSES)
-    return np.column_stack([matrix, *metrics.boundary_counts(truth, prediction, NUM_CLASSES)])
+    matrix = confusion.confusion_matrix(truth, prediction, NUM_CLASSES)
+    return np.column_stack([matrix, *confusion.boundary_counts(truth, prediction, NUM_CLASSES)])
 
 
 @quickly
@@ -151,7 +151,7 @@ def test_the_order_and_the_grouping_of_images_change_no_sum(images, random, data
     pixels = [np.concatenate([each.ravel() for each in maps]) for maps in zip(*shuffled, strict=True)]
     cuts = sorted(data.draw(st.lists(st.integers(0, pixels[0].size), max_size=3)))
     parts = zip(*(np.split(each, cuts) for each in pixels), strict=True)
-    matrix = sum(metrics.confusion_matrix(*part, NUM_CLASSES) for part in parts)
+    matrix = sum(confusion.confusion_matrix(*part, NUM_CLASSES) for part in parts)
     assert np.array_equal(matrix, total[:, :NUM_CLASSES])
 
 
@@ -159,8 +159,8 @@ def test_the_order_and_the_grouping_of_images_change_no_sum(images, random, data
 @given(label_maps())
 def test_swapping_truth_and_prediction_swaps_precision_and_recall(maps):
     truth, prediction = np.where(maps[0] == IGNORE_INDEX, 0, maps[0]), maps[1]
-    there = metrics.scores(metrics.confusion_matrix(truth, prediction, NUM_CLASSES))
-    back = metrics.scores(metrics.confusion_matrix(prediction, truth, NUM_CLASSES))
+    there = confusion.scores(confusion.confusion_matrix(truth, prediction, NUM_CLASSES))
+    back = confusion.scores(confusion.confusion_matrix(prediction, truth, NUM_CLASSES))
     for key, other in (("iou", "iou"), ("f1", "f1"), ("precision", "recall"), ("recall", "precision")):
         assert there[key] == pytest.approx(back[other], **EXACT)
     for key in ("pixel_accuracy", "mean_iou", "f1_macro", "mse"):
@@ -173,8 +173,8 @@ def test_swapping_truth_and_prediction_swaps_precision_and_recall(maps):
 @quickly
 @given(label_maps())
 def test_scores_are_undefined_or_from_0_to_1(maps):
-    scores = metrics.scores(metrics.confusion_matrix(*maps, NUM_CLASSES))
-    boundary = metrics.boundary_iou(*metrics.boundary_counts(*maps, NUM_CLASSES))
+    scores = confusion.scores(confusion.confusion_matrix(*maps, NUM_CLASSES))
+    boundary = confusion.boundary_iou(*confusion.boundary_counts(*maps, NUM_CLASSES))
     assert scores.pop("classes_counted") in range(NUM_CLASSES + 1)
     for key, values in {**scores, "boundary_iou": boundary}.items():
         values = np.asarray(values)
@@ -184,7 +184,7 @@ def test_scores_are_undefined_or_from_0_to_1(maps):
 @quickly
 @given(label_maps())
 def test_f1_follows_from_iou(maps):
-    scores = metrics.scores(metrics.confusion_matrix(*maps, NUM_CLASSES))
+    scores = confusion.scores(confusion.confusion_matrix(*maps, NUM_CLASSES))
     assert scores["f1"] == pytest.approx(2 * scores["iou"] / (1 + scores["iou"]), **EXACT)
 
 
@@ -194,8 +194,8 @@ def test_a_right_prediction_has_every_score_1(maps):
     truth, unseen = maps  # where the truth is ignored, nothing that is predicted may matter
     counted = truth != IGNORE_INDEX
     prediction = np.where(counted, truth, unseen)
-    scores = metrics.scores(metrics.confusion_matrix(truth, prediction, NUM_CLASSES))
-    boundary = metrics.boundary_iou(*metrics.boundary_counts(truth, prediction, NUM_CLASSES))
+    scores = confusion.scores(confusion.confusion_matrix(truth, prediction, NUM_CLASSES))
+    boundary = confusion.boundary_iou(*confusion.boundary_counts(truth, prediction, NUM_CLASSES))
     present = np.unique(truth[counted])
     assert scores.pop("classes_counted") == len(present)
     assert np.all(boundary[present] == 1)

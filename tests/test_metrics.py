@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from segcore import metrics
 from segcore.classes import FRIENDLY_NAMES, IGNORE_INDEX
 from segcore.errors import LabelError, UsageError
+from segcore.metrics import confusion
 
 CLASSES = range(21)
 
@@ -38,7 +38,7 @@ def with_ignored(labels: np.ndarray) -> np.ndarray:
 def test_confusion_matrix_by_hand():
     target = np.array([[0, 0, 1], [1, 2, 2], [2, 255, 255]], np.uint8)
     prediction = np.array([[0, 1, 1], [1, 2, 0], [2, 2, 0]], np.uint8)
-    matrix = metrics.confusion_matrix(target, prediction, num_classes=3)
+    matrix = confusion.confusion_matrix(target, prediction, num_classes=3)
     assert matrix.dtype == np.int64
     assert matrix.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 2]]
 
@@ -50,7 +50,7 @@ def test_confusion_matrix_equals_scikit_learn(dtype, noise):
     rng = np.random.default_rng(3)
     prediction = np.where(rng.random(target.shape) < noise, rng.integers(0, 21, target.shape), prediction)
     expected = sklearn.metrics.confusion_matrix(target.ravel(), prediction.ravel(), labels=CLASSES)
-    assert np.array_equal(metrics.confusion_matrix(target.astype(dtype), prediction.astype(dtype)), expected)
+    assert np.array_equal(confusion.confusion_matrix(target.astype(dtype), prediction.astype(dtype)), expected)
 
 
 def test_confusion_matrix_leaves_ignored_pixels_out():
@@ -58,24 +58,24 @@ def test_confusion_matrix_leaves_ignored_pixels_out():
     valid = target != IGNORE_INDEX
     expected = sklearn.metrics.confusion_matrix(target[valid], prediction[valid], labels=CLASSES)
     for dtype in (np.uint8, np.int64):
-        assert np.array_equal(metrics.confusion_matrix(target.astype(dtype), prediction), expected)
+        assert np.array_equal(confusion.confusion_matrix(target.astype(dtype), prediction), expected)
 
 
 def test_confusion_matrix_of_views_bools_and_nothing():
     target, prediction = blobs(1), blobs(2)
     assert np.array_equal(
-        metrics.confusion_matrix(target.T[::2, ::-1], prediction.T[::2, ::-1]),
-        metrics.confusion_matrix(target.T[::2, ::-1].copy(), prediction.T[::2, ::-1].copy()),
+        confusion.confusion_matrix(target.T[::2, ::-1], prediction.T[::2, ::-1]),
+        confusion.confusion_matrix(target.T[::2, ::-1].copy(), prediction.T[::2, ::-1].copy()),
     )
-    assert metrics.confusion_matrix(target == 5, target > 5, num_classes=2).sum() == target.size
-    assert metrics.confusion_matrix(np.zeros((0, 4), int), np.zeros((0, 4), int)).sum() == 0
+    assert confusion.confusion_matrix(target == 5, target > 5, num_classes=2).sum() == target.size
+    assert confusion.confusion_matrix(np.zeros((0, 4), int), np.zeros((0, 4), int)).sum() == 0
 
 
 def test_confusion_matrix_of_a_photograph_of_many_pixels():
     target = np.tile(blobs(1), (30, 20))  # more than are counted at once
     prediction = np.roll(target, 7, axis=1)
     expected = sklearn.metrics.confusion_matrix(target.ravel(), prediction.ravel(), labels=CLASSES)
-    assert np.array_equal(metrics.confusion_matrix(target, prediction), expected)
+    assert np.array_equal(confusion.confusion_matrix(target, prediction), expected)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_confusion_matrix_of_a_photograph_of_many_pixels():
 )
 def test_confusion_matrix_errors(target, prediction, message):
     with pytest.raises(LabelError, match=message):
-        metrics.confusion_matrix(np.array(target), np.array(prediction))
+        confusion.confusion_matrix(np.array(target), np.array(prediction))
 
 
 @pytest.mark.parametrize("value", [21, 254])
@@ -102,21 +102,21 @@ def test_confusion_matrix_errors_in_bytes(value):
     fine, wrong = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     wrong[3, 3] = value
     with pytest.raises(LabelError, match=f"target holds the value {value}.*0 to 20 and 255"):
-        metrics.confusion_matrix(wrong, fine)
+        confusion.confusion_matrix(wrong, fine)
     with pytest.raises(LabelError, match=f"prediction holds the value {value}.*0 to 20$"):
-        metrics.confusion_matrix(fine, wrong)
+        confusion.confusion_matrix(fine, wrong)
 
 
 def test_confusion_matrix_errors_in_num_classes():
     with pytest.raises(UsageError, match="2 to 255, not 256"):
-        metrics.confusion_matrix([0], [0], num_classes=256)
+        confusion.confusion_matrix([0], [0], num_classes=256)
 
 
 # ---- scores
 
 
 def test_scores_by_hand():
-    scores = metrics.scores([[3, 1, 0], [0, 2, 0], [1, 0, 3]])
+    scores = confusion.scores([[3, 1, 0], [0, 2, 0], [1, 0, 3]])
     assert scores["pixel_accuracy"] == pytest.approx(8 / 10)
     assert scores["iou"] == pytest.approx([3 / 5, 2 / 3, 3 / 4])
     assert scores["f1"] == pytest.approx([6 / 8, 4 / 5, 6 / 7])
@@ -134,7 +134,7 @@ def test_scores_by_hand():
 
 def test_scores_equal_scikit_learn():
     target, prediction = blobs(1), blobs(2, classes=(0, 5, 15, 7))  # 20 is missed, 7 is extra
-    scores = metrics.scores(metrics.confusion_matrix(target, prediction))
+    scores = confusion.scores(confusion.confusion_matrix(target, prediction))
     pair = target.ravel(), prediction.ravel()
     present = np.union1d(target, prediction)
     settings = {"labels": present, "zero_division": 0}
@@ -161,7 +161,7 @@ def test_scores_equal_scikit_learn():
 def test_mse_is_that_of_the_masks(num_classes):
     target, prediction = with_ignored(blobs(1)), blobs(2)
     if num_classes == 2:
-        target, prediction = metrics.to_binary(target, 15), metrics.to_binary(prediction, 15)
+        target, prediction = confusion.to_binary(target, 15), confusion.to_binary(prediction, 15)
         expected = sklearn.metrics.mean_squared_error(
             target[target != IGNORE_INDEX], prediction[target != IGNORE_INDEX]
         )
@@ -169,12 +169,12 @@ def test_mse_is_that_of_the_masks(num_classes):
         valid = target != IGNORE_INDEX
         one_hot = np.eye(num_classes)
         expected = np.mean((one_hot[target[valid]] - one_hot[prediction[valid]]) ** 2)
-    scores = metrics.scores(metrics.confusion_matrix(target, prediction, num_classes))
+    scores = confusion.scores(confusion.confusion_matrix(target, prediction, num_classes))
     assert scores["mse"] == pytest.approx(expected)
 
 
 def test_scores_of_an_absent_class_are_undefined_and_left_out():
-    scores = metrics.scores([[8, 0, 0], [2, 6, 0], [0, 0, 0]])
+    scores = confusion.scores([[8, 0, 0], [2, 6, 0], [0, 0, 0]])
     assert scores["iou"] == pytest.approx([8 / 10, 6 / 8, np.nan], nan_ok=True)
     assert scores["mean_iou"] == pytest.approx((8 / 10 + 6 / 8) / 2)
     assert scores["foreground_mean_iou"] == pytest.approx(6 / 8)
@@ -182,7 +182,7 @@ def test_scores_of_an_absent_class_are_undefined_and_left_out():
 
 
 def test_scores_of_an_extra_class_are_0_and_count():
-    scores = metrics.scores([[6, 2], [0, 0]])
+    scores = confusion.scores([[6, 2], [0, 0]])
     assert scores["iou"].tolist() == [6 / 8, 0]
     assert scores["f1"][1] == 0
     assert scores["precision"][1] == 0
@@ -192,17 +192,17 @@ def test_scores_of_an_extra_class_are_0_and_count():
 
 
 def test_scores_of_nothing_are_undefined():
-    matrix = metrics.confusion_matrix(np.full((3, 3), IGNORE_INDEX), np.zeros((3, 3), int))
-    scores = metrics.scores(matrix)
+    matrix = confusion.confusion_matrix(np.full((3, 3), IGNORE_INDEX), np.zeros((3, 3), int))
+    scores = confusion.scores(matrix)
     assert scores.pop("classes_counted") == 0
-    assert set(scores) == {*metrics.OVERALL_KEYS, *metrics.PER_CLASS_KEYS} - {"classes_counted"}
+    assert set(scores) == {*confusion.OVERALL_KEYS, *confusion.PER_CLASS_KEYS} - {"classes_counted"}
     assert all(np.isnan(value).all() for value in scores.values())
 
 
 def test_scores_are_plain_numbers_by_name():
-    scores = metrics.scores(np.eye(21, dtype=int))
-    assert {type(scores[key]) for key in metrics.OVERALL_KEYS} == {float, int}
-    assert {scores[key].shape for key in metrics.PER_CLASS_KEYS} == {(21,)}
+    scores = confusion.scores(np.eye(21, dtype=int))
+    assert {type(scores[key]) for key in confusion.OVERALL_KEYS} == {float, int}
+    assert {scores[key].shape for key in confusion.PER_CLASS_KEYS} == {(21,)}
     assert scores["pixel_accuracy"] == scores["mean_iou"] == 1
 
 
@@ -217,13 +217,13 @@ def test_scores_are_plain_numbers_by_name():
 )
 def test_scores_errors(matrix, message):
     with pytest.raises(LabelError, match=message):
-        metrics.scores(matrix)
+        confusion.scores(matrix)
 
 
 def test_mean_defined():
-    assert metrics.mean_defined([1, np.nan, 2]) == 1.5
-    assert np.isnan(metrics.mean_defined([np.nan]))
-    assert np.isnan(metrics.mean_defined([]))
+    assert confusion.mean_defined([1, np.nan, 2]) == 1.5
+    assert np.isnan(confusion.mean_defined([np.nan]))
+    assert np.isnan(confusion.mean_defined([]))
 
 
 LABELS = arrays(np.uint8, (6, 4), elements=st.integers(0, 4))
@@ -232,19 +232,19 @@ LABELS = arrays(np.uint8, (6, 4), elements=st.integers(0, 4))
 @settings(max_examples=30, deadline=None)
 @given(LABELS, LABELS)
 def test_parts_add_up_to_the_whole(target, prediction):
-    parts = (metrics.confusion_matrix(target[i : i + 2], prediction[i : i + 2], 5) for i in (0, 2, 4))
-    assert np.array_equal(sum(parts), metrics.confusion_matrix(target, prediction, 5))
+    parts = (confusion.confusion_matrix(target[i : i + 2], prediction[i : i + 2], 5) for i in (0, 2, 4))
+    assert np.array_equal(sum(parts), confusion.confusion_matrix(target, prediction, 5))
 
 
 @settings(max_examples=30, deadline=None)
 @given(LABELS, LABELS, st.permutations(range(1, 5)))
 def test_the_order_of_the_classes_changes_no_mean(target, prediction, order):
     renamed = np.array([0, *order])
-    before = metrics.scores(metrics.confusion_matrix(target, prediction, 5))
-    after = metrics.scores(metrics.confusion_matrix(renamed[target], renamed[prediction], 5))
-    for key in metrics.OVERALL_KEYS:
+    before = confusion.scores(confusion.confusion_matrix(target, prediction, 5))
+    after = confusion.scores(confusion.confusion_matrix(renamed[target], renamed[prediction], 5))
+    for key in confusion.OVERALL_KEYS:
         assert after[key] == pytest.approx(before[key], nan_ok=True)
-    for key in metrics.PER_CLASS_KEYS:
+    for key in confusion.PER_CLASS_KEYS:
         assert after[key][renamed] == pytest.approx(before[key], nan_ok=True)
 
 
@@ -263,7 +263,7 @@ def test_scores_are_25_times_faster_than_scikit_learn():
         sklearn.metrics.f1_score(*pair, average="macro")
 
     def ours():
-        metrics.scores(metrics.confusion_matrix(target, prediction))
+        confusion.scores(confusion.confusion_matrix(target, prediction))
 
     ratios = [seconds(theirs, 1) / seconds(ours, 20) for _ in range(5)]
     assert max(ratios) >= 25  # the other four may have shared the processor with something else
@@ -274,19 +274,19 @@ def test_scores_are_25_times_faster_than_scikit_learn():
 
 def test_to_binary():
     labels = np.array([[0, 15, 3], [255, 20, 15]])
-    person = metrics.to_binary(labels, 15)
+    person = confusion.to_binary(labels, 15)
     assert person.dtype == np.uint8
     assert person.tolist() == [[0, 1, 0], [255, 0, 1]]
-    assert metrics.to_binary(labels, None).tolist() == [[0, 1, 1], [255, 1, 1]]
+    assert confusion.to_binary(labels, None).tolist() == [[0, 1, 1], [255, 1, 1]]
 
 
 def test_to_binary_errors():
     with pytest.raises(LabelError, match="label map holds the value 21"):
-        metrics.to_binary(np.array([[21]]), 15)
+        confusion.to_binary(np.array([[21]]), 15)
     with pytest.raises(UsageError, match="the background is no object"):
-        metrics.to_binary(np.array([[0]]), 0)
+        confusion.to_binary(np.array([[0]]), 0)
     with pytest.raises(UsageError, match="no class 21"):
-        metrics.to_binary(np.array([[0]]), 21)
+        confusion.to_binary(np.array([[0]]), 21)
 
 
 # ---- boundaries
@@ -309,30 +309,30 @@ def literal_boundary_counts(target, prediction, num_classes):
 def test_boundary_counts_are_those_of_the_definition(size_hw):
     target, prediction = with_ignored(blobs(1, size_hw)), blobs(2, size_hw)
     expected = literal_boundary_counts(target, prediction, 21)
-    assert np.array_equal(metrics.boundary_counts(target, prediction), expected)
+    assert np.array_equal(confusion.boundary_counts(target, prediction), expected)
 
 
 def test_boundary_counts_by_hand():
     target = np.zeros((9, 9), np.uint8)
     target[2:7, 2:7] = 1
     prediction = np.roll(target, 1, axis=1)
-    intersection, union = metrics.boundary_counts(target, prediction, num_classes=2)
+    intersection, union = confusion.boundary_counts(target, prediction, num_classes=2)
     # Two rings of 16 pixels, one column apart, share 4 pixels above, 4 below and none at the sides.
     assert (intersection[1], union[1]) == (8, 24)
-    assert metrics.boundary_iou(intersection, union)[1] == pytest.approx(1 / 3)
+    assert confusion.boundary_iou(intersection, union)[1] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(("size_hw", "distance"), [((480, 640), 16), ((3, 4), 1), ((375, 500), 12), ((75, 100), 2)])
 def test_boundary_distance(size_hw, distance):
-    assert metrics.boundary_distance(*size_hw) == distance  # 12.5 and 2.5 go to the even neighbour
+    assert confusion.boundary_distance(*size_hw) == distance  # 12.5 and 2.5 go to the even neighbour
 
 
 def test_boundary_of_a_perfect_prediction():
     target = blobs(1)
-    intersection, union = metrics.boundary_counts(target, target)
+    intersection, union = confusion.boundary_counts(target, target)
     assert np.array_equal(intersection, union)
     present = np.unique(target)
-    iou = metrics.boundary_iou(intersection, union)
+    iou = confusion.boundary_iou(intersection, union)
     assert (iou[present] == 1).all()
     assert np.isnan(np.delete(iou, present)).all()
 
@@ -342,20 +342,20 @@ def test_boundary_of_a_perfect_prediction_around_a_hole_that_is_ignored():
     target[10:90, 10:90] = 1
     target[40:60, 40:60] = IGNORE_INDEX
     prediction = np.where(target == IGNORE_INDEX, np.uint8(1), target)
-    assert metrics.boundary_iou(*metrics.boundary_counts(target, prediction, num_classes=2)).tolist() == [1, 1]
+    assert confusion.boundary_iou(*confusion.boundary_counts(target, prediction, num_classes=2)).tolist() == [1, 1]
 
 
 def test_boundary_where_all_is_ignored():
-    intersection, union = metrics.boundary_counts(np.full((9, 9), 255), np.ones((9, 9), int), num_classes=2)
+    intersection, union = confusion.boundary_counts(np.full((9, 9), 255), np.ones((9, 9), int), num_classes=2)
     assert union.tolist() == [0, 0]
-    assert np.isnan(metrics.boundary_iou(intersection, union)).all()
+    assert np.isnan(confusion.boundary_iou(intersection, union)).all()
 
 
 def test_boundary_counts_errors():
     with pytest.raises(LabelError, match="prediction holds the value 21"):
-        metrics.boundary_counts(np.zeros((3, 3), int), np.full((3, 3), 21))
+        confusion.boundary_counts(np.zeros((3, 3), int), np.full((3, 3), 21))
     with pytest.raises(LabelError, match=r"\(height, width\).*\(9,\)"):
-        metrics.boundary_counts(np.zeros(9, int), np.zeros(9, int))
+        confusion.boundary_counts(np.zeros(9, int), np.zeros(9, int))
 
 
 # ---- the verdict
@@ -383,7 +383,7 @@ def test_verdict_of_a_mixed_picture():
         cat_cat=20, cat_background=80, chair_chair=9, chair_background=91,
     )  # fmt: skip
     boundary = boundary_of(background=0.9, person=0.5, dog=0.4, cat=0.33, chair=0.1)
-    verdict = metrics.verdict(matrix, boundary)
+    verdict = confusion.verdict(matrix, boundary)
     assert (verdict.found, verdict.partly, verdict.missed) == ((12, 15), (8,), (9,))
     assert verdict.extra == ()
     assert verdict.edges == "fair"
@@ -395,7 +395,7 @@ def test_verdict_of_a_mixed_picture():
 
 @pytest.mark.parametrize(("edges", "word"), [(0.6, "tight"), (0.599, "fair"), (0.35, "fair"), (0.349, "loose")])
 def test_verdict_on_edges(edges, word):
-    verdict = metrics.verdict(matrix_of(cat_cat=9, dog_dog=9), boundary_of(cat=edges, dog=edges))
+    verdict = confusion.verdict(matrix_of(cat_cat=9, dog_dog=9), boundary_of(cat=edges, dog=edges))
     assert verdict.sentence == f"Found both classes. The edges are {word} (boundary IoU {edges:.2f})."
 
 
@@ -422,7 +422,7 @@ def test_verdict_on_edges(edges, word):
     ],
 )  # fmt: skip
 def test_verdict_sentences(pixels, sentence):
-    assert metrics.verdict(matrix_of(**pixels), boundary_of()).sentence == sentence
+    assert confusion.verdict(matrix_of(**pixels), boundary_of()).sentence == sentence
 
 
 @pytest.mark.parametrize(
@@ -436,9 +436,9 @@ def test_verdict_sentences(pixels, sentence):
     ],
 )
 def test_verdict_in_binary_mode(matrix, name, sentence):
-    assert metrics.verdict(matrix, [0.9, 0.7], names=("background", name)).sentence == sentence
+    assert confusion.verdict(matrix, [0.9, 0.7], names=("background", name)).sentence == sentence
 
 
 def test_verdict_errors():
     with pytest.raises(LabelError, match="the matrix has 2.*21 boundary IoUs and 21 names"):
-        metrics.verdict([[1, 0], [0, 1]], boundary_of())
+        confusion.verdict([[1, 0], [0, 1]], boundary_of())

@@ -19,9 +19,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from segcore import Segmenter, catalogue, image, models, postprocess, trained
+from segcore import Segmenter
 from segcore.classes import VOC_NAMES
 from segcore.errors import DownloadError, UsageError, WeightsError
+from segcore.imaging import reading
+from segcore.inference import upsampling
+from segcore.models import catalogue, checkpoint, loading
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 DOWNLOADED = ["deeplabv3_resnet101", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large"]
@@ -47,7 +50,7 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def assert_same_logits(network: nn.Module, predictor: models.Predictor, batch: torch.Tensor) -> None:
+def assert_same_logits(network: nn.Module, predictor: loading.Predictor, batch: torch.Tensor) -> None:
     with torch.no_grad():
         expected = network(batch)["out"]
     logits = F.interpolate(predictor(batch), size=batch.shape[-2:], mode="bilinear", align_corners=False)
@@ -57,12 +60,12 @@ def assert_same_logits(network: nn.Module, predictor: models.Predictor, batch: t
 
 @pytest.fixture(scope="module")
 def resnet101() -> nn.Module:
-    return randomised(models.build_network("deeplabv3_resnet101"))
+    return randomised(loading.build_network("deeplabv3_resnet101"))
 
 
 @pytest.fixture(scope="module")
 def shipped() -> nn.Module:
-    return models.load(SHIPPED)
+    return loading.load(SHIPPED)
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def hub(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> SimpleNamespace:
     """A MobileNetV3 checkpoint with random weights, in a file called after its hash as torchvision's are."""
-    network = randomised(models.build_network(MOBILENET))
+    network = randomised(loading.build_network(MOBILENET))
     folder = tmp_path_factory.mktemp("published")
     torch.save(network.state_dict(), folder / "new")
     sha256 = hashlib.sha256((folder / "new").read_bytes()).hexdigest()
@@ -113,11 +116,11 @@ def test_catalogue_order():
 
 
 def test_catalogue_needs_no_torch():
-    program = "import sys, segcore.catalogue as c; c.resolve('auto'); sys.exit('torch' in sys.modules)"
+    program = "import sys, segcore.models.catalogue as c; c.resolve('auto'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("function", [catalogue.entry, catalogue.resolve, models.load, models.facts])
+@pytest.mark.parametrize("function", [catalogue.entry, catalogue.resolve, loading.load, loading.facts])
 def test_unknown_model_errors(function):
     with pytest.raises(UsageError, match=rf"'resnet'.*deeplabv3_resnet101.*{SHIPPED}"):
         function("resnet")
@@ -134,35 +137,35 @@ def test_checkpoints_are_where_torch_hub_has_them(variables, monkeypatch):
 
 def test_auto_is_the_best_model_on_disk(hub):
     assert catalogue.resolve("auto") == SHIPPED
-    models.weights_path("deeplabv3_resnet50").touch()
+    loading.weights_path("deeplabv3_resnet50").touch()
     assert catalogue.resolve("auto") == SHIPPED
-    models.weights_path("deeplabv3_resnet101").touch()
+    loading.weights_path("deeplabv3_resnet101").touch()
     assert catalogue.resolve("auto") == "deeplabv3_resnet101"
     assert catalogue.resolve(SHIPPED) == SHIPPED
 
 
 @pytest.mark.parametrize("name", DOWNLOADED)
 def test_on_disk_knows_the_published_files_name(name, hub):
-    path = models.weights_path(name)
+    path = loading.weights_path(name)
     path.with_name(path.name + ".part").touch()
     (hub / f"{name}_mine.pth").touch()
-    assert not models.on_disk(name)
+    assert not loading.on_disk(name)
     path.touch()
-    assert [each for each in DOWNLOADED if models.on_disk(each)] == [name]
+    assert [each for each in DOWNLOADED if loading.on_disk(each)] == [name]
 
 
 # Weights
 
 
 def test_facts_are_those_published():
-    facts = models.facts("deeplabv3_resnet101")
+    facts = loading.facts("deeplabv3_resnet101")
     assert (facts.mean_iou, facts.pixel_accuracy) == (0.674, 0.924)
     assert 240 < facts.megabytes < 250
-    assert models.facts(SHIPPED).megabytes == pytest.approx(models.weights_path(SHIPPED).stat().st_size / 1e6)
+    assert loading.facts(SHIPPED).megabytes == pytest.approx(loading.weights_path(SHIPPED).stat().st_size / 1e6)
 
 
 def test_a_network_with_random_weights_computes_as_much_as_the_shipped_one(shipped):
-    built = models.build_network(SHIPPED)
+    built = loading.build_network(SHIPPED)
     dilations = [
         [module.dilation for module in each.modules() if isinstance(module, nn.Conv2d)] for each in (built, shipped)
     ]
@@ -172,28 +175,28 @@ def test_a_network_with_random_weights_computes_as_much_as_the_shipped_one(shipp
 def test_shipped_weights_give_a_network_ready_to_run(shipped):
     assert not shipped.training
     assert {each.dtype for each in shipped.parameters()} == {torch.float32}
-    expected = hashlib.sha256(models.weights_path(SHIPPED).read_bytes()).hexdigest()
-    assert models.weights_sha256(SHIPPED) == expected
+    expected = hashlib.sha256(loading.weights_path(SHIPPED).read_bytes()).hexdigest()
+    assert loading.weights_sha256(SHIPPED) == expected
 
 
 def test_weights_sha256_follows_the_file(published_as_weights, hub):
-    path = models.weights_path(MOBILENET)
+    path = loading.weights_path(MOBILENET)
     path.write_bytes(b"one")
-    assert models.weights_sha256(MOBILENET) == hashlib.sha256(b"one").hexdigest()
+    assert loading.weights_sha256(MOBILENET) == hashlib.sha256(b"one").hexdigest()
     path.write_bytes(b"other")
-    assert models.weights_sha256(MOBILENET) == hashlib.sha256(b"other").hexdigest()
+    assert loading.weights_sha256(MOBILENET) == hashlib.sha256(b"other").hexdigest()
 
 
 def test_load_takes_a_torchvision_checkpoint_whole(published_as_weights, hub):
-    models.weights_path(MOBILENET).write_bytes(published_as_weights.path.read_bytes())
-    network = models.load(MOBILENET)
+    loading.weights_path(MOBILENET).write_bytes(published_as_weights.path.read_bytes())
+    network = loading.load(MOBILENET)
     assert network.aux_classifier is None
     batch = noise(1, 3, 64, 80)
     with torch.no_grad():
         assert torch.equal(network(batch)["out"], published_as_weights.network(batch)["out"])
 
 
-@pytest.mark.parametrize("function", [models.load, models.weights_sha256])
+@pytest.mark.parametrize("function", [loading.load, loading.weights_sha256])
 def test_missing_weights_errors(function, hub):
     with pytest.raises(WeightsError, match="fetch-weights deeplabv3_resnet50"):
         function("deeplabv3_resnet50")
@@ -201,40 +204,40 @@ def test_missing_weights_errors(function, hub):
 
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
 def test_damaged_weights_errors(content, tmp_path, monkeypatch, published_as_weights):
-    models.weights_path(MOBILENET).write_bytes(content)
+    loading.weights_path(MOBILENET).write_bytes(content)
     with pytest.raises(WeightsError, match=f"damaged.*fetch-weights {MOBILENET}"):
-        models.load(MOBILENET)
+        loading.load(MOBILENET)
 
     monkeypatch.setattr(catalogue, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
     (tmp_path / f"{SHIPPED}.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match="damaged.*install it again"):
-        models.load(SHIPPED)
+        loading.load(SHIPPED)
 
 
 def test_one_flipped_bit_in_the_shipped_weights_is_seen(tmp_path, monkeypatch):
-    content = bytearray(models.weights_path(SHIPPED).read_bytes())
+    content = bytearray(loading.weights_path(SHIPPED).read_bytes())
     content[-1000] ^= 1
     monkeypatch.setattr(catalogue, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
     (tmp_path / f"{SHIPPED}.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match="damaged"):
-        models.load(SHIPPED)
+        loading.load(SHIPPED)
 
 
 def test_weights_of_other_classes_errors(monkeypatch):
     meta = {"categories": ["__background__", "cat"]}
     monkeypatch.setattr(torchvision.models, "get_weight", lambda _: SimpleNamespace(meta=meta))
     with pytest.raises(WeightsError, match="got background, cat"):
-        models.load("deeplabv3_resnet101")
+        loading.load("deeplabv3_resnet101")
 
 
 def test_fetch_weights_from_a_mirror(published_as_weights, mirror):
     seen = []
-    path = models.fetch_weights(MOBILENET, base_url=f"{mirror}/", progress=lambda *done: seen.append(done))
-    assert path == models.weights_path(MOBILENET)
+    path = loading.fetch_weights(MOBILENET, base_url=f"{mirror}/", progress=lambda *done: seen.append(done))
+    assert path == loading.weights_path(MOBILENET)
     assert path.read_bytes() == published_as_weights.path.read_bytes()
     size = published_as_weights.path.stat().st_size
     assert seen[-1] == (size, size)
-    assert models.weights_sha256(MOBILENET) == published_as_weights.sha256
+    assert loading.weights_sha256(MOBILENET) == published_as_weights.sha256
 
 
 def test_fetch_weights_errors(published_as_weights, mirror):
@@ -242,14 +245,14 @@ def test_fetch_weights_errors(published_as_weights, mirror):
     try:
         published_as_weights.path.write_bytes(b"not those")
         with pytest.raises(DownloadError):
-            models.fetch_weights(MOBILENET, base_url=mirror)
+            loading.fetch_weights(MOBILENET, base_url=mirror)
     finally:
         published_as_weights.path.write_bytes(right)
-    assert not models.on_disk(MOBILENET)
+    assert not loading.on_disk(MOBILENET)
 
 
 def test_fetch_weights_of_the_shipped_model_needs_no_network():
-    assert models.fetch_weights(SHIPPED, base_url="http://nowhere.invalid") == models.weights_path(SHIPPED)
+    assert loading.fetch_weights(SHIPPED, base_url="http://nowhere.invalid") == loading.weights_path(SHIPPED)
 
 
 # Files of our own format
@@ -257,10 +260,10 @@ def test_fetch_weights_of_the_shipped_model_needs_no_network():
 
 def a_file(path: Path, change) -> str:
     """The shipped weights, changed, under a right header. Returns the path as a model is called."""
-    shipped = models.weights_path(SHIPPED)
+    shipped = loading.weights_path(SHIPPED)
     state = load_file(shipped)
     change(state)
-    save_file(state, path, {"segcore": trained.read_header(shipped).to_json()})
+    save_file(state, path, {"segcore": checkpoint.read_header(shipped).to_json()})
     return str(path)
 
 
@@ -289,20 +292,21 @@ def a_file(path: Path, change) -> str:
 def test_weights_that_do_not_fit_errors(change, message, tmp_path):
     name = a_file(tmp_path / "model.safetensors", change)
     with pytest.raises(WeightsError, match=message) as raised:
-        models.load(name)
+        loading.load(name)
     assert str(tmp_path / "model.safetensors") in str(raised.value) and str(raised.value).isprintable()
 
 
 def test_only_counters_may_be_missing(published, tmp_path):
     published.network.aux_classifier = None
-    state, header = published.network.state_dict(), trained.read_header(models.weights_path(SHIPPED))
+    state, header = published.network.state_dict(), checkpoint.read_header(loading.weights_path(SHIPPED))
     path = tmp_path / "model.safetensors"
-    trained.write(path, replace(header, network=MOBILENET), state)
+    checkpoint.write(path, replace(header, network=MOBILENET), state)
     assert len(load_file(path)) < len(state)
-    models.load(str(path))
-    trained.write(path, replace(header, network=MOBILENET), {k: v for k, v in state.items() if "running_var" not in k})
+    loading.load(str(path))
+    without = {k: v for k, v in state.items() if "running_var" not in k}
+    checkpoint.write(path, replace(header, network=MOBILENET), without)
     with pytest.raises(WeightsError, match="running_var is missing"):
-        models.load(str(path))
+        loading.load(str(path))
 
 
 # Former names
@@ -313,13 +317,13 @@ FORMER = "deeplabv3_efficientnet_lite0"
 @pytest.mark.parametrize(
     "function",
     [
-        lambda: models.load(FORMER).state_dict().keys() == models.load(SHIPPED).state_dict().keys(),
+        lambda: loading.load(FORMER).state_dict().keys() == loading.load(SHIPPED).state_dict().keys(),
         lambda: catalogue.resolve(FORMER) == SHIPPED,
         lambda: catalogue.entry(FORMER).name == SHIPPED,
         lambda: catalogue.on_disk(FORMER),
-        lambda: models.facts(FORMER) == models.facts(SHIPPED),
-        lambda: models.fetch_weights(FORMER) == models.weights_path(SHIPPED),
-        lambda: models.network_of(FORMER) == SHIPPED,
+        lambda: loading.facts(FORMER) == loading.facts(SHIPPED),
+        lambda: loading.fetch_weights(FORMER) == loading.weights_path(SHIPPED),
+        lambda: loading.network_of(FORMER) == SHIPPED,
         lambda: Segmenter(FORMER).model == SHIPPED,
     ],
 )
@@ -335,9 +339,9 @@ def test_a_former_name_is_noticed_once_a_program():
 
 
 def test_a_file_trained_on_a_former_network_errors(tmp_path):
-    header = trained.read_header(models.weights_path(SHIPPED))
+    header = checkpoint.read_header(loading.weights_path(SHIPPED))
     path = tmp_path / "mine.safetensors"
-    trained.write(path, replace(header, network=FORMER), {"backbone.conv_stem.weight": torch.zeros(1)})
+    checkpoint.write(path, replace(header, network=FORMER), {"backbone.conv_stem.weight": torch.zeros(1)})
     with pytest.raises(WeightsError, match=f"{FORMER}, which is no longer part of segcore; train it again") as raised:
         Segmenter(path)
     assert str(path) in str(raised.value)
@@ -352,7 +356,7 @@ def test_preprocessing_is_the_published_weights_own(name, size):
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     weights = torchvision.models.get_weight(catalogue.entry(name).torchvision_weights)
     expected = weights.transforms()(Image.fromarray(pixels))[None]
-    assert torch.equal(models.preprocess_for(name, "torchvision")(pixels), expected)
+    assert torch.equal(loading.preprocess_for(name, "torchvision")(pixels), expected)
 
 
 def test_preprocessing_follows_the_weights(monkeypatch):
@@ -360,21 +364,21 @@ def test_preprocessing_follows_the_weights(monkeypatch):
     other = SimpleNamespace(resize_size=[256], mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
     weights = SimpleNamespace(meta=original.meta, transforms=lambda: other)
     monkeypatch.setattr(torchvision.models, "get_weight", lambda _: weights)
-    preprocess = models.preprocess_for(MOBILENET, "squeeze")
+    preprocess = loading.preprocess_for(MOBILENET, "squeeze")
     assert (preprocess.size, preprocess.mean, preprocess.std) == (256, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
 @pytest.mark.parametrize("name", [MOBILENET, SHIPPED])
 def test_preprocess_for_errors(name):
     with pytest.raises(UsageError, match="stretch"):
-        models.preprocess_for(name, "stretch")
+        loading.preprocess_for(name, "stretch")
 
 
 # Ready to run
 
 
 def test_prepared_resnet101_equals_torchvision(resnet101):
-    predictor = models.prepare(resnet101, device="cpu", precision="float32")
+    predictor = loading.prepare(resnet101, device="cpu", precision="float32")
     assert_same_logits(resnet101, predictor, noise(1, 3, 129, 129))
 
 
@@ -384,14 +388,14 @@ def test_prepared_networks_equal_their_own_forward(name, shipped):
         network = shipped
     else:
         network = randomised(torchvision.models.get_model(name, weights=None, weights_backbone=None))
-    predictor = models.prepare(network, device="cpu", precision="float32")
+    predictor = loading.prepare(network, device="cpu", precision="float32")
     assert_same_logits(network, predictor, noise(2, 3, 97, 130))
 
 
 def test_prepared_logits_are_at_the_networks_own_stride(resnet101, shipped):
     image = noise(1, 3, 65, 96)
-    assert models.prepare(resnet101, device="cpu")(image).shape == (1, 21, 9, 12)
-    logits = models.prepare(shipped, device="cpu")(image)
+    assert loading.prepare(resnet101, device="cpu")(image).shape == (1, 21, 9, 12)
+    logits = loading.prepare(shipped, device="cpu")(image)
     assert logits.shape == (1, 21, 17, 24)
     assert (logits.dtype, logits.device.type, logits.is_contiguous()) == (torch.float32, "cpu", True)
     logits += 1  # an ordinary tensor, which may be written to
@@ -401,7 +405,7 @@ def test_prepare_leaves_the_network_as_it_was(shipped):
     network = copy.deepcopy(shipped).train()
     before = copy.deepcopy(network.state_dict())
     image = noise(2, 3, 64, 64)
-    predictor = models.prepare(network, device="cpu", precision="float32")
+    predictor = loading.prepare(network, device="cpu", precision="float32")
     first = predictor(image)
     assert network.training
     assert all(each.requires_grad for each in network.parameters())
@@ -413,7 +417,7 @@ def test_prepare_leaves_the_network_as_it_was(shipped):
 
 
 def test_prepared_network_may_be_called_from_threads(shipped):
-    predictor = models.prepare(shipped, device="cpu")
+    predictor = loading.prepare(shipped, device="cpu")
     images = [noise(1, 3, 64 + 16 * index, 80) for index in range(8)]
     expected = [predictor(each) for each in images]
     with ThreadPoolExecutor(4) as pool:
@@ -421,7 +425,7 @@ def test_prepared_network_may_be_called_from_threads(shipped):
 
 
 def test_prepare_of_a_forward_that_branches_on_its_input():
-    published = randomised(models.build_network(MOBILENET))
+    published = randomised(loading.build_network(MOBILENET))
 
     class Branching(nn.Module):
         def __init__(self):
@@ -432,7 +436,7 @@ def test_prepare_of_a_forward_that_branches_on_its_input():
             return self.body(x if x.mean() > -100 else -x)
 
     network = torchvision.models.segmentation.DeepLabV3(Branching(), published.classifier).eval()
-    assert_same_logits(network, models.prepare(network, device="cpu", precision="float32"), noise(1, 3, 64, 64))
+    assert_same_logits(network, loading.prepare(network, device="cpu", precision="float32"), noise(1, 3, 64, 64))
 
 
 def test_prepare_keeps_a_batch_norm_that_is_not_alone_in_reading_a_convolution():
@@ -448,17 +452,17 @@ def test_prepare_keeps_a_batch_norm_that_is_not_alone_in_reading_a_convolution()
 
     network = torchvision.models.segmentation.FCN(Shared(), nn.Conv2d(8, 21, 1))
     randomised(network)
-    assert_same_logits(network, models.prepare(network, device="cpu", precision="float32"), noise(1, 3, 20, 20))
+    assert_same_logits(network, loading.prepare(network, device="cpu", precision="float32"), noise(1, 3, 20, 20))
 
 
 def test_prepare_errors(shipped):
     with pytest.raises(UsageError, match="Linear has no backbone"):
-        models.prepare(nn.Linear(1, 1))
+        loading.prepare(nn.Linear(1, 1))
     with pytest.raises(UsageError, match="'float64'.*auto, float32, bfloat16"):
-        models.prepare(shipped, precision="float64")
+        loading.prepare(shipped, precision="float64")
     features = torchvision.models.segmentation.FCN(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 21, 1))
     with pytest.raises(UsageError, match="dictionary with the key 'out'"):
-        models.prepare(features, device="cpu")(noise(1, 3, 8, 8))
+        loading.prepare(features, device="cpu")(noise(1, 3, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -474,19 +478,19 @@ def test_prepare_errors(shipped):
 )
 def test_prepared_network_errors(batch, shipped):
     with pytest.raises(UsageError, match="expected"):
-        models.prepare(shipped, device="cpu")(batch)
+        loading.prepare(shipped, device="cpu")(batch)
 
 
 def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
-    exact = models.prepare(shipped, device="cpu", precision="float32")
-    rounded = models.prepare(shipped, device="cpu", precision="bfloat16")
-    preprocess = models.preprocess_for(SHIPPED, "squeeze")
+    exact = loading.prepare(shipped, device="cpu", precision="float32")
+    rounded = loading.prepare(shipped, device="cpu", precision="bfloat16")
+    preprocess = loading.preprocess_for(SHIPPED, "squeeze")
     paths = sorted((shared_coco / "val2017").glob("*.jpg"))[::12]
     agreement = []
     for path in paths:
-        photograph = image.read(path, upright=False)
+        photograph = reading.read(path, upright=False)
         tensor = preprocess(photograph)
-        labels = [postprocess.label_map(each(tensor)[0], photograph.shape[:2]) for each in (exact, rounded)]
+        labels = [upsampling.label_map(each(tensor)[0], photograph.shape[:2]) for each in (exact, rounded)]
         agreement.append(np.mean(labels[0] == labels[1]))
     assert paths
     assert np.mean(agreement) >= 0.995
@@ -502,13 +506,13 @@ def test_pick_device(cuda, mps, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert models.pick_device("auto") == expected
-    assert models.pick_device("cpu") == models.pick_device("cpu:0") == "cpu"
+    assert loading.pick_device("auto") == expected
+    assert loading.pick_device("cpu") == loading.pick_device("cpu:0") == "cpu"
     if cuda:
-        assert models.pick_device("cuda:1") == "cuda:1"
+        assert loading.pick_device("cuda:1") == "cuda:1"
     else:
         with pytest.raises(UsageError, match="'cuda' is not available"):
-            models.pick_device("cuda")
+            loading.pick_device("cuda")
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:2", "cuda:x", "cuda:-1"])
@@ -516,7 +520,7 @@ def test_pick_device_errors(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UsageError, match="choose one of: auto, cuda, .*cpu"):
-        models.pick_device(device)
+        loading.pick_device(device)
 
 
 @pytest.mark.parametrize(
@@ -530,21 +534,21 @@ def test_pick_device_errors(device, monkeypatch):
 )
 def test_pick_precision_on_a_cpu(instructions, expected, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
-    assert models.pick_precision("auto", "cpu") == expected
-    assert models.pick_precision("float32", "cpu") == "float32"
+    assert loading.pick_precision("auto", "cpu") == expected
+    assert loading.pick_precision("float32", "cpu") == "float32"
 
 
 def test_pick_precision_on_other_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert models.pick_precision("auto", "cuda:0") == "float32"
+    assert loading.pick_precision("auto", "cuda:0") == "float32"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert models.pick_precision("auto", "cuda") == "bfloat16"
-    assert models.pick_precision("auto", "mps") == "float32"
+    assert loading.pick_precision("auto", "cuda") == "bfloat16"
+    assert loading.pick_precision("auto", "mps") == "float32"
 
 
 def test_pick_precision_errors():
     with pytest.raises(UsageError, match="'half'.*auto, float32, bfloat16"):
-        models.pick_precision("half")
+        loading.pick_precision("half")
 
 
 def test_voc_names_are_those_of_every_published_checkpoint():

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from segcore import models
-from segcore.networks import DeepLabV3Plus, HalvingConv, MobileNetV2, deeplabv3_mobilenet_v2
+from segcore.models import loading
+from segcore.models.architectures import DeepLabV3Plus, HalvingConv, MobileNetV2, deeplabv3_mobilenet_v2
 
 ROOT = Path(__file__).parents[1]
 SIZES = [(1, 1), (16, 17), (33, 64), (97, 131), (520, 693)]
@@ -20,7 +20,7 @@ def noise(*shape: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def shipped() -> DeepLabV3Plus:
-    return models.load("deeplabv3_mobilenet_v2")
+    return loading.load("deeplabv3_mobilenet_v2")
 
 
 def as_pytorch_pads(backbone: MobileNetV2) -> MobileNetV2:
@@ -51,7 +51,7 @@ def test_backbone_equals_timm(size, output_stride):
     timm = pytest.importorskip("timm")
     reference = timm.create_model("mobilenetv2_100", features_only=True, output_stride=output_stride, pretrained=False)
     reference.eval()
-    backbone = as_pytorch_pads(models.load("deeplabv3_mobilenet_v2", output_stride=output_stride).backbone)
+    backbone = as_pytorch_pads(loading.load("deeplabv3_mobilenet_v2", output_stride=output_stride).backbone)
     convs = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
     others = [module for module in reference.modules() if isinstance(module, nn.Conv2d)]
     norms = [module for module in reference.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from segcore.classes import CLASSES, VOC_NAMES
-from segcore.coco import CocoDataset
-from segcore.objects import ObjectOutcome, judge_objects, objects_record
-from segcore.task import Task
+from segcore.evaluation.objects import ObjectOutcome, judge_objects, objects_record
+from segcore.inference.task import Task
+from segcore.truth.coco import CocoDataset
 
 CAT, CHAIR, DOG, PERSON = 8, 9, 12, 15
 COCO_NAMES = {each.coco for each in CLASSES}

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from demo import comparison, handlers, whole_set
-from demo.datasets import Datasets
-from demo.engine import Engine
-from segcore import models, trained
+from demo.answers import ground_truth, photographs, whole_set
+from demo.answers.datasets import Datasets
+from demo.answers.model_pool import Engine
 from segcore.categories import Categories
 from segcore.errors import SegcoreError
-from segcore.task import Task
+from segcore.inference.task import Task
+from segcore.models import checkpoint, loading
 
 NETWORK = "deeplabv3_mobilenet_v2"
 NAMES = tuple(f"tool {number}" for number in range(1, 26))  # more than VOC has
@@ -32,13 +32,13 @@ def secret(tmp_path_factory):
 @pytest.fixture(scope="module")
 def engine(secret, no_downloads):
     """Of a model that calls everything the last of its categories."""
-    network = models.build_network(NETWORK, len(NAMES) + 1)
+    network = loading.build_network(NETWORK, len(NAMES) + 1)
     state = {name: values for name, values in network.state_dict().items() if values.is_floating_point()}
     last_layer = max(name for name in state if name.startswith("classifier") and state[name].shape == (len(NAMES) + 1,))
     state[last_layer] = torch.zeros(len(NAMES) + 1).index_fill_(0, torch.tensor([len(NAMES)]), 1000.0)
     half = (0.5, 0.5, 0.5)
-    header = trained.Header(NETWORK, Categories.of(*NAMES), 64, half, half, {})
-    trained.write(secret / "tools.safetensors", header, state)
+    header = checkpoint.Header(NETWORK, Categories.of(*NAMES), 64, half, half, {})
+    checkpoint.write(secret / "tools.safetensors", header, state)
     return Engine(str(secret / "tools.safetensors"), offline=True)
 
 
@@ -69,7 +69,7 @@ def dataset(datasets):
 
 @pytest.mark.parametrize(("mode", "chosen"), [("multiclass", "any"), ("binary", "any"), ("binary", LAST)])
 def test_scores_are_by_the_models_own_names(engine, dataset, mode, chosen):
-    *pictures, record = comparison.evaluate_for_program(engine, dataset, "1", mode, chosen, "original", "auto")
+    *pictures, record = ground_truth.evaluate_for_program(engine, dataset, "1", mode, chosen, "original", "auto")
     assert [picture.shape for picture in pictures] == [(30, 40, 3)] * 3
     expected = ["background", *NAMES] if mode == "multiclass" else ["background", chosen]
     assert list(record["per_class"]) == list(record["intervals"]["per_class"]) == expected
@@ -79,15 +79,15 @@ def test_scores_are_by_the_models_own_names(engine, dataset, mode, chosen):
 
 
 def test_objects_beside_the_models_own_are_told(engine, dataset):
-    compared = comparison.compare(engine, None, dataset, 1, "auto", "original", "squeeze")
-    view = comparison.view_compared(compared, Task(categories=engine.categories), "original")
+    compared = ground_truth.compare(engine, None, dataset, 1, "auto", "original", "squeeze")
+    view = ground_truth.view_compared(compared, Task(categories=engine.categories), "original")
     assert "objects that the model does not know (vice)" in view.warning and "20" not in view.warning
     assert LAST in view.per_class and LAST in view.verdict
 
 
 def test_nobody_learns_where_the_model_lies(engine, datasets, dataset, secret, tmp_path):
-    told = [comparison.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")[-1]]
-    told += [handlers.segment_for_program(engine, dataset.path(1), "multiclass", "any", -1, "auto")[-1]]
+    told = [ground_truth.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")[-1]]
+    told += [photographs.segment_for_program(engine, dataset.path(1), "multiclass", "any", -1, "auto")[-1]]
     assert all(record["model"] == "tools.safetensors" for record in told)
     texts = list(map(json.dumps, told))
 
@@ -98,13 +98,13 @@ def test_nobody_learns_where_the_model_lies(engine, datasets, dataset, secret, t
         assert file.name == f"bench_tools.safetensors{suffix}"
         texts.append(file.read_text(encoding="utf-8"))
 
-    compared = comparison.compare(engine, None, dataset, 1, "auto", "original", "squeeze")
+    compared = ground_truth.compare(engine, None, dataset, 1, "auto", "original", "squeeze")
     task = Task(categories=engine.categories)
-    view = comparison.view_compared(compared, task, "original")
+    view = ground_truth.view_compared(compared, task, "original")
     for suffix in (".json", ".csv"):
-        texts.append(comparison.scores_file(view, tmp_path / "files", suffix).read_text(encoding="utf-8"))
-    shown = handlers.open_photograph(engine, None, dataset.path(1), "auto", "squeeze")
-    texts += [view.made_by, handlers.view_photograph(shown, task).made_by]
+        texts.append(ground_truth.scores_file(view, tmp_path / "files", suffix).read_text(encoding="utf-8"))
+    shown = photographs.open_photograph(engine, None, dataset.path(1), "auto", "squeeze")
+    texts += [view.made_by, photographs.view_photograph(shown, task).made_by]
     for text in texts:
         assert "secret-place" not in text
 
@@ -115,7 +115,7 @@ def test_a_photograph_of_another_size_than_its_record_tells_no_folder(engine, da
     try:
         Image.new("RGB", (7, 5)).save(path)
         with pytest.raises(SegcoreError, match="1.png is 7 x 5 pixels, but 40 x 30 in instances_bench.json") as caught:
-            comparison.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")
+            ground_truth.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")
         assert "secret-place" not in str(caught.value)
     finally:
         path.write_bytes(before)
@@ -128,5 +128,5 @@ def test_a_model_that_has_gone_tells_no_folder(engine, dataset, secret, tmp_path
     other = Engine(str(path), offline=True)
     damage(path)
     with pytest.raises(SegcoreError, match="secret-place") as caught:  # the title, which everybody sees
-        comparison.evaluate_for_program(other, dataset, "1", "multiclass", "any", "original", "auto")
+        ground_truth.evaluate_for_program(other, dataset, "1", "multiclass", "any", "original", "auto")
     assert str(tmp_path) not in str(caught.value) and "choose another model" in str(caught.value)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segcore import own_truth
 from segcore.classes import COCO_TO_VOC, VOC_PALETTE
 from segcore.errors import AnnotationError, ImageError, LabelError, SegcoreError
-from segcore.own_truth import read_truth
-from segcore.task import Task
+from segcore.inference.task import Task
+from segcore.truth import supplied
+from segcore.truth.supplied import read_truth
 
 MULTICLASS, ANY, DOG, AEROPLANE = Task(), Task("binary"), Task("binary", "dog"), Task("binary", "aeroplane")
 # 3 x 4, no symmetry: background, aeroplane, dog, person, TV, and a pixel that is not counted.
@@ -398,6 +398,6 @@ def test_annotations_that_would_take_all_memory_errors(read):
 
 
 def test_annotations_of_too_many_bytes_errors(read, monkeypatch):
-    monkeypatch.setattr(own_truth, "MAX_JSON_BYTES", 100)
+    monkeypatch.setattr(supplied, "MAX_JSON_BYTES", 100)
     with pytest.raises(AnnotationError, match="truth.json has .* MB, and .* is the most that is read"):
         read(document(), size_hw=(8, 12))

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import comparison, handlers
-from demo.engine import Engine
-from demo.samples import Thumbnails
+from demo.answers import ground_truth, photographs
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Thumbnails
 from demo.tabs import photograph
-from demo.visits import Visit
-from segcore import draw, evaluate, protocols
-from segcore.coco import CocoDataset
+from demo.waiting.visits import Visit
 from segcore.errors import LabelError
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate, protocols
+from segcore.imaging import drawing
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.truth.coco import CocoDataset
 from tests.at_a_time import AtATime
 from tests.samples import CAT, DOG, PIZZA
 
@@ -46,7 +47,7 @@ def dataset(examples_coco):
 @pytest.fixture(scope="module")
 def dog(engine, dataset):
     """The photograph of a dog, opened and segmented."""
-    return handlers.open_photograph(engine, None, dataset.path(DOG), "auto", "squeeze")
+    return photographs.open_photograph(engine, None, dataset.path(DOG), "auto", "squeeze")
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,8 @@ def saved(labels, folder, name="mask.png"):
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_the_exported_label_map_given_back_is_wholly_right(dog, task, tmp_path):
-    exported = handlers.write_download(dog, task, "labels", tmp_path)
-    view = comparison.view_own_truth(handlers.with_truth(dog, exported), task)
+    exported = photographs.write_download(dog, task, "labels", tmp_path)
+    view = ground_truth.view_own_truth(photographs.with_truth(dog, exported), task)
 
     matrix = np.array(view.record["confusion"])
     assert matrix.sum() == np.diag(matrix).sum() == 512 * 512
@@ -92,25 +93,25 @@ def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_rig
     exif = Image.Exif()
     exif[274] = 6
     Image.open(dataset.path(CAT)).save(tmp_path / "rotated.jpg", exif=exif)
-    shown = handlers.open_photograph(engine, None, tmp_path / "rotated.jpg", "auto", "squeeze")
-    exported = handlers.write_download(shown, Task(), "labels", tmp_path)
-    assert comparison.view_own_truth(handlers.with_truth(shown, exported), Task()).record["pixel_accuracy"] == 1
+    shown = photographs.open_photograph(engine, None, tmp_path / "rotated.jpg", "auto", "squeeze")
+    exported = photographs.write_download(shown, Task(), "labels", tmp_path)
+    assert ground_truth.view_own_truth(photographs.with_truth(shown, exported), Task()).record["pixel_accuracy"] == 1
 
     # And as a tool that knows nothing of EXIF would have drawn it.
     with Image.open(exported) as upright:
         upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "stored.png")
-    given = handlers.with_truth(shown, tmp_path / "stored.png")
-    assert comparison.view_own_truth(given, Task()).record["pixel_accuracy"] == 1
+    given = photographs.with_truth(shown, tmp_path / "stored.png")
+    assert ground_truth.view_own_truth(given, Task()).record["pixel_accuracy"] == 1
 
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
 @pytest.mark.parametrize("image_id", [PIZZA, DOG])
 def test_scores_against_annotations_are_those_of_evaluate(engine, dataset, annotations, image_id, task):
-    shown = handlers.open_photograph(engine, None, dataset.path(image_id), "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, dataset.path(image_id), "auto", "squeeze")
     # In float32, as `evaluate` takes them: the tab's own logits are float16.
     exact = engine.segment(dataset.read_image(image_id), "auto", resize="squeeze", exact=True)
-    given = handlers.with_truth(replace(shown, result=exact), annotations)
-    record = comparison.view_own_truth(given, task).record
+    given = photographs.with_truth(replace(shown, result=exact), annotations)
+    record = ground_truth.view_own_truth(given, task).record
 
     segmenter = Segmenter("auto", precision="float32")
     run = evaluate.Run(segmenter, dataset, protocols.protocol("original"), task, (dataset.image(image_id),))
@@ -121,18 +122,18 @@ def test_scores_against_annotations_are_those_of_evaluate(engine, dataset, annot
 
 
 def test_objects_outside_the_classes_are_warned_of(engine, dataset, annotations):
-    shown = handlers.open_photograph(engine, None, dataset.path(PIZZA), "auto", "squeeze")
-    assert "pizza" in comparison.view_own_truth(handlers.with_truth(shown, annotations), Task()).warning
+    shown = photographs.open_photograph(engine, None, dataset.path(PIZZA), "auto", "squeeze")
+    assert "pizza" in ground_truth.view_own_truth(photographs.with_truth(shown, annotations), Task()).warning
 
 
 def test_counts_are_of_the_full_size_and_pictures_of_the_screens(engine, tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (600, 3200, 3)).astype(np.uint8)
-    shown = handlers.open_photograph(engine, None, saved(rgb, tmp_path, "wide.png"), "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, saved(rgb, tmp_path, "wide.png"), "auto", "squeeze")
     labels = np.zeros((600, 3200), np.uint8)
     labels[100:400, 1000:3000], labels[0, 0:7] = 15, 255
-    view = comparison.view_own_truth(handlers.with_truth(shown, saved(labels, tmp_path)), Task())
+    view = ground_truth.view_own_truth(photographs.with_truth(shown, saved(labels, tmp_path)), Task())
 
-    kinds, matrix = draw.count_errors(view.errors), np.array(view.record["confusion"])
+    kinds, matrix = drawing.count_errors(view.errors), np.array(view.record["confusion"])
     assert sum(kinds.values()) == 600 * 3200 == matrix.sum() + 7
     assert kinds["ignored"] == 7 and kinds["correct"] + kinds["missed"] + kinds["wrong class"] == 300 * 2000
     assert "1,920,000" in view.per_class
@@ -173,9 +174,9 @@ def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annota
     ]
     assert "dog" in given["verdict"] and "Pixel accuracy" in given["overall"] and "original" in given["made_by"]
 
-    again = handlers.segment_again(engine, visit.shown, "auto", "aspect")
+    again = photographs.segment_again(engine, visit.shown, "auto", "aspect")
     assert again.truth is visit.shown.truth and looked(tab, Visit(again))["viewer"]["layout"] == "grid"
-    other = handlers.open_photograph(engine, again, dataset.path(CAT), "auto", "squeeze")
+    other = photographs.open_photograph(engine, again, dataset.path(CAT), "auto", "squeeze")
     given = looked(tab, Visit(other))
     assert other.truth is None and given["viewer"]["layout"] == "single"
     assert given["overall"] == given["verdict"] == given["read_as"] == "" and not given["given"]["visible"]
@@ -223,7 +224,7 @@ def test_no_truth_runs_a_network(tab, dog, annotations):
 
 
 def test_files_of_scores(tab, dog, annotations, tmp_path):
-    shown = handlers.with_truth(dog, annotations)
+    shown = photographs.with_truth(dog, annotations)
     task = controls(Task())
     record = json.loads(tab.write_scores(".json", tmp_path, Visit(shown), *task).read_text())
     assert (record["split"], record["image_id"]) == ("your own truth", None)
@@ -237,13 +238,13 @@ def test_files_of_scores(tab, dog, annotations, tmp_path):
 
 
 def test_files_of_scores_errors(tab, dog, tmp_path):
-    shown = handlers.with_truth(dog, saved(np.full((512, 512), 255, np.uint8), tmp_path))
+    shown = photographs.with_truth(dog, saved(np.full((512, 512), 255, np.uint8), tmp_path))
     with pytest.raises(LabelError, match="choose binary mode"):
         tab.write_scores(".json", tmp_path, Visit(shown), *controls(Task()))
 
 
 def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog, tmp_path, monkeypatch):
-    given = handlers.with_truth(dog, handlers.write_download(dog, Task(), "labels", tmp_path))
+    given = photographs.with_truth(dog, photographs.write_download(dog, Task(), "labels", tmp_path))
 
     def most_of_six(limit):
         at_it = AtATime()
@@ -252,11 +253,11 @@ def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog
             with at_it:
                 time.sleep(0.3)
 
-        monkeypatch.setattr(comparison, "_against_truth", compare)
-        monkeypatch.setattr(comparison, "LARGE", limit)
+        monkeypatch.setattr(ground_truth, "_against_truth", compare)
+        monkeypatch.setattr(ground_truth, "LARGE", limit)
         with ThreadPoolExecutor(6) as pool:
-            list(pool.map(lambda _: comparison.view_own_truth(given, Task()), range(6)))
+            list(pool.map(lambda _: ground_truth.view_own_truth(given, Task()), range(6)))
         return at_it.most
 
-    assert most_of_six(limit=512 * 512 - 1) == comparison.LARGE_AT_A_TIME
-    assert most_of_six(limit=512 * 512) > comparison.LARGE_AT_A_TIME
+    assert most_of_six(limit=512 * 512 - 1) == ground_truth.LARGE_AT_A_TIME
+    assert most_of_six(limit=512 * 512) > ground_truth.LARGE_AT_A_TIME

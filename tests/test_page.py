@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segcore import cli
+from segcore.cli import main
 from tests.browser import PHOTOGRAPH, TRUTH, drawn, largest_class, network_runs, panel_of, pixels, row, shows, version
 
 # Drops a file on the place for photographs, which the browser has no type for.
@@ -153,7 +153,7 @@ def test_scores_are_those_of_the_command_line(open_page, examples_coco, tmp_path
         shows(page, TRUTH, lambda: panel.get_by_role("radio", name=label).check())
 
     options = ["--dataset", str(examples_coco), "--image-ids", "900005", "--protocol", protocol]
-    assert cli.main(["evaluate", *options, "--json", str(tmp_path / "scores.json")]) == 0
+    assert main.main(["evaluate", *options, "--json", str(tmp_path / "scores.json")]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
 
     for key, value in scores["dataset"].items():

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from segcore import cli
+from segcore.cli import main
 from tests.browser import PHOTOGRAPH, TRUTH, drawn, panel_of, shows
 from tests.misbehaving_server import MisbehavingServer
 from tests.page_server import running_page
@@ -56,7 +56,7 @@ def test_scores_of_a_set_are_those_of_the_command_line(open_set, examples_coco, 
     score(page)
 
     file = tmp_path / "scores.json"
-    assert cli.main(["evaluate", "--dataset", str(examples_coco), "--limit", "3", "--json", str(file)]) == 0
+    assert main.main(["evaluate", "--dataset", str(examples_coco), "--limit", "3", "--json", str(file)]) == 0
     record = json.loads(file.read_text())
     low, high = record["intervals"]["dataset"]["pixel_accuracy"]
     assert score_row(page, "Pixel accuracy")[:2] == [

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segcore import postprocess
 from segcore.errors import LabelError, UsageError
+from segcore.inference import upsampling
 
 
 def smooth_logits(h, w, seed=0):
@@ -34,7 +34,7 @@ SIZES = [(480, 640), (37, 100), (520, 520), (33, 47), (7, 5), (1, 1), (1, 300), 
 def test_label_map_is_the_argmax_of_the_upsampled_logits(logits, size_hw):
     expected = upsampled(logits, size_hw).argmax(0).numpy()
 
-    labels = postprocess.label_map(logits, size_hw)
+    labels = upsampling.label_map(logits, size_hw)
 
     assert labels.dtype == np.uint8
     # Where the two highest are equal to the last bit or two, the order of additions decides.
@@ -48,50 +48,50 @@ def test_label_map_by_hand():
     logits = np.full((21, 1, 2), -9.0, np.float32)
     logits[0, 0] = 4, 0  # background fades from left to right
     logits[15, 0] = 0, 4
-    np.testing.assert_array_equal(postprocess.label_map(logits, (1, 4)), [[0, 0, 15, 15]])
+    np.testing.assert_array_equal(upsampling.label_map(logits, (1, 4)), [[0, 0, 15, 15]])
 
 
 def test_of_equal_logits_the_lower_class_wins():
-    assert (postprocess.label_map(np.zeros((21, 3, 4), np.float32), (30, 40)) == 0).all()
+    assert (upsampling.label_map(np.zeros((21, 3, 4), np.float32), (30, 40)) == 0).all()
 
 
 @pytest.mark.parametrize("stripe", [1, 1000, 20_000, 10**9])
 def test_stripes_do_not_change_a_single_pixel(monkeypatch, stripe):
     logits, size_hw = noisy_logits(17, 23), (211, 307)
-    labels = postprocess.label_map(logits, size_hw)
-    probability = postprocess.probability(logits, size_hw, 15)
-    any_object = postprocess.probability(logits, size_hw, None)
+    labels = upsampling.label_map(logits, size_hw)
+    probability = upsampling.probability(logits, size_hw, 15)
+    any_object = upsampling.probability(logits, size_hw, None)
 
-    monkeypatch.setattr(postprocess, "STRIPE_VALUES", stripe)
+    monkeypatch.setattr(upsampling, "STRIPE_VALUES", stripe)
 
-    np.testing.assert_array_equal(postprocess.label_map(logits, size_hw), labels)
-    np.testing.assert_array_equal(postprocess.probability(logits, size_hw, 15), probability)
-    np.testing.assert_array_equal(postprocess.probability(logits, size_hw, None), any_object)
+    np.testing.assert_array_equal(upsampling.label_map(logits, size_hw), labels)
+    np.testing.assert_array_equal(upsampling.probability(logits, size_hw, 15), probability)
+    np.testing.assert_array_equal(upsampling.probability(logits, size_hw, None), any_object)
 
 
 def test_probabilities_are_the_softmax_after_upsampling():
     logits, size_hw = smooth_logits(33, 33), (120, 90)
     expected = upsampled(logits, size_hw).softmax(0).numpy()
 
-    np.testing.assert_allclose(postprocess.probabilities(logits, size_hw), expected, atol=1e-5)
-    np.testing.assert_allclose(postprocess.probability(logits, size_hw, 7), expected[7], atol=1e-5)
-    np.testing.assert_allclose(postprocess.probability(logits, size_hw, None), 1 - expected[0], atol=1e-5)
+    np.testing.assert_allclose(upsampling.probabilities(logits, size_hw), expected, atol=1e-5)
+    np.testing.assert_allclose(upsampling.probability(logits, size_hw, 7), expected[7], atol=1e-5)
+    np.testing.assert_allclose(upsampling.probability(logits, size_hw, None), 1 - expected[0], atol=1e-5)
 
 
 def test_probability_of_very_confident_logits_is_finite():
     logits = torch.zeros(21, 2, 2)
     logits[3] = 2000
-    assert (postprocess.probability(logits, (4, 4), 3) == 1).all()
-    assert (postprocess.probability(logits, (4, 4), None) == 1).all()
-    assert (postprocess.probability(logits, (4, 4), 5) == 0).all()
+    assert (upsampling.probability(logits, (4, 4), 3) == 1).all()
+    assert (upsampling.probability(logits, (4, 4), None) == 1).all()
+    assert (upsampling.probability(logits, (4, 4), 5) == 0).all()
 
 
 def test_mean_confidence_of_each_object():
     logits, size_hw = smooth_logits(33, 33), (200, 150)
     softmax = upsampled(logits, size_hw).softmax(0).numpy()
-    labels = postprocess.label_map(logits, size_hw)
+    labels = upsampling.label_map(logits, size_hw)
 
-    confidence = postprocess.mean_confidence(logits, labels)
+    confidence = upsampling.mean_confidence(logits, labels)
 
     assert np.isnan(confidence[0])
     for number in range(1, 21):
@@ -104,17 +104,17 @@ def test_mean_confidence_of_each_object():
 
 def test_binary_mask_without_threshold_is_the_argmax():
     logits, size_hw = smooth_logits(33, 33), (64, 80)
-    labels = postprocess.label_map(logits, size_hw)
+    labels = upsampling.label_map(logits, size_hw)
     present = int(labels[labels > 0].flat[0])
 
-    np.testing.assert_array_equal(postprocess.binary_mask(logits, size_hw, present), labels == present)
-    np.testing.assert_array_equal(postprocess.binary_mask(logits, size_hw, None), labels != 0)
+    np.testing.assert_array_equal(upsampling.binary_mask(logits, size_hw, present), labels == present)
+    np.testing.assert_array_equal(upsampling.binary_mask(logits, size_hw, None), labels != 0)
 
 
 def test_binary_mask_shrinks_as_the_threshold_rises():
     logits, size_hw = smooth_logits(33, 33), (64, 80)
     expected = upsampled(logits, size_hw).softmax(0)[4].numpy()
-    masks = [postprocess.binary_mask(logits, size_hw, 4, threshold) for threshold in (0, 0.2, 0.5, 0.9)]
+    masks = [upsampling.binary_mask(logits, size_hw, 4, threshold) for threshold in (0, 0.2, 0.5, 0.9)]
 
     assert masks[0].all()
     for larger, smaller in zip(masks, masks[1:], strict=False):
@@ -124,11 +124,11 @@ def test_binary_mask_shrinks_as_the_threshold_rises():
 
 def test_errors():
     with pytest.raises(UsageError, match="from 0 to 1"):
-        postprocess.binary_mask(noisy_logits(3, 3), (9, 9), 1, 1.5)
+        upsampling.binary_mask(noisy_logits(3, 3), (9, 9), 1, 1.5)
     with pytest.raises(LabelError, match="classes, h, w"):
-        postprocess.label_map(np.zeros((3, 3), np.float32), (9, 9))
+        upsampling.label_map(np.zeros((3, 3), np.float32), (9, 9))
     with pytest.raises(LabelError, match="at least 1 x 1"):
-        postprocess.label_map(noisy_logits(3, 3), (0, 9))
+        upsampling.label_map(noisy_logits(3, 3), (0, 9))
 
 
 def by_bins(sure, right):
@@ -142,13 +142,13 @@ def by_bins(sure, right):
 @pytest.mark.parametrize("object_id", [None, 5])
 def test_probabilities_are_judged_by_their_definitions(object_id):
     logits, size_hw = smooth_logits(17, 17), (60, 50)
-    softmax = postprocess.probabilities(logits, size_hw)
-    labels = postprocess.label_map(logits, size_hw)
+    softmax = upsampling.probabilities(logits, size_hw)
+    labels = upsampling.label_map(logits, size_hw)
     truth = np.where(np.random.default_rng(0).random(size_hw) < 0.5, labels, 3).astype(np.uint8)
     truth[:5] = 255
     counted = truth != 255
 
-    judged = postprocess.judge_probabilities(logits, truth, labels)
+    judged = upsampling.judge_probabilities(logits, truth, labels)
     one_hot = np.eye(21)[np.where(counted, truth, 0)].transpose(2, 0, 1)
     expected = ((softmax - one_hot) ** 2)[:, counted]
     assert (judged.squared_error, judged.terms) == (pytest.approx(expected.sum(), rel=1e-5), expected.size)
@@ -158,7 +158,7 @@ def test_probabilities_are_judged_by_their_definitions(object_id):
     binary_truth = np.where(counted, truth > 0 if object_id is None else truth == object_id, 255).astype(np.uint8)
     probability = 1 - softmax[0] if object_id is None else softmax[object_id]
     answer = (probability >= 0.3).astype(np.uint8)
-    judged = postprocess.judge_probabilities(logits, binary_truth, answer, binary=True, object_id=object_id)
+    judged = upsampling.judge_probabilities(logits, binary_truth, answer, binary=True, object_id=object_id)
     expected = ((probability.astype(np.float64) - binary_truth) ** 2)[counted]
     assert (judged.squared_error, judged.terms) == (pytest.approx(expected.sum(), rel=1e-5), expected.size)
     bins = by_bins(np.where(answer == 1, probability, 1 - probability)[counted], (answer == binary_truth)[counted])

@@ -13,7 +13,7 @@ from torchvision.transforms import functional as F
 from torchvision.transforms import v2
 
 from segcore.errors import ImageError, UsageError
-from segcore.preprocess import IMAGENET_MEAN, IMAGENET_STD, MAX_TENSOR_PIXELS, Preprocess
+from segcore.models.transforms import IMAGENET_MEAN, IMAGENET_STD, MAX_TENSOR_PIXELS, Preprocess
 
 PUBLISHED = DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1.transforms()
 SIZES = [

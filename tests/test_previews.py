@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.previews import PREVIEW_SIDE, small_copy
-from segcore import image
+from demo.server.previews import PREVIEW_SIDE, small_copy
+from segcore.imaging import reading
 
 TO_SHOW = {"Accept": "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"}  # what browsers send for <img>
 TO_OPEN = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"}
@@ -34,10 +34,10 @@ def test_small_copy_is_the_photograph_upright(tmp_path):
     path = tmp_path / "turned.jpg"
     path.write_bytes(turned_jpeg())
 
-    small = image.read(small_copy(path))
+    small = reading.read(small_copy(path))
 
     assert small.shape == (PREVIEW_SIDE, PREVIEW_SIDE * 3 // 4, 3)
-    whole = image.fit_within(image.read(path), PREVIEW_SIDE)
+    whole = reading.fit_within(reading.read(path), PREVIEW_SIDE)
     assert np.abs(small.astype(int) - whole).mean() < 3
 
 
@@ -66,7 +66,7 @@ def test_only_who_shows_an_upload_gets_the_small_copy(page_url):
 
         shown = http.get(f"/file={path}", headers=TO_SHOW)
         assert shown.headers["content-type"] == "image/jpeg"
-        assert image.read(shown.content).shape == (PREVIEW_SIDE, PREVIEW_SIDE * 3 // 4, 3)
+        assert reading.read(shown.content).shape == (PREVIEW_SIDE, PREVIEW_SIDE * 3 // 4, 3)
         assert len(shown.content) < len(whole) / 4
         for headers in (TO_OPEN, {"Accept": "*/*"}):
             assert http.get(f"/file={path}", headers=headers).content == whole

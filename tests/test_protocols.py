@@ -11,10 +11,10 @@ from pycocotools.coco import COCO
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from segcore.coco import CocoDataset
 from segcore.errors import UsageError
-from segcore.preprocess import Preprocess
-from segcore.protocols import PROTOCOLS, protocol
+from segcore.evaluation.protocols import PROTOCOLS, protocol
+from segcore.models.transforms import Preprocess
+from segcore.truth.coco import CocoDataset
 
 CAT, PERSON = 8, 15
 

@@ -18,11 +18,12 @@ from pycocotools.coco import COCO
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from segcore import evaluate, models
-from segcore.coco import CocoDataset
-from segcore.protocols import protocol
-from segcore.segmenter import Segmenter
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.inference.segmenter import Segmenter
+from segcore.inference.task import Task
+from segcore.models import loading
+from segcore.truth.coco import CocoDataset
 from tests.samples import LIFEBOAT, PIZZA, STOP_SIGN
 
 SHIPPED = "deeplabv3_mobilenet_v2"
@@ -44,7 +45,7 @@ class Reference:
         self.transforms = torchvision.models.get_weight(
             "DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1"
         ).transforms()
-        self.model = models.load(SHIPPED)
+        self.model = loading.load(SHIPPED)
 
     def target(self, image_id):
         """int64 (h, w), resized."""

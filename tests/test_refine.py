@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segcore import postprocess, refine
 from segcore.errors import ImageError, LabelError, UsageError
-from segcore.export import decide
-from segcore.refine import Edges
-from segcore.segmenter import MadeBy, Segmentation, Segmenter
-from segcore.task import Task
+from segcore.inference import refine, upsampling
+from segcore.inference.export import decide
+from segcore.inference.refine import Edges
+from segcore.inference.segmenter import MadeBy, Segmentation, Segmenter
+from segcore.inference.task import Task
 from tests.test_segmenter import peak_bytes
 
 cv2 = pytest.importorskip("cv2")
@@ -59,7 +59,7 @@ def result_of(logits, picture, *, keep=True) -> Segmentation:
 
 
 def test_the_border_moves_to_the_photographs_edge():
-    plain = postprocess.label_map(CAT_ON_THE_LEFT, SIZE_HW)
+    plain = upsampling.label_map(CAT_ON_THE_LEFT, SIZE_HW)
     assert (borders(plain == CAT) == SEEN).all()
 
     refined = Edges(CAT_ON_THE_LEFT, photograph()).label_map(SIZE_HW)
@@ -76,7 +76,7 @@ def test_a_flat_photograph_leaves_a_straight_border_where_it_was():
 def test_a_flat_photograph_smooths_alone():
     """No probability is higher than the highest there was, and what is far from a border stays as it was."""
     edges = Edges(CAT_ON_THE_LEFT, photograph(None))
-    plain = postprocess.probability(CAT_ON_THE_LEFT, SIZE_HW, CAT)
+    plain = upsampling.probability(CAT_ON_THE_LEFT, SIZE_HW, CAT)
     smoothed = edges.smoothed([CAT])[0]
     assert plain.min() - 1e-4 <= smoothed.min() and smoothed.max() <= plain.max() + 1e-4
     assert np.abs(np.diff(smoothed)).max() < np.abs(np.diff(plain)).max() / 2
@@ -111,7 +111,7 @@ def test_without_smoothness_the_probabilities_are_the_networks(monkeypatch):
     monkeypatch.setattr(refine, "SMOOTHNESS", 0.0)
     logits = 5 * np.random.default_rng(0).standard_normal((21, 30, 40), np.float32)
     smoothed = Edges(logits, photograph()).smoothed(range(21))
-    np.testing.assert_allclose(smoothed, postprocess.probabilities(logits, SIZE_HW), atol=1e-5)
+    np.testing.assert_allclose(smoothed, upsampling.probabilities(logits, SIZE_HW), atol=1e-5)
 
 
 def test_impossible_classes_and_huge_logits_give_numbers():
@@ -269,7 +269,7 @@ def test_a_segmenter_refines_all_that_it_gives(examples_coco):
     assert refined.made_by.refine == "edges"
     np.testing.assert_array_equal(refined.labels, Edges(refined.logits, refined.image).label_map(refined.size_hw))
     share = (refined.labels == CAT).mean()
-    assert share > 0.3 and (refined.labels != postprocess.label_map(refined.logits, refined.size_hw)).any()
+    assert share > 0.3 and (refined.labels != upsampling.label_map(refined.logits, refined.size_hw)).any()
 
 
 def test_an_unknown_refinement():
@@ -289,6 +289,8 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch, there):
 
 
 def test_opencv_is_imported_by_those_who_refine_alone():
-    code = "import sys; from segcore import Segmenter, cli, evaluate, export, refine, task; print('cv2' in sys.modules)"
+    code = (
+        "import sys; from segcore.cli import main; from segcore.evaluation import evaluate; print('cv2' in sys.modules)"
+    )
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert process.stdout.strip() == "False"

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from demo import handlers, tables
-from demo.engine import Engine
-from demo.samples import Credit, Thumbnails
+from demo.answers import photographs
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Credit, Thumbnails
+from demo.markup import tables
 from demo.tabs import photograph
-from demo.visits import Visit
+from demo.waiting.visits import Visit
 from segcore.classes import VOC_NAMES
-from segcore.coco import CocoDataset
+from segcore.truth.coco import CocoDataset
 from tests.samples import DOG, RIDERS
 
 SIGN = 226111  # in which the small model sees a bottle
@@ -69,24 +70,24 @@ def test_other_datasets_keep_their_order_and_are_named_by_what_they_show(nine_co
 
 
 def test_whose_a_photograph_is_stands_below_it_and_below_no_other(tab, engine, dataset, tmp_path):
-    shown = handlers.open_photograph(engine, None, dataset.path(RIDERS), "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, dataset.path(RIDERS), "auto", "squeeze")
     credit, notice = below(tab, shown)
     assert "Flickr 8392128987" in credit and "CC BY 2.0" in credit and notice == ""
     uploaded = shutil.copy(dataset.path(DOG), tmp_path / "dog.jpg")
-    other = handlers.open_photograph(engine, shown, uploaded, "auto", "squeeze")
+    other = photographs.open_photograph(engine, shown, uploaded, "auto", "squeeze")
     assert below(tab, other) == ("", "")
 
 
 def test_what_the_small_model_gets_wrong_is_told_of_its_own_result_alone(tab, engine, dataset):
-    shown = handlers.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
+    shown = photographs.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
     assert "takes part of the sign for a bottle" in below(tab, shown)[1]
     bigger = replace(shown.result, made_by=replace(shown.result.made_by, model="deeplabv3_resnet101"))
     assert below(tab, replace(shown, result=bigger))[1] == ""
 
 
 def test_it_is_told_beside_a_truth_too(tab, engine, dataset, examples_coco):
-    shown = handlers.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
-    given = handlers.with_truth(shown, examples_coco / "annotations" / "instances_samples.json")
+    shown = photographs.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
+    given = photographs.with_truth(shown, examples_coco / "annotations" / "instances_samples.json")
     credit, notice = below(tab, given)
     assert "Flickr 3333755023" in credit and "takes part of the sign for a bottle" in notice
 

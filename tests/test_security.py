@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from demo import guard
-from demo.files import Sweeper, working_folder
+from demo.server import guard
+from demo.server.files import Sweeper, working_folder
 from demo.settings import Limits, Settings
-from segcore import image
+from segcore.imaging import reading
 from tests.misbehaving_server import MisbehavingServer
 from tests.page_client import Refused, Visitor
 from tests.page_server import RunningPage, running_page
@@ -111,7 +111,7 @@ def becomes(condition: Callable[[], bool], seconds: float = 90) -> bool:
 
 
 def test_limits_are_the_librarys_own_unless_set():
-    assert (Limits().max_bytes, Limits().max_pixels) == (image.MAX_BYTES, image.MAX_PIXELS)
+    assert (Limits().max_bytes, Limits().max_pixels) == (reading.MAX_BYTES, reading.MAX_PIXELS)
     assert Limits.read({}) == Limits()
     environment = {
         **{"SEGCORE_MAX_MB": "5", "SEGCORE_MAX_MEGAPIXELS": "1.5", "SEGCORE_UPLOAD_SECONDS": "9"},

@@ -19,11 +19,13 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image
 
 import segcore
-from segcore import Segmentation, Segmenter, models, postprocess
+from segcore import Segmentation, Segmenter
 from segcore.classes import SCREEN_PALETTE
 from segcore.errors import ImageError, LabelError, UsageError, WeightsError
-from segcore.segmenter import MadeBy
-from segcore.task import Task
+from segcore.inference import upsampling
+from segcore.inference.segmenter import MadeBy
+from segcore.inference.task import Task
+from segcore.models import loading
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = "deeplabv3_mobilenet_v2"
@@ -51,7 +53,7 @@ def test_result_is_what_the_network_says(segmenter, result, cat):
     mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
     batch = torch.from_numpy((pixels / 255 - mean) / std).permute(2, 0, 1)[None]
     with torch.no_grad():
-        coarse = models.load(SHIPPED)(batch)["out"] / models.temperature(SHIPPED)
+        coarse = loading.load(SHIPPED)(batch)["out"] / loading.temperature(SHIPPED)
     height, width = Image.open(cat).height, Image.open(cat).width
     # torchvision's forward upsamples to the input's size; its stride-4 logits come back at the cells' centres.
     np.testing.assert_allclose(
@@ -266,12 +268,12 @@ FORTY_EIGHT_MEGAPIXELS = 6000, 8000
 
 
 def test_labels_of_a_large_photograph_take_little_memory(restless):
-    peak = peak_bytes(lambda: postprocess.label_map(restless, FORTY_EIGHT_MEGAPIXELS))
+    peak = peak_bytes(lambda: upsampling.label_map(restless, FORTY_EIGHT_MEGAPIXELS))
     assert 48e6 <= peak < 100e6  # the label map is 48 MB of it
 
 
 def test_probabilities_of_a_large_photograph_never_stand_side_by_side(restless):
-    peak = peak_bytes(lambda: postprocess.probability(restless, FORTY_EIGHT_MEGAPIXELS, CAT))
+    peak = peak_bytes(lambda: upsampling.probability(restless, FORTY_EIGHT_MEGAPIXELS, CAT))
     assert 192e6 <= peak < 400e6  # one plane of floats is 192 MB of it
 
 
@@ -322,9 +324,7 @@ def test_the_installed_package_holds_what_int8_is_measured_by(tmp_path, examples
     subprocess.run(build, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("segcore-*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
-    program = (
-        "from segcore import segmenter; print(segmenter.__file__, *sorted(segmenter.SAMPLES.iterdir()), sep='\\n')"
-    )
+    program = "import segcore.inference.segmenter as it; print(it.__file__, *sorted(it.SAMPLES.iterdir()), sep='\\n')"
     told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path / "installed", capture_output=True, text=True)
     module, *photographs = map(Path, told.stdout.splitlines())
     assert module.is_relative_to(tmp_path), told.stderr

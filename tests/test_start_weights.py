@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from segcore import Segmenter, catalogue, models
-from segcore.networks import DeepLabV3Plus, HalvingConv
-from segcore.preprocess import Preprocess
+from segcore import Segmenter
+from segcore.models import catalogue, loading
+from segcore.models.architectures import DeepLabV3Plus, HalvingConv
+from segcore.models.transforms import Preprocess
 from segcore.training import start_weights
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -71,8 +72,8 @@ def test_labels_are_those_of_tensorflow_lite(file):
 
 def test_the_file_is_a_model_like_any_other(converted, file):
     segmenter = Segmenter(converted, precision="float32")
-    assert segmenter.preprocess == models.preprocess_for(catalogue.SHIPPED)
-    provenance = models.trained.read_header(converted).provenance
+    assert segmenter.preprocess == loading.preprocess_for(catalogue.SHIPPED)
+    provenance = loading.trained.read_header(converted).provenance
     assert provenance["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert segmenter(np.zeros((40, 50, 3), np.uint8)).labels.shape == (40, 50)
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from segcore.categories import Categories
 from segcore.classes import SCREEN_PALETTE, VOC_NAMES
 from segcore.errors import LabelError, UsageError
-from segcore.task import Task
+from segcore.inference.task import Task
 
 CAT, DINING_TABLE = 8, 11
 SIZE_HW = 90, 130

@@ -9,9 +9,9 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from demo import visits
-from demo.turns import BusyError, Place, Ticket, Turns, in_words
-from demo.visits import Visit
+from demo.waiting import visits
+from demo.waiting.turns import BusyError, Place, Ticket, Turns, in_words
+from demo.waiting.visits import Visit
 from segcore.errors import Cancelled, UsageError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import viewer_data
+from demo.view import pictures
 
 CHROMIUM = shutil.which("chromium")
 PERSON, DOG = 15, 12
@@ -48,8 +48,8 @@ def speck() -> np.ndarray:
 
 def legend() -> list[dict]:
     return [
-        viewer_data.legend_entry(PERSON, "person", "#de1c4e", "50 %"),
-        viewer_data.legend_entry(DOG, "dog", "#3cf959", "25 %"),
+        pictures.legend_entry(PERSON, "person", "#de1c4e", "50 %"),
+        pictures.legend_entry(DOG, "dog", "#3cf959", "25 %"),
     ]
 
 
@@ -63,11 +63,11 @@ def photograph() -> np.ndarray:
 
 def test_encode_labels_is_exact_and_small():
     labels = scene()
-    encoded = viewer_data.encode_labels(labels[:, ::-1])  # not contiguous
+    encoded = pictures.encode_labels(labels[:, ::-1])  # not contiguous
     raw = zlib.decompress(base64.b64decode(encoded["deflate"]))
     decoded = np.frombuffer(raw, np.uint8).reshape(encoded["height"], encoded["width"])
     np.testing.assert_array_equal(decoded, labels[:, ::-1])
-    large = viewer_data.encode_labels(np.kron(labels, np.ones((20, 20), np.uint8)))
+    large = pictures.encode_labels(np.kron(labels, np.ones((20, 20), np.uint8)))
     assert len(large["deflate"]) < 20_000  # of 1.9 million labels
 
 
@@ -75,40 +75,40 @@ def test_encode_labels_is_exact_and_small():
 def test_encode_labels_errors(shape, dtype):
     labels = np.zeros(shape, dtype)
     with pytest.raises(ValueError, match="expected a uint8"):
-        viewer_data.encode_labels(labels)
+        pictures.encode_labels(labels)
 
 
 def test_encode_photo_keeps_the_picture_and_no_metadata():
     image = photograph()
-    encoded = viewer_data.encode_photo(image)
+    encoded = pictures.encode_photo(image)
     prefix, data = encoded["src"].split(",")
     assert prefix == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as decoded:
         assert not decoded.getexif()
         assert np.abs(np.asarray(decoded).astype(int) - image).mean() < 2
-    assert viewer_data.encode_photo(image)["key"] == encoded["key"]
-    assert viewer_data.encode_photo(255 - image)["key"] != encoded["key"]
-    assert viewer_data.already_sent(encoded) == {"key": encoded["key"], "src": None}
+    assert pictures.encode_photo(image)["key"] == encoded["key"]
+    assert pictures.encode_photo(255 - image)["key"] != encoded["key"]
+    assert pictures.already_sent(encoded) == {"key": encoded["key"], "src": None}
 
 
 def test_encode_photo_errors():
     with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
-        viewer_data.encode_photo(np.zeros((4, 4), np.uint8))
+        pictures.encode_photo(np.zeros((4, 4), np.uint8))
 
 
 def test_legend_entry_errors():
     with pytest.raises(ValueError, match="0..255"):
-        viewer_data.legend_entry(256, "person", "#de1c4e")
+        pictures.legend_entry(256, "person", "#de1c4e")
     with pytest.raises(ValueError, match="red;"):
-        viewer_data.legend_entry(1, "person", "red; background: url(x)")
+        pictures.legend_entry(1, "person", "red; background: url(x)")
 
 
 def test_view_errors():
-    photo = viewer_data.encode_photo(photograph())
+    photo = pictures.encode_photo(photograph())
     with pytest.raises(ValueError, match="single"):
-        viewer_data.view(photo, [viewer_data.panel("Prediction")], layout="row")
+        pictures.view(photo, [pictures.panel("Prediction")], layout="row")
     with pytest.raises(ValueError, match="at least one panel"):
-        viewer_data.view(photo, [])
+        pictures.view(photo, [])
 
 
 # ---- the browser
@@ -118,22 +118,20 @@ NASTY = "<img src=x onerror=\"document.title='hacked'\">"
 
 
 def every_id_value(photo) -> dict:
-    entries = [viewer_data.legend_entry(i, f"label {i}", f"#{i:02x}{255 - i:02x}80") for i in range(256)]
-    return viewer_data.view(photo, [viewer_data.panel("All", EVERY_ID, entries)])
+    entries = [pictures.legend_entry(i, f"label {i}", f"#{i:02x}{255 - i:02x}80") for i in range(256)]
+    return pictures.view(photo, [pictures.panel("All", EVERY_ID, entries)])
 
 
 def grid_value(photo) -> dict:
     truth = np.roll(scene(), 10, axis=1)
     errors = np.where(truth == scene(), 0, 2).astype(np.uint8)
     panels = [
-        viewer_data.panel("Photograph"),
-        viewer_data.panel("Prediction", scene(), legend()),
-        viewer_data.panel("Ground truth", truth, legend()),
-        viewer_data.panel(
-            "Errors", errors, [viewer_data.legend_entry(2, "missed", "#2f6fe0")], group="errors", named=False
-        ),
+        pictures.panel("Photograph"),
+        pictures.panel("Prediction", scene(), legend()),
+        pictures.panel("Ground truth", truth, legend()),
+        pictures.panel("Errors", errors, [pictures.legend_entry(2, "missed", "#2f6fe0")], group="errors", named=False),
     ]
-    return viewer_data.view(photo, panels, layout="grid")
+    return pictures.view(photo, panels, layout="grid")
 
 
 @pytest.fixture(scope="module")
@@ -143,16 +141,16 @@ def address():
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         import gradio as gr
 
-        from demo.viewer import picture_viewer
+        from demo.view.component import picture_viewer
 
-        photo, other = viewer_data.encode_photo(photograph()), viewer_data.encode_photo(255 - photograph())
-        known = viewer_data.already_sent(photo)
+        photo, other = pictures.encode_photo(photograph()), pictures.encode_photo(255 - photograph())
+        known = pictures.already_sent(photo)
 
         ticks = itertools.count()
 
         def with_labels(labels, **changes):
-            panels = [viewer_data.panel("Prediction", labels, legend())]
-            return viewer_data.view(**{"photo": known, "panels": panels, **changes})
+            panels = [pictures.panel("Prediction", labels, legend())]
+            return pictures.view(**{"photo": known, "panels": panels, **changes})
 
         def burst():
             for shift in range(12):
@@ -160,9 +158,9 @@ def address():
                 photograph_now = other if shift % 2 else photo
                 yield with_labels(np.roll(scene(), shift, axis=1), photo=photograph_now, message=message)
 
-        nothing = viewer_data.panel("Prediction", np.zeros((60, 80), np.uint8))
-        nasty = viewer_data.panel(NASTY, scene(), [viewer_data.legend_entry(PERSON, NASTY, "#de1c4e", NASTY)])
-        damaged = viewer_data.panel("Prediction", scene(), legend())
+        nothing = pictures.panel("Prediction", np.zeros((60, 80), np.uint8))
+        nasty = pictures.panel(NASTY, scene(), [pictures.legend_entry(PERSON, NASTY, "#de1c4e", NASTY)])
+        damaged = pictures.panel("Prediction", scene(), legend())
         damaged["labels"] = {**damaged["labels"], "width": 81}
         updates = {  # "start" never gives the same value twice, so that it always counts as a change
             "start": lambda: {**with_labels(scene(), photo=photo), "tick": next(ticks)},
@@ -253,8 +251,12 @@ def viewer_data_attribute(page, name, viewer="one"):
 
 def overlay(page, viewer="one", panel=0, canvas="fill") -> np.ndarray:
     """What is painted, uint8 (h, w, 4), at the label map's own size."""
-    size, encoded = page.locator(f"#{viewer} .panel").nth(panel).locator(f"canvas.{canvas}").evaluate(
-        """canvas => {
+    size, encoded = (
+        page.locator(f"#{viewer} .panel")
+        .nth(panel)
+        .locator(f"canvas.{canvas}")
+        .evaluate(
+            """canvas => {
             const { width, height } = canvas;
             const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
             copy.drawImage(canvas, 0, 0);
@@ -263,6 +265,7 @@ def overlay(page, viewer="one", panel=0, canvas="fill") -> np.ndarray:
             for (const byte of data) text += String.fromCharCode(byte);
             return [[height, width], btoa(text)];
         }"""
+        )
     )
     return np.frombuffer(base64.b64decode(encoded), np.uint8).reshape(*size, 4)
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segcore import layouts, voc
 from segcore.categories import VOC, Categories
 from segcore.classes import CLASSES, IGNORE_INDEX
-from segcore.coco import CocoDataset
 from segcore.errors import AnnotationError, ImageError, UsageError
-from segcore.image import File
-from segcore.layouts import open_dataset
-from segcore.preprocess import Preprocess
-from segcore.protocols import protocol
-from segcore.voc import VocDataset, VocImage
+from segcore.evaluation.protocols import protocol
+from segcore.imaging.reading import File
+from segcore.models.transforms import Preprocess
+from segcore.truth import layouts, voc
+from segcore.truth.coco import CocoDataset
+from segcore.truth.layouts import open_dataset
+from segcore.truth.voc import VocDataset, VocImage
 from tests.voc_folder import boxes, label_file, palette_png, write_list, write_voc
 
 DOG, PERSON, TV = 12, 15, 20

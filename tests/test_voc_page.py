@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import comparison, set_tables, whole_set
-from demo.datasets import SAMPLES, Datasets
-from demo.engine import Engine
-from demo.samples import Thumbnails
-from demo.whole_set import Wanted, evaluate_set
-from segcore import cli, words
+from demo.answers import ground_truth, whole_set
+from demo.answers.datasets import SAMPLES, Datasets
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Thumbnails
+from demo.answers.whole_set import Wanted, evaluate_set
+from demo.markup import set_tables
+from segcore.cli import main
 from segcore.errors import AnnotationError
-from segcore.task import Task
+from segcore.inference.task import Task
+from segcore.report import words
 from tests.browser import TRUTH, drawn, panel_of, row, shows
 from tests.page_server import running_page
 from tests.voc_folder import boxes, label_file, write_voc
@@ -52,13 +54,13 @@ def datasets(folder, examples_coco, tmp_path_factory):
 def record(folder, tmp_path, capsys):
     """What the command line says of the first two images."""
     file = tmp_path / "scores.json"
-    assert cli.main(["evaluate", "--dataset", str(folder), "--limit", "2", "--json", str(file)]) == 0
+    assert main.main(["evaluate", "--dataset", str(folder), "--limit", "2", "--json", str(file)]) == 0
     return json.loads(file.read_text())
 
 
 def test_one_image_is_scored_as_on_the_command_line(engine, datasets, record):
-    compared = comparison.compare(engine, None, datasets.get("own:val"), A, "auto", "original", "squeeze")
-    view = comparison.view_compared(compared, Task(), "original")
+    compared = ground_truth.compare(engine, None, datasets.get("own:val"), A, "auto", "original", "squeeze")
+    view = ground_truth.view_compared(compared, Task(), "original")
     [expected, _] = record["per_image"]
     assert {key: view.record[key] for key in expected} == expected
     assert view.record["objects"] is None
@@ -73,7 +75,7 @@ def test_a_broken_truth_is_told_when_it_is_picked_and_hides_nothing_else(engine,
     captions = [thumbnails.sample(dataset, image).caption for image in dataset.images]
     assert captions == ["cat", "person", "its truth cannot be read"]
     with pytest.raises(AnnotationError, match=f"there is no SegmentationClass/{C}.png"):
-        comparison.compare(engine, None, dataset, C, "auto", "original", "squeeze")
+        ground_truth.compare(engine, None, dataset, C, "auto", "original", "squeeze")
 
 
 def test_a_whole_set_says_why_objects_are_not_counted(engine, datasets, record, tmp_path):
@@ -92,8 +94,8 @@ def test_a_whole_set_says_why_objects_are_not_counted(engine, datasets, record, 
 
 def test_other_protocols_and_binary_mode(engine, datasets):
     for name, size_hw in (("report", (520, 520)), ("torchvision", (520, 780))):
-        compared = comparison.compare(engine, None, datasets.get("own:val"), A, "auto", name, "squeeze")
-        view = comparison.view_compared(compared, Task("binary", "cat"), name)
+        compared = ground_truth.compare(engine, None, datasets.get("own:val"), A, "auto", name, "squeeze")
+        view = ground_truth.view_compared(compared, Task("binary", "cat"), name)
         assert view.truth.shape == size_hw and view.record["objects"] is None
 
 

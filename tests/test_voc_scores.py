@@ -12,15 +12,17 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from segcore import cli, evaluate, words
 from segcore.categories import VOC
+from segcore.cli import main
 from segcore.errors import AnnotationError, UsageError
-from segcore.evaluate import Run
-from segcore.layouts import open_dataset
-from segcore.protocols import protocol
-from segcore.task import Task
+from segcore.evaluation import evaluate
+from segcore.evaluation.evaluate import Run
+from segcore.evaluation.protocols import protocol
+from segcore.inference.task import Task
+from segcore.report import words
 from segcore.training.settings import TrainSettings
 from segcore.training.train import choose_categories, train
+from segcore.truth.layouts import open_dataset
 from tests.test_evaluate import SHIPPED, quick  # noqa: F401 (a fixture)
 from tests.voc_folder import boxes, label_file, palette_png, write_list, write_voc
 
@@ -46,7 +48,7 @@ def scored(folder, tmp_path, *arguments):
     """`evaluate` with the shipped model: the exit status, its JSON and the folder of its label maps."""
     outputs = ["--json", tmp_path / "scores.json", "--save-labels", tmp_path / "labels"]
     common = ["evaluate", "--dataset", folder, "--model", SHIPPED, "--device", "cpu", *outputs]
-    status = cli.main([*map(str, common), *map(str, arguments)])
+    status = main.main([*map(str, common), *map(str, arguments)])
     return status, json.loads((tmp_path / "scores.json").read_text(encoding="utf-8")), tmp_path / "labels"
 
 
@@ -153,7 +155,7 @@ def test_binary_mode(quick, folder):  # noqa: F811
 
 
 def run(capsys, *arguments):
-    status = cli.main([str(each) for each in arguments])
+    status = main.main([str(each) for each in arguments])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return status, out, err

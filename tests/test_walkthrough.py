@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from segcore import cli
+from segcore.cli import main
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -37,7 +37,7 @@ def executed(no_downloads):
 def record(no_downloads, tmp_path_factory):
     """What the command line says of the same photographs."""
     file = tmp_path_factory.mktemp("scores") / "scores.json"
-    assert cli.main(["evaluate", "--dataset", str(EXAMPLES), "--json", str(file)]) == cli.DONE
+    assert main.main(["evaluate", "--dataset", str(EXAMPLES), "--json", str(file)]) == main.DONE
     return json.loads(file.read_text())
 
 

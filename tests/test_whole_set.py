@@ -8,14 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from demo import set_tables, whole_set
-from demo.datasets import SAMPLES, Datasets
-from demo.engine import Engine
+from demo.answers import whole_set
+from demo.answers.datasets import SAMPLES, Datasets
+from demo.answers.model_pool import Engine
+from demo.answers.whole_set import Outcome, Progress, Wanted, evaluate_set
+from demo.markup import set_tables
 from demo.settings import Limits
-from demo.whole_set import Outcome, Progress, Wanted, evaluate_set
-from segcore import cli
+from segcore.cli import main
 from segcore.errors import UsageError
-from segcore.task import Task
+from segcore.inference.task import Task
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 WANTED = Wanted(SAMPLES, 2, Task(), "original", "squeeze", "auto")
@@ -72,7 +73,7 @@ def test_scores_are_those_of_the_command_line(ask, engine, nine_coco, tmp_path):
 
     file = tmp_path / "scores.json"
     options = ["--limit", "2", "--model", SHIPPED, "--device", "cpu"]
-    assert cli.main(["evaluate", "--dataset", str(nine_coco), *options, "--json", str(file)]) == 0
+    assert main.main(["evaluate", "--dataset", str(nine_coco), *options, "--json", str(file)]) == 0
     record = json.loads(file.read_text())
     assert {**json.loads(json.dumps(outcome.record)), "seconds": 0} == {**record, "seconds": 0}
 

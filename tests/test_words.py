@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from segcore import words
 from segcore.classes import FRIENDLY_NAMES, class_id
+from segcore.report import words
 from tests.records import binary_record, comparison, difference, record, reliability, size_counts
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segcore.writing import whole
+from segcore.files.atomic import whole
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):

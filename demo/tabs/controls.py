@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.context import LocalContext
 
-from demo import tables
-from demo.datasets import Datasets
-from demo.engine import Engine
-from demo.samples import Sample
-from demo.turns import Turns
-from demo.visits import Visit
-from segcore import catalogue
+from demo.answers.datasets import Datasets
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Sample
+from demo.markup import tables
+from demo.waiting.turns import Turns
+from demo.waiting.visits import Visit
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
-from segcore.dataset import Dataset
 from segcore.errors import Cancelled, SegcoreError, UsageError
-from segcore.task import BINARY, MULTICLASS
+from segcore.inference.task import BINARY, MULTICLASS
+from segcore.models import catalogue
+from segcore.truth.dataset import Dataset
 
 SESSION_SECONDS = 6 * 3600
 NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demo import tables
-from demo.datasets import Datasets
-from demo.engine import Engine
-from demo.samples import Thumbnails
+from demo.answers.datasets import Datasets
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Thumbnails
+from demo.markup import tables
 from demo.tabs import controls
-from demo.viewer import picture_viewer
-from demo.visits import Visit
+from demo.view.component import picture_viewer
+from demo.waiting.visits import Visit
 
 if TYPE_CHECKING:
-    from demo.comparison import Compared
-    from segcore.dataset import ImageId
+    from demo.answers.ground_truth import Compared
+    from segcore.truth.dataset import ImageId
 
 PER_PAGE = 24
 OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, made_by, notice
@@ -214,15 +214,15 @@ class GroundTruthTab:
         self, wanted: tuple[str, ImageId], visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """Compare an image, named by its dataset's key and its id."""
-        from demo import comparison
+        from demo.answers import ground_truth
 
         key, image_id = wanted
 
         def compared() -> Compared:
             dataset = self.datasets.get(key)
-            return comparison.compare(self.engine, visit.shown, dataset, image_id, model, protocol, resize)
+            return ground_truth.compare(self.engine, visit.shown, dataset, image_id, model, protocol, resize)
 
-        if wanted == visit.answered and comparison.is_known(self.engine, visit.shown, model, protocol, resize):
+        if wanted == visit.answered and ground_truth.is_known(self.engine, visit.shown, model, protocol, resize):
             visit.answer(self.engine.turns, compared())
             yield self.asking.there(visit)
             return
@@ -232,14 +232,14 @@ class GroundTruthTab:
     @spoken
     def on_look(self, visit: Visit, *how: Any) -> tuple | None:
         """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
-        from demo import comparison, handlers
+        from demo.answers import ground_truth, photographs
 
         compared = visit.shown
         if compared is None:
             return None
         *task, sharp = how
-        asked = handlers.task_of(*task, compared.result.categories)
-        view = comparison.view_compared(compared, asked, compared.protocol, sharp)
+        asked = photographs.task_of(*task, compared.result.categories)
+        view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         sample = self.thumbnails.of_file(compared.path)
         warning = tables.notice(view.warning) + tables.fails(sample, compared.result.made_by)
         said = tables.credit(sample and sample.credit), tables.verdict(view.verdict), warning
@@ -247,11 +247,11 @@ class GroundTruthTab:
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """The report's figure, or the scores as a file."""
-        from demo import comparison, handlers
+        from demo.answers import ground_truth, photographs
 
         compared, (*task, sharp) = controls.required(visit.shown), how
-        asked = handlers.task_of(*task, compared.result.categories)
-        view = comparison.view_compared(compared, asked, compared.protocol, sharp)
+        asked = photographs.task_of(*task, compared.result.categories)
+        view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         if kind == "figure":
-            return comparison.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)
-        return comparison.scores_file(view, folder, kind)
+            return ground_truth.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)
+        return ground_truth.scores_file(view, folder, kind)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demo import tables
-from demo.about import kept_for
-from demo.engine import Engine
-from demo.samples import Sample, Thumbnails
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Sample, Thumbnails
+from demo.markup import tables
+from demo.markup.guide import kept_for
 from demo.tabs import controls
-from demo.viewer import picture_viewer
-from demo.visits import Visit
+from demo.view.component import picture_viewer
+from demo.waiting.visits import Visit
 from segcore.errors import LabelError
 
 if TYPE_CHECKING:
-    from demo.handlers import Shown
+    from demo.answers.photographs import Shown
 
 OUTPUTS = 13  # those of PhotographTab.outputs
 TRUTH_FILES = ["image", ".json"]  # a JPEG too, to be told why it cannot be one
@@ -163,21 +163,21 @@ class PhotographTab:
         self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """Another model or resize, or careful: the only controls that run the network, and only for what is new."""
-        from demo import handlers
+        from demo.answers import photographs
 
         source = visit.wanted
         if source is None:
             yield self.asking.same
             return
-        if source == visit.answered and handlers.is_known(self.engine, visit.shown, model, resize, careful):
-            visit.answer(self.engine.turns, handlers.segment_again(self.engine, visit.shown, model, resize, careful))
+        if source == visit.answered and photographs.is_known(self.engine, visit.shown, model, resize, careful):
+            visit.answer(self.engine.turns, photographs.segment_again(self.engine, visit.shown, model, resize, careful))
             yield self.asking.there(visit)
             return
 
         def again() -> Shown:
             if visit.answered != source:  # the photograph itself is still waited for
-                return handlers.open_photograph(self.engine, visit.shown, source, model, resize, careful)
-            shown = handlers.segment_again(self.engine, visit.shown, model, resize, careful)
+                return photographs.open_photograph(self.engine, visit.shown, source, model, resize, careful)
+            shown = photographs.segment_again(self.engine, visit.shown, model, resize, careful)
             return replace(shown, truth=visit.shown.truth)  # as it is by now
 
         async for said in self.asking.ask(visit, request, source, again, kind=(model, resize, careful)):
@@ -186,10 +186,10 @@ class PhotographTab:
     async def _open(
         self, path: str | Path, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        from demo import handlers
+        from demo.answers import photographs
 
         def opened() -> Shown:
-            return handlers.open_photograph(self.engine, visit.shown, path, model, resize, careful)
+            return photographs.open_photograph(self.engine, visit.shown, path, model, resize, careful)
 
         async for said in self.asking.ask(visit, request, Path(path), opened, kind=(model, resize, careful)):
             yield said
@@ -205,11 +205,11 @@ class PhotographTab:
     @controls.spoken(3)
     def on_truth(self, path: str | None, visit: Visit) -> tuple | None:
         """A truth was given, so edges are the network's own until asked for; None is the place for it, emptied."""
-        from demo import handlers
+        from demo.answers import photographs
 
         if path is None:
             return None
-        visit.shown = handlers.with_truth(controls.required(visit.shown), path)
+        visit.shown = photographs.with_truth(controls.required(visit.shown), path)
         return uuid.uuid4().hex, False
 
     @controls.spoken(3)
@@ -222,22 +222,22 @@ class PhotographTab:
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """One file of what is shown, at full size."""
-        from demo import handlers
+        from demo.answers import photographs
 
         shown, (*task, sharp) = controls.required(visit.shown), how
-        asked = handlers.task_of(*task, shown.result.categories)
-        return handlers.write_download(shown, asked, kind, folder, sharp)
+        asked = photographs.task_of(*task, shown.result.categories)
+        return photographs.write_download(shown, asked, kind, folder, sharp)
 
     def write_scores(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """The report's figure, or the scores against the visitor's truth as a file."""
-        from demo import comparison, handlers
+        from demo.answers import ground_truth, photographs
 
         shown, (*task, sharp) = controls.required(visit.shown), how
-        asked = handlers.task_of(*task, shown.result.categories)
-        view = comparison.view_own_truth(shown, asked, sharp)
+        asked = photographs.task_of(*task, shown.result.categories)
+        view = ground_truth.view_own_truth(shown, asked, sharp)
         if kind == "figure":
-            return comparison.figure(shown.screen, view, asked, folder)
-        return comparison.scores_file(view, folder, kind)
+            return ground_truth.figure(shown.screen, view, asked, folder)
+        return ground_truth.scores_file(view, folder, kind)
 
 
 def _look(shown: Shown, how: tuple, sample: Sample | None) -> tuple:
@@ -245,18 +245,18 @@ def _look(shown: Shown, how: tuple, sample: Sample | None) -> tuple:
 
     sample: what is told of the photograph, where it is one of those that come with the code.
     """
-    from demo import comparison, handlers
+    from demo.answers import ground_truth, photographs
 
     *task, sharp = how
-    asked = handlers.task_of(*task, shown.result.categories)
-    alone = handlers.view_photograph(shown, asked, sharp)
+    asked = photographs.task_of(*task, shown.result.categories)
+    alone = photographs.view_photograph(shown, asked, sharp)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
     credit, fails = tables.credit(sample and sample.credit), tables.fails(sample, shown.result.made_by)
     if shown.truth is None:
         return alone.viewer, credit, "", fails, alone.table, "", "", alone.made_by, "", hidden, hidden, ""
     given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
     try:
-        view = comparison.view_own_truth(shown, asked, sharp)
+        view = ground_truth.view_own_truth(shown, asked, sharp)
     except LabelError as error:
         why = tables.notice(str(error), kind="error")
         return alone.viewer, credit, why, fails, alone.table, "", "", alone.made_by, *given, hidden, ""

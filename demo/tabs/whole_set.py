@@ -10,10 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from demo import set_tables, tables
-from demo.datasets import MAX_FETCHED, Datasets
-from demo.engine import Engine
-from demo.samples import Thumbnails
+from demo.answers.datasets import MAX_FETCHED, Datasets
+from demo.answers.model_pool import Engine
+from demo.answers.samples import Thumbnails
+from demo.markup import set_tables, tables
 from demo.tabs import controls
 from segcore.categories import VOC
 from segcore.classes import ANY_OBJECT
@@ -194,7 +194,7 @@ class WholeSetTab:
         request: gr.Request,
     ) -> Iterator[dict]:
         """Score the images, saying how far it is; what was shown stays until there is something newer."""
-        from demo import handlers, whole_set
+        from demo.answers import photographs, whole_set
 
         stop = self._stops.get(request.session_hash)
         if stop is None:  # the second of two quick clicks, or the visitor has left
@@ -202,7 +202,7 @@ class WholeSetTab:
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
         try:
             categories = self.datasets.get(dataset).categories
-            task = handlers.task_of(mode, class_name, automatic, threshold, categories)
+            task = photographs.task_of(mode, class_name, automatic, threshold, categories)
             other = None if other_model == NONE else other_model
             wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other, sharp)
             visitor, has_left = controls.visitor_of(request), controls.has_left()
@@ -259,7 +259,7 @@ class WholeSetTab:
 
     def write_download(self, kind: str, folder: Path, shown: Any) -> Path:
         """The report, the table or the record."""
-        from demo import whole_set
+        from demo.answers import whole_set
 
         return whole_set.write_download(self.engine, self.datasets, controls.required(shown), kind, folder)
 

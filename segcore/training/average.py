@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .. import trained
 from ..errors import SegcoreError, UsageError
+from ..models import checkpoint
 
 
-def average(files: Sequence[Path]) -> tuple[trained.Header, dict[str, Tensor]]:
+def average(files: Sequence[Path]) -> tuple[checkpoint.Header, dict[str, Tensor]]:
     """The header and the averaged weights, float32; the header names what they are made of.
 
     Raises UsageError for fewer than two files and for models that do not fit together, WeightsError for a file that is
@@ -28,7 +28,7 @@ def average(files: Sequence[Path]) -> tuple[trained.Header, dict[str, Tensor]]:
     """
     if len(files) < 2:
         raise UsageError("name at least two trained models to average")
-    first, *others = headers = [trained.read_header(file) for file in files]
+    first, *others = headers = [checkpoint.read_header(file) for file in files]
     states = [load_file(file) for file in files]
     shapes = [{name: values.shape for name, values in state.items()} for state in states]
     for file, header, shape in zip(files[1:], others, shapes[1:], strict=True):
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, required=True, metavar="OUT.safetensors")
     arguments = parser.parse_args(argv)
     try:
-        trained.write(arguments.to, *average(arguments.files))
+        checkpoint.write(arguments.to, *average(arguments.files))
     except (SegcoreError, OSError) as error:
         print(f"average: {error}", file=sys.stderr)
         return 1

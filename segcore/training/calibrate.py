@@ -17,12 +17,13 @@ import numpy as np
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from .. import postprocess, trained
 from ..classes import IGNORE_INDEX
-from ..dataset import Dataset
 from ..errors import SegcoreError, UsageError
-from ..layouts import open_dataset
-from ..segmenter import Segmenter
+from ..inference import upsampling
+from ..inference.segmenter import Segmenter
+from ..models import checkpoint
+from ..truth.dataset import Dataset
+from ..truth.layouts import open_dataset
 
 _PIXELS = 2000  # of each image, drawn at random
 _LOWEST, _HIGHEST = 0.2, 5.0
@@ -58,17 +59,17 @@ def _sampled(segmenter: Segmenter, dataset: Dataset) -> Iterator[tuple[np.ndarra
         known = np.flatnonzero(truth != IGNORE_INDEX)
         chosen = rng.choice(known, min(_PIXELS, len(known)), replace=False)
         result = segmenter(dataset.read_image(image.id), dtype="float32")
-        fine = postprocess.upsampled(result.logits, truth.shape)
+        fine = upsampling.upsampled(result.logits, truth.shape)
         undivided = fine.reshape(len(fine), -1)[:, chosen].T * (segmenter.temperature or 1.0)
         yield undivided, truth.ravel()[chosen].astype(np.intp)
 
 
-def calibrate(model: Path, dataset: Dataset) -> trained.Header:
+def calibrate(model: Path, dataset: Dataset) -> checkpoint.Header:
     """The model's header with the temperature that fits the dataset. Raises as `Segmenter` and the dataset do."""
     segmenter = Segmenter(model, precision="float32")
     logits, labels = zip(*_sampled(segmenter, dataset), strict=True)
     fitted = fit_temperature(np.concatenate(logits), np.concatenate(labels))
-    return replace(trained.read_header(model), temperature=fitted)
+    return replace(checkpoint.read_header(model), temperature=fitted)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,10 +81,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, required=True, metavar="OUT.safetensors")
     arguments = parser.parse_args(argv)
     try:
-        categories = trained.read_header(arguments.model).categories
+        categories = checkpoint.read_header(arguments.model).categories
         dataset = open_dataset(arguments.dataset, arguments.split, categories)
         header = calibrate(arguments.model, dataset)
-        trained.write(arguments.to, header, load_file(arguments.model))
+        checkpoint.write(arguments.to, header, load_file(arguments.model))
     except (SegcoreError, OSError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 1

@@ -14,10 +14,10 @@ from PIL import Image
 
 from ..categories import Categories
 from ..classes import BACKGROUND, IGNORE_INDEX
-from ..dataset import Dataset, ImageId
 from ..errors import AnnotationError, ImageError, UsageError, told
-from ..image import read
-from ..layouts import open_dataset
+from ..imaging.reading import read
+from ..truth.dataset import Dataset, ImageId
+from ..truth.layouts import open_dataset
 from . import soft_labels
 from .augment import Augmentation, Cutting
 from .soft_labels import Box, SoftLabels

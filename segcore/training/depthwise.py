@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..inference import pick_precision
+from ..inference.predictor import pick_precision
 
 _MULTIPLIES_BFLOAT16 = pick_precision() == "bfloat16"  # elsewhere float32 takes a third of the time
 

@@ -8,7 +8,7 @@ import math
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from ..writing import whole
+from ..files.atomic import whole
 
 
 @dataclass(frozen=True)

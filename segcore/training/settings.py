@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
-from .. import catalogue
 from ..classes import ANY_OBJECT
 from ..errors import UsageError
-from ..task import BINARY, MULTICLASS
+from ..inference.task import BINARY, MULTICLASS
+from ..models import catalogue
 
 OWN_CATEGORIES, VOC_CATEGORIES = "own", "voc"
 PLAIN, BALANCED = "plain", "balanced"

@@ -16,10 +16,10 @@ from PIL import Image
 
 from ..classes import BACKGROUND, IGNORE_INDEX
 from ..errors import Cancelled
-from ..writing import whole
+from ..files.atomic import whole
 
 if TYPE_CHECKING:
-    from ..segmenter import Segmenter
+    from ..inference.segmenter import Segmenter
     from .dataset import Example
 
 CERTAIN = 255  # the share of a class that is known, in 255ths

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import trained
 from ..categories import VOC
 from ..errors import SegcoreError, UsageError, WeightsError
-from ..networks import DeepLabV3Plus
-from ..preprocess import IMAGENET_MEAN, IMAGENET_STD
+from ..models import checkpoint
+from ..models.architectures import DeepLabV3Plus
+from ..models.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 NETWORK = "deeplabv3_mobilenet_v2"
 SIZE = 520
@@ -133,8 +133,8 @@ def main(argv: list[str] | None = None) -> int:
         network = start_network(arguments.file)
         digest = hashlib.sha256(arguments.file.read_bytes()).hexdigest()
         provenance = {"made_by": "segcore.training.start_weights", "file": arguments.file.name, "sha256": digest}
-        header = trained.Header(NETWORK, VOC, SIZE, IMAGENET_MEAN, IMAGENET_STD, provenance, OUTPUT_STRIDE)
-        trained.write(arguments.to, header, network.state_dict())
+        header = checkpoint.Header(NETWORK, VOC, SIZE, IMAGENET_MEAN, IMAGENET_STD, provenance, OUTPUT_STRIDE)
+        checkpoint.write(arguments.to, header, network.state_dict())
     except (SegcoreError, OSError) as error:
         print(f"start_weights: {error}", file=sys.stderr)
         return 1

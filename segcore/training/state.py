@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError, shown
-from ..writing import whole
+from ..files.atomic import whole
 
 CHECKPOINT = "checkpoint.pt"
 

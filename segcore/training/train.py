@@ -15,18 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import catalogue, metrics, models, trained
 from ..categories import VOC, Categories
 from ..classes import BACKGROUND
-from ..dataset import Dataset, ImageId
 from ..errors import Cancelled, SegcoreError, UsageError
-from ..evaluate import Run, evaluate
-from ..inference import Core
-from ..layouts import own_categories
-from ..protocols import protocol
-from ..segmenter import Segmenter
-from ..task import MULTICLASS, Task
-from ..writing import held
+from ..evaluation.evaluate import Run, evaluate
+from ..evaluation.protocols import protocol
+from ..files.atomic import held
+from ..inference.predictor import Core
+from ..inference.segmenter import Segmenter
+from ..inference.task import MULTICLASS, Task
+from ..metrics import confusion
+from ..models import catalogue, checkpoint, loading
+from ..truth.dataset import Dataset, ImageId
+from ..truth.layouts import own_categories
 from . import losses
 from .augment import Augmentation
 from .dataset import Example, Pool, TrainingSet, annotated, check_apart, checked_dataset, paired, unlabelled
@@ -112,7 +113,7 @@ def prepare(
     teacher = _soft_labels(settings, categories, pools, on_soft_label, cancel)
     data = _training_set(settings, categories, pools, teacher)
 
-    device = models.pick_device(settings.device)
+    device = loading.pick_device(settings.device)
     torch.manual_seed(settings.seed)  # for the head's new layers
     network = starting_network(settings.model, categories, settings.output_stride)
     network = network.to(device, memory_format=torch.channels_last)
@@ -197,7 +198,7 @@ def _training_set(
 ) -> TrainingSet:
     return TrainingSet(
         pools,
-        Augmentation(settings.crop, models.preprocess_for(settings.model).size, settings.scale),
+        Augmentation(settings.crop, loading.preprocess_for(settings.model).size, settings.scale),
         len(categories),
         settings.out,
         balanced=settings.balanced,
@@ -215,8 +216,8 @@ def starting_network(model: str, categories: Categories, output_stride: int | No
     output_stride: as in `models.load`.
     Raises WeightsError if the weights are not on disk or damaged, UsageError for a name not in the catalogue.
     """
-    network = models.load(model, output_stride=output_stride)
-    if models.categories(model) != categories:
+    network = loading.load(model, output_stride=output_stride)
+    if loading.categories(model) != categories:
         head = network.classifier
         # torchvision's heads are sequences of layers.
         for name in head.last_layers if hasattr(head, "last_layers") else (str(len(head) - 1),):
@@ -277,8 +278,8 @@ class Training:
     state: TrainingState
 
     def __post_init__(self) -> None:
-        self.precision = models.pick_precision(self.settings.precision, self.device)
-        self.preprocess = models.preprocess_for(self.settings.model)
+        self.precision = loading.pick_precision(self.settings.precision, self.device)
+        self.preprocess = loading.preprocess_for(self.settings.model)
         self.core = Core(self.state.network)
         self.class_weights = None
         if self.settings.loss == BALANCED:
@@ -345,8 +346,8 @@ class Training:
         self.state.optimizer.step()
         self.state.average.update(network, step)
         prediction = logits.detach().argmax(1).to("cpu", torch.uint8).numpy()
-        matrix = metrics.confusion_matrix(labels.to("cpu", torch.uint8).numpy(), prediction, len(self.categories))
-        return Row(step, rate, loss.item(), metrics.scores(matrix)["mean_iou"])
+        matrix = confusion.confusion_matrix(labels.to("cpu", torch.uint8).numpy(), prediction, len(self.categories))
+        return Row(step, rate, loss.item(), confusion.scores(matrix)["mean_iou"])
 
     def _logits(self, crops: np.ndarray, size_hw: Sequence[int]) -> Tensor:
         """uint8 (N, crop, crop, 3) -> float32 (N, classes, *size_hw)."""
@@ -383,16 +384,16 @@ class Training:
                 "pixel_accuracy": row.validation_pixel_accuracy,
             }
         before = self.preprocess
-        header = trained.Header(
-            models.network_of(self.settings.model),
+        header = checkpoint.Header(
+            loading.network_of(self.settings.model),
             self.categories,
             before.size,
             before.mean,
             before.std,
             provenance,
-            self.settings.output_stride or models.output_stride(self.settings.model),
+            self.settings.output_stride or loading.output_stride(self.settings.model),
         )
-        trained.write(path, header, self.state.average.state)
+        checkpoint.write(path, header, self.state.average.state)
 
 
 def _keep_statistics(part: nn.Module) -> None:

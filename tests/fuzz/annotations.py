@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle_tools
 
-from segcore import own_truth, protocols
 from segcore.categories import VOC, Categories
 from segcore.classes import IGNORE_INDEX
-from segcore.coco import CocoDataset
-from segcore.objects import judge_objects
-from segcore.preprocess import Preprocess
-from segcore.task import Task
+from segcore.evaluation import protocols
+from segcore.evaluation.objects import judge_objects
+from segcore.inference.task import Task
+from segcore.models.transforms import Preprocess
+from segcore.truth import supplied
+from segcore.truth.coco import CocoDataset
 from tests.fuzz.mutations import mutated_bytes, written_documents
 from tests.fuzz.oracle import Target, attempted
 from tests.fuzz.pictures import check_truth
@@ -127,7 +128,7 @@ def check_own_truth(data: bytes) -> None:
         path, photograph = Path(folder, "truth.json"), Path(folder, "photo.jpg")
         path.write_bytes(data)
         Image.new("RGB", (WIDTH, HEIGHT)).save(photograph)
-        truth, error = attempted(own_truth.read_truth, path, photograph, (HEIGHT, WIDTH))
+        truth, error = attempted(supplied.read_truth, path, photograph, (HEIGHT, WIDTH))
     if error is None:
         check_truth(truth, (HEIGHT, WIDTH))
         for name in truth.others:

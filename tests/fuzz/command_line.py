@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from segcore import cli
+from segcore.cli import main
 from tests.fuzz.oracle import Target, no_warnings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -127,16 +127,16 @@ def check_arguments(argv: list[str]) -> None:
         os.chdir(folder)
         try:
             with no_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                status = cli.main(argv)
+                status = main.main(argv)
         except SystemExit as end:  # argparse's own way
             status = end.code
         finally:
             os.chdir(before)
     err.flush()
     said = err.buffer.getvalue().decode()
-    assert status in (cli.DONE, cli.FAILED, cli.WRONG_USAGE), status
+    assert status in (main.DONE, main.FAILED, main.WRONG_USAGE), status
     assert "Traceback" not in said
-    assert status == cli.DONE or said.strip(), "it failed and said nothing"
+    assert status == main.DONE or said.strip(), "it failed and said nothing"
 
 
 TARGETS = (Target("command_line", arguments(), check_arguments, smoke=5),)

@@ -18,13 +18,13 @@ import numpy as np
 from hypothesis import strategies as st
 from pycocotools import mask as rle_tools
 
-from demo import comparison, handlers
-from demo.datasets import SAMPLES, Datasets
-from demo.engine import Engine
-from segcore.catalogue import CATALOGUE, SHIPPED
+from demo.answers import ground_truth, photographs
+from demo.answers.datasets import SAMPLES, Datasets
+from demo.answers.model_pool import Engine
+from segcore.models.catalogue import CATALOGUE, SHIPPED
 from tests.fuzz.mutations import mutated_bytes, values
 from tests.fuzz.oracle import Target, attempted
-from tests.fuzz.pictures import photographs
+from tests.fuzz.pictures import example_photographs
 from tests.page_server import ROOT, RunningPage
 
 EXAMPLES = ROOT / "examples"
@@ -62,7 +62,7 @@ def check_segment(case: tuple) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "photo.png")
         path.write_bytes(photograph)
-        answer, error = attempted(handlers.segment_for_program, _engine(), path, *settings)
+        answer, error = attempted(photographs.segment_for_program, _engine(), path, *settings)
     if error:
         return
     overlay, record = answer
@@ -75,7 +75,7 @@ def check_segment(case: tuple) -> None:
 
 def check_evaluate(case: tuple) -> None:
     """`/evaluate_coco` answers with pictures of one size and scores from 0 to 1, or refuses in words."""
-    answer, error = attempted(comparison.evaluate_for_program, _engine(), _samples(), *case)
+    answer, error = attempted(ground_truth.evaluate_for_program, _engine(), _samples(), *case)
     if error:
         return
     *pictures, record = answer
@@ -203,7 +203,7 @@ _coco_settings = st.tuples(
     st.sampled_from(["auto", "auto", SHIPPED, "x.safetensors"]) | _texts,
 )
 TARGETS = (
-    Target("segment", st.tuples(mutated_bytes(photographs), _settings), check_segment, smoke=5),
+    Target("segment", st.tuples(mutated_bytes(example_photographs), _settings), check_segment, smoke=5),
     Target("evaluate", _coco_settings, check_evaluate, smoke=8),
     Target("page", requests(), check_request, uses_page=True, smoke=8),
 )

@@ -17,9 +17,10 @@ import pillow_heif
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from segcore import image, masks, own_truth
 from segcore.classes import IGNORE_INDEX, NUM_CLASSES, VOC_PALETTE
-from segcore.task import Task
+from segcore.imaging import masks, reading
+from segcore.inference.task import Task
+from segcore.truth import supplied
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.oracle import Target, attempted
 
@@ -67,7 +68,7 @@ def _interlaced() -> bytes:
 
 
 @cache
-def photographs() -> list[bytes]:
+def example_photographs() -> list[bytes]:
     """A small file of every accepted kind."""
     pillow_heif.register_heif_opener()
     rgb, rgba, grey, palette = (_in_mode(mode) for mode in ("RGB", "RGBA", "L", "P"))
@@ -131,7 +132,7 @@ def chunks_of(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 @st.composite
 def mutated_pngs(draw: Any) -> bytes:
     """A PNG whose parts are changed, moved, doubled or left out, each with a right checksum, or its pixels."""
-    seeds = [each for each in photographs() + mask_pictures() if each.startswith(PNG)]
+    seeds = [each for each in example_photographs() + mask_pictures() if each.startswith(PNG)]
     parts = list(chunks_of(draw(st.sampled_from(seeds))))
     for _ in range(draw(st.integers(0, 4))):
         place = draw(st.integers(0, len(parts) - 1))
@@ -168,7 +169,7 @@ _DIRECTORY_VALUES = st.one_of(st.sampled_from([0, 1, 2, 3, 4, 8, 16, 32, 64, 255
 @st.composite
 def mutated_tiffs(draw: Any) -> bytes:
     """A TIFF some of whose tags say something else: sizes, kinds, offsets, compression."""
-    data = bytearray(draw(st.sampled_from([each for each in photographs() if each[:2] in (b"II", b"MM")])))
+    data = bytearray(draw(st.sampled_from([each for each in example_photographs() if each[:2] in (b"II", b"MM")])))
     order = "<" if data[:2] == b"II" else ">"
     (start,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, start)
@@ -194,8 +195,8 @@ def mutated_tiffs(draw: Any) -> bytes:
 
 def check_photograph(data: bytes) -> None:
     """Any bytes are a photograph, always the same one, or are refused."""
-    rgb, error = attempted(image.read, data, max_pixels=MAX_PIXELS)
-    stored, stored_error = attempted(image.read, data, upright=False, max_pixels=MAX_PIXELS)
+    rgb, error = attempted(reading.read, data, max_pixels=MAX_PIXELS)
+    stored, stored_error = attempted(reading.read, data, upright=False, max_pixels=MAX_PIXELS)
     assert (error is None) == (stored_error is None), (error, stored_error)
     if error:
         return
@@ -204,8 +205,8 @@ def check_photograph(data: bytes) -> None:
     assert 1 <= height * width <= MAX_PIXELS
     assert stored.shape[:2] in ((height, width), (width, height))
     # What a decoder left unwritten differs from time to time.
-    assert np.array_equal(rgb, image.read(bytearray(data), max_pixels=MAX_PIXELS))
-    assert image.fit_within(rgb, 4).shape[:2] <= (4, 4)
+    assert np.array_equal(rgb, reading.read(bytearray(data), max_pixels=MAX_PIXELS))
+    assert reading.fit_within(rgb, 4).shape[:2] <= (4, 4)
 
 
 def check_mask(data: bytes) -> None:
@@ -214,12 +215,12 @@ def check_mask(data: bytes) -> None:
         path, photograph = Path(folder, "mask.png"), Path(folder, "photo.jpg")
         path.write_bytes(data)
         photograph.write_bytes(_saved(_in_mode("RGB"), "JPEG"))
-        truth, error = attempted(own_truth.read_truth, path, photograph, (HEIGHT, WIDTH))
+        truth, error = attempted(supplied.read_truth, path, photograph, (HEIGHT, WIDTH))
     if error is None:
         check_truth(truth, (HEIGHT, WIDTH))
 
 
-def check_truth(truth: own_truth.OwnTruth, size_hw: tuple[int, int]) -> None:
+def check_truth(truth: supplied.OwnTruth, size_hw: tuple[int, int]) -> None:
     """A truth that was accepted holds labels alone, and can be told and counted in every mode that it fits."""
     for task in (Task(), Task("binary"), Task("binary", "dog")):
         labels, error = attempted(truth.labels, task)
@@ -262,7 +263,7 @@ def pillow_images(draw: Any) -> Image.Image:
 def check_pillow(picture: Image.Image) -> None:
     """Any picture in memory is read, or refused, and is left as it was."""
     before = picture.tobytes()
-    rgb, error = attempted(image.read, picture)
+    rgb, error = attempted(reading.read, picture)
     assert picture.tobytes() == before
     if error is None:
         assert rgb.dtype == np.uint8 and rgb.shape == (picture.height, picture.width, 3)
@@ -286,9 +287,9 @@ def _damaged(seeds: Any) -> st.SearchStrategy[bytes]:
 TARGETS = (
     Target(
         "image",
-        _damaged(photographs) | mutated_tiffs() | st.binary(max_size=60),
+        _damaged(example_photographs) | mutated_tiffs() | st.binary(max_size=60),
         check_photograph,
-        photographs,
+        example_photographs,
         smoke=100,
     ),
     Target("mask", _damaged(mask_pictures), check_mask, mask_pictures),

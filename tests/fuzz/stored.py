@@ -13,17 +13,19 @@ import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from segcore import metrics, postprocess, trained
 from segcore.categories import VOC, Categories
-from segcore.coco import CocoDataset
-from segcore.counts import Counts
-from segcore.journal import Journal
-from segcore.objects import ObjectOutcome
-from segcore.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from segcore.protocols import protocol
-from segcore.run import Network, Run, Scored
-from segcore.task import Task
+from segcore.evaluation.counts import Counts
+from segcore.evaluation.journal import Journal
+from segcore.evaluation.objects import ObjectOutcome
+from segcore.evaluation.protocols import protocol
+from segcore.evaluation.run import Network, Run, Scored
+from segcore.inference import upsampling
+from segcore.inference.task import Task
+from segcore.metrics import confusion
+from segcore.models import checkpoint
+from segcore.models.transforms import IMAGENET_MEAN, IMAGENET_STD
 from segcore.training.state import MovingAverage, TrainingState
+from segcore.truth.coco import CocoDataset
 from tests.fuzz.annotations import documents
 from tests.fuzz.mutations import mutated_bytes, mutated_documents, values
 from tests.fuzz.oracle import Target, attempted
@@ -37,7 +39,7 @@ def headers() -> list[dict[str, Any]]:
     made = (Categories.of("cat", "hot dog"), Categories.any_of(("a", "b")), VOC)
     return [
         json.loads(
-            trained.Header("deeplabv3_mobilenet_v2", each, 520, IMAGENET_MEAN, IMAGENET_STD, {"seed": 0}).to_json()
+            checkpoint.Header("deeplabv3_mobilenet_v2", each, 520, IMAGENET_MEAN, IMAGENET_STD, {"seed": 0}).to_json()
         )
         for each in made
     ]
@@ -58,14 +60,14 @@ def check_model(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         path.write_bytes(data)
-        header, error = attempted(trained.read_header, path)
+        header, error = attempted(checkpoint.read_header, path)
     if error is None:
         for resize in ("squeeze", "aspect", "torchvision"):
             before, refused = attempted(header.preprocess, resize)
             if refused is None:
                 attempted(before.size_hw, 30, 40)
         check_categories_known(header.categories)
-        assert trained.Header.from_json(header.to_json()) == header
+        assert checkpoint.Header.from_json(header.to_json()) == header
         hash(header.categories)
         assert header.network.isprintable()
 
@@ -134,7 +136,7 @@ def check_task(case: tuple) -> None:
     assert np.array_equal(whole, striped)
     assert np.abs(striped.sum(axis=0) - 1).max() < 1e-4
     truth = np.where(prediction.T[::-1].reshape(size_hw) % 3 == 0, 255, prediction).astype(np.uint8)
-    scores, _ = attempted(lambda: metrics.scores(metrics.confusion_matrix(truth, prediction, task.num_classes)))
+    scores, _ = attempted(lambda: confusion.scores(confusion.confusion_matrix(truth, prediction, task.num_classes)))
     scores.pop("classes_counted")
     for value in scores.values():
         value = np.asarray(value)
@@ -143,14 +145,14 @@ def check_task(case: tuple) -> None:
 
 def _whole_and_striped(logits: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The probabilities in one stripe, and a row at a time."""
-    whole, before = postprocess.probabilities(logits, size_hw), postprocess.STRIPE_VALUES
-    labels = postprocess.label_map(logits, size_hw)
-    postprocess.STRIPE_VALUES = 1
+    whole, before = upsampling.probabilities(logits, size_hw), upsampling.STRIPE_VALUES
+    labels = upsampling.label_map(logits, size_hw)
+    upsampling.STRIPE_VALUES = 1
     try:
-        assert np.array_equal(postprocess.label_map(logits, size_hw), labels)
-        return whole, postprocess.probabilities(logits, size_hw)
+        assert np.array_equal(upsampling.label_map(logits, size_hw), labels)
+        return whole, upsampling.probabilities(logits, size_hw)
     finally:
-        postprocess.STRIPE_VALUES = before
+        upsampling.STRIPE_VALUES = before
 
 
 # ---- journals

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segcore import protocols
 from segcore.categories import VOC, Categories
 from segcore.classes import IGNORE_INDEX
-from segcore.dataset import Dataset
-from segcore.layouts import open_dataset, own_categories
-from segcore.objects import judge_objects
-from segcore.preprocess import Preprocess
-from segcore.task import Task
+from segcore.evaluation import protocols
+from segcore.evaluation.objects import judge_objects
+from segcore.inference.task import Task
+from segcore.models.transforms import Preprocess
+from segcore.truth.dataset import Dataset
+from segcore.truth.layouts import open_dataset, own_categories
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.oracle import Target, attempted, no_warnings, refusal
-from tests.fuzz.pictures import HEIGHT, IDS, WIDTH, mask_pictures, photographs
+from tests.fuzz.pictures import HEIGHT, IDS, WIDTH, example_photographs, mask_pictures
 from tests.voc_folder import label_file, write_list, write_voc
 
 NAMES = ("2007_000042", "a b", "ü")
@@ -102,7 +102,7 @@ def _check_image(dataset: Dataset, name: str) -> list[np.ndarray]:
 
 
 def _label_files() -> list[bytes]:
-    return mask_pictures() + photographs()[:8]
+    return mask_pictures() + example_photographs()[:8]
 
 
 TARGETS = (

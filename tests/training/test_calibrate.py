@@ -9,11 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from segcore import Segmenter, counts, models, postprocess, trained
+from segcore import Segmenter
 from segcore.errors import UsageError, WeightsError
-from segcore.layouts import open_dataset
-from segcore.task import Task
+from segcore.evaluation import counts
+from segcore.inference import upsampling
+from segcore.inference.task import Task
+from segcore.models import checkpoint, loading
 from segcore.training import calibrate
+from segcore.truth.layouts import open_dataset
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 
@@ -22,8 +25,8 @@ SHIPPED = "deeplabv3_mobilenet_v2"
 def hot(tmp_path):
     """The shipped model with a temperature of 2."""
     path = tmp_path / "hot.safetensors"
-    shipped = models.weights_path(SHIPPED)
-    trained.write(path, replace(trained.read_header(shipped), temperature=2.0), load_file(shipped))
+    shipped = loading.weights_path(SHIPPED)
+    checkpoint.write(path, replace(checkpoint.read_header(shipped), temperature=2.0), load_file(shipped))
     return path
 
 
@@ -50,7 +53,7 @@ def test_probabilities_change_and_labels_stay(hot, examples_coco):
 
 def replace_temperature(path, temperature):
     other = path.with_name("other.safetensors")
-    trained.write(other, replace(trained.read_header(path), temperature=temperature), load_file(path))
+    checkpoint.write(other, replace(checkpoint.read_header(path), temperature=temperature), load_file(path))
     return other
 
 
@@ -58,7 +61,7 @@ def test_an_evaluation_says_what_the_temperature_changed():
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 3, (21, 9, 9)).astype(np.float32)
     truth = rng.integers(0, 21, (40, 50)).astype(np.uint8)
-    prediction = postprocess.label_map(logits, truth.shape)
+    prediction = upsampling.label_map(logits, truth.shape)
     plain = counts.count(logits, prediction, truth, Task())
     divided = counts.count(logits / 2, prediction, truth, Task(), temperature=2.0)
     assert np.array_equal(divided.uncalibrated[:2], plain.reliability[:2])
@@ -70,7 +73,7 @@ def test_an_evaluation_says_what_the_temperature_changed():
     assert record["calibration_error"] < record["calibration_error_before"]  # random truth: less sure is better
     assert plain.reliability_record()["calibration_error_before"] is None
     # By hand: |accuracy - confidence| of each bin, weighted by its pixels.
-    sure = postprocess.probabilities(logits, truth.shape).max(axis=0)
+    sure = upsampling.probabilities(logits, truth.shape).max(axis=0)
     bins = np.minimum((sure * 15).astype(int), 14)
     by_hand = sum(
         (bins == each).mean() * abs((prediction == truth)[bins == each].mean() - sure[bins == each].mean())
@@ -82,7 +85,7 @@ def test_an_evaluation_says_what_the_temperature_changed():
 def test_the_command(hot, examples_coco, tmp_path, capsys):
     out = tmp_path / "calibrated.safetensors"
     assert calibrate.main([str(hot), "--dataset", str(examples_coco), "--to", str(out)]) == 0
-    fitted = trained.read_header(out).temperature
+    fitted = checkpoint.read_header(out).temperature
     assert f"temperature {fitted}" in capsys.readouterr().out
     again = calibrate.calibrate(replace_temperature(hot, None), open_dataset(examples_coco))
     assert again.temperature == pytest.approx(fitted, abs=0.01)  # what the file had before plays no part
@@ -95,4 +98,4 @@ def test_the_command(hot, examples_coco, tmp_path, capsys):
 def test_a_temperature_that_cannot_be(hot, temperature):
     path = replace_temperature(hot, temperature)
     with pytest.raises(WeightsError):
-        trained.read_header(path)
+        checkpoint.read_header(path)

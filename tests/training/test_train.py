@@ -20,17 +20,17 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
-from demo import comparison, handlers, whole_set
-from demo.datasets import Datasets
-from demo.engine import Engine
-from segcore import Segmenter, models, trained
+from demo.answers import ground_truth, photographs, whole_set
+from demo.answers.datasets import Datasets
+from demo.answers.model_pool import Engine
+from segcore import Segmenter
 from segcore.categories import VOC, Categories
-from segcore.cli import main
-from segcore.coco import CocoDataset
+from segcore.cli.main import main
 from segcore.errors import AnnotationError, Cancelled, UsageError, WeightsError
-from segcore.evaluate import Run, evaluate
-from segcore.protocols import protocol
-from segcore.task import Task
+from segcore.evaluation.evaluate import Run, evaluate
+from segcore.evaluation.protocols import protocol
+from segcore.inference.task import Task
+from segcore.models import checkpoint, loading
 from segcore.training import average, losses, soft_labels
 from segcore.training.augment import Augmentation
 from segcore.training.dataset import Pool, TrainingSet, annotated, checked_dataset, paired
@@ -38,6 +38,7 @@ from segcore.training.depthwise import quicken
 from segcore.training.settings import TrainSettings
 from segcore.training.state import MovingAverage, TrainingState
 from segcore.training.train import choose_categories, freeze, learning_rate, prepare, stages, starting_network, train
+from segcore.truth.coco import CocoDataset
 
 SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
 
@@ -133,7 +134,7 @@ def test_overfits_large_shapes(overfitted, shapes):
 
 
 def test_the_file_says_where_it_comes_from(overfitted, shapes):
-    provenance = trained.read_header(overfitted).provenance
+    provenance = checkpoint.read_header(overfitted).provenance
     assert provenance["settings"]["steps"] == 50 and provenance["settings"]["coco"] == shapes.name
     assert provenance["settings"]["model"] == "deeplabv3_mobilenet_v2" and provenance["validation"]["mean_iou"] > 0.9
     assert str(shapes.parent).encode() not in overfitted.read_bytes()[:10_000]
@@ -170,22 +171,22 @@ def test_a_file_that_is_no_trained_model(tmp_path, content, message):
     ],
 )
 def test_a_trained_file_whose_header_cannot_be_used(tmp_path, changes, message):
-    header = trained.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    header = checkpoint.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
     text = json.dumps(json.loads(header.to_json()) | changes)
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(1)}, path, {"segcore": text})
     with pytest.raises(WeightsError, match=message) as raised:
-        trained.read_header(path)
+        checkpoint.read_header(path)
     assert "Error" not in str(raised.value)
 
 
 def test_a_trained_file_of_a_network_that_does_not_exist(overfitted, tmp_path):
-    header = replace(trained.read_header(overfitted), network="deeplabv4")
-    trained.write(tmp_path / "other.safetensors", header, {})
+    header = replace(checkpoint.read_header(overfitted), network="deeplabv4")
+    checkpoint.write(tmp_path / "other.safetensors", header, {})
     with pytest.raises(WeightsError, match="does not know"):
         Segmenter(tmp_path / "other.safetensors")
     header = replace(header, network="deeplabv3_mobilenet_v2")
-    trained.write(tmp_path / "none.safetensors", header, {"x": torch.zeros(1)})
+    checkpoint.write(tmp_path / "none.safetensors", header, {"x": torch.zeros(1)})
     with pytest.raises(WeightsError, match="cannot be used for deeplabv3_mobilenet_v2: .* is missing"):
         Segmenter(tmp_path / "none.safetensors")
 
@@ -494,20 +495,20 @@ def test_folders_may_be_given_as_text(shapes, tmp_path):
 
 def test_weights_too_large_for_float16_are_written_as_they_are(tmp_path):
     path = tmp_path / "model.safetensors"
-    header = trained.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    header = checkpoint.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
     written = {"small": torch.tensor([0.5]), "large": torch.tensor([65_504.0, 70_000.0])}
-    trained.write(path, header, written)
+    checkpoint.write(path, header, written)
     read = load_file(path)
     assert all(torch.equal(read[name].float(), values) for name, values in written.items())
-    trained.write(path, header, {"small": written["small"]})
+    checkpoint.write(path, header, {"small": written["small"]})
     assert load_file(path)["small"].dtype == torch.float16
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_weights_that_are_no_numbers_are_not_written(tmp_path, value):
-    header = trained.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
+    header = checkpoint.Header("deeplabv3_mobilenet_v2", Categories.of("cat"), 520, (0.5,) * 3, (0.2,) * 3, {})
     with pytest.raises(WeightsError, match=r"classifier\.1\.weight .* lower learning rate"):
-        trained.write(tmp_path / "m.safetensors", header, {"classifier.1.weight": torch.tensor([1.0, value])})
+        checkpoint.write(tmp_path / "m.safetensors", header, {"classifier.1.weight": torch.tensor([1.0, value])})
     assert not list(tmp_path.iterdir())
 
 
@@ -675,7 +676,7 @@ def test_training_with_a_teacher(overfitted, shapes, tmp_path):
     assert evaluate(Run(segmenter, dataset, protocol("original"), task, dataset.images)).to_dict()["dataset"][
         "mean_iou"
     ] > 0.6  # fmt: skip
-    provenance = trained.read_header(path).provenance["settings"]
+    provenance = checkpoint.read_header(path).provenance["settings"]
     assert provenance["teacher"] == overfitted.name and str(shapes.parent) not in json.dumps(provenance)
 
 
@@ -699,8 +700,8 @@ def test_photographs_are_left_out(tmp_path):
 
 def test_output_stride_8_is_kept_in_the_file(shapes, tmp_path):
     path = train(quick(shapes, tmp_path / "run", steps=1, output_stride=8))
-    assert trained.read_header(path).output_stride == 8
-    assert models.load(str(path)).classifier.factor == 2
+    assert checkpoint.read_header(path).output_stride == 8
+    assert loading.load(str(path)).classifier.factor == 2
     assert Segmenter(path)(shapes / "train" / "1.png").labels.shape == (120, 160)
 
 
@@ -708,11 +709,11 @@ def test_the_mean_of_two_models(overfitted, shapes, tmp_path, capsys):
     other = train(quick(shapes, tmp_path / "run", model=str(overfitted), steps=2, learning_rate=0.01))
     out = tmp_path / "mean.safetensors"
     assert average.main([str(overfitted), str(other), "--to", str(out)]) == 0
-    first, second, mean = (models.load(str(each)).classifier.classify.weight for each in (overfitted, other, out))
+    first, second, mean = (loading.load(str(each)).classifier.classify.weight for each in (overfitted, other, out))
     assert not torch.equal(first, second)
     torch.testing.assert_close(mean, (first + second) / 2, atol=1e-3, rtol=1e-3)  # files are in float16
-    assert len(trained.read_header(out).provenance["mean_of"]) == 2
-    shipped = models.weights_path("deeplabv3_mobilenet_v2")
+    assert len(checkpoint.read_header(out).provenance["mean_of"]) == 2
+    shipped = loading.weights_path("deeplabv3_mobilenet_v2")
     assert average.main([str(overfitted), str(shipped), "--to", str(tmp_path / "none")]) == 1
     assert "of different networks or categories" in capsys.readouterr().err
     assert average.main([str(overfitted), "--to", str(tmp_path / "none")]) == 1
@@ -762,11 +763,11 @@ def test_learning_rate(tmp_path):
 
 
 def test_frozen_stages_stay(shapes, tmp_path):
-    before = models.load("deeplabv3_mobilenet_v2")
+    before = loading.load("deeplabv3_mobilenet_v2")
     path = train(quick(shapes, tmp_path / "run", frozen_stages=4, weight_decay=0.1, learning_rate=0.01))
-    after = models.load(str(path))
+    after = loading.load(str(path))
     path = train(quick(shapes, tmp_path / "frozen", frozen_depthwise=True, weight_decay=0.1, learning_rate=0.01))
-    kept = models.load(str(path))
+    kept = loading.load(str(path))
     for name, changes, changes_there in (
         *(("stem", False, True), ("blocks.2.expand", False, True)),
         *(("blocks.16.project", True, True), ("blocks.16.depthwise", True, False)),
@@ -785,14 +786,14 @@ def test_every_network_can_be_trained(name, shapes, tmp_path, monkeypatch):
         train(quick(shapes, tmp_path / "none", model=name))
 
     def load(model, output_stride=None):
-        network = models.build_network(model)
+        network = loading.build_network(model)
         network.aux_classifier = None
         return network
 
     with monkeypatch.context() as patch:
-        patch.setattr(models, "load", load)
+        patch.setattr(loading, "load", load)
         path = train(quick(shapes, tmp_path / "run", model=name, steps=1, frozen_stages=1))
-    assert models.network_of(str(path)) == name
+    assert loading.network_of(str(path)) == name
     assert Segmenter(path)(shapes / "train" / "1.png").labels.max() < 3
 
 
@@ -807,8 +808,8 @@ def test_categories_must_agree(overfitted, shapes, examples_coco):
 
 def test_going_on_from_a_trained_file(overfitted, shapes, tmp_path):
     path = train(quick(shapes, tmp_path / "more", model=str(overfitted), steps=1))
-    assert models.network_of(str(path)) == "deeplabv3_mobilenet_v2"
-    before = models.load(str(overfitted)).classifier
+    assert loading.network_of(str(path)) == "deeplabv3_mobilenet_v2"
+    before = loading.load(str(overfitted)).classifier
     same = starting_network(str(overfitted), Categories.of("box", "disc")).classifier
     assert all(torch.equal(*each) for each in zip(same.parameters(), before.parameters(), strict=True))
     other = starting_network(str(overfitted), Categories.of("cup", "disc", "box")).classifier
@@ -835,7 +836,7 @@ def test_quick_gradients_are_pytorchs_own(kernel, dilation, bias):
 
 
 def test_only_what_it_is_for_is_quickened():
-    network = models.load("deeplabv3_mobilenet_v2")
+    network = loading.load("deeplabv3_mobilenet_v2")
     before = {name: type(module) for name, module in network.named_modules()}
     quicken(network)
     changed = {name for name, module in network.named_modules() if type(module) is not before[name]}
@@ -845,7 +846,7 @@ def test_only_what_it_is_for_is_quickened():
 
 
 def test_quickened_networks_give_the_same_logits_and_gradients():
-    plain = models.load("deeplabv3_mobilenet_v2")
+    plain = loading.load("deeplabv3_mobilenet_v2")
     quick, gradients = copy.deepcopy(plain), []
     quicken(quick)
     image = torch.randn(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
@@ -859,7 +860,7 @@ def test_quickened_networks_give_the_same_logits_and_gradients():
 
 def test_stages():
     """Stem and blocks: with the first 4 the map is at stride 4."""
-    parts = stages(models.load("deeplabv3_mobilenet_v2").backbone)
+    parts = stages(loading.load("deeplabv3_mobilenet_v2").backbone)
     assert len(parts) == 18 and parts[3].project.out_channels == 24 and parts[4].project.out_channels == 32
 
 
@@ -889,9 +890,9 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
     """What the page's functions say of a model with its own categories, and of one without them."""
     engine = Engine(str(overfitted), offline=True)
     assert engine.categories.names == ("background", "box", "disc")
-    shown = handlers.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
-    task = handlers.task_of("binary", "disc", True, None, shown.result.categories)
-    view = handlers.view_photograph(shown, task)
+    shown = photographs.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
+    task = photographs.task_of("binary", "disc", True, None, shown.result.categories)
+    view = photographs.view_photograph(shown, task)
     assert "disc" in view.table and "box" not in view.table and "model.safetensors" not in view.table
     dataset = CocoDataset.open(shapes, "train", engine.categories)
     datasets = Datasets(shapes, examples_coco, shapes / "none", categories=engine.categories)
@@ -900,13 +901,14 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
     assert outcome.record["dataset"]["mean_iou"] > 0.75
     with pytest.raises(UsageError, match="knows other things"):
         list(whole_set.evaluate_set(engine, datasets, replace(wanted, dataset="samples"), tmp_path, threading.Event()))
-    *_, record = comparison.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")
+    *_, record = ground_truth.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")
     assert list(record["per_class"]) == ["background", "box", "disc"] and record["dataset"]["mean_iou"] > 0.75
-    shown = handlers.segment_again(engine, shown, "deeplabv3_mobilenet_v2", "squeeze")
+    shown = photographs.segment_again(engine, shown, "deeplabv3_mobilenet_v2", "squeeze")
     with pytest.raises(UsageError, match="no class 'disc'"):
-        handlers.task_of("binary", "disc", True, None, shown.result.categories)
+        photographs.task_of("binary", "disc", True, None, shown.result.categories)
     with pytest.raises(UsageError, match="knows other things"):
-        comparison.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "deeplabv3_mobilenet_v2")
+        asked = "1", "multiclass", "any", "original", "deeplabv3_mobilenet_v2"
+        ground_truth.evaluate_for_program(engine, dataset, *asked)
 
 
 def test_visitors_open_no_files(overfitted):

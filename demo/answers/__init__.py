@@ -1,0 +1,1 @@
+"""What each of the page's requests is answered with; no Gradio here."""

@@ -1,0 +1,283 @@
+"""The models of this process: each loaded once, the least used dropped, and the big one fetched in the background."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from demo.settings import MAX_SEGMENTERS, Limits
+from demo.waiting.turns import Turns
+from segcore.categories import VOC, Categories
+from segcore.errors import SegcoreError, UsageError, WeightsError
+from segcore.models import catalogue
+
+if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up does not wait for
+    import numpy as np
+    import torch
+
+    from segcore.evaluation.run import Network
+    from segcore.inference.segmenter import Segmentation, Segmenter
+
+
+class Arithmetic(NamedTuple):
+    """How a network is run, in a `Segmenter`'s words."""
+
+    precision: str = "auto"
+    engine: str = "auto"
+
+
+USUAL = Arithmetic()
+EXACT = Arithmetic("float32", "torch")  # as published scores are taken
+
+# Of the process, not of an object: a ZeroGPU worker is a fork of it, and is handed names, never networks.
+_segmenters: OrderedDict[tuple[str, Arithmetic], Segmenter] = OrderedDict()
+_loading: dict[tuple[str, Arithmetic], threading.Lock] = {}
+_loaded_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """How far a download is: bytes done of total (None: not known), and in the end an error or none."""
+
+    done: int = 0
+    total: int | None = None
+    finished: bool = False
+    error: str | None = None
+
+
+class Engine:
+    """Runs networks for all visitors. Every method may be called from several threads."""
+
+    def __init__(
+        self,
+        model: str = catalogue.AUTO,
+        *,
+        offline: bool = False,
+        threads: int | None = None,
+        models: int = MAX_SEGMENTERS,
+        turns: Turns | None = None,
+        limits: Limits | None = None,
+        arithmetic: Arithmetic = USUAL,
+    ) -> None:
+        """threads: for PyTorch, None for its own choice; models: kept in memory; turns: the line for it all;
+        arithmetic: of all that is not for scores.
+        """
+        self.default = catalogue.resolve(model)
+        self.offline = offline
+        self.limits = limits or Limits()
+        self.categories = categories_of(self.default)
+        self.threads = threads
+        self.models = models
+        self.turns = turns or Turns()
+        self.arithmetic = arithmetic
+        self._lock = threading.Lock()
+        self._fetching: dict[str, Fetching] = {}
+
+    def resolve(self, model: str) -> str:
+        """The model that answers for `model`; "auto" stays what it was when the page started.
+
+        Raises UsageError for a name that is not in the catalogue; of files only the one that the page was started with
+        is open to visitors.
+        """
+        if model in (catalogue.AUTO, self.default):
+            return self.default
+        if not isinstance(model, str) or catalogue.is_file(model):
+            raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
+        return catalogue.resolve(catalogue.FORMER_NAMES.get(model, model))  # silently: visitors see no notice
+
+    def read(self, photograph: str | Path) -> np.ndarray:
+        """A visitor's photograph as `image.read` gives it, which raises for one that is over the page's limits."""
+        from segcore.imaging import reading
+
+        return reading.read(photograph, max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes)
+
+    def segmenter(self, model: str, arithmetic: Arithmetic) -> Segmenter:
+        """The one segmenter of that model and arithmetic, loaded at first use.
+
+        Raises WeightsError where the weights are damaged, UsageError where they are not here yet. Visitors read both;
+        where the file lies only stderr says.
+        """
+        if not catalogue.on_disk(model):
+            raise UsageError(self.missing(model))
+        try:
+            return _loaded(model, arithmetic, self.models)
+        except WeightsError as error:
+            print(f"segcore: {error}", file=sys.stderr)
+            title = catalogue.entry(model).title
+            raise WeightsError(f"The weights of {title} are damaged. Please choose another model.") from error
+
+    def segment(
+        self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
+    ) -> Segmentation:
+        """Run a model on uint8 (H, W, 3). `careful` looks several times; `exact` is float32 throughout, as published
+        scores are taken.
+        """
+        model, arithmetic = self.resolve(model), EXACT if exact else self.arithmetic
+        self.segmenter(model, arithmetic)
+        dtype = "float32" if exact else "float16"
+        threads = self._all_threads() if exact else self._share()
+        return _run(model, arithmetic, self.models, threads, photograph, resize, careful, dtype)
+
+    def network(self, model: str, resize: str) -> Network:
+        """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
+        from segcore.evaluation.run import Network
+
+        model = self.resolve(model)
+        loaded = self.segmenter(model, EXACT)
+
+        def run(batch: torch.Tensor) -> torch.Tensor:
+            return _predict_logits(model, EXACT, self.models, self._all_threads(), batch)
+
+        made_of = model, loaded.weights_sha256, resize, loaded.device, loaded.precision
+        return Network(*made_of, run, temperature=loaded.temperature)
+
+    def _all_threads(self) -> int:
+        """As many as the command line uses, for scores: in float32 another number rounds otherwise."""
+        return self.threads or _usual_threads()
+
+    def _share(self) -> int:
+        """All threads for a run that is alone, else its share of them.
+
+        Two networks of one thread each do more on two cores than one network of two, whose threads wait for each other,
+        and more than a batch of two (`python -m benchmarks.visitors --batches`).
+        """
+        threads = self._all_threads()
+        return max(1, threads // self.turns.at_once) if self.turns.crowded else threads
+
+    def warm_up(self) -> None:
+        """Import PyTorch and load the default model, so that the first visitor need not wait for it.
+
+        On a CPU it also runs once, since the first run is several times slower than the next.
+        """
+        import numpy as np
+
+        if self.segmenter(self.default, self.arithmetic).device == "cpu":
+            self.segment(np.zeros((8, 8, 3), np.uint8), self.default, resize="squeeze")
+
+    # ---- downloads
+
+    def missing(self, model: str) -> str:
+        """What to tell who asks for a model that is not on disk; starts its download where that is allowed."""
+        title = catalogue.entry(model).title
+        if catalogue.is_file(model):
+            return f"The weights of {title} are no longer on this machine. Please choose another model."
+        if self.offline:
+            return f"{title} is not on this machine, which is set to stay offline. Please choose another model."
+        before = self.fetching(model)
+        self.fetch(model)
+        if before and before.error:
+            return f"{title} could not be downloaded; it is being tried again. Please choose another model meanwhile."
+        share = f" ({before.done / before.total:.0%} of it is here)" if before and before.total else ""
+        return f"{title} is being downloaded{share}. Please choose another model until it is here."
+
+    def fetch(self, model: str) -> None:
+        """Start downloading a model's weights in the background, unless they are here or on the way."""
+        with self._lock:
+            state = self._fetching.get(model)
+            if self.offline or catalogue.on_disk(model) or (state and not state.finished):
+                return
+            self._fetching[model] = Fetching()
+        threading.Thread(target=self._fetch, args=(model,), name=f"fetch {model}", daemon=True).start()
+
+    def fetching(self, model: str) -> Fetching | None:
+        """How far the download of a model is, None if there was none."""
+        return self._fetching.get(model)
+
+    def _fetch(self, model: str) -> None:
+        from segcore.models.loading import fetch_weights
+
+        def progress(done: int, total: int | None) -> None:
+            self._fetching[model] = Fetching(done, total)
+
+        try:
+            fetch_weights(model, progress=progress)
+        except SegcoreError as error:
+            self._fetching[model] = replace(self._fetching[model], finished=True, error=str(error))
+        else:
+            self._fetching[model] = replace(self._fetching[model], finished=True)
+
+
+def categories_of(model: str) -> Categories:
+    """What a model tells apart; only to ask a trained model's file PyTorch is imported.
+
+    Raises WeightsError for a file that cannot be read.
+    """
+    if not catalogue.is_file(model):
+        return VOC
+    from segcore.models.loading import categories
+
+    return categories(model)
+
+
+@functools.cache
+def _usual_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _loaded(model: str, arithmetic: Arithmetic, most: int) -> Segmenter:
+    """The segmenter of that name, loaded by the first who asks; `most` are kept. Other models need not wait for it."""
+    key = model, arithmetic
+    with _loaded_lock:
+        loading = _loading.setdefault(key, threading.Lock())
+    with loading:
+        with _loaded_lock:
+            segmenter = _segmenters.get(key)
+        segmenter = segmenter or _load(model, arithmetic)
+        with _loaded_lock:
+            _segmenters[key] = segmenter
+            _segmenters.move_to_end(key)
+            while len(_segmenters) > most:
+                _segmenters.popitem(last=False)
+    return segmenter
+
+
+def _load(model: str, arithmetic: Arithmetic) -> Segmenter:
+    from segcore.inference.segmenter import Segmenter
+
+    return Segmenter(model, **arithmetic._asdict())
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)  # of the calling thread
+
+
+def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Ask for a GPU for the length of a call where Hugging Face's ZeroGPU lends one (its `spaces` package is there)."""
+    if importlib.util.find_spec("spaces") is None:
+        return function
+    import spaces
+
+    return spaces.GPU(function)
+
+
+@_on_gpu
+def _run(
+    model: str,
+    arithmetic: Arithmetic,
+    most: int,
+    threads: int,
+    photograph: np.ndarray,
+    resize: str,
+    careful: bool,
+    dtype: str,
+) -> Segmentation:
+    _use_threads(threads)
+    segmenter = _loaded(model, arithmetic, most)
+    return segmenter(photograph, resize=resize, careful=careful, dtype=dtype).without_image()
+
+
+@_on_gpu
+def _predict_logits(model: str, arithmetic: Arithmetic, most: int, threads: int, batch: torch.Tensor) -> torch.Tensor:
+    _use_threads(threads)
+    return _loaded(model, arithmetic, most).predict_logits(batch)

@@ -1,0 +1,230 @@
+"""What the page does, as plain functions from inputs to outputs; knows nothing of Gradio."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from demo.answers.model_pool import Engine
+from demo.markup import tables
+from demo.settings import AUTOMATIC_THRESHOLD
+from demo.view import pictures
+from segcore.categories import VOC, Categories
+from segcore.classes import BACKGROUND, IGNORE_INDEX
+from segcore.errors import UsageError
+from segcore.imaging import reading
+from segcore.inference.export import Found, decide
+from segcore.inference.segmenter import Segmentation
+from segcore.inference.task import AUTOMATIC, Task
+from segcore.truth.supplied import OwnTruth, read_truth
+
+SCREEN_SIDE = 1600
+MAX_RESULTS = 6  # kept for each visitor, 0.7 MB each where squeezed
+
+
+def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None, categories: Categories = VOC) -> Task:
+    """The task that the page's controls ask for; a threshold whose number was deleted is the automatic one.
+
+    categories: of the result in view. Raises UsageError for a class that its model does not know.
+    """
+    return Task(mode, class_name, None if automatic else threshold, categories)
+
+
+def remembered(results: dict[tuple, Segmentation], key: tuple, result: Segmentation) -> dict[tuple, Segmentation]:
+    """`results` with this one as the newest; the oldest beyond MAX_RESULTS are dropped."""
+    kept = {each: results[each] for each in results if each != key} | {key: result}
+    return dict(list(kept.items())[-MAX_RESULTS:])
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a visitor is looking at, and what was computed for them before.
+
+    source: the file as it was uploaded, for full-size downloads; photo: the screen copy as the viewer takes it;
+    truth: what the visitor brought to compare with, compressed, or None.
+    """
+
+    source: Path
+    key: str
+    screen: np.ndarray = field(repr=False)
+    photo: dict = field(repr=False)
+    result: Segmentation
+    results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
+    network_runs: int = 0
+    truth: OwnTruth | None = None
+
+    @functools.cached_property
+    def sharp(self) -> Segmentation:
+        """The result with borders that follow the screen copy; it keeps what looks at it need again."""
+        return self.result.refined(self.screen)
+
+    def seen(self, sharp: bool) -> Segmentation:
+        """The result as it is looked at."""
+        return self.sharp if sharp else self.result
+
+    def remember(self, key: tuple, result: Segmentation, *, ran: bool) -> Shown:
+        """The same with `result` in view."""
+        kept = remembered(self.results, key, result)
+        return replace(self, result=result, results=kept, network_runs=self.network_runs + ran)
+
+
+def open_photograph(
+    engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str, careful: bool = False
+) -> Shown:
+    """Decode a photograph and segment it, unless this visitor had just that before.
+
+    Raises SegcoreError in words for the visitor; `before` is then still what is shown.
+    """
+    source = Path(source)
+    photograph = engine.read(source)
+    key = hashlib.sha256(source.read_bytes()).hexdigest()
+    screen = reading.fit_within(photograph, SCREEN_SIDE)
+    shown = Shown(
+        source=source,
+        key=key,
+        screen=screen,
+        photo=pictures.encode_photo(screen),
+        result=None,
+        results=before.results if before else {},
+        network_runs=before.network_runs if before else 0,
+    )
+    return _segmented(engine, shown, photograph, model, resize, careful)
+
+
+def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
+    """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
+    if is_known(engine, shown, model, resize, careful):
+        return _segmented(engine, shown, None, model, resize, careful)
+    return _segmented(engine, shown, _read_again(shown), model, resize, careful)
+
+
+def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
+    """Whether the photograph in view was segmented so before, so that nothing has to run."""
+    return _result_key(engine, shown, model, resize, careful) in shown.results
+
+
+def with_truth(shown: Shown, source: str | Path) -> Shown:
+    """The same with a truth that the visitor brought, read as `own_truth.read_truth` does, errors included."""
+    return replace(shown, truth=read_truth(source, shown.source, shown.result.size_hw))
+
+
+def _read_again(shown: Shown) -> np.ndarray:
+    """The photograph, which was within the limits before."""
+    try:
+        size = shown.source.stat().st_size
+    except FileNotFoundError as error:
+        raise UsageError(
+            "This photograph is no longer kept here: uploads are deleted after a while. Please give it again."
+        ) from error
+    return reading.read(shown.source, max_pixels=math.prod(shown.result.size_hw), max_bytes=size)
+
+
+def _result_key(engine: Engine, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
+    return shown.key, engine.resolve(model), resize, careful
+
+
+def _segmented(
+    engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, careful: bool
+) -> Shown:
+    key = _result_key(engine, shown, model, resize, careful)
+    if key in shown.results:
+        return shown.remember(key, shown.results[key], ran=False)
+    return shown.remember(key, engine.segment(photograph, model, resize=resize, careful=careful), ran=True)
+
+
+# ---------------------------------------------------------------------------------------------- the photograph tab
+
+
+@dataclass(frozen=True)
+class PhotographView:
+    """All that the photograph tab shows of one result: the viewer's value, a table, and what made it."""
+
+    viewer: dict
+    table: str
+    made_by: str
+
+
+def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> PhotographView:
+    """Look at what is shown through `task`; sharp: with borders that follow the photograph."""
+    result = shown.seen(sharp)
+    decided = decide(result, task, shown.screen.shape[:2])
+    found = decided.found()
+    panel = pictures.panel("Prediction", decided.prediction, class_legend(task, found), unpainted=unpainted(task))
+    message = "" if found else nothing_found(task)
+    return PhotographView(
+        viewer=pictures.view(shown.photo, [panel], message=message),
+        table=tables.found(found, task),
+        made_by=tables.made_by(result.made_by, network_runs=shown.network_runs),
+    )
+
+
+def nothing_found(task: Task) -> str:
+    """The sentence for a picture without any object of the task."""
+    if not task.binary:
+        objects = task.friendly_names[1:]
+        things = f"these {len(objects)} things" if len(objects) > 1 else "this thing"
+        return f"Nothing found. I know only {things}: {', '.join(objects)}. Everything else is background to me."
+    if task.threshold is None:
+        return f"No pixel is most likely {task.friendly_names[1]}. A threshold can show weaker signs of it."
+    return (
+        f"No pixel reaches {task.threshold:.0%} for {task.friendly_names[1]}. Lower the threshold to see weaker signs."
+    )
+
+
+def class_legend(task: Task, found: Sequence[Found]) -> list[dict]:
+    """The viewer's legend of a picture's classes."""
+    return [
+        pictures.legend_entry(each.number, each.friendly, color_of(task, each.number), tables.percent(each.share))
+        for each in found
+    ]
+
+
+def color_of(task: Task, number: int) -> str:
+    """The screen colour of a predicted number, "#rrggbb"."""
+    return "#" + bytes(task.palette[number]).hex()
+
+
+def unpainted(task: Task) -> dict[int, str]:
+    return {BACKGROUND: "everything else" if task.binary else "background", IGNORE_INDEX: "left out of the scores"}
+
+
+DOWNLOADS = ("labels", "overlay", "cutout", "json")
+
+
+def write_download(shown: Shown, task: Task, kind: str, folder: Path, sharp: bool = False) -> Path:
+    """One of DOWNLOADS at the photograph's full size, written into `folder`; carries nothing of its EXIF."""
+    stem = shown.source.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    decided = decide(shown.result.refined(shown.screen) if sharp else shown.result, task)
+    if kind == "json":
+        path = folder / f"{stem}.json"
+        path.write_text(json.dumps(decided.record(shown.source.name), indent=1), encoding="utf-8")
+        return path
+    path = folder / f"{stem}_{kind}.png"
+    if kind == "labels":
+        decided.save(decided.labels_image(), path)
+    elif kind == "overlay":
+        decided.save(decided.overlay(_read_again(shown)), path)
+    elif kind == "cutout":
+        decided.save(decided.cutout(_read_again(shown)), path)
+    else:
+        raise UsageError(f"there is no download {kind!r}; choose one of: {', '.join(DOWNLOADS)}")
+    return path
+
+
+def segment_for_program(
+    engine: Engine, source: Path, mode: str, class_name: str, threshold: float, model: str
+) -> tuple[np.ndarray, dict]:
+    """`/segment`: the overlay, uint8 (H, W, 3), and the record."""
+    photograph = engine.read(source)
+    result = engine.segment(photograph, model, resize="squeeze")
+    automatic = threshold in (None, AUTOMATIC_THRESHOLD, AUTOMATIC)
+    decided = decide(result, task_of(mode, class_name, automatic, threshold, result.categories))
+    return np.asarray(decided.overlay(photograph)), decided.record(source.name)

@@ -1,0 +1,118 @@
+"""The photographs of a data set as the galleries show them, and what is told of those that come with the code."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from segcore.errors import AnnotationError
+from segcore.truth.coco import CocoDataset, annotation_file
+from segcore.truth.coco_json import read_document
+from segcore.truth.dataset import Dataset, ImageId, ImageRecord
+
+THUMBNAIL_SIDE = 240
+_SHORT_NAMES = {"Attribution License": "CC BY 2.0", "CC0 1.0 Universal (Public Domain Dedication)": "CC0 1.0"}
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Whose photograph it is (a name, or Flickr's number of it) and its licence; `url` is None where there is none."""
+
+    name: str
+    url: str | None
+    licence: str
+    licence_url: str
+    from_coco: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photograph of a dataset: its id and file, a small copy of it, and a caption.
+
+    Of those that come with the code also `credit`, and in `fails` what the shipped model gets wrong, where it is told.
+    """
+
+    image_id: ImageId
+    path: Path
+    thumbnail: Path
+    caption: str
+    credit: Credit | None = None
+    fails: str = ""
+
+
+class Thumbnails:
+    """Small copies of datasets' photographs in a folder that goes when the process ends.
+
+    `samples` are those that come with the code, `examples`, in the order of their annotation file.
+    """
+
+    def __init__(self, examples: CocoDataset) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="segcore-thumbnails-", ignore_cleanup_errors=True)
+        document = read_document(annotation_file(examples.folder, examples.split))
+        licences = {each["id"]: each for each in document["licenses"]}
+        self._by_path = {
+            path: Sample(
+                *(record["id"], path, self._thumbnail(path), record["title"]),
+                credit=_credit(record, licences[record["license"]]),
+                fails=record.get("fails", ""),
+            )
+            for record in document["images"]
+            for path in [examples.path(record["id"])]
+        }
+        self.samples = tuple(self._by_path.values())
+
+    def sample(self, dataset: Dataset, image: ImageRecord) -> Sample:
+        """A photograph that cannot be read gets a grey square; its error, or its truth's, comes when it is picked."""
+        path = dataset.path(image.id)
+        if path in self._by_path:
+            return self._by_path[path]
+        return Sample(image.id, path, self._thumbnail(path), _caption(dataset, image.id))
+
+    def of_file(self, path: Path) -> Sample | None:
+        """What is told of a photograph that comes with the code; None for any other file."""
+        return self._by_path.get(path)
+
+    def in_order(self, dataset: Dataset, ids: Sequence[ImageId]) -> list[ImageId]:
+        """The ids as they are to be shown: of the samples in their own order, of any other dataset as they come."""
+        if not ids or self.of_file(dataset.path(ids[0])) is None:
+            return list(ids)
+        places = {sample.image_id: place for place, sample in enumerate(self.samples)}
+        return sorted(ids, key=places.__getitem__)
+
+    def _thumbnail(self, path: Path) -> Path:
+        target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")
+        if not target.exists():
+            _small_copy(path).save(target, quality=85)
+        return target
+
+
+def _caption(dataset: Dataset, image_id: ImageId) -> str:
+    try:
+        names = [dataset.categories.friendly[number] for number in dataset.classes_in(image_id)]
+    except AnnotationError:
+        return "its truth cannot be read"
+    return ", ".join(names) or "none"
+
+
+def _credit(record: Mapping[str, Any], licence: Mapping[str, Any]) -> Credit:
+    terms = _SHORT_NAMES.get(licence["name"], licence["name"]), licence["url"]
+    if "flickr_url" not in record:
+        return Credit(record["credit"], record.get("credit_url"), *terms, from_coco=False)
+    number = Path(record["flickr_url"]).name.partition("_")[0]
+    return Credit(f"Flickr {number}", f"https://www.flickr.com/photo.gne?id={number}", *terms, from_coco=True)
+
+
+def _small_copy(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            return picture.convert("RGB")
+    except (OSError, Image.DecompressionBombError):
+        return Image.new("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE), "#808080")

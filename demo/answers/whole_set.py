@@ -1,0 +1,210 @@
+"""What the tab for a whole set does, as plain functions from inputs to outputs; knows nothing of Gradio."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from demo.answers.datasets import OTHER_CATEGORIES, Datasets
+from demo.answers.model_pool import Engine, categories_of
+from demo.waiting.turns import stays
+from segcore.errors import Cancelled, UsageError
+from segcore.evaluation import compare, evaluate, results
+from segcore.evaluation.protocols import protocol
+from segcore.evaluation.run import Network, Run, choose_images
+from segcore.inference.refine import EDGES, check_refine
+from segcore.inference.task import Task
+from segcore.models import catalogue
+from segcore.report.extremes import extremes
+from segcore.report.html import html_report
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_IMAGES = 5000
+EXTREMES = 6  # images shown of the worst and of the best
+_SHOW_EVERY = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a visitor asks for. other_model: None, or a second one to set against the first; sharp: with borders that
+    follow the photographs.
+    """
+
+    dataset: str
+    images: int
+    task: Task
+    protocol: str
+    resize: str
+    model: str
+    other_model: str | None = None
+    sharp: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an evaluation is: images done of total by a model, and the seconds that are left, None at first."""
+
+    model: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of it, kept in the visitor's session: the records, never pictures or label maps.
+
+    comparison: of two models on the same images, or None; stopped: it was stopped before all images were scored;
+    timed_out: because it had taken the page's longest time.
+    """
+
+    wanted: Wanted
+    record: dict[str, Any] = field(repr=False)
+    comparison: dict[str, Any] | None = field(repr=False)
+    stopped: bool
+    total: int
+    timed_out: bool = False
+
+    @property
+    def worst(self) -> list[dict]:
+        """The rows of the images shown first: where the two models differ most, or the worst of the one."""
+        return (self.comparison["per_image"] if self.comparison else self._ranked)[:EXTREMES]
+
+    @property
+    def best(self) -> list[dict]:
+        """The best images that are not among the worst, the best first; those without any object prove nothing."""
+        with_objects = [row for row in self._ranked if row[results.RANKED_BY] is not None]
+        return with_objects[max(EXTREMES, len(with_objects) - EXTREMES) :][::-1]
+
+    @property
+    def _ranked(self) -> list[dict]:
+        return results.worst_first(self.record)
+
+
+def evaluate_set(
+    engine: Engine,
+    datasets: Datasets,
+    wanted: Wanted,
+    kept: Path,
+    stop: threading.Event,
+    visitor: Hashable = None,
+    has_left: Callable[[], bool] = stays,
+) -> Iterator[Progress | Outcome]:
+    """Score the images, saying now and then how far it is; the last thing said is the outcome.
+
+    kept: a folder for the counts of each image, so that asking again, or for more images, begins where this ended,
+    whoever asks. stop: ends it early; what is done by then is the outcome. visitor: whose turns for
+    the network it takes, batch by batch, unless has_left() says that there is nobody to tell any more.
+
+    It is ended too after the page's longest time for one scoring.
+
+    Raises SegcoreError in words for the visitor, UsageError among them where nothing was scored before the stop.
+    """
+    runs = _runs(engine, datasets, wanted, visitor, has_left)
+    evaluations, deadline = [], time.monotonic() + engine.limits.scoring_seconds
+    for run in runs:
+        scored, started = [], time.monotonic()
+        yield from _scored(run, kept, stop, deadline, scored)
+        evaluations.append(evaluate.Evaluation(run, tuple(scored), time.monotonic() - started))
+    if not evaluations[0].counted:
+        problem = next((each.skipped for each in evaluations[0].scored if each.skipped), None)
+        raise UsageError(f"No image could be scored: {problem}" if problem else "Stopped before any image was scored.")
+    comparison = None
+    if len(evaluations) == 2 and evaluations[1].counted:
+        comparison = compare.compare(*evaluations)
+    record = evaluations[-1 if comparison else 0].to_dict()
+    stopped = any(len(each.scored) < len(each.run.images) for each in evaluations)
+    timed_out = stopped and not stop.is_set()
+    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images), timed_out)
+
+
+def _runs(
+    engine: Engine, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
+) -> list[Run]:
+    dataset, chosen = datasets.get(wanted.dataset), protocol(wanted.protocol)
+    images = choose_images(dataset, limit=min(max(1, wanted.images), MAX_IMAGES))
+    names = [engine.resolve(each) for each in (wanted.model, wanted.other_model) if each]
+    if len(names) == 2 and names[0] == names[1]:
+        title = catalogue.entry(names[0]).title
+        raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
+    if any(categories_of(name) != dataset.categories for name in names):
+        raise UsageError(OTHER_CATEGORIES)
+    refine = EDGES if wanted.sharp else None
+    check_refine(refine)
+    networks = [replace(engine.network(name, wanted.resize), refine=refine) for name in names]
+    networks = [_in_turn(engine, each, visitor, has_left) for each in networks]
+    return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
+
+
+def _in_turn(engine: Engine, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
+    """The same network, each batch of which waits for its turn; Cancelled is raised where the visitor has left."""
+
+    def predict_logits(batch: torch.Tensor) -> torch.Tensor:
+        ticket = engine.turns.submit(
+            visitor,
+            partial(network.predict_logits, batch),
+            kind=(network.model, network.resize, "evaluation"),
+            has_left=has_left,
+            always=True,
+        )
+        return ticket.future.result()
+
+    return replace(network, predict_logits=predict_logits)
+
+
+def _scored(
+    run: Run, kept: Path, stop: threading.Event, deadline: float, scored: list[evaluate.Scored]
+) -> Iterator[Progress]:
+    """Fill `scored` with the outcome of each image of the run, until it is stopped."""
+    total, title = len(run.images), catalogue.entry(run.segmenter.model).title
+    started = shown = time.monotonic()
+    yield Progress(title, 0, total, None)
+    with suppress(Cancelled), closing(evaluate.score_images(run, resume=_folder_of(run, kept))) as images:
+        for each in images:
+            scored.append(each)
+            now = time.monotonic()
+            if now - shown > _SHOW_EVERY:
+                shown = now
+                yield Progress(title, len(scored), total, (now - started) / len(scored) * (total - len(scored)))
+            if stop.is_set() or now > deadline:
+                return
+
+
+def _folder_of(run: Run, kept: Path) -> Path:
+    """One for each way to score, since a run with other settings must not go on where this one was."""
+    settings = json.dumps(run.record() | {"folder": str(run.dataset.folder)})
+    return kept / hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+
+DOWNLOADS = (".html", ".csv", ".json")
+
+
+def write_download(
+    engine: Engine, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path, visitor: Hashable = None
+) -> Path:
+    """The report, the table or the record of an outcome, written into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = outcome.record
+    path = folder / f"{record['split']}_{record['model']}{suffix}"
+    if suffix == ".html":
+        run = _runs(engine, datasets, outcome.wanted, visitor, stays)[-1 if outcome.comparison else 0]
+        text = html_report(record, pictures=extremes(run, record), comparison=outcome.comparison)
+    elif suffix == ".csv":
+        text = results.to_csv(record)
+    elif suffix == ".json":
+        whole = record | {"comparison": outcome.comparison} if outcome.comparison else record
+        text = json.dumps(whole, indent=1, allow_nan=False)
+    else:
+        raise UsageError(f"there is no download {suffix!r}; choose one of: {', '.join(DOWNLOADS)}")
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,94 @@
+"""What the tab for a whole set shows, as HTML; the report that can be taken away has the same parts."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from segcore.report import parts, words
+
+if TYPE_CHECKING:
+    from demo.answers.datasets import Collecting
+    from demo.answers.samples import Sample
+    from demo.answers.whole_set import Outcome, Progress
+
+
+def welcome() -> str:
+    """What there is to see before the first evaluation."""
+    return (
+        '<div class="welcome"><p><b>How good is the model on many images?</b></p>'
+        "<p>One picture says little. Choose how many images to score, press <b>Score the images</b>, and see what the "
+        "model finds and misses, how sure that is, and on which images it fails.</p></div>"
+    )
+
+
+def waiting() -> str:
+    """Shown from the click until the first image."""
+    return _bar("Getting ready. If others are scoring, your turn comes after theirs.", None)
+
+
+def progress(said: Progress) -> str:
+    """How far an evaluation is, with the time that is left."""
+    text = f"{said.model}: {said.done:,} of {said.total:,} images"
+    if said.seconds_left is not None:
+        text += f", about {duration(said.seconds_left)} left"
+    return _bar(text, said.done / said.total)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 8 s, 3 min, 2 h."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _bar(text: str, share: float | None) -> str:
+    value = "" if share is None else f' value="{share:.4f}"'
+    return (
+        f'<div class="progress"><p role="status">{escape(text)}</p><progress max="1"{value} '
+        f'aria-label="{escape(text)}"></progress></div>'
+    )
+
+
+def collecting(state: Collecting | None) -> str:
+    """How far fetching from COCO is; empty before the first."""
+    if state is None:
+        return ""
+    if state.finished:
+        return f'<p class="notice" role="status">{escape(state.outcome)}</p>'
+    in_bytes = state.stage == "annotations"
+    done = f"{state.done / 1e6:.0f} MB" if in_bytes else f"{state.done:,}"
+    text = f"Fetching {state.stage}: {done}" if state.stage else "Asking COCO's server"
+    if state.total:
+        text += f" of {state.total / 1e6:.0f} MB" if in_bytes else f" of {state.total:,}"
+    return _bar(text, state.done / state.total if state.total else None)
+
+
+def summary(outcome: Outcome) -> str:
+    """The few numbers to remember, and what stands out in words."""
+    stopped = ""
+    if outcome.stopped:
+        images = words.count_of_images(outcome.record["images"])
+        why = " That is the longest that one may take here; score them again to go on." if outcome.timed_out else ""
+        stopped = f'<p class="notice" role="status">Stopped: this is of {images} of {outcome.total:,}.{why}</p>'
+    compared = "" if outcome.comparison is None else parts.compared(outcome.comparison)
+    return f'{stopped}<div class="report">{parts.summary(outcome.record)}{compared}</div>'
+
+
+def charts(outcome: Outcome) -> str:
+    """The charts, and the tables of all scores."""
+    return f'<div class="report"><section>{parts.details(outcome.record)}</section></div>'
+
+
+def made_by(record: dict[str, Any]) -> str:
+    """The line below: how the scores were taken."""
+    told = " · ".join(f"{escape(name)}: {escape(value)}" for name, value in parts.settings_told(record).items())
+    return f'<p class="made-by">{told}</p>'
+
+
+def image_caption(sample: Sample, row: dict) -> str:
+    """How well it went with an image, and what is in it."""
+    if "difference" in row:
+        return f"{row['first']:.2f} → {row['second']:.2f} · {sample.caption}"
+    score = row["foreground_mean_iou"]
+    return f"{words.NOT_DEFINED if score is None else f'{score:.2f}'} · {sample.caption}"

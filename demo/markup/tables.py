@@ -1,0 +1,182 @@
+"""The page's tables and sentences as HTML, every name and number escaped; needs no gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from demo.waiting.turns import in_words
+from segcore.models import catalogue
+from segcore.report.words import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from demo.answers.model_pool import Fetching
+    from demo.answers.samples import Credit, Sample
+    from segcore.evaluation.protocols import Protocol
+    from segcore.imaging.drawing import ErrorKind
+    from segcore.inference.export import Found
+    from segcore.inference.segmenter import MadeBy
+    from segcore.inference.task import Task
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, keys: Iterable[str] = ()) -> str:
+    """Cells are HTML already; `keys` names the rows for scripts."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    named = list(keys)
+    body = ""
+    for position, (first, *rest) in enumerate(rows):
+        key = f' data-key="{escape(named[position])}"' if named else ""
+        body += f'<tr{key}><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+    return (
+        f'<div class="table"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _swatched(name: str, color: str) -> str:
+    return f'<span class="swatch" style="background:{color}"></span>{escape(name)}'
+
+
+def _color(task: Task, row: int) -> str:
+    return "#" + bytes(task.palette[row]).hex()
+
+
+def found(classes: Sequence[Found], task: Task) -> str:
+    """The classes of a picture, largest first, with their area and the model's mean confidence."""
+    if not classes:
+        return ""
+    rows = [
+        (_swatched(each.friendly, _color(task, each.number)), percent(each.share), f"{each.confidence:.2f}")
+        for each in classes
+    ]
+    return _table(("Class", "Area", "Confidence"), rows, caption="What was found", keys=[each.name for each in classes])
+
+
+def overall(scores: dict[str, float | None], task: Task) -> str:
+    """The scores that are one number, with what each means."""
+    rows = []
+    for key in OVERALL:
+        name, meaning = score_words(key, task.friendly_names[1] if task.binary else None)
+        rows.append((escape(name), f'<b data-score="{key}">{number(scores[key])}</b>', escape(meaning)))
+    return _table(("Score", "Value", "What it says"), rows, caption="Scores of this picture", keys=OVERALL)
+
+
+def per_class(scores: dict[str, dict[str, float | None]], matrix: np.ndarray, task: Task) -> str:
+    """The scores of every class that is in the truth or in the prediction."""
+    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    present = [row for row in range(len(matrix)) if true[row] or predicted[row]]
+    rows, keys = [], []
+    for row in present:
+        name = task.names[row]
+        values = [number(scores[name][key]) for key in PER_CLASS]
+        swatch = _swatched(task.friendly_names[row], _color(task, row))
+        rows.append((swatch, *values, f"{true[row]:,}", f"{predicted[row]:,}"))
+        keys.append(name)
+    header = ("Class", *PER_CLASS.values(), "True pixels", "Predicted pixels")
+    return _table(header, rows, caption="Scores of each class", keys=keys)
+
+
+def errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
+    """The kinds of the map of errors with their pixels, and their sum, which is the picture."""
+    total = sum(pixels for _, pixels in kinds)
+    rows = [
+        (_swatched(kind.name, kind.color or "transparent"), f"{pixels:,}", f"{100 * pixels / total:.1f} %")
+        for kind, pixels in kinds
+    ]
+    rows.append(("all pixels", f"{total:,}", "100.0 %"))
+    keys = [*(kind.name for kind, _ in kinds), "all"]
+    return _table(("Kind", "Pixels", "Share"), rows, caption="The map of errors", keys=keys)
+
+
+def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None) -> str:
+    """The line under a result: which model, device and protocol gave it."""
+    parts = [
+        f"<b>{escape(catalogue.entry(made.model).title)}</b>",
+        f"weights {made.weights_sha256[:8]}",
+        escape(made.device.upper()),
+        escape(made.precision),
+        *["OpenVINO"] * (made.engine == "openvino"),
+        *["careful"] * made.careful,
+        *["sharp edges"] * (made.refine is not None),
+        RESIZES[made.resize],
+    ]
+    if protocol:
+        parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")
+    times = "once" if network_runs == 1 else f"{network_runs} times"
+    parts.append(f"network {made.seconds:.2f} s, run {times} on your visit")
+    return f'<p class="made-by" data-network-runs="{network_runs}">{" · ".join(parts)}</p>'
+
+
+def kept(megabytes: float, how_long: str) -> str:
+    """The line below the place for photographs: how large they may be, and what becomes of them."""
+    text = f"Up to {megabytes:g} MB. Processed on the machine that runs this page, and deleted after {how_long}."
+    return f'<p class="made-by">{text}</p>'
+
+
+def notice(text: str, *, kind: str = "info") -> str:
+    """A sentence set apart; empty text gives nothing."""
+    return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
+
+
+def credit(whose: Credit | None) -> str:
+    """The line below a photograph that comes with the code: whose it is, and its licence; nothing for any other."""
+    if whose is None:
+        return ""
+    name = escape(whose.name) if whose.url is None else _link(whose.url, whose.name)
+    parts = [f"Photograph: {name}", _link(whose.licence_url, whose.licence)]
+    if whose.from_coco:
+        annotations = _link("https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0")
+        parts.append(f"from {_link('https://cocodataset.org', 'COCO 2017')}, annotations {annotations}")
+    return f'<p class="made-by">{" · ".join(parts)}</p>'
+
+
+def _link(url: str, text: str) -> str:
+    return f'<a href="{escape(url)}" target="_blank" rel="noopener">{escape(text)}</a>'
+
+
+def fails(sample: Sample | None, made: MadeBy) -> str:
+    """What the shipped model gets wrong in a sample, below its own result."""
+    return notice(sample.fails) if sample and made.model == catalogue.SHIPPED else ""
+
+
+def waiting(ahead: int, seconds: float) -> str:
+    """How long it takes until a visitor's request is worked on, as a notice."""
+    return notice(place_in_words(ahead, seconds))
+
+
+def place_in_words(ahead: int, seconds: float) -> str:
+    """The same as a sentence."""
+    before = f"{ahead} ahead of you" if ahead else "You are next"
+    return f"{before}, {in_words(seconds)}."
+
+
+def own_truth(file_name: str, read_as: str) -> str:
+    """What a visitor brought to compare with, and what it was taken for."""
+    return f'<p class="notice" role="status"><b>{escape(file_name)}</b><br>{escape(read_as)}</p>'
+
+
+def verdict(text: str) -> str:
+    """The judgement in plain words."""
+    return f'<p class="verdict" role="status">{escape(text)}</p>'
+
+
+def download_state(model: str, state: Fetching | None, *, here: bool) -> tuple[str, bool, bool]:
+    """What the page says of the big model's download: HTML, whether to look again, whether it can be offered."""
+    title = escape(catalogue.entry(model).title)
+    if here:
+        return f'<p class="notice">{title}, the big model, is here.</p>', False, True
+    if state and state.error:
+        text = f"{title}, the big model, could not be downloaded. The small one goes on answering."
+        reason = f"<details><summary>Why?</summary>{escape(state.error)}</details>"
+        return f'<div class="notice"><p>{text}</p>{reason}</div>', False, False
+    share = f": {state.done / state.total:.0%} of {state.total / 1e6:.0f} MB" if state and state.total else ""
+    text = f"{title}, the big model, is being downloaded{share}. The small one answers until then."
+    return f'<p class="notice">{text}</p>', True, False
+
+
+def where(page_number: int, pages: int, images: int) -> str:
+    """Where one is in a gallery of several pages."""
+    return f'<p class="where">page {page_number} of {pages}<br>{images:,} images</p>'

@@ -1,0 +1,1 @@
+"""Whose turn it is, and what a visitor waits for."""

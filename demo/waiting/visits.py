@@ -1,0 +1,103 @@
+"""What one visitor of a tab looks at, and what they wait for: of impatient clicks the last one counts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from demo.view import pictures
+from demo.waiting.turns import Place, Ticket, Turns
+from segcore.errors import Cancelled
+
+SAY_AFTER = 0.3  # seconds; most requests are answered before
+# Then when a third of the time that was said is over: each time is an event of Gradio's, and hundreds may be waiting.
+SAY_AGAIN = 1 / 3
+SAY_EVERY = 2.0  # seconds, not sooner
+_numbers = itertools.count(1)  # of the process, so that none is ever that of an earlier request
+
+
+@dataclass(eq=False)
+class Visit:
+    """One for each visitor and tab, changed in place: whichever of their clicks is answered sees what others left.
+
+    shown: what is in view; wanted: which picture was asked for last, in the tab's own terms, and answered: that of
+    `shown`; sent: the key of the photograph that the browser was sent last; newest: the number of the last request.
+    """
+
+    shown: Any = None
+    wanted: Any = None
+    answered: Any = None
+    sent: str | None = None
+    newest: int = 0
+    ticket: Ticket | None = None
+
+    async def ask(
+        self,
+        turns: Turns,
+        visitor: Hashable,
+        wanted: Any,
+        work: Callable[[], Any],
+        *,
+        kind: Hashable,
+        has_left: Callable[[], bool],
+    ) -> AsyncIterator[Place]:
+        """Have `work` done when it is this visitor's turn and keep its outcome in `shown`; until then say where it is.
+
+        Takes the place of what the visitor asked for before: that is given up, or not shown any more.
+
+        Raises Cancelled where a newer request took its place, or the visitor has left; SegcoreError as `work` does, and
+        BusyError: then all is as it was.
+        """
+        self.newest = number = next(_numbers)
+        self.wanted = wanted
+        if self.ticket:
+            turns.cancel(self.ticket)
+        try:
+            self.ticket = ticket = turns.submit(visitor, work, kind=kind, has_left=has_left)
+            async for place in waiting(turns, ticket):
+                if self.newest == number:
+                    yield place
+            outcome = ticket.future.result()
+        except Exception:
+            if self.newest == number:
+                self.wanted, self.ticket = self.answered, None
+            raise
+        if self.newest != number:
+            raise Cancelled("something newer was asked for")
+        self.shown, self.answered, self.ticket = outcome, wanted, None
+
+    def answer(self, turns: Turns, outcome: Any) -> None:
+        """Show what needs no waiting; a picture that is still waited for is given up."""
+        self.newest = next(_numbers)
+        if self.ticket:
+            turns.cancel(self.ticket)
+        self.shown, self.wanted, self.ticket = outcome, self.answered, None
+
+    def viewer_for_browser(self, viewer: dict) -> dict:
+        """The viewer's value without the photograph where the browser has it: looks of a visitor come one by one."""
+        known, self.sent = self.sent, viewer["photo"]["key"]
+        return pictures.unless_sent(viewer, known)
+
+
+async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
+    """Say where a ticket is while it waits; ends with its work. Who stops listening gives the place up."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    ticket.future.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
+    pause = SAY_AFTER
+    try:
+        while not await _is_set_within(pause, over) and (place := turns.place(ticket)):
+            yield place
+            pause = max(SAY_EVERY, place.seconds * SAY_AGAIN)
+        await over.wait()
+    finally:
+        turns.cancel(ticket)
+
+
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

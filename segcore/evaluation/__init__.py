@@ -1,0 +1,1 @@
+"""Predictions against the truth: what is counted, and what is made of the counts."""

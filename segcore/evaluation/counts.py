@@ -1,0 +1,177 @@
+"""All that is counted where a prediction is set against its truth: integers, so that sums of images are exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..inference import upsampling
+from ..inference.task import Logits, Task
+from ..metrics import confusion
+
+PER_CLASS_KEYS = (*confusion.PER_CLASS_KEYS, "boundary_iou")
+OVERALL_KEYS = (*confusion.OVERALL_KEYS, "brier", "boundary_iou")
+Scores = dict[str, float | int | None]
+
+_FRACTIONS = 1 << 16  # sums of probabilities are kept in whole 65,536ths: adding them in any order gives the same
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """The counts of one image, of several added up, or, with leading axes (...), of each of many.
+
+    All are int64, for n classes and b = `postprocess.RELIABILITY_BINS`.
+    matrix: (..., n, n), rows are truth; boundary_intersection, boundary_union: (..., n), pixels of the boundary bands;
+    squared_error: (...), in 65,536ths, over squared_error_terms: (...), is the Brier score; reliability: (..., 3, b),
+    for each bin of confidence the pixels, the rightly labelled ones, and the sum of their confidences in 65,536ths;
+    uncalibrated: likewise, without the model's temperature; the same where it has none.
+    """
+
+    matrix: np.ndarray
+    boundary_intersection: np.ndarray
+    boundary_union: np.ndarray
+    squared_error: np.ndarray
+    squared_error_terms: np.ndarray
+    reliability: np.ndarray
+    uncalibrated: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.uncalibrated is None:
+            object.__setattr__(self, "uncalibrated", self.reliability)
+
+    @staticmethod
+    def _shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
+        vector, scalar = (num_classes,), ()
+        bins = (3, upsampling.RELIABILITY_BINS)
+        shapes = (num_classes, num_classes), vector, vector, scalar, scalar, bins, bins
+        return {each.name: shape for each, shape in zip(fields(Counts), shapes, strict=True)}
+
+    def flat(self) -> np.ndarray:
+        """Everything in one row: int64 (..., m). `from_flat` turns it back."""
+        many = self.matrix.shape[:-2]
+        return np.concatenate([np.reshape(each, (*many, -1)) for each in vars(self).values()], axis=-1)
+
+    @classmethod
+    def from_flat(cls, rows: np.ndarray, num_classes: int) -> Counts:
+        """What `flat` was made of. Raises ValueError where the length of the rows is not that of so many classes."""
+        shapes = cls._shapes(num_classes)
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+        if rows.shape[-1] != ends[-1]:
+            raise ValueError(f"counts of {num_classes} classes are {ends[-1]} numbers, not {rows.shape[-1]}")
+        parts = np.split(rows, ends[:-1], axis=-1)
+        return cls(*(part.reshape(rows.shape[:-1] + shape) for part, shape in zip(parts, shapes.values(), strict=True)))
+
+    @classmethod
+    def stacked(cls, counts: Iterable[Counts], num_classes: int) -> Counts:
+        """Those of N images along a first axis, N from 0."""
+        length = sum(int(np.prod(shape)) for shape in cls._shapes(num_classes).values())
+        rows = [each.flat() for each in counts]
+        return cls.from_flat(np.array(rows, np.int64).reshape(len(rows), length), num_classes)
+
+    def total(self) -> Counts:
+        """The sum over the first axis."""
+        return Counts(*(each.sum(axis=0) for each in vars(self).values()))
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """Each of OVERALL_KEYS to float64 (...), and under "per_class" each of PER_CLASS_KEYS to (..., n); nan where
+        undefined.
+        """
+        scores = confusion.score_arrays(self.matrix)
+        boundary = confusion.boundary_iou(self.boundary_intersection, self.boundary_union)
+        overall = {key: scores[key] for key in confusion.OVERALL_KEYS} | {
+            "brier": confusion.divide(self.squared_error / _FRACTIONS, self.squared_error_terms),
+            "boundary_iou": confusion.mean_over_defined(boundary),
+        }
+        return overall | {
+            "per_class": {key: scores[key] for key in confusion.PER_CLASS_KEYS} | {"boundary_iou": boundary}
+        }
+
+    def reliability_record(self, temperature: float | None = None) -> dict[str, Any]:
+        """Confidence against accuracy, fit for JSON, of counts without leading axes.
+
+        temperature: the model's, None if it has none; then nothing is said of before.
+        `calibration_error` is the expected calibration error (Guo et al., "On Calibration of Modern Neural Networks",
+        ICML 2017): the mean over the pixels of |accuracy - confidence| of their bins.
+        """
+        pixels, right, confidences = self.reliability
+        accuracy = confusion.divide(right, pixels)
+        confidence = confusion.divide(confidences / _FRACTIONS, pixels)
+        edges = np.linspace(0, 1, len(pixels) + 1)
+        bins = [
+            {
+                "low": round(float(edges[row]), 6),
+                "high": round(float(edges[row + 1]), 6),
+                "pixels": int(pixels[row]),
+                "confidence": json_number(confidence[row]),
+                "accuracy": json_number(accuracy[row]),
+            }
+            for row in range(len(pixels))
+        ]
+        return {
+            "calibration_error": json_number(calibration_error(self.reliability)),
+            "temperature": temperature,
+            "calibration_error_before": json_number(calibration_error(self.uncalibrated)) if temperature else None,
+            "bins": bins,
+        }
+
+
+def calibration_error(reliability: np.ndarray) -> np.ndarray:
+    """The expected calibration error of (3, b) bins as `Counts` keeps them; nan without pixels."""
+    pixels, right, confidences = reliability
+    return confusion.divide(np.abs(right - confidences / _FRACTIONS).sum(), pixels.sum())
+
+
+def count(
+    logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task, temperature: float | None = None
+) -> Counts:
+    """Compare one prediction, uint8 (H, W), with its truth (255 is left out); the logits give the probabilities.
+
+    temperature: what the logits have been divided by, None if the model has none.
+    Raises UsageError for logits of other categories than the task's.
+    """
+    if len(logits) != len(task.categories):
+        raise UsageError(
+            f"the model tells {len(logits)} classes apart, and the task {len(task.categories)}; make the task with the "
+            "model's categories"
+        )
+    matrix = confusion.confusion_matrix(truth, prediction, num_classes=task.num_classes)
+    intersection, union = confusion.boundary_counts(truth, prediction, num_classes=task.num_classes)
+    judged = upsampling.judge_probabilities(logits, truth, prediction, binary=task.binary, object_id=task.object_id)
+    before = judged
+    if temperature is not None:
+        undivided = np.asarray(logits) * np.float32(temperature)
+        before = upsampling.judge_probabilities(
+            undivided, truth, prediction, binary=task.binary, object_id=task.object_id
+        )
+    error, terms = _fractions(judged.squared_error), np.array(judged.terms, np.int64)
+    return Counts(matrix, intersection, union, error, terms, _reliability(judged), _reliability(before))
+
+
+def _reliability(judged: upsampling.JudgedProbabilities) -> np.ndarray:
+    return np.stack([judged.pixels, judged.right, _fractions(judged.confidence)])
+
+
+def _fractions(values: float | np.ndarray) -> np.ndarray:
+    return np.rint(np.asarray(values) * _FRACTIONS).astype(np.int64)
+
+
+def overall(scores: dict[str, Any], index: tuple[int, ...] | int = ()) -> Scores:
+    """The scores that are one number, fit for JSON: undefined is None. `index` picks one of many."""
+    return {key: json_number(scores[key][index]) for key in OVERALL_KEYS}
+
+
+def per_class(scores: dict[str, Any], names: Sequence[str]) -> dict[str, Scores]:
+    """The scores of each class by name, fit for JSON."""
+    columns = scores["per_class"]
+    return {name: {key: json_number(columns[key][row]) for key in PER_CLASS_KEYS} for row, name in enumerate(names)}
+
+
+def json_number(value: Any) -> float | int | None:
+    """A number as JSON may hold it: an int, a finite float, or None."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if np.isfinite(value) else None

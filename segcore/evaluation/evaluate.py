@@ -1,0 +1,144 @@
+"""A dataset through the steps, image by image, resumable; beside an accelerator, decoded ahead and counted behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+from ..errors import Cancelled, UsageError
+from ..truth.dataset import ImageId, ImageRecord
+from .journal import Journal
+from .ray_cluster import Cluster
+from .results import Evaluation, headline, to_csv
+from .run import Network, Run, Sample, Scored, choose_images
+from .score import Loaded, Outcomes, load, run_network, score
+
+__all__ = [
+    "Evaluation",
+    "Network",
+    "Run",
+    "Sample",
+    "Scored",
+    "choose_images",
+    "evaluate",
+    "headline",
+    "score_images",
+    "to_csv",
+]
+
+WORKERS = 2  # threads beside an accelerator; also how many batches they may be ahead of it, and behind
+
+
+def evaluate(
+    run: Run,
+    *,
+    resume: str | Path | None = None,
+    on_image: Callable[[Sample], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Evaluation:
+    """Score every image of the run; one that cannot be read is named in the outcome and left out.
+
+    As `score_images`; progress(done, total) counts images.
+    """
+    started = time.perf_counter()
+    scored: list[Scored] = []
+    if progress:
+        progress(0, len(run.images))
+    with closing(score_images(run, resume=resume, on_image=on_image, cancel=cancel)) as images:
+        for each in images:
+            scored.append(each)
+            if progress:
+                progress(len(scored), len(run.images))
+    return Evaluation(run, tuple(scored), time.perf_counter() - started)
+
+
+def score_images(
+    run: Run,
+    *,
+    resume: str | Path | None = None,
+    on_image: Callable[[Sample], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Iterator[Scored]:
+    """Yield each image's outcome in the order of the run; whoever stops listening may keep what came until then.
+
+    resume: a folder that keeps each image's counts, so that an interrupted run goes on where it was; batches are
+    composed the same way whatever was done before. on_image sees each newly scored image.
+
+    Raises UsageError where `resume` holds another run and where model, ground truth and task are of different
+    categories, and Cancelled (what was finished is in `resume`).
+    """
+    if run.dataset.categories != run.task.categories:
+        raise UsageError("the ground truth and the task are of different categories; give the segmenter's to both")
+    journal = Journal(Path(resume), run) if resume else None
+    with journal.held() if journal else nullcontext():
+        done = journal.read() if journal else {}
+        batches = _scored_batches(run, done, keep_samples=on_image is not None, cancel=cancel)
+        with closing(batches):
+            for batch in batches:
+                if journal:
+                    journal.append([each for each, _ in batch if each.counts and each.image.id not in done])
+                for each, sample in batch:
+                    if on_image and sample:
+                        on_image(sample)
+                    yield each
+
+
+def _scored_batches(
+    run: Run, done: dict[ImageId, Scored], *, keep_samples: bool, cancel: threading.Event | None
+) -> Iterator[Outcomes]:
+    """Yield the run's batches in order: those that are done already, and between them those that now are scored."""
+    missing = (batch for batch in run.batches() if any(image.id not in done for image in batch))
+    source = run.segmenter.score if isinstance(run.segmenter, Cluster) else _score_here
+    with closing(source(run, missing, keep_samples)) as scored:
+        for batch in run.batches():
+            if cancel and cancel.is_set():
+                raise Cancelled("the evaluation was stopped; a folder to resume from keeps what was finished")
+            if all(image.id in done for image in batch):
+                yield [(done[image.id], None) for image in batch]
+            else:
+                yield next(scored)
+
+
+def _score_here(run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+    """Yield what comes of each batch in order; the pool decodes the next ones and scores the last ones meanwhile."""
+    waiting = iter(batches)
+    ahead: deque[tuple[tuple[ImageRecord, ...], list[Future[Loaded | str]]]] = deque()
+    behind: deque[Future[Outcomes]] = deque()
+    with _pool(run.segmenter.device) as pool:
+        try:
+            while True:
+                while len(ahead) <= WORKERS and (images := next(waiting, None)):
+                    ahead.append((images, [pool.submit(load, run, image) for image in images]))
+                if not ahead:
+                    break
+                images, futures = ahead.popleft()
+                loaded = [future.result() for future in futures]
+                logits = run_network(run, [each for each in loaded if not isinstance(each, str)])
+                behind.append(pool.submit(score, run, images, loaded, logits, keep_samples))
+                while behind and (len(behind) > WORKERS or behind[0].done()):
+                    yield behind.popleft().result()
+            for future in behind:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _pool(device: str) -> Executor:
+    """Decoding and counting go on beside an accelerator. On a CPU threads only get in the network's way."""
+    return _AtOnce() if device == "cpu" else ThreadPoolExecutor(WORKERS, thread_name_prefix="evaluate")
+
+
+class _AtOnce(Executor):
+    """Does what is submitted before it returns."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future:
+        future: Future = Future()
+        future.set_result(function(*args))
+        return future

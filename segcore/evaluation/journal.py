@@ -1,0 +1,105 @@
+"""The progress of an evaluation on disk, so that an interrupted one goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UsageError
+from ..files.atomic import held
+from ..truth.dataset import ImageId, ImageRecord
+from .counts import Counts
+from .objects import ObjectOutcome
+from .run import Run, Scored
+
+VERSION = 4
+
+
+class Journal:
+    """A file of one JSON line per scored image behind a first line that says how images are scored.
+
+    Images that were left out are not in it, so that they are tried again once they have been mended. An image whose
+    record or truth has changed since is scored anew. At a batch size of 1 an image's counts depend on no other
+    image, so that the same journal serves any choice of images; else on those that share its batches, which are then
+    part of the first line.
+    """
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        self.path = folder / "progress.jsonl"
+        self.run = run
+        images = [image.id for image in run.images] if run.batch_size > 1 else None
+        settings = {"journal": VERSION, "batch_size": run.batch_size, "image_ids": images}
+        self.header = json.dumps(run.record() | settings)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[Journal]:
+        """Keep other processes and threads out. Raises UsageError where one is at it."""
+        problem = f"another evaluation is writing to {self.path}; wait for it, or use another folder"
+        with held(self.path.with_suffix(".lock"), problem):
+            yield self
+
+    def read(self) -> dict[ImageId, Scored]:
+        """What was finished before of the run's images, by id; a last line that was cut off is dropped from the file.
+
+        Raises UsageError for the journal of another run, and for a damaged one.
+        """
+        if not self.path.exists():
+            self.path.write_text(self.header + "\n", encoding="utf-8")
+            return {}
+        content = self.path.read_bytes()
+        lines = content.splitlines(keepends=True)
+        if not lines or not lines[0].endswith(b"\n"):
+            self.path.unlink()
+            return self.read()
+        if lines[0].rstrip() != self.header.encode():
+            raise UsageError(
+                f"{self.path} belongs to a run with other settings or images; give --resume another folder"
+            )
+        if not lines[-1].endswith(b"\n"):
+            os.truncate(self.path, content.rfind(b"\n") + 1)  # which a full disk allows
+            lines.pop()
+        images = {image.id: (image, self.run.dataset.fingerprint(image.id)) for image in self.run.images}
+        decoded = []
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                decoded.append(self._decode(json.loads(line.decode()), images))
+            except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+                raise UsageError(f"{self.path} is damaged in line {number}; give --resume another folder") from error
+        return {each.image.id: each for each in decoded if each}
+
+    def append(self, scored: list[Scored]) -> None:
+        """Add images that have just been scored."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(self._encode(each) for each in scored)
+
+    def _encode(self, scored: Scored) -> str:
+        line = {
+            "image_id": scored.image.id,
+            "truth": self.run.dataset.fingerprint(scored.image.id),
+            "counts": scored.counts.flat().tolist(),
+            "objects": scored.objects,
+        }
+        return json.dumps(line, separators=(",", ":")) + "\n"
+
+    def _decode(self, line: dict, images: dict[ImageId, tuple[ImageRecord, str]]) -> Scored | None:
+        """The outcome in a line; None for an image that this run leaves out or whose truth was another."""
+        numbers = np.array(line["counts"])
+        objects = None
+        if self.run.dataset.has_objects:
+            objects = tuple(ObjectOutcome(*each) for each in line["objects"])
+        if numbers.dtype != np.int64 or numbers.ndim != 1 or not all(map(self._is_outcome, objects or ())):
+            raise ValueError("it holds other values than were written")
+        counts = Counts.from_flat(numbers, self.run.task.num_classes)
+        image, truth = images.get(line["image_id"], (None, None))
+        return Scored(image, counts, objects) if truth == line["truth"] else None
+
+    def _is_outcome(self, each: ObjectOutcome) -> bool:
+        classes = range(len(self.run.task.categories))
+        kinds = [type(value) for value in each] == [int, int, int, bool, int]
+        return kinds and each.class_id in classes and each.taken_for in classes

@@ -1,0 +1,80 @@
+"""The three evaluation protocols: how the image is resized, how the truth is built, at which size they meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UsageError
+from ..truth.dataset import Dataset, ImageId
+
+if TYPE_CHECKING:  # it imports PyTorch, which what a protocol is does not need
+    from ..models.transforms import Preprocess
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to take scores.
+
+    truth: how `Dataset.truth` settles overlaps and crowds; resize: the only one the protocol allows, or None where
+    the caller may choose; at_input_size: compare at the network's input size instead of the photograph's own.
+    """
+
+    name: str
+    summary: str
+    truth: str
+    resize: str | None
+    at_input_size: bool
+
+    def resize_for(self, wanted: str) -> str:
+        """The resize that an evaluation runs with when `wanted` was asked for."""
+        return self.resize or wanted
+
+    def truth_at_scored_size(self, dataset: Dataset, image_id: ImageId, preprocess: Preprocess) -> np.ndarray:
+        """The ground truth as it is compared: uint8 (H, W) of 0..20 and 255, at the scored size.
+
+        Raises AnnotationError for a truth that cannot be read, and UsageError for an unknown image.
+        """
+        labels = dataset.truth(image_id, self.truth)
+        if not self.at_input_size:
+            return labels
+        height, width = preprocess.size_hw(*labels.shape)
+        return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "original",
+            "scored at the photograph's own size; crowds and overlaps of two classes are left out",
+            truth="original",
+            resize=None,
+            at_input_size=False,
+        ),
+        Protocol(
+            "torchvision",
+            "the published weights' own procedure: shorter side 520, scored at that size",
+            truth="torchvision",
+            resize="torchvision",
+            at_input_size=True,
+        ),
+        Protocol(
+            "report",
+            "photograph and truth both squeezed to 520 x 520, scored there",
+            truth="torchvision",
+            resize="squeeze",
+            at_input_size=True,
+        ),
+    )
+}
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol called `name`. Raises UsageError with the names there are."""
+    if name not in PROTOCOLS:
+        raise UsageError(f"there is no protocol {name!r}; choose one of: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

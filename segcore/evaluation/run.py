@@ -1,0 +1,139 @@
+"""What is evaluated and how, and what comes of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import UsageError
+from ..imaging import drawing
+from ..inference.openvino import Calibration
+from ..inference.segmenter import Segmenter, arithmetic_record
+from ..inference.task import Task
+from ..models.catalogue import public_name
+from ..report.words import arithmetic, mode
+from ..truth.dataset import Dataset, ImageId, ImageRecord
+from .counts import Counts
+from .objects import ObjectOutcome
+from .protocols import Protocol
+
+if TYPE_CHECKING:
+    from .ray_cluster import Cluster
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What an evaluation needs of a `Segmenter`, for callers that run the network in their own way.
+
+    predict_logits: normalised float (N, 3, h, w) -> float32 logits (N, 21, h', w'), on the CPU.
+    """
+
+    model: str
+    weights_sha256: str
+    resize: str
+    device: str
+    precision: str
+    predict_logits: Callable[[torch.Tensor], torch.Tensor]
+    engine: str = "torch"
+    careful: bool = False
+    calibration: Calibration | None = None
+    refine: str | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What is evaluated and how; two runs of equal `record` give equal counts."""
+
+    segmenter: Segmenter | Network | Cluster
+    dataset: Dataset
+    protocol: Protocol
+    task: Task
+    images: tuple[ImageRecord, ...]
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"a batch holds at least 1 image, got {self.batch_size}")
+
+    @property
+    def resize(self) -> str:
+        return self.protocol.resize_for(self.segmenter.resize)
+
+    def record(self) -> dict[str, object]:
+        """The settings, as every exported file says them."""
+        return {
+            "schema": SCHEMA,
+            "model": public_name(self.segmenter.model),
+            "weights_sha256": self.segmenter.weights_sha256,
+            "protocol": self.protocol.name,
+            "resize": self.resize,
+            **self.task.record(),
+            "split": self.dataset.split,
+            **arithmetic_record(self.segmenter),
+        }
+
+    def caption(self, image: ImageRecord) -> str:
+        """One line that says what a picture of one of its images shows."""
+        return caption(self.record(), f"image {image.id}")
+
+    def batches(self) -> list[tuple[ImageRecord, ...]]:
+        return [self.images[start : start + self.batch_size] for start in range(0, len(self.images), self.batch_size)]
+
+
+def caption(record: dict, subject: str) -> str:
+    """What was scored and how, in one line: model with its weights, protocol, resize, mode, precision."""
+    return (
+        f"{subject} of {record['split']} - {record['model']} ({record['weights_sha256'][:8]}) - {mode(record)} - "
+        f"protocol {record['protocol']}, resize {record['resize']}, {arithmetic(record)}"
+    )
+
+
+def choose_images(
+    dataset: Dataset, *, image_ids: Sequence[ImageId] | None = None, limit: int | None = None
+) -> tuple[ImageRecord, ...]:
+    """The named images, or all, in the order of their ids, at most `limit`. Raises UsageError for unknown ids."""
+    images = dataset.images if image_ids is None else tuple(dataset.image(each) for each in sorted(set(image_ids)))
+    if limit is not None and limit < 1:
+        raise UsageError(f"the limit must be at least 1 image, got {limit}")
+    return images[:limit]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One image's outcome: its counts and its objects, or the reason why it was left out.
+
+    objects: None where the truth does not tell objects apart.
+    """
+
+    image: ImageRecord
+    counts: Counts | None
+    objects: tuple[ObjectOutcome, ...] | None = None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a caller may look at while an image is scored: the photograph and both label maps at the scored size."""
+
+    image: ImageRecord
+    photograph: np.ndarray
+    prediction: np.ndarray
+    truth: np.ndarray
+
+    def figure(self, run: Run) -> bytes:
+        """Photograph, prediction and truth side by side, with a line on where they come from: PNG."""
+        return drawing.figure(
+            self.photograph,
+            self.prediction,
+            self.truth,
+            title=run.caption(self.image),
+            names=run.task.friendly_names,
+            palette=run.task.palette,
+        )

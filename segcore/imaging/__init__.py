@@ -1,0 +1,1 @@
+"""Pictures: read whatever people upload, masks, drawings."""

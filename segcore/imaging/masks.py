@@ -1,0 +1,173 @@
+"""The labels that a picture holds: a data set's label map, or a person's mask however it was saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..classes import IGNORE_INDEX, NUM_CLASSES, VOC_PALETTE
+from ..errors import LabelError
+from .reading import File, opened
+
+_STRIPE_PIXELS = 1_000_000
+_MOST_NAMED = 5  # wrong values in an error
+_IDS = (*range(NUM_CLASSES), IGNORE_INDEX)
+_STORED_MODES = ("1", "L", "P", "I;16")
+_BLACK, _WHITE = 0x000000, 0xFFFFFF
+_IS_WHITE, _UNKNOWN = 253, 254  # what colours become that are none of VOC's
+
+
+class Mask(NamedTuple):
+    """What a picture of labels says, and how that may be understood.
+
+    values: uint8 (H, W). is_labels: they are VOC ids 0..20, and 255 for pixels that are not counted. is_binary: they
+    are 0 and 1, black and white, which say where an object is and not of which class. Grey zeros and ones are both.
+    """
+
+    values: np.ndarray
+    is_labels: bool
+    is_binary: bool
+
+
+def decode(picture: Image.Image, name: str) -> Mask:
+    """The labels of a decoded PNG; `name` is what errors call it.
+
+    Grey values and the indices of a palette are ids, whatever the palette's colours, unless those in use are black and
+    white; RGB has VOC's colours, or black and white. White is the object where all else is black, and not counted
+    beside other ids. What is transparent is black.
+
+    Raises LabelError for other values, other colours, and for what is half transparent.
+    """
+    if picture.mode == "P":
+        values, has_white = _of_palette(picture, name)
+    elif picture.mode in ("RGB", "RGBA"):
+        values, has_white = _of_colors(picture, name)
+    else:
+        values, has_white = _of_grey(picture, name)
+    present = set(values_in(values))
+    if has_white and present <= {0, IGNORE_INDEX}:
+        return Mask((values == IGNORE_INDEX).view(np.uint8), is_labels=False, is_binary=True)
+    is_grey = picture.mode not in ("P", "RGB", "RGBA")
+    return Mask(values, is_labels=True, is_binary=is_grey and present <= {0, 1})
+
+
+def stored_ids(file: File) -> np.ndarray:
+    """The label map of a data set as it is stored: uint8 (H, W) of VOC ids 0..20, and 255 for what is not counted.
+
+    It is a PNG whose grey values, of 1 to 16 bits, or palette's indices are ids, whatever they look like. Raises
+    LabelError for other values and other pictures, and ImageError for a file that cannot be read.
+    """
+    with opened(file) as picture:
+        if picture.format != "PNG":
+            raise LabelError(f"{file.name} is {picture.format} inside, which may mix labels; save the label map as PNG")
+        if picture.mode not in _STORED_MODES:
+            raise LabelError(
+                f"{file.name} holds colours (it is {picture.mode}), but a label map holds the numbers of the classes; "
+                "save it as a grey PNG, or one with a palette, of the values 0 to 20, and 255 for what is not counted"
+            )
+        picture.load()
+        values = np.asarray(picture)
+    if values.dtype == bool:
+        values = values * np.uint8(IGNORE_INDEX)
+    wrong = [value for value in values_in(values) if value not in _IDS]
+    if wrong:
+        raise LabelError(
+            f"{file.name} holds the value {wrong[0]}, but the classes are 0 to {NUM_CLASSES - 1}, and {IGNORE_INDEX} "
+            "is what is not counted; save it with VOC's numbers"
+        )
+    return values.astype(np.uint8)
+
+
+def values_in(values: np.ndarray) -> list[int]:
+    """The values, in order, that a uint8 or uint16 array (H, W) holds."""
+    found = np.zeros(np.iinfo(values.dtype).max + 1, bool)
+    for rows in _stripes(*values.shape):
+        found[values[rows]] = True
+    return np.flatnonzero(found).tolist()
+
+
+def _stripes(height: int, width: int) -> Iterator[slice]:
+    """Bands of rows, so that a large mask needs no temporary arrays of its size."""
+    rows = max(1, _STRIPE_PIXELS // width)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
+def _of_palette(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+    """The ids, and whether white is among them, as 255."""
+    indices = np.asarray(picture)
+    colors = np.zeros((256, 3), np.uint8)
+    palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    colors[: len(palette)] = palette
+    present = values_in(indices)
+    codes = dict(zip(present, _codes(colors[present]).tolist(), strict=True))
+    white = [index for index, code in codes.items() if code == _WHITE]
+    # Programs that make files smaller turn black and white into a palette, in either order.
+    if white and set(codes.values()) <= {_BLACK, _WHITE}:
+        return np.isin(indices, white) * np.uint8(255), True
+    _refuse([value for value in present if value not in _IDS], "values", name)
+    return indices, False
+
+
+def _of_grey(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+    """The ids of grey of 1, 8 or 16 bits, and whether white is among them, as 255."""
+    values = np.asarray(picture)
+    if picture.mode == "LA":
+        values = _on_black(values, name)[..., 0]
+    if values.dtype == bool:
+        values = values * np.uint8(255)
+    present = values_in(values)
+    white = np.iinfo(values.dtype).max
+    if white in present and set(present) <= {0, white}:
+        return (values == white) * np.uint8(255), True
+    _refuse([value for value in present if value not in _IDS], "values", name)
+    return values.astype(np.uint8), IGNORE_INDEX in present
+
+
+def _of_colors(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+    """The ids of VOC's colours, and whether white is among them, as 255."""
+    pixels = np.asarray(picture)
+    if picture.mode == "RGBA":
+        pixels = _on_black(pixels, name)
+    id_of_code = np.full(1 << 24, _UNKNOWN, np.uint8)
+    id_of_code[_codes(VOC_PALETTE[list(_IDS)])] = _IDS
+    id_of_code[_WHITE] = _IS_WHITE
+    values = np.empty(pixels.shape[:2], np.uint8)
+    for rows in _stripes(*values.shape):
+        codes = _codes(pixels[rows])
+        values[rows] = id_of_code[codes]
+        unknown = np.unique(codes[values[rows] == _UNKNOWN])
+        _refuse([f"#{code:06x}" for code in unknown[:_MOST_NAMED]], "colours", name)
+    white = values == _IS_WHITE
+    has_white = bool(white.any()) and IGNORE_INDEX not in values
+    values[white] = IGNORE_INDEX
+    return values, has_white
+
+
+def _codes(colors: np.ndarray) -> np.ndarray:
+    """uint8 (..., 3 or more) -> uint32 (...): 0xRRGGBB."""
+    red, green, blue = (colors[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def _on_black(pixels: np.ndarray, name: str) -> np.ndarray:
+    """uint8 (H, W, n) whose last channel is alpha: black where it is 0."""
+    alpha = pixels[..., -1:]
+    if not set(values_in(pixels[..., -1])) <= {0, 255}:
+        raise LabelError(f"{name} is half transparent in places; save it without transparency and without soft edges")
+    return np.where(alpha == 0, np.uint8(0), pixels)
+
+
+def _refuse(wrong: Sequence[object], what: str, name: str) -> None:
+    """LabelError if there is anything wrong."""
+    if not wrong:
+        return
+    some = ", ".join(str(each) for each in wrong[:_MOST_NAMED])
+    raise LabelError(
+        f"{name} holds {what} that stand for no class, such as {some}; a mask holds VOC ids (0 to 20, and 255 for what "
+        "is not counted), VOC's colours, or black and white alone. JPEG, smoothing and resizing mix labels where they "
+        "meet: save the mask as PNG, as it was drawn"
+    )

@@ -1,0 +1,177 @@
+"""What a person takes away of one result: label map, overlay, cut-out, probabilities, and JSON with COCO RLE."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from ..classes import BACKGROUND
+from ..files.atomic import described, whole, write_json
+from ..imaging import drawing
+from ..models.catalogue import public_name
+from ..report import words
+from .segmenter import Segmentation, arithmetic_record
+from .task import Task
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """One class of a picture: its pixels, their share (0..1) and mean probability.
+
+    id: VOC's, or the number in the model's own categories; None for "any".
+    """
+
+    id: int | None
+    name: str
+    friendly: str
+    number: int  # the value that marks it in the prediction
+    pixels: int
+    share: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """A result seen through a task at one size: the decision for every pixel, and what it says of each class."""
+
+    result: Segmentation
+    task: Task
+    prediction: np.ndarray  # uint8 (H, W): 0..20, in binary mode 0 and 1
+    confidence: np.ndarray | None = None  # as of `Task.confidence`, where it is known already
+
+    def found(self) -> list[Found]:
+        """The objects' classes that have pixels, largest first; the background is not among them."""
+        # Not bincount: it would make a copy of 8 bytes a pixel.
+        pixels = np.array([np.count_nonzero(self.prediction == number) for number in range(self.task.num_classes)])
+        confidence = self.confidence
+        if confidence is None:
+            confidence = self.task.confidence(self.result.logits, self.prediction)
+        numbers = [number for number in np.argsort(-pixels, kind="stable") if number != BACKGROUND and pixels[number]]
+        return [
+            Found(
+                id=self.task.object_id if self.task.binary else int(number),
+                name=self.task.names[number],
+                friendly=self.task.friendly_names[number],
+                number=int(number),
+                pixels=int(pixels[number]),
+                share=float(pixels[number] / self.prediction.size),
+                confidence=float(confidence[number]),
+            )
+            for number in numbers
+        ]
+
+    def record(self, file_name: str) -> dict[str, object]:
+        """The command line's JSON of one photograph; `rle` is COCO's compressed run-length encoding of each class."""
+        height, width = self.result.size_hw
+        made_by = self.result.made_by
+        return {
+            "schema": SCHEMA,
+            "file": file_name,
+            "width": width,
+            "height": height,
+            "model": public_name(made_by.model),
+            "weights_sha256": made_by.weights_sha256,
+            "resize": made_by.resize,
+            **arithmetic_record(made_by),
+            "seconds": round(made_by.seconds, 4),
+            "mode": self.task.mode,
+            "classes": [
+                {
+                    "id": each.id,
+                    "name": each.name,
+                    "pixels": each.pixels,
+                    "share": each.share,
+                    "confidence": each.confidence,
+                    "rle": encode_rle(self.prediction == each.number),
+                }
+                for each in self.found()
+            ],
+        }
+
+    def description(self) -> str:
+        """Where the pictures of it are from, in one line, as they say it themselves."""
+        made_by = self.result.made_by
+        return (
+            f"{public_name(made_by.model)} ({made_by.weights_sha256[:8]}) - {words.mode(self.task.record())} - "
+            f"resize {made_by.resize}, {words.arithmetic(arithmetic_record(made_by))}"
+        )
+
+    def save(self, picture: Image.Image, file: Path) -> None:
+        """Write one of its pictures as PNG, with the description."""
+        picture.save(file, "PNG", pnginfo=described(self.description()))
+
+    def labels_image(self) -> Image.Image:
+        """A palette image of VOC ids with VOC's colours."""
+        return drawing.labels_image(self.task.voc_labels(self.result.logits, self.prediction, self.result.edges))
+
+    def overlay(self, photograph: np.ndarray, alpha: float = 0.5) -> Image.Image:
+        """The photograph, uint8 (H, W, 3) of the prediction's size, with the prediction painted over it."""
+        return Image.fromarray(drawing.overlay(photograph, self.prediction, alpha=alpha, palette=self.task.palette))
+
+    def save_probabilities(self, path: Path) -> None:
+        """Write `probabilities`, float16 (n, H, W) in the order of `classes`, and the settings, as compressed .npz.
+
+        All planes together are larger than memory may be, so they are gathered in a temporary file beside it.
+        """
+        shape = len(self.result.categories), *self.result.size_hw
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            if hasattr(os, "posix_fallocate"):  # of a full disk, which would end the process where it is mapped
+                os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+            planes = np.memmap(file, np.float16, "w+", shape=shape)
+            for place, stripe in self.result.probability_stripes():
+                planes[:, *place] = stripe
+            np.savez_compressed(
+                path,
+                probabilities=planes,
+                classes=np.array(self.result.categories.names),
+                model=public_name(self.result.made_by.model),
+                resize=self.result.made_by.resize,
+                refine=self.result.made_by.refine or "none",
+            )
+
+    def cutout(self, photograph: np.ndarray) -> Image.Image:
+        """The objects on a transparent ground: RGBA."""
+        return Image.fromarray(drawing.cutout(photograph, self.prediction != BACKGROUND))
+
+
+def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
+    """Look at `result` through `task`, at the photograph's own size or another."""
+    size_hw = size_hw or result.size_hw
+    if result.edges or (task.binary and task.threshold is not None):
+        return Decided(result, task, *task.predict_with_confidence(result.logits, size_hw, result.edges))
+    return Decided(result, task, task.predict(result.logits, size_hw))
+
+
+def write_results(
+    result: Segmentation, task: Task, name: str, target: Path, *, cutout: bool, probabilities: bool
+) -> None:
+    """Write what `predict` gives of a photograph called `name`: TARGET_overlay.png, TARGET_labels.png, TARGET.json, and
+    where they are wanted TARGET_cutout.png and TARGET.npz. The result must still hold its photograph.
+    """
+    decided = decide(result, task)
+    record = decided.record(name)
+    with whole(f"{target}_overlay.png") as file:
+        decided.save(decided.overlay(result.image), file)
+    with whole(f"{target}_labels.png") as file:
+        decided.save(decided.labels_image(), file)
+    if cutout:
+        with whole(f"{target}_cutout.png") as file:
+            decided.save(decided.cutout(result.image), file)
+    if probabilities:
+        with whole(f"{target}.npz") as file:
+            decided.save_probabilities(file)
+    write_json(Path(f"{target}.json"), record)
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, object]:
+    """bool (H, W) -> COCO's {"size": [H, W], "counts": str}, which `pycocotools.mask.decode` turns back."""
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}

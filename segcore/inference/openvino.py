@@ -1,0 +1,170 @@
+"""OpenVINO, an optional engine for processors: quicker than PyTorch, and in int8 quicker still.
+
+It keeps int8 networks in $XDG_CACHE_HOME/segcore/int8 ($XDG_CACHE_HOME is ~/.cache if not set), since making one takes
+long; what is there may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import openvino
+
+_TRACED_SIDE = 64  # of the tensor that the network is traced with; what comes of it takes any size
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What an int8 network was measured by: so many `photographs`, and the SHA-256 of their tensors.
+
+    agreement: the share of positions of the network's own grid, 0..1, in which it gives these photographs the class
+    that float32 gives them.
+    """
+
+    photographs: int
+    sha256: str
+    agreement: float
+
+
+def check_installed(*, for_int8: bool) -> None:
+    """Raises UsageError, with the command to install it, where a package that the engine needs is missing."""
+    needed = ("openvino", "nncf") if for_int8 else ("openvino",)
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        what = "the precision 'int8'" if for_int8 else "the engine 'openvino'"
+        raise UsageError(f"{what} needs a package that is not installed here: pip install {' '.join(missing)}")
+
+
+@cache
+def _core() -> openvino.Core:
+    # Both packages would report their use to Intel, if they found this one. Photographs' owners were promised silence.
+    sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    return openvino.Core()
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the processor has what OpenVINO multiplies bfloat16 with."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def compiled(core: nn.Module, precision: str) -> Run:
+    """A core in eval mode as a callable, float32 (N, 3, h, w) -> float32 logits, that several threads may call.
+
+    precision: "float32" or "bfloat16". It takes as many threads as PyTorch may when it is made.
+    """
+    return _compile(_converted(core), precision)
+
+
+def _converted(core: nn.Module) -> openvino.Model:
+    _core()
+    import openvino
+
+    example = torch.zeros(1, 3, _TRACED_SIDE, _TRACED_SIDE)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")  # it is what OpenVINO reads
+        traced = torch.jit.trace(core, example, check_trace=False)  # checking would take three times as long
+    return openvino.convert_model(traced, example_input=example, input=[-1, 3, -1, -1])
+
+
+def _compile(model: openvino.Model, precision: str) -> Run:
+    network = _core().compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        },
+    )
+
+    def run(batch: Tensor) -> Tensor:
+        request = network.create_infer_request()  # one must not be shared between threads
+        outputs = request.infer([batch.to(torch.float32).contiguous().numpy()])
+        return torch.from_numpy(outputs[0].copy())
+
+    return run
+
+
+def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Calibration]:
+    """A core in eval mode in int8, as `compiled` gives it, and how far it agrees with float32.
+
+    photographs: float32 (1, 3, h, w) each, from which the ranges of what int8 stands for are taken; the more and the
+    more like those to come, the better. Depthwise convolutions and the first of all, which int8 harms most and gains
+    least, stay as they are. Raises UsageError for no photographs.
+    """
+    if not photographs:
+        raise UsageError("int8 needs at least one photograph to be measured by")
+    rest = "bfloat16" if has_fast_bfloat16() else "float32"
+    digest = _sha256(photographs)
+    versions = [importlib.metadata.version(name) for name in ("openvino", "nncf")]
+    key = hashlib.sha256("-".join([_sha256(core.state_dict().values()), digest, rest, *versions]).encode()).hexdigest()
+    file = cache_folder() / f"{key[:32]}.xml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(file.with_suffix(".lock")):
+        facts = file.with_suffix(".json")  # written last: where it is, the network is whole
+        if facts.is_file():
+            calibration = Calibration(**json.loads(facts.read_text()))
+            return _compile(_core().read_model(file), rest), calibration
+        exact = _converted(core)
+        model = _quantize(exact, photographs)
+        run, exact_run = _compile(model, rest), _compile(exact, "float32")
+        same = [(run(each).argmax(1) == exact_run(each).argmax(1)).float().mean().item() for each in photographs]
+        calibration = Calibration(len(photographs), digest, sum(same) / len(same))
+        import openvino
+
+        openvino.save_model(model, file, compress_to_fp16=False)
+        facts.write_text(json.dumps(asdict(calibration)))
+    return run, calibration
+
+
+def cache_folder() -> Path:
+    """Where int8 networks are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segcore" / "int8"
+
+
+def _sha256(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for each in tensors:
+        digest.update(str(each.shape).encode())
+        digest.update(each.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _quantize(model: openvino.Model, photographs: Sequence[Tensor]) -> openvino.Model:
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    operations = model.get_ordered_ops()
+    first = next(each for each in operations if each.get_type_name() == "Convolution")
+    depthwise = [each for each in operations if each.get_type_name() == "GroupConvolution"]
+    names = [each.get_friendly_name() for each in (first, *depthwise)]
+    with contextlib.redirect_stdout(sys.stderr):  # its progress; scripts read what goes to stdout
+        return nncf.quantize(
+            model,
+            nncf.Dataset([each.numpy() for each in photographs]),
+            subset_size=len(photographs),
+            ignored_scope=nncf.IgnoredScope(names=names),
+        )

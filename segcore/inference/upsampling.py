@@ -1,0 +1,321 @@
+"""From the network's own coarse logits to labels, probabilities and masks at any size, in stripes of rows.
+
+Everything here upsamples bilinearly in float32 with half-pixel centres, as
+`torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` does, and decides only then. The value of a
+pixel depends on that pixel alone, to the last bit, never on how the picture was cut into stripes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..classes import BACKGROUND, IGNORE_INDEX
+from ..errors import LabelError, UsageError
+
+RELIABILITY_BINS = 15
+STRIPE_VALUES = 150_000  # float32 values worked on at once: 0.6 MB, which stays in a core's cache
+Place = tuple[slice, slice]  # rows and columns
+
+
+class _Taps(NamedTuple):
+    """For each output position along one axis: its two neighbours in the source and the weight of the upper one."""
+
+    lower: np.ndarray  # int64 (n,)
+    upper: np.ndarray  # int64 (n,)
+    weight: np.ndarray  # float32 (n,)
+
+
+def _taps(source: int, size: int) -> _Taps:
+    scale = float(np.float32(source / size))
+    position = np.maximum((np.arange(size) + 0.5) * scale - 0.5, 0).astype(np.float32)
+    lower = np.minimum(position.astype(np.int64), source - 1)
+    return _Taps(lower, np.minimum(lower + 1, source - 1), np.clip(position - lower.astype(np.float32), 0, 1))
+
+
+def _mix(lower: np.ndarray, upper: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """In this form, unlike `lower + weight * (upper - lower)`, rounding cannot put the lesser of two classes first."""
+    mixed = lower * (1 - weight)
+    mixed += upper * weight
+    return mixed
+
+
+def checked(logits: Any, size_hw: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """float (classes, h, w) as float32. Raises LabelError for another kind of array, and a size without pixels."""
+    values = np.asarray(logits)
+    if values.ndim != 3 or not np.issubdtype(values.dtype, np.floating):
+        raise LabelError(f"logits must be float (classes, h, w), got {values.dtype} {values.shape}")
+    if min(size_hw) < 1:
+        raise LabelError(f"the wanted size must be at least 1 x 1, got {size_hw}")
+    return values.astype(np.float32, copy=False)
+
+
+def _stripes(
+    logits: np.ndarray, size_hw: tuple[int, int], within: np.ndarray | None = None
+) -> Iterator[tuple[Place, np.ndarray]]:
+    """Yield ((rows, columns), float32 (classes, rows, columns)): the upsampled logits, some rows at a time.
+
+    within: (H, W); no more columns of each stripe than from the first to the last in which it is not 0, perhaps none.
+    All in the same memory, which may be written to but not kept: asking the system for new pages costs as much as the
+    arithmetic.
+    """
+    classes, h, w = logits.shape
+    height, width = size_hw
+    ys, xs = _taps(h, height), _taps(w, width)
+    wide = _mix(logits.take(xs.lower, axis=2), logits.take(xs.upper, axis=2), xs.weight)  # (classes, h, width)
+    step = max(1, STRIPE_VALUES // (classes * width))
+    memory = np.empty((2, classes, min(step, height), width), np.float32)
+    for row, rows in _rows_between(ys, h, step):
+        columns = slice(0, width) if within is None else _span(within[rows].any(axis=0))
+        here, below = wide[:, row, None, columns], wide[:, min(row + 1, h - 1), None, columns]
+        values, part = memory[:, :, : rows.stop - rows.start, columns]
+        weight = ys.weight[rows, None]
+        np.multiply(here, 1 - weight, out=values)
+        np.multiply(below, weight, out=part)
+        values += part
+        yield (rows, columns), values
+
+
+def resized_stripes(planes: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[Place, np.ndarray]]:
+    """Yield ((rows, columns), float32 (n, rows, columns)): planes, float32 (n, h, w), of about the wanted size, in it.
+
+    Some rows at a time; planes of that very size are handed out themselves.
+    """
+    count, h, w = planes.shape
+    height, width = size_hw
+    columns = slice(0, width)
+    if (h, w) == (height, width):
+        yield (slice(0, height), columns), planes
+        return
+    ys, xs = _taps(h, height), _taps(w, width)
+    step = max(1, STRIPE_VALUES // (count * max(w, width)))
+    for start in range(0, height, step):
+        rows = slice(start, min(start + step, height))
+        tall = _mix(planes[:, ys.lower[rows]], planes[:, ys.upper[rows]], ys.weight[rows, None])
+        yield (rows, columns), _mix(tall.take(xs.lower, axis=2), tall.take(xs.upper, axis=2), xs.weight)
+
+
+def upsampled(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
+    """The logits at `size_hw`: float32 (classes, H, W), by bilinear interpolation. 4 bytes a class and pixel."""
+    result = np.empty((len(logits), *size_hw), np.float32)
+    for place, values in _stripes(checked(logits, size_hw), size_hw):
+        result[:, *place] = values
+    return result
+
+
+def _span(present: np.ndarray) -> slice:
+    """From the first to the last that is true in bool (n,)."""
+    places = np.flatnonzero(present)
+    return slice(places[0], places[-1] + 1) if places.size else slice(0, 0)
+
+
+def _rows_between(ys: _Taps, h: int, step: int) -> Iterator[tuple[int, slice]]:
+    """Yield (row of the coarse grid, output rows between it and the next), no more than `step` at a time."""
+    first_rows = np.searchsorted(ys.lower, np.arange(h + 1))
+    for row in range(h):
+        for start in range(first_rows[row], first_rows[row + 1], step):
+            yield row, slice(start, min(start + step, first_rows[row + 1]))
+
+
+def _corner_values(logits: np.ndarray) -> np.ndarray:
+    """The logits at the corners of each cell of the coarse grid: (4, classes, h, w); the last end at the border."""
+    padded = np.pad(logits, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    return np.stack([padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]])
+
+
+def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
+    """The class of highest logit of every pixel at `size_hw`.
+
+    logits: float (classes, h, w), an array or a tensor on the CPU, of any stride. Returns uint8 (H, W); of equal logits
+    the lower class wins. Raises LabelError for other shapes.
+
+    Bilinear interpolation cannot leave the range of the four surrounding values. So where all four corners of a cell of
+    the coarse grid agree, its pixels need no arithmetic; in the other cells only the classes whose highest corner
+    reaches the best lowest corner can win.
+    """
+    logits = checked(logits, size_hw)
+    _, h, w = logits.shape
+    ys, xs = _taps(h, size_hw[0]), _taps(w, size_hw[1])
+    corners = _corner_values(logits)
+    winners = corners.argmax(axis=1).astype(np.uint8)  # (4, h, w)
+    disputed = (winners != winners[0]).any(axis=0)  # (h, w)
+    contenders = corners.max(axis=0) >= corners.min(axis=0).max(axis=0)  # (classes, h, w)
+
+    labels = winners[0][ys.lower].take(xs.lower, axis=1)
+    first_rows = np.searchsorted(ys.lower, np.arange(h + 1))
+    for row in np.flatnonzero(disputed.any(axis=1)):
+        columns = np.flatnonzero(disputed[row][xs.lower])
+        classes = np.flatnonzero(contenders[:, row, disputed[row]].any(axis=1))
+        if columns.size == 0:  # the picture is narrower than the grid, and none of its pixels lies in such a cell
+            continue
+        lower, upper, weight = xs.lower[columns], xs.upper[columns], xs.weight[columns]
+        here, below = logits[classes, row], logits[classes, min(row + 1, h - 1)]  # (contenders, w)
+        here = _mix(here.take(lower, axis=1), here.take(upper, axis=1), weight)  # (contenders, columns)
+        below = _mix(below.take(lower, axis=1), below.take(upper, axis=1), weight)
+        step = max(1, STRIPE_VALUES // (4 * len(columns)))
+        for start in range(first_rows[row], first_rows[row + 1], step):
+            rows = slice(start, min(start + step, first_rows[row + 1]))
+            labels[rows, columns] = classes[_argmax_between(here, below, ys.weight[rows, None])]
+    return labels
+
+
+def _argmax_between(here: np.ndarray, below: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The first index of the highest of `_mix(here, below, weight)`.
+
+    here, below: (n, columns); weight: (rows, 1). Returns uint8 (rows, columns).
+    One plane at a time, since argmax over an array's first axis costs several times as much. The index only ever rises,
+    so the larger of the old and the new one is the right one.
+    """
+    best = _mix(here[0], below[0], weight)
+    index = np.zeros(best.shape, np.uint8)
+    value, part, better = np.empty_like(best), np.empty_like(best), np.empty(best.shape, bool)
+    for number in range(1, len(here)):
+        np.multiply(here[number], 1 - weight, out=value)
+        value += np.multiply(below[number], weight, out=part)
+        np.greater(value, best, out=better)
+        np.maximum(index, better.view(np.uint8) * np.uint8(number), out=index)
+        np.maximum(best, value, out=best)
+    return index
+
+
+def _softmax_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (classes, ...) -> exp of them over their highest, in their own memory, and its sum over the classes."""
+    values -= values.max(axis=0)
+    shares = np.exp(values, out=values)
+    return shares, shares.sum(axis=0)
+
+
+def probability_stripes(
+    logits: Any,
+    size_hw: tuple[int, int],
+    *,
+    binary: bool = False,
+    object_id: int | None = None,
+    within: np.ndarray | None = None,
+) -> Iterator[tuple[Place, np.ndarray]]:
+    """Yield ((rows, columns), probabilities) some rows at a time.
+
+    float32 (classes, rows, columns), or with `binary` P(object), (rows, columns), which is 1 - P(background) for
+    `object_id` None. within: (H, W), as in `_stripes`.
+    """
+    logits = checked(logits, size_hw)
+    for place, values in _stripes(logits, size_hw, within):
+        shares, total = _softmax_parts(values)
+        if not binary:
+            yield place, shares / total
+        elif object_id is None:
+            yield place, 1 - shares[BACKGROUND] / total
+        else:
+            yield place, shares[object_id] / total
+
+
+def probability(logits: Any, size_hw: tuple[int, int], object_id: int | None) -> np.ndarray:
+    """P(class `object_id`), or 1 - P(background) for None, at `size_hw`: float32 (H, W), softmax after upsampling."""
+    result = np.empty(size_hw, np.float32)
+    for place, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
+        result[place] = stripe
+    return result
+
+
+def probabilities(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
+    """Softmax after upsampling: float32 (classes, H, W), summing to 1 over the classes."""
+    result = np.empty((len(logits), *size_hw), np.float32)
+    for place, stripe in probability_stripes(logits, size_hw):
+        result[:, *place] = stripe
+    return result
+
+
+def mean_confidence(logits: Any, labels: np.ndarray) -> np.ndarray:
+    """For each object's class the mean probability (softmax after upsampling) of its own pixels in `labels`.
+
+    labels: uint8 (H, W). Returns float64 (classes,); nan for a class without pixels, and for the background.
+    """
+    logits = checked(logits, labels.shape)
+    total, pixels = np.zeros(len(logits)), np.zeros(len(logits), np.int64)
+    for place, values in _stripes(logits, labels.shape, labels):
+        own = labels[place]
+        shares, sums = _softmax_parts(values)
+        total += np.bincount(own.ravel(), (_of_class(shares, own) / sums).ravel(), len(logits))
+        pixels += np.bincount(own.ravel(), minlength=len(logits))
+    pixels[BACKGROUND] = 0
+    return np.divide(total, pixels, out=np.full(len(logits), np.nan), where=pixels > 0)
+
+
+def binary_mask(
+    logits: Any, size_hw: tuple[int, int], object_id: int | None, threshold: float | None = None
+) -> np.ndarray:
+    """One class (or with None any object) against all else, at `size_hw`: bool (H, W).
+
+    Without a threshold the arg-max decides; with one, P(object) >= threshold. Raises UsageError for one outside 0..1.
+    """
+    if threshold is None:
+        labels = label_map(logits, size_hw)
+        return labels != BACKGROUND if object_id is None else labels == object_id
+    check_threshold(threshold)
+    result = np.empty(size_hw, bool)
+    for place, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
+        result[place] = stripe >= np.float32(threshold)
+    return result
+
+
+def check_threshold(threshold: float) -> None:
+    """Raises UsageError for one outside 0..1."""
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"a threshold is a probability from 0 to 1, got {threshold}")
+
+
+class JudgedProbabilities(NamedTuple):
+    """How far probabilities are from the truth, in sums that may be added up over images before they are divided.
+
+    squared_error over terms is the Brier score. For each of RELIABILITY_BINS equal bins of confidence, the probability
+    that the model gives its own answer: `pixels`, the `right` ones among them, int64 (b,), and the sum of their
+    `confidence`, float64 (b,).
+    """
+
+    squared_error: float
+    terms: int
+    pixels: np.ndarray
+    right: np.ndarray
+    confidence: np.ndarray
+
+
+def judge_probabilities(
+    logits: Any, truth: np.ndarray, prediction: np.ndarray, *, binary: bool = False, object_id: int | None = None
+) -> JudgedProbabilities:
+    """Set the softmax after upsampling against a truth; pixels whose truth is 255 are left out.
+
+    truth, prediction: uint8 (H, W) of classes, or with `binary` of 0 and 1 for `object_id` (None: any object). The
+    squared differences are, multiclass, those of the softmax from the one-hot truth, over pixels and classes; binary,
+    those of P(object) from 0 or 1, over pixels.
+    """
+    squared_error, terms = 0.0, 0
+    pixels, right = np.zeros((2, RELIABILITY_BINS), np.int64)
+    confidence = np.zeros(RELIABILITY_BINS)
+    for place, values in _stripes(checked(logits, truth.shape), truth.shape):
+        counted = truth[place] != IGNORE_INDEX
+        answer = prediction[place]
+        shares, total = _softmax_parts(values)
+        if binary:
+            chosen = total - shares[BACKGROUND] if object_id is None else shares[object_id]
+            chosen = chosen / total
+            error = np.square(chosen - truth[place])
+            sure = np.where(answer == 1, chosen, 1 - chosen)
+        else:
+            own = _of_class(shares, np.where(counted, truth[place], 0)) / total
+            error = np.einsum("cij,cij->ij", shares, shares) / np.square(total) - 2 * own + 1
+            sure = _of_class(shares, answer) / total
+        squared_error += float(error[counted].sum(dtype=np.float64))
+        terms += int(np.count_nonzero(counted)) * (1 if binary else len(values))
+        sure = sure[counted]
+        bins = np.minimum((sure * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
+        pixels += np.bincount(bins, minlength=RELIABILITY_BINS)
+        right += np.bincount(bins[answer[counted] == truth[place][counted]], minlength=RELIABILITY_BINS)
+        confidence += np.bincount(bins, sure, minlength=RELIABILITY_BINS)
+    return JudgedProbabilities(squared_error, terms, pixels, right, confidence)
+
+
+def _of_class(planes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """float (classes, ...), uint8 (...) -> each pixel's value in the plane of its label: (...)."""
+    return np.take_along_axis(planes, labels[None].astype(np.intp), axis=0)[0]

@@ -1,0 +1,149 @@
+"""The models there are, by name; light enough to be asked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+
+AUTO = "auto"
+_SHIPPED_FOLDER = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model. `title` and `summary` are for people: a few words, and one sentence that helps to choose.
+
+    Exactly one of these says where its weights are from: `torchvision_weights`, the entry for
+    `torchvision.models.get_weight`, which knows their URL, hash, transforms and categories;
+    `shipped_sha256`, the hash of the file of that name in segcore/weights; or `file`, one that training wrote.
+    """
+
+    name: str
+    title: str
+    summary: str
+    torchvision_weights: str | None = None
+    shipped_sha256: str | None = None
+    file: Path | None = None
+
+
+CATALOGUE = {
+    each.name: each
+    for each in (
+        ModelEntry(
+            "deeplabv3_resnet101",
+            "DeepLabV3, ResNet-101",
+            "The most accurate of the four; a large download and the slowest.",
+            torchvision_weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1",
+        ),
+        ModelEntry(
+            "deeplabv3_resnet50",
+            "DeepLabV3, ResNet-50",
+            "Nearly as accurate as ResNet-101, for about two thirds of the work.",
+            torchvision_weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
+        ),
+        ModelEntry(
+            "deeplabv3_mobilenet_v3_large",
+            "DeepLabV3, MobileNetV3-Large",
+            "Small and quick; the least accurate of torchvision's three.",
+            torchvision_weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
+        ),
+        ModelEntry(
+            "deeplabv3_mobilenet_v2",
+            "DeepLabV3+, MobileNetV2",
+            "Ships with segcore and needs no download; by far the quickest, and less accurate than the ResNets.",
+            shipped_sha256="1f9ac90a7f6015ec7129947310a3533652eeb743e298080ecfdb9422bd63aa86",
+        ),
+    )
+}
+PREFERRED = "deeplabv3_resnet101"
+SHIPPED = "deeplabv3_mobilenet_v2"
+FORMER_NAMES = {"deeplabv3_efficientnet_lite0": SHIPPED}  # of models that were replaced; accepted until version 0.2
+TRAINED_SUFFIX = ".safetensors"
+
+
+def is_file(name: str) -> bool:
+    """Whether a model is called by the path of a file that training wrote, and not by its name."""
+    return name.endswith(TRAINED_SUFFIX)
+
+
+def public_name(name: str) -> str:
+    """What exported files and pages call a model: its name, or its file's without the folders that it lies in."""
+    return Path(name).name if is_file(name) else name
+
+
+def former_name_notice(name: str) -> str:
+    """What to tell someone who gives a model's former name."""
+    return f"the model {name!r} was replaced by {FORMER_NAMES[name]!r}; please use the new name, the old one will go"
+
+
+def current_name(name: str) -> str:
+    """The name itself, or for a former name, with a FutureWarning, the name of the model that replaced it."""
+    if name in FORMER_NAMES:
+        warnings.warn(former_name_notice(name), FutureWarning, stacklevel=1)  # one place: Python tells it once
+    return FORMER_NAMES.get(name, name)
+
+
+def entry(name: str) -> ModelEntry:
+    """The model of that name, former name or path. Raises UsageError, with the names there are, for any other."""
+    if is_file(name):
+        path = Path(name)
+        return ModelEntry(name, path.stem, f"Trained by segcore, from {path.name}.", file=path)
+    name = current_name(name)
+    if name not in CATALOGUE:
+        raise UsageError(f"there is no model {name!r}; choose one of: {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]
+
+
+def shipped_path(name: str) -> Path:
+    """Where the package keeps the weights of a model that it ships."""
+    return _SHIPPED_FOLDER / f"{name}.safetensors"
+
+
+def checkpoints_folder() -> Path:
+    """Where downloaded weights live: torch.hub's own folder, so that they are shared with torchvision.
+
+    $TORCH_HOME/hub/checkpoints; TORCH_HOME is $XDG_CACHE_HOME/torch if not set, and that ~/.cache.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
+    return Path(os.path.expanduser(home)) / "hub" / "checkpoints"
+
+
+def on_disk(name: str) -> bool:
+    """Whether there is a file of the name that the model's weights have; loading shows whether it is whole.
+
+    The exact name is torchvision's to know, and importing that takes seconds. But published checkpoints are
+    called after their builder and end in their hash: `<name>-<8 hex digits>.pth`, or `<name>_coco-...`.
+    """
+    if is_file(name):
+        return Path(name).is_file()
+    model = entry(name)
+    if model.torchvision_weights is None:
+        return shipped_path(model.name).is_file()
+    published = re.compile(rf"{model.name}(_coco)?-[0-9a-f]{{8}}\.pth")
+    folder = checkpoints_folder()
+    return folder.is_dir() and any(published.fullmatch(each.name) for each in folder.iterdir())
+
+
+def resolve(name: str | os.PathLike[str]) -> str:
+    """The name or path itself, checked; for "auto" the best model that needs no download: ResNet-101 if its weights
+    are on disk, else the shipped one; for a former name, with a FutureWarning, the name of today. Raises UsageError for
+    a name that is not in the catalogue.
+    """
+    name = os.fspath(name)
+    if name == AUTO:
+        return PREFERRED if on_disk(PREFERRED) else SHIPPED
+    if is_file(name):
+        return name
+    name = current_name(name)
+    if name not in CATALOGUE:
+        raise UsageError(
+            f"there is no model {name!r}; choose {AUTO!r} or one of: {', '.join(CATALOGUE)}; or give the path of a "
+            f"{TRAINED_SUFFIX} file that training wrote"
+        )
+    return name

@@ -1,0 +1,139 @@
+"""One file that holds a trained model whole: weights, categories, preprocessing, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..categories import Categories
+from ..errors import SegcoreError, UsageError, WeightsError, shown
+from ..files.atomic import whole
+from .transforms import Preprocess
+
+SCHEMA = 1
+_KEY = "segcore"  # of the safetensors metadata, which maps texts to texts
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a trained model's file says besides the weights.
+
+    network: the catalogue entry whose network it is; provenance: what it was trained on and how, fit for JSON.
+    output_stride: of the shipped network, 8 or 16; files without it are of 16.
+    temperature: above 0, what the logits are divided by so that probabilities can be believed (Guo et al. 2017); None
+    where it was not fitted.
+    """
+
+    network: str
+    categories: Categories
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    provenance: Mapping[str, Any]
+    output_stride: int = 16
+    temperature: float | None = None
+
+    def preprocess(self, resize: str) -> Preprocess:
+        """What stands before the network. Raises UsageError for an unknown resize."""
+        return Preprocess(size=self.size, resize=resize, mean=self.mean, std=self.std)
+
+    def to_json(self) -> str:
+        classes = zip(self.categories.names, self.categories.friendly, self.categories.also, strict=True)
+        return json.dumps(
+            {
+                "schema": SCHEMA,
+                "network": self.network,
+                "output_stride": self.output_stride,
+                "temperature": self.temperature,
+                "categories": [{"name": name, "friendly": text, "also": also} for name, text, also in classes],
+                "preprocess": {"size": self.size, "mean": self.mean, "std": self.std},
+                "provenance": dict(self.provenance),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Header:
+        """Raises a SegcoreError for settings that cannot be used; what a damaged text makes Python raise is left so."""
+        record = json.loads(text)
+        if record["schema"] != SCHEMA:
+            raise UsageError(f"it is of schema {shown(record['schema'])}, and this segcore knows {SCHEMA}")
+        classes = record["categories"]
+        categories = Categories(
+            tuple(each["name"] for each in classes),
+            tuple(each["friendly"] for each in classes),
+            tuple(tuple(each["also"]) for each in classes),
+        )
+        before = record["preprocess"]
+        header = cls(
+            record["network"],
+            categories,
+            before["size"],
+            tuple(before["mean"]),
+            tuple(before["std"]),
+            record["provenance"],
+            record.get("output_stride", 16),
+            record.get("temperature"),
+        )
+        if header.output_stride not in (8, 16):
+            raise UsageError(f"the output stride must be 8 or 16, got {shown(header.output_stride)}")
+        if header.temperature is not None and not 0 < header.temperature < math.inf:
+            raise UsageError(f"the temperature must be above 0, got {shown(header.temperature)}")
+        named = isinstance(header.network, str) and header.network.isprintable()
+        if not (named and type(header.size) is int and isinstance(header.provenance, dict)):
+            raise TypeError("the network must be a name, the size an integer and the provenance an object")
+        header.preprocess("squeeze")  # raises for a size, mean or deviation that cannot be
+        return header
+
+
+def write(path: Path, header: Header, state: Mapping[str, torch.Tensor]) -> None:
+    """Write the file in one step, so that a kill leaves the old one or the new one: float16, without BN's counters.
+
+    Where a weight is too large for float16, as a variance of batch norm may be, all are kept in float32.
+    Raises WeightsError for a weight that is infinite or not a number, OSError where the file cannot be written.
+    """
+    tensors = {name: values.detach().cpu().contiguous() for name, values in state.items() if values.is_floating_point()}
+    if broken := [name for name, values in tensors.items() if not values.isfinite().all()]:
+        raise WeightsError(
+            f"the weights {', '.join(broken[:3])} are infinite or not a number; train again with a lower learning rate"
+        )
+    halves = {name: values.half() for name, values in tensors.items()}
+    fit = all(values.isfinite().all() for values in halves.values())
+    with whole(path, alone=True) as file:
+        file.write_bytes(save(halves if fit else tensors, metadata={_KEY: header.to_json()}))
+
+
+def read_header(path: str | Path) -> Header:
+    """What the file says besides its weights, which are not read; kept while the file stays as it is.
+
+    Raises WeightsError for a file that is absent, damaged, or not one that training wrote.
+    """
+    path = Path(path)
+    try:
+        return _read_header(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no safetensors file, or is damaged; train it again") from error
+
+
+@lru_cache(maxsize=16)
+def _read_header(path: Path, modified_ns: int) -> Header:
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_KEY)
+    if text is None:
+        raise WeightsError(f"{path} holds weights but not their categories; give a file that segcore's training wrote")
+    try:
+        return Header.from_json(text)
+    except SegcoreError as error:
+        raise WeightsError(f"what {path} says of its model cannot be used: {error}") from error
+    except Exception as error:  # a damaged text makes Python raise nearly anything
+        raise WeightsError(f"{path} does not say of its model what training writes; train it again") from error

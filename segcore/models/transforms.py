@@ -1,0 +1,100 @@
+"""From an RGB photograph to the tensor that a network was trained to see."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import ImageError, UsageError, shown
+
+RESIZES = ("squeeze", "aspect", "torchvision")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+MAX_TENSOR_PIXELS = 16_000_000
+_MAX_SIZE = math.isqrt(MAX_TENSOR_PIXELS)  # of a squeezed photograph's sides
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resizing and normalisation: the part of a model that stands before its network.
+
+    `resize` is one of
+    - "squeeze": to `size` x `size`, whatever the photograph's shape;
+    - "aspect": the shorter side to `size` with the shape kept, unless the longer side would exceed
+      `max_size`: then that becomes `max_size` and the shorter one less than `size` (None: no such limit);
+    - "torchvision": the shorter side to `size` with no limit on the longer, which is how torchvision's
+      published segmentation weights were scored; on PIL images the tensors are the same bit for bit.
+
+    Sizes are rounded as `torchvision.transforms.functional.resize` does. `mean` and `std` are those of red,
+    green and blue in 0..1. Raises UsageError for a resize that does not exist and settings that do not fit.
+    """
+
+    size: int = 520
+    resize: Literal["squeeze", "aspect", "torchvision"] = "squeeze"
+    max_size: int | None = 2080
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZES:
+            raise UsageError(f"there is no resize {self.resize!r}; choose one of: {', '.join(RESIZES)}")
+        if not 1 <= self.size <= _MAX_SIZE:
+            raise UsageError(f"expected a size from 1 to {_MAX_SIZE:,} pixels, got {shown(self.size)}")
+        if self.resize == "aspect" and self.max_size is not None and self.max_size <= self.size:
+            raise UsageError(f"expected a max_size greater than the size {self.size}, got {self.max_size}")
+        given = f"{shown(self.mean)}, {shown(self.std)}"
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, self.mean + self.std)):
+            raise UsageError(f"expected mean and std of 3 channels, finite numbers; got {given}")
+        if min(self.std) <= 0:
+            raise UsageError(f"expected mean and std of 3 channels, std above 0; got {given}")
+
+    def size_hw(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width, in pixels, that a photograph of `height` x `width` is resized to.
+
+        Raises ImageError if that tensor would hold more than MAX_TENSOR_PIXELS pixels.
+        """
+        if height < 1 or width < 1:
+            raise ImageError(f"expected an image of at least 1 x 1 pixel, got {width} x {height}")
+        if self.resize == "squeeze":
+            return self.size, self.size
+        short, long = self.size, int(self.size * max(height, width) / min(height, width))
+        if self.resize == "aspect" and self.max_size is not None and long > self.max_size:
+            short, long = max(1, int(self.max_size * short / long)), self.max_size
+        if short * long > MAX_TENSOR_PIXELS:
+            raise ImageError(
+                f"an image of {width} x {height} is too thin for the resize {self.resize!r}: it would become "
+                f"{short} x {long} pixels, of which {MAX_TENSOR_PIXELS:,} are the most; "
+                "use 'squeeze', or 'aspect' with a max_size"
+            )
+        return (long, short) if height > width else (short, long)
+
+    def resize_image(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) -> uint8 (h, w, 3) of `size_hw(H, W)`, by Pillow's antialiased bilinear filter.
+
+        Raises ImageError for another kind of array, and as `size_hw` does.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ImageError(f"expected a uint8 array (H, W, 3), got {image.dtype} {image.shape}")
+        height, width = self.size_hw(*image.shape[:2])
+        return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+    def __call__(self, image: np.ndarray) -> torch.Tensor:
+        """uint8 (H, W, 3) -> float32 (1, 3, h, w), contiguous: resized, / 255, - `mean`, / `std`.
+
+        Raises ImageError as `resize_image` does.
+        """
+        pixels = self.resize_image(image)
+        tensor = np.empty((1, 3, *pixels.shape[:2]), np.float32)
+        for channel, values in enumerate(self._normalised_levels()):
+            np.take(values, pixels[..., channel], out=tensor[0, channel], mode="clip")  # "raise" would copy first
+        return torch.from_numpy(tensor)
+
+    def _normalised_levels(self) -> np.ndarray:
+        """What each of the 256 levels of each channel becomes, the same arithmetic but once: float32 (3, 256)."""
+        mean, std = (np.array(each, np.float32)[:, None] for each in (self.mean, self.std))
+        return (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std

@@ -1,0 +1,1 @@
+"""What scores say, in words, tables and pictures."""

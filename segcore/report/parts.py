@@ -1,0 +1,211 @@
+"""The parts of a report on an evaluation, as HTML that its file and the web page show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from ..classes import ANY_OBJECT
+from ..evaluation.protocols import PROTOCOLS
+from ..models.catalogue import CATALOGUE
+from . import charts, words
+from .markup import Markup, bullets, columns, figure, note, table, text
+from .words import Record
+
+STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")  # for what is inside an element "report"
+HEADLINE = "foreground_mean_iou"
+MOST_DIFFERENCES = 25  # images of a comparison
+
+
+def summary(record: Record) -> str:
+    """The few numbers to remember, and what stands out in words."""
+    return _cards(record) + bullets(words.findings(record))
+
+
+def details(record: Record) -> str:
+    """The charts, and the tables of all scores."""
+    return _charts(record) + _scores(record) + _classes(record)
+
+
+def compared(comparison: Record) -> str:
+    """Two runs on the same images: what is different about them, and what comes of it."""
+    first, second = (settings_told(comparison[side]) for side in ("first", "second"))
+    settings = [[name, first[name], second[name]] for name in first if first[name] != second[name]]
+    only = words.only_class(comparison["first"])
+    scores = [
+        [words.score_words(key, only)[0], *_difference(comparison["dataset"][key])]
+        for key in words.OVERALL
+        if key in comparison["dataset"] and key != "classes_counted"
+    ]
+    images = [
+        [each["file_name"], *(words.number(each[key]) for key in ("first", "second")), _signed(each["difference"])]
+        for each in comparison["per_image"][:MOST_DIFFERENCES]
+    ]
+    sides = ("First", "Second")
+    chart = figure(
+        "Where they differ",
+        charts.difference_chart(comparison),
+        "In colour where the whole interval is on one side of zero: the difference is more than chance.",
+    )
+    parts = [
+        bullets(words.comparison_findings(comparison)),
+        table(("Setting", *sides), settings, caption="What is different about the two") if settings else "",
+        columns(chart, table(("Image", *sides, "Difference"), images, caption="The images that differ most")),
+        table(("Score", *sides, "Difference", "Interval"), scores, caption="Both runs, on the same images"),
+    ]
+    return "".join(parts)
+
+
+def model_title(settings: Record) -> str:
+    """What people call a model; its own name where the catalogue does not have it."""
+    entry = CATALOGUE.get(settings["model"])
+    return entry.title if entry else str(settings["model"])
+
+
+def settings_told(settings: Record) -> dict[str, str]:
+    """How scores were taken, by what people call each setting."""
+    protocol = PROTOCOLS.get(settings["protocol"])
+    mode = str(settings["mode"])
+    if settings["class"] is not None:
+        threshold = settings["threshold"]
+        decided = "the likeliest class decides" if threshold == "auto" else f"from a probability of {threshold}"
+        mode += f": {words.friendly(settings['class'])} against all else, {decided}"
+    return {
+        "Split": str(settings["split"]),
+        "Model": model_title(settings),
+        "Mode": mode,
+        "Resize": words.RESIZES.get(settings["resize"], str(settings["resize"])),
+        "Device": words.arithmetic(settings),
+        "Protocol": f"{settings['protocol']}{': ' + protocol.summary if protocol else ''}",
+        "Weights": f"SHA-256 {settings['weights_sha256']}",
+    }
+
+
+def _cards(record: Record) -> str:
+    """The few numbers to remember."""
+    name, meaning = words.score_words(HEADLINE, words.only_class(record))
+    bounds = words.intervals(record, "dataset").get(HEADLINE)
+    objects, reliability = record.get("objects"), record.get("reliability")
+    cards = [
+        (name, _short(record["dataset"][HEADLINE]), words.interval(record, bounds) or meaning),
+        ("Boundary IoU", _short(record["dataset"]["boundary_iou"]), words.OVERALL["boundary_iou"][1]),
+    ]
+    if objects:
+        share = objects["found"] / objects["total"] if objects["total"] else None
+        counts = f"{objects['found']:,} of {objects['total']:,}"
+        cards.insert(1, ("Objects found", words.NOT_DEFINED if share is None else words.percent(share), counts))
+    if reliability:
+        error = _short(reliability["calibration_error"])
+        before = reliability.get("calibration_error_before")
+        remark = "not calibrated" if before is None else f"{_short(before)} before calibration"
+        cards.append(("Calibration error", error, f"how far its confidence is from how often it is right; {remark}"))
+    told = "".join(
+        f"<div><dt>{escape(name)}</dt><dd><b>{text(value)}</b><span>{text(remark)}</span></dd></div>"
+        for name, value, remark in cards
+    )
+    return f'<dl class="cards">{told}</dl>'
+
+
+def _short(value: float | None) -> str:
+    return words.NOT_DEFINED if value is None else f"{value:.2f}"
+
+
+def _charts(record: Record) -> str:
+    per_class = figure(
+        "How well each class is found",
+        charts.per_class_chart(record),
+        "IoU is the overlap with the truth: 1 is perfect. The line shows how far it could move with other images "
+        "of this kind.",
+    )
+    sizes = "" if words.without_objects(record) else _sizes(record)
+    reliability = figure(
+        "How far to trust its confidence",
+        charts.reliability_chart(record),
+        "On the dashed line the model is right as often as it says. Pale points have next to no pixels.",
+    )
+    confusion = figure(
+        "What is mistaken for what",
+        charts.confusion_chart(record),
+        "Each row shows what the true pixels of one class are called. A perfect model has 100 on the diagonal.",
+    )
+    if words.only_class(record) is not None:  # two classes need little room
+        return columns(per_class + confusion, sizes + reliability)
+    return columns(per_class, sizes + reliability) + confusion
+
+
+def _sizes(record: Record) -> str:
+    chart = charts.object_size_chart(record)
+    return figure("Which objects are found", chart, "By the size of the object in the photograph.")
+
+
+def _scores(record: Record) -> str:
+    """Both ways to summarise the images side by side."""
+    only, rows = words.only_class(record), []
+    for key in words.OVERALL:
+        if key not in record["dataset"]:
+            continue
+        name, meaning = words.score_words(key, only)
+        numbers = []
+        for part in ("dataset", "image_mean"):
+            bounds = None if key == "classes_counted" else words.intervals(record, part).get(key)  # a count, no score
+            numbers += [words.number(record[part][key]), _bounds(bounds)]
+        rows.append([Markup(f"{escape(name)}<small>{escape(meaning)}</small>"), *numbers])
+    header = ("Score and what it says", "Whole set", "Interval", "Image mean", "Interval")
+    remark = (
+        "Whole set: the pixels of all images counted together, then divided. Image mean: each image scored by itself, "
+        f"then averaged. {words.NOT_DEFINED}: there was nothing to divide by."
+    )
+    return table(header, rows, caption="Scores of the whole set") + note(remark)
+
+
+def _bounds(bounds: Sequence[float] | None) -> str:
+    return f"{bounds[0]:.4f}\u00a0to\u00a0{bounds[1]:.4f}" if bounds else ""
+
+
+def _classes(record: Record) -> str:
+    matrix = np.array(record["confusion"])
+    intervals = words.intervals(record, "per_class")
+    counted = [] if words.without_objects(record) else [_objects_found(record)]
+    rows = []
+    for row, (name, scores) in enumerate(record["per_class"].items()):
+        rows.append(
+            [
+                _swatched(record, name),
+                words.number(scores["iou"]),
+                _bounds(intervals.get(name, {}).get("iou")),
+                *(words.number(scores[key]) for key in words.PER_CLASS if key != "iou"),
+                *(objects.get(name, "") for objects in counted),
+                f"{matrix[row].sum():,}",
+                f"{matrix[:, row].sum():,}",
+            ]
+        )
+    others = [name for key, name in words.PER_CLASS.items() if key != "iou"]
+    header = ("Class", "IoU", "Interval", *others, *["Objects found"] * len(counted), "True pixels", "Predicted pixels")
+    return table(header, rows, caption="Scores of each class")
+
+
+def _objects_found(record: Record) -> dict[str, str]:
+    """By the name of a class; all objects belong to "any"."""
+    objects = record.get("objects")
+    if not objects:
+        return {}
+    counts = objects["per_class"] | {ANY_OBJECT: objects}
+    return {name: f"{each['found']:,} of {each['total']:,}" for name, each in counts.items()}
+
+
+def _swatched(record: Record, name: str) -> Markup:
+    color = charts.class_color(record, name) or "currentColor"
+    return Markup(f'<span class="swatch" style="background:{color}"></span>{escape(words.friendly(name))}')
+
+
+def _difference(score: Record) -> list[str]:
+    known = score["low"] is not None and score["high"] is not None
+    bounds = f"{words.signed(score['low'])}\u00a0to\u00a0{words.signed(score['high'])}" if known else ""
+    return [words.number(score["first"]), words.number(score["second"]), _signed(score["difference"]), bounds]
+
+
+def _signed(difference: float | None) -> str:
+    return words.NOT_DEFINED if difference is None else words.signed(difference)

@@ -1,0 +1,486 @@
+"""What scores are called, and what an evaluation found, in words for people who never programmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..categories import VOC
+from ..classes import ANY_OBJECT, BACKGROUND, FRIENDLY_NAMES
+from ..metrics.confusion import ANY_OBJECT_NAME
+
+Record = Mapping[str, Any]  # what `Evaluation.to_dict` gives
+
+NOT_DEFINED = "N/A"
+NO_OBJECTS = "How many objects were found is not counted: the ground truth is label maps, which do not tell them apart."
+# Name and explanation of each score that is one number, in the order in which people read them.
+OVERALL = {
+    "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
+    "foreground_mean_iou": (
+        "Mean IoU of the objects",
+        "overlap with the truth, averaged over the classes without background",
+    ),
+    "mean_iou": ("Mean IoU", "the same with background, which flatters it"),
+    "f1_macro": ("F1, mean over classes", "also called Dice: overlap counted kindlier than IoU"),
+    "f1_weighted": ("F1, weighted", "the same, each class by its share of true pixels"),
+    "mse": ("MSE", "mean squared error of the masks: in binary mode the share of wrong pixels"),
+    "brier": ("Brier score", "the same with the model's probabilities; over-confidence raises it"),
+    "boundary_iou": ("Boundary IoU", "how well the edges fit"),
+    "mean_accuracy": ("Mean class accuracy", "recall averaged over the classes"),
+    "frequency_weighted_iou": ("IoU, weighted", "IoU averaged by each class's share of true pixels"),
+    "classes_counted": ("Classes counted", "how many classes the means are over"),
+}
+PER_CLASS = {
+    "iou": "IoU",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "boundary_iou": "Boundary IoU",
+}
+RESIZES = {
+    "squeeze": "squeezed to 520 × 520",
+    "aspect": "shorter side 520",
+    "torchvision": "shorter side 520, no limit",
+}
+SIZES = {  # COCO's, with what they are called in a sentence
+    "small": "under 32 × 32 pixels",
+    "medium": "under 96 × 96 pixels",
+    "large": "96 × 96 pixels and more",
+}
+
+INT8_AGREES_FROM = 0.99  # of the pixels; below, int8 is not recommended
+CALIBRATED_BELOW = 0.02  # the calibration error up to which a confidence can be taken at its word
+WIDE_INTERVAL, FEW_IMAGES = 0.1, 30  # from the one on, or below the other, a score is said with caution
+CONFUSIONS_SHOWN, CONFUSION_FROM_SHARE = 4, 0.05
+CLASSES_NAMED = 3
+RELIABLE_FROM_OBJECTS = 5  # a class or size with fewer says little about how well its objects are found
+TELLING_BIN_SHARE = 0.01  # a bin of confidence with fewer of the pixels is no example
+_NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
+_PLURALS = {"person": "people", "sheep": "sheep", ANY_OBJECT_NAME: "objects"}
+
+
+class FoundOrMissed(Protocol):
+    """One object of a picture: its class 1..20, its area in pixels, whether it was found, and as what it was seen."""
+
+    class_id: int
+    area: int
+    found: bool
+    taken_for: int
+
+
+# ---- numbers and names
+
+
+def percent(share: float) -> str:
+    """0..1 as people read it: whole percents, with "under 1 %" for what would round to nothing."""
+    return "under 1 %" if 0 < share < 0.01 else f"{share:.0%}".replace("%", " %")
+
+
+def number(value: float | int | None) -> str:
+    """A score to four digits, a count as it is, or N/A."""
+    if value is None:
+        return NOT_DEFINED
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def signed(difference: float) -> str:
+    """A difference to three digits with its sign, which for a minus is a true minus."""
+    return f"{difference:+.3f}".replace("-", "−")
+
+
+def arithmetic(settings: Mapping[str, Any]) -> str:
+    """On what and how a record's network computed: device, precision, and what is not as usual."""
+    unusual = [
+        *[settings["engine"]] * (settings["engine"] != "torch"),
+        *["careful"] * settings["careful"],
+        *["edges refined"] * (settings["refine"] is not None),
+    ]
+    return ", ".join([settings["device"], settings["precision"], *unusual])
+
+
+def mode(settings: Mapping[str, Any]) -> str:
+    """What a record's task was: the mode, of binary mode also the class and the threshold."""
+    if settings["class"] is None:
+        return settings["mode"]
+    return f"{settings['mode']} ({settings['class']}, threshold {settings['threshold']})"
+
+
+def calibrated(photographs: int, agreement: float) -> str:
+    """How far a network in int8 is what it was in float32, and what that means."""
+    said = f"int8 gives {agreement:.1%} of the pixels the class that float32 gives them (photographs: {photographs})"
+    if agreement < INT8_AGREES_FROM:
+        said += "; that is little: give more photographs of your kind with --calibration, or choose another precision"
+    return said
+
+
+def friendly(name: str) -> str:
+    """What people call a class of a record: "TV" for "tvmonitor", "any object" for "any", else as it is called."""
+    number = VOC.number(name)
+    if name == ANY_OBJECT:
+        return ANY_OBJECT_NAME
+    return name if number is None else FRIENDLY_NAMES[number]
+
+
+def plural(name: str) -> str:
+    """Several of what people call `name`: people, buses, sheep, dining tables, TVs."""
+    return _PLURALS.get(name) or name + ("es" if name.endswith("s") else "s")
+
+
+def score_words(key: str, only: str | None = None) -> tuple[str, str]:
+    """Name and explanation of a score of OVERALL; `only` is what binary mode sets against all else."""
+    if key == "foreground_mean_iou" and only is not None:
+        return f"IoU of {only}", "overlap with the truth: shared pixels over all pixels of either"
+    return OVERALL[key]
+
+
+def only_class(record: Record) -> str | None:
+    """What people call that which binary mode sets against all else; None in multiclass mode."""
+    return None if record["class"] is None else friendly(record["class"])
+
+
+def without_objects(record: Record) -> bool:
+    """Whether the truth is label maps, which do not tell objects apart."""
+    return "objects" in record and record["objects"] is None
+
+
+def intervals(record: Record, part: str) -> Mapping[str, Any]:
+    """The intervals of the scores in "dataset", "image_mean" or "per_class"; none where they were not taken."""
+    return (record.get("intervals") or {}).get(part) or {}
+
+
+def interval(record: Record, bounds: Sequence[float] | None) -> str:
+    """95 % interval 0.41 to 0.62; nothing where there is none."""
+    return f"{percent(record['intervals']['level'])} interval {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else ""
+
+
+def listed(words: Sequence[str]) -> str:
+    """bird; bird and boat; bird, boat and bus; nothing for none."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _counted(number: int) -> str:
+    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
+
+
+def count_of_images(number: int) -> str:
+    """1 image, 5,000 images."""
+    return "1 image" if number == 1 else f"{number:,} images"
+
+
+# ---- what was found of one picture's objects
+
+
+def objects_sentence(objects: Sequence[FoundOrMissed], names: Sequence[str] = FRIENDLY_NAMES) -> str:
+    """Which of a picture's objects were found: "Found 5 of 7 people; missed the two smallest."
+
+    names: what people call the classes, by number; with two, binary mode's, every object is one of the second. At most
+    three classes are told of, those with the most objects first.
+    """
+    binary = len(names) == 2
+    if not objects:
+        return f"There are no {plural(names[1]) if binary else 'objects'} to find in this picture."
+    by_name: dict[str, list[FoundOrMissed]] = {}
+    for each in objects:
+        by_name.setdefault(names[1] if binary else names[each.class_id], []).append(each)
+    ordered = sorted(by_name, key=lambda name: -len(by_name[name]))
+    between = "; " if len(ordered) == 1 else ", "
+    clauses = [_found_of_class(name, by_name[name], names, between) for name in ordered[:CLASSES_NAMED]]
+    if len(ordered) > CLASSES_NAMED:
+        clauses.append("and more")
+    sentence = "; ".join(clauses) + "."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _found_of_class(name: str, objects: Sequence[FoundOrMissed], names: Sequence[str], between: str) -> str:
+    """The clause on one class: found all, some or none of it, and what is to be said of the missed ones."""
+    missed = [each for each in objects if not each.found]
+    several, total = plural(name), len(objects)
+    if total == 1:
+        one = "only object" if name == ANY_OBJECT_NAME else name
+        return f"missed the {one}{_taken_for(missed, names)}" if missed else f"found the {one}"
+    everything = f"both {several}" if total == 2 else f"all {total} {several}"
+    if not missed:
+        return f"found {everything}"
+    if len(missed) == total:
+        return f"missed {everything}{_taken_for(missed, names)}"
+    found = f"found {total - len(missed)} of {total} {several}"
+    return f"{found}{between}missed {_which(missed, objects)}{_taken_for(missed, names)}"
+
+
+def _which(missed: Sequence[FoundOrMissed], objects: Sequence[FoundOrMissed]) -> str:
+    """the two smallest, the largest, or three; equal areas settle nothing."""
+    found = [each.area for each in objects if each.found]
+    count = "" if len(missed) == 1 else f"{_counted(len(missed))} "
+    if max(each.area for each in missed) < min(found):
+        return f"the {count}smallest"
+    if min(each.area for each in missed) > max(found):
+        return f"the {count}largest"
+    return _counted(len(missed))
+
+
+def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str]) -> str:
+    """What the missed objects were all called instead, if that is another class of objects."""
+    called = {each.taken_for for each in missed}
+    other = called.pop() if len(called) == 1 else BACKGROUND
+    if other == BACKGROUND or len(names) == 2 or other == missed[0].class_id:
+        return ""
+    if len(missed) == 1:
+        return f", which was taken for {_a(names[other])}"
+    return f", which were taken for {plural(names[other])}"
+
+
+# ---- what an evaluation found
+
+
+def findings(record: Record) -> list[str]:
+    """What stands out in the record of an evaluation, one sentence or two each, the most important first."""
+    if not record["images"]:
+        return ["No image could be scored."]
+    sentences = [
+        _headline(record),
+        _objects(record),
+        *_classes(record),
+        *_confusions(record),
+        _missed_pixels(record),
+        _imagined(record),
+        confidence_sentence(record),
+        _left_out(record),
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _headline(record: Record) -> str:
+    score, images = record["dataset"]["foreground_mean_iou"], record["images"]
+    only = only_class(record)
+    name = "mean IoU of the objects" if only is None else f"IoU of {only}"
+    if score is None:
+        return f"There is nothing to take the {name} of: no object is in the truth or in the prediction."
+    told = f"The {name} is {score:.2f}"
+    if images == 1:
+        return f"{told} on 1 image, which says nothing about how the model does on others."
+    bounds = intervals(record, "dataset").get("foreground_mean_iou")
+    if not bounds:
+        return f"{told} over {count_of_images(images)}."
+    if images < FEW_IMAGES or bounds[1] - bounds[0] >= WIDE_INTERVAL:
+        known = f"it is only known to be between {bounds[0]:.2f} and {bounds[1]:.2f}"
+        return f"{told}. With {count_of_images(images)} {known}."
+    return f"{told} ({interval(record, bounds)}) over {count_of_images(images)}."
+
+
+def _objects(record: Record) -> str:
+    if without_objects(record):
+        return NO_OBJECTS
+    objects = record.get("objects")
+    if not objects or not objects["total"]:
+        return ""
+    only = only_class(record)
+    one, several = ("object", "objects") if only in (None, ANY_OBJECT_NAME) else (only, plural(only))
+    total, found = objects["total"], objects["found"]
+    if total == 1:
+        return f"{'Found' if found else 'Missed'} the only {one}."
+    if found in (0, total):
+        return f"Found {'all' if found else 'none of the'} {total:,} {several}."
+    told = f"Found {found:,} of {total:,} {several}"
+    worst = _worst_size(objects["by_size"])
+    if worst:
+        size = objects["by_size"][worst]
+        told += f"; {worst} ones are missed most: {size['found']:,} of {size['total']:,} found"
+    return f"{told}.{_hard_to_find(objects['per_class']) if only is None else ''}"
+
+
+def _worst_size(by_size: Record) -> str | None:
+    """The size of which the smallest share is found, if it is smaller than that of another."""
+    telling = {name: size for name, size in by_size.items() if size["total"] >= RELIABLE_FROM_OBJECTS}
+    shares = {name: size["found"] / size["total"] for name, size in telling.items()}
+    return min(shares, key=shares.get) if len(set(shares.values())) > 1 else None
+
+
+def _hard_to_find(per_class: Record) -> str:
+    telling = {name: each for name, each in per_class.items() if each["total"] >= RELIABLE_FROM_OBJECTS}
+    worst = sorted(telling, key=lambda name: telling[name]["found"] / telling[name]["total"])[:CLASSES_NAMED]
+    half_missed = [name for name in worst if telling[name]["found"] < telling[name]["total"] / 2]
+    if not half_missed:
+        return ""
+    told = [f"{plural(friendly(name))} ({telling[name]['found']} of {telling[name]['total']})" for name in half_missed]
+    return f" Fewer than half are found of {listed(told)}."
+
+
+def _classes(record: Record) -> list[str]:
+    """The strongest and the weakest classes of those that are in the truth: clearly above and below the mean."""
+    mean = record["dataset"]["foreground_mean_iou"]
+    if only_class(record) is not None or mean is None:
+        return []
+    iou, known = _iou_in_truth(record), intervals(record, "per_class")
+    bounds = {name: known.get(name, {}).get("iou") for name in iou}
+    ranges = {name: bounds[name] or (iou[name], iou[name]) for name in iou}
+    if any(bounds.values()):  # a class that is in one image alone has an interval of no width, which is no knowledge
+        ranges = {name: (low, high) for name, (low, high) in ranges.items() if low < high}
+    best = sorted((name for name in ranges if ranges[name][0] > mean), key=lambda name: -ranges[name][0])
+    worst = sorted((name for name in ranges if ranges[name][1] < mean), key=lambda name: ranges[name][1])
+
+    def told(name: str) -> str:
+        text = interval(record, bounds[name])
+        return f"{plural(friendly(name))} (IoU {iou[name]:.2f}{', ' + text if text else ''})"
+
+    sentences = []
+    if best:
+        sentences.append(f"The model is best at {listed([told(name) for name in best[:CLASSES_NAMED]])}.")
+    if worst:
+        sentences.append(f"It is weakest at {listed([told(name) for name in worst[:CLASSES_NAMED]])}.")
+    return sentences
+
+
+def _iou_in_truth(record: Record) -> dict[str, float]:
+    """The IoU of the object classes that have true pixels, by name."""
+    true = np.array(record["confusion"]).sum(axis=1)
+    scores = list(record["per_class"].items())[BACKGROUND + 1 :]
+    return {name: each["iou"] for (name, each), pixels in zip(scores, true[BACKGROUND + 1 :], strict=True) if pixels}
+
+
+def _confusions(record: Record) -> list[str]:
+    """The worst confusions of one object with another."""
+    matrix, names = np.array(record["confusion"], float), list(record["per_class"])
+    shares = np.divide(matrix, matrix.sum(axis=1, keepdims=True), out=np.zeros_like(matrix), where=matrix > 0)
+    shares[BACKGROUND] = shares[:, BACKGROUND] = 0
+    np.fill_diagonal(shares, 0)
+    worst = np.argsort(-shares, axis=None, kind="stable")[:CONFUSIONS_SHOWN]
+    pairs = [np.unravel_index(place, shares.shape) for place in worst]
+    return [
+        f"{percent(shares[true, called])} of the true {friendly(names[true])} pixels are called "
+        f"{friendly(names[called])}."
+        for true, called in pairs
+        if shares[true, called] >= CONFUSION_FROM_SHARE
+    ]
+
+
+def _missed_pixels(record: Record) -> str:
+    """How much of the objects is called background, and how much of what is called an object is none."""
+    matrix, names = np.array(record["confusion"]), list(record["per_class"])
+    only = only_class(record)
+    noun = "object" if only in (None, ANY_OBJECT_NAME) else only
+    true, called = matrix[BACKGROUND + 1 :].sum(axis=1), matrix[:, BACKGROUND + 1 :].sum()
+    sentences = []
+    if true.sum():
+        missed = matrix[BACKGROUND + 1 :, BACKGROUND]
+        told = f"{percent(missed.sum() / true.sum())} of the true {noun} pixels are missed: they are called background"
+        shares = np.divide(missed, true, out=np.zeros(len(true)), where=true > 0)
+        worst = int(shares.argmax())
+        if np.count_nonzero(true) > 1 and shares[worst] >= CONFUSION_FROM_SHARE:
+            told += f", most of all those of {friendly(names[worst + 1])} ({percent(shares[worst])})"
+        sentences.append(f"{told}.")
+    if called:
+        extra = matrix[BACKGROUND, BACKGROUND + 1 :].sum() / called
+        sentences.append(f"{percent(extra)} of the pixels called {_a(noun)} are background.")
+    return " ".join(sentences)
+
+
+def _imagined(record: Record) -> str:
+    """The classes that are seen but in no image's truth; their IoU of 0 pulls the mean down."""
+    matrix, names = np.array(record["confusion"]), list(record["per_class"])
+    seen = matrix.sum(axis=0).astype(bool) & ~matrix.sum(axis=1).astype(bool)
+    imagined = [friendly(name) for name, is_so in zip(names, seen, strict=True) if is_so]
+    if not imagined or only_class(record) is not None:
+        return ""
+    return f"Seen, but in no image's truth: {listed(imagined)}. Each counts with an IoU of 0 in the means."
+
+
+def confidence_sentence(record: Record) -> str:
+    """Whether the model's confidence can be believed, with the bin that shows it best; nothing where not taken."""
+    reliability = record.get("reliability")
+    if not reliability or reliability["calibration_error"] is None:
+        return ""
+    error = reliability["calibration_error"]
+    calibrated = calibration_remark(reliability)
+    if error < CALIBRATED_BELOW:
+        differ = f"the two differ by {100 * error:.1f} percentage points"
+        return f"The model is about as sure as it is right: {differ}. {calibrated}"
+    bins = [each for each in reliability["bins"] if each["pixels"]]
+    surplus = sum(each["pixels"] * (each["confidence"] - each["accuracy"]) for each in bins)
+    sign = 1 if surplus >= 0 else -1
+    pixels = [each["pixels"] for each in bins]
+    telling = [each for each in bins if each["pixels"] >= min(TELLING_BIN_SHARE * sum(pixels), max(pixels))]
+    example = max(telling, key=lambda each: sign * (each["confidence"] - each["accuracy"]))
+    told = "The model is over-confident" if sign > 0 else "The model is less sure than it could be"
+    says, right = _surely(example["confidence"]), _surely(example["accuracy"])
+    return f"{told}: where it says {says}, it is right {right} of the time. {calibrated}"
+
+
+def calibration_remark(reliability: Record) -> str:
+    """Whether a temperature makes the probabilities what they are, and what they would be without."""
+    if reliability.get("temperature") is None:
+        return "Its confidence has not been calibrated."
+    before = reliability["calibration_error_before"]
+    return f"Its confidence is calibrated; without that the two would differ by {100 * before:.1f} points."
+
+
+def _surely(share: float) -> str:
+    """As `percent`, but nothing short of everything is called 100 %."""
+    return "over 99 %" if 0.995 <= share < 1 else percent(share)
+
+
+def _left_out(record: Record) -> str:
+    skipped = len(record["skipped"])
+    if not skipped:
+        return ""
+    return f"{count_of_images(skipped)} could not be read and {'is' if skipped == 1 else 'are'} in none of the numbers."
+
+
+# ---- what a comparison of two runs found
+
+
+def comparison_sentence(comparison: Record) -> str:
+    """Which of two runs is better, if the interval of their difference says so."""
+    first, second = comparison["first"], comparison["second"]
+    only = only_class(first)
+    name = "mean IoU of the objects" if only is None else f"IoU of {only}"
+    score = comparison["dataset"]["foreground_mean_iou"]
+    if score["difference"] is None:
+        return f"No comparison: the {name} is undefined in at least one of the two."
+    difference = signed(score["difference"])
+    if score["low"] is None or score["high"] is None:
+        images = count_of_images(comparison["images"])
+        return f"The {name} differs by {difference}; with {images} there is no interval for that."
+    known = f"{percent(comparison['level'])} interval {signed(score['low'])} to {signed(score['high'])}"
+    if not clear(score):
+        return f"No clear difference: {name} {difference} ({known}, which holds zero)."
+    kind = "run" if first["weights_sha256"] == second["weights_sha256"] else "model"  # one model, otherwise set
+    better = "second" if score["difference"] > 0 else "first"
+    return f"The {better} {kind} is better: {name} {difference} ({known})."
+
+
+def clear(score: Record) -> bool:
+    """Whether the interval of a difference leaves zero out, so that it is more than chance."""
+    return score["low"] is not None and score["high"] is not None and (score["low"] > 0 or score["high"] < 0)
+
+
+def comparison_findings(comparison: Record) -> list[str]:
+    """The verdict, the classes that clearly differ, and on how many images which of the two is better."""
+    sentences = [comparison_sentence(comparison)]
+    if only_class(comparison["first"]) is None:
+        sentences += _classes_won(comparison["per_class"])
+    return [*sentences, _images_won(each["difference"] for each in comparison["per_image"])]
+
+
+def _classes_won(per_class: Record) -> list[str]:
+    iou = {name: scores["iou"] for name, scores in list(per_class.items())[BACKGROUND + 1 :]}
+    clearly = sorted((name for name in iou if clear(iou[name])), key=lambda name: -abs(iou[name]["difference"]))
+    sentences = []
+    for side, sign in (("second", 1), ("first", -1)):
+        won = [name for name in clearly if sign * iou[name]["difference"] > 0]
+        if won:
+            told = [f"{plural(friendly(name))} ({signed(iou[name]['difference'])})" for name in won]
+            sentences.append(f"The {side} is clearly better at {listed(told)}.")
+    return sentences
+
+
+def _images_won(differences: Iterable[float | None]) -> str:
+    known = [each for each in differences if each is not None]
+    won, lost = sum(each > 0 for each in known), sum(each < 0 for each in known)
+    same = len(known) - won - lost
+    return f"The second is better on {count_of_images(won)}, worse on {lost:,} and the same on {same:,}."

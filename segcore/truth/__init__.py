@@ -1,0 +1,1 @@
+"""What is known to be right: datasets, and label maps that people bring."""

@@ -1,0 +1,345 @@
+"""An annotation file in COCO's format, read and checked: its images and objects as records."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from sys import float_info
+from typing import Any, NamedTuple
+
+from ..categories import Categories
+from ..classes import is_text
+from ..errors import AnnotationError, shown, told
+from ..imaging.reading import MAX_PIXELS
+
+Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
+Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "counts": list or str}
+
+MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # train2017's file has 448 million
+
+_MAX_RLE_DIGITS = 6  # of 5 bits each: more than any number of pixels that is accepted
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """One photograph: COCO's id, the file's name inside the split's folder, and its stored size in pixels."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1 or self.width * self.height > MAX_PIXELS:
+            raise AnnotationError(
+                f"'width' and 'height' must be positive and make {MAX_PIXELS:,} pixels at most; "
+                f"they are {shown(self.width)} and {shown(self.height)}"
+            )
+        if not _stays_inside(self.file_name):
+            raise AnnotationError(
+                f"'file_name' must be the name of a file inside the split's folder, not {self.file_name!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CocoObject:
+    """One annotated object, or crowd region, of one of the dataset's classes; `id` is its annotation's."""
+
+    id: int
+    class_id: int
+    crowd: bool
+    segmentation: Polygons | Rle
+
+
+class Parsed(NamedTuple):
+    """What an annotation file holds: images sorted by id, and by image id their objects, the names of their other
+    categories, and what is wrong with their annotations.
+    """
+
+    images: tuple[CocoImage, ...]
+    objects: dict[int, tuple[CocoObject, ...]]
+    others: dict[int, tuple[str, ...]]
+    broken: dict[int, str]
+
+
+_KINDS = {int: "an integer", str: "a text"}
+
+
+class _Record(NamedTuple):
+    """One entry of a list of the annotation file, which can name itself in errors."""
+
+    list_name: str
+    index: int
+    values: dict[str, Any]
+
+    def value(self, name: str, kind: type) -> Any:
+        """The field `name`, which must be there and of `kind`, int or str; True and 480.0 are no int."""
+        value = self.required(name)
+        if type(value) is not kind:
+            raise self.error(name, f"must be {_KINDS[kind]}, not {shown(value)}")
+        if kind is str and not is_text(value):
+            raise self.error(name, f"holds half of a character: {shown(value)}")
+        return value
+
+    def required(self, name: str) -> Any:
+        """The field `name`, which must be there."""
+        if name not in self.values:
+            raise self.error(name, "is missing")
+        return self.values[name]
+
+    def error(self, name: str, problem: str) -> AnnotationError:
+        """To be raised: what is wrong with the field `name`."""
+        return AnnotationError(f"{self.where}: '{name}' {problem}")
+
+    @property
+    def where(self) -> str:
+        """Its place in the file: "annotations[3] (id 17)"."""
+        number = self.values.get("id")
+        return f"{self.list_name}[{self.index}]" + (f" (id {shown(number)})" if type(number) is int else "")
+
+
+def read_document(path: Path, name: object = None) -> Any:
+    """What an annotation file holds, parsed and not checked further.
+
+    Raises AnnotationError, which calls the file `name` or else by its path, if it cannot be read, is no JSON, or has
+    more than MAX_ANNOTATION_BYTES bytes: parsed, it takes several times its size in memory.
+    """
+    name = name or path
+    try:
+        size = path.stat().st_size
+        if size > MAX_ANNOTATION_BYTES:
+            raise AnnotationError(
+                f"{name} has {size / 1e6:,.1f} MB, and {MAX_ANNOTATION_BYTES / 1e6:,.1f} MB is the most that is read; "
+                "give a part of its images a file of their own"
+            )
+        return json.loads(path.read_bytes())
+    except AnnotationError:  # a ValueError too
+        raise
+    except json.JSONDecodeError as error:
+        raise AnnotationError(
+            f"{name} is no JSON, or cut short: {error.msg} in line {error.lineno}, column {error.colno}; get it again"
+        ) from error
+    except OSError as error:
+        raise AnnotationError(f"{name} cannot be read: {error}; get it again") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{name} cannot be read: it is no text, or damaged near byte {error.start:,}; get it again"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        problem = "lists within thousands of lists, or numbers of thousands of digits"
+        raise AnnotationError(f"{name} cannot be read: it holds {problem}; get it again") from error
+
+
+def category_names(document: Any) -> dict[int, str]:
+    """The names of a file's categories by their ids. Raises AnnotationError for a file of another kind."""
+    _check_kind(document)
+    return _names_by_id(document)
+
+
+def _names_by_id(document: dict[str, Any]) -> dict[int, str]:
+    return {number: record.value("name", str) for number, record in _records(document, "categories").items()}
+
+
+def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
+    """What `CocoDataset` holds of an annotation file. `problems` takes a sentence for each broken record of an image,
+    which is left out with its annotations, and for each annotation of no image that the file describes.
+
+    Raises AnnotationError for what leaves nothing to go on with.
+    """
+    _check_kind(document)
+    described = _records(document, "images")
+    images: dict[int, CocoImage] = {}
+    for number, record in described.items():
+        try:
+            images[number] = _image(record)
+        except AnnotationError as error:
+            problems.append(str(error))
+    annotations = _records(document, "annotations")
+    names = _names_by_id(document)
+    # By name, since files that tools write number them in their own ways; the background is no category.
+    numbers = {category: classes.number(name) or None for category, name in names.items()}
+    if annotations and not any(numbers.values()):
+        raise AnnotationError(
+            f"no category has the name of one of the {len(classes) - 1} classes ({', '.join(classes.names[1:])}), "
+            "so nothing can be scored"
+        )
+
+    objects: dict[int, list[CocoObject]] = {}
+    others: dict[int, set[str]] = {}
+    broken: dict[int, list[str]] = {}
+    for number, record in annotations.items():
+        image = None
+        try:
+            image = images.get(_reference(record, "image_id", described))
+            if image is None:
+                continue
+            category = _reference(record, "category_id", names)
+            if numbers[category] is None:
+                others.setdefault(image.id, set()).add(names[category])
+            elif segmentation := _segmentation(record, image):
+                each = CocoObject(number, numbers[category], _is_crowd(record), segmentation)
+                objects.setdefault(image.id, []).append(each)
+        except AnnotationError as error:
+            (broken.setdefault(image.id, []) if image else problems).append(str(error))
+    return Parsed(
+        tuple(images[number] for number in sorted(images)),
+        {number: tuple(each) for number, each in objects.items()},
+        {number: tuple(sorted(each)) for number, each in others.items()},
+        {number: told(each) for number, each in broken.items()},
+    )
+
+
+def _check_kind(document: Any) -> None:
+    """AnnotationError for COCO's other kinds of files, which would otherwise only lack some field or other."""
+    if not isinstance(document, dict):
+        raise AnnotationError(
+            "it must hold an object with 'images', 'annotations' and 'categories', not "
+            f"{shown(document)}; a file that holds a list is one of results"
+        )
+    annotations, categories = (
+        [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+        for entries in (document.get("annotations"), document.get("categories"))
+    )
+    kind = None
+    if any("segments_info" in each for each in annotations):
+        kind = "panoptic segments"
+    elif any("caption" in each for each in annotations):
+        kind = "captions"
+    elif categories and all(each.get("keypoints") for each in categories):
+        kind = "keypoints, and no other objects than those that have them"
+    if kind:
+        raise AnnotationError(f"it holds {kind}; take COCO's file of instances, instances_<split>.json")
+
+
+def _records(document: dict[str, Any], list_name: str) -> dict[int, _Record]:
+    """The records of one of the document's lists, by their ids."""
+    entries = document.get(list_name)
+    if not isinstance(entries, list):
+        problem = f"must be a list, not {shown(entries)}" if list_name in document else "is missing"
+        raise AnnotationError(
+            f"'{list_name}' {problem}; a file of instances has 'images', 'annotations' and 'categories'"
+        )
+    records: dict[int, _Record] = {}
+    for index, values in enumerate(entries):
+        if not isinstance(values, dict):
+            raise AnnotationError(f"{list_name}[{index}] must be an object, not {shown(values)}")
+        record = _Record(list_name, index, values)
+        first = records.setdefault(record.value("id", int), record)
+        if first is not record:
+            raise record.error("id", f"is also that of {list_name}[{first.index}]")
+    return records
+
+
+def _image(record: _Record) -> CocoImage:
+    fields = {name: record.value(name, int) for name in ("id", "width", "height")}
+    try:
+        return CocoImage(file_name=record.value("file_name", str), **fields)
+    except AnnotationError as error:
+        raise AnnotationError(f"{record.where}: {error}") from error
+
+
+def _stays_inside(file_name: str) -> bool:
+    """Whether a file name, sub-folders allowed, leads nowhere else on any system."""
+    windows = PureWindowsPath(file_name)
+    return (
+        file_name.isprintable()
+        and "\\" not in file_name
+        and not windows.drive
+        and not windows.root
+        and bool(windows.parts)
+        and ".." not in windows.parts
+    )
+
+
+def _reference(record: _Record, name: str, known: Mapping[int, Any]) -> int:
+    """The id in the field `name`, which must be a key of `known`."""
+    number = record.value(name, int)
+    if number not in known:
+        raise record.error(name, f"is {shown(number)}, which the file does not describe")
+    return number
+
+
+def _is_crowd(record: _Record) -> bool:
+    crowd = record.values.get("iscrowd", 0)  # many tools leave it out
+    if crowd not in (0, 1):
+        raise record.error("iscrowd", f"must be 0 or 1, not {shown(crowd)}")
+    return bool(crowd)
+
+
+def _segmentation(record: _Record, image: CocoImage) -> Polygons | Rle:
+    """The object's outline, checked for all that the decoder does not check; empty for an object of no area."""
+    segmentation = record.required("segmentation")
+    if isinstance(segmentation, dict):
+        problem = _rle_problem(segmentation, image)
+        if problem:
+            raise record.error("segmentation", problem)
+        return segmentation
+    if not isinstance(segmentation, list):
+        raise record.error("segmentation", f"must be a list of polygons or an RLE, not {shown(segmentation)}")
+    if not segmentation and record.values.get("area"):
+        raise record.error("segmentation", "is empty, though 'area' is not 0; boxes alone make no ground truth")
+    return tuple(_polygon(record, index, numbers, image) for index, numbers in enumerate(segmentation))
+
+
+def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> array:
+    """One polygon's coordinates, checked."""
+    if not isinstance(numbers, list) or len(numbers) < 6 or len(numbers) % 2:
+        raise record.error(
+            "segmentation",
+            f"must hold lists of 3 or more x, y pairs of numbers; polygon {index} is {shown(numbers)}",
+        )
+    try:
+        polygon = array("d", numbers)
+    except (TypeError, OverflowError) as error:
+        wrong = next(each for each in numbers if not isinstance(each, (int, float)) or abs(each) > float_info.max)
+        raise record.error("segmentation", f"must hold numbers; polygon {index} has {shown(wrong)}") from error
+    # Far coordinates are a mistake of units, and drawing them takes memory without bounds.
+    for name, values, size in (("x", polygon[0::2], image.width), ("y", polygon[1::2], image.height)):
+        for value in (min(values), max(values), sum(values) / len(values)):  # a nan is sure to reach the mean
+            if not -size <= value <= 2 * size:
+                raise record.error("segmentation", f"must lie in the picture; {name} is {value} in polygon {index}")
+    return polygon
+
+
+def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
+    """Why a run-length encoding is not one of a mask of the image; None if it is."""
+    size, counts = rle.get("size"), rle.get("counts")
+    if size != [image.height, image.width]:
+        return f"must be of the image's 'size', [{image.height}, {image.width}], not {shown(size)}"
+    if isinstance(counts, str):
+        runs = _runs_of_compressed(counts)
+    elif isinstance(counts, list) and all(type(run) is int and run.bit_length() < 64 for run in counts):
+        runs = counts
+    else:
+        runs = None
+    if runs is None:
+        return f"must hold 'counts', a list of integers or COCO's text for one, not {shown(counts)}"
+    if any(run < 0 for run in runs) or sum(runs) != image.height * image.width:
+        return f"must hold 'counts' from 0 that add up to {image.height * image.width} pixels, not to {sum(runs)}"
+    return None
+
+
+def _runs_of_compressed(counts: str) -> list[int] | None:
+    """The run lengths in COCO's text for them, None if it is not one.
+
+    Each is a little-endian number of 5 bits a character, from "0", whose sixth bit says that more follow; from the
+    fourth on it is the difference to the one but last (`rleFrString` in COCO's `maskApi.c`, which checks nothing).
+    """
+    runs: list[int] = []
+    value = digits = 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or digits == _MAX_RLE_DIGITS:
+            return None
+        value |= (bits & 31) << 5 * digits
+        digits += 1
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << 5 * digits
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = digits = 0
+    return None if digits else runs
