@@ -16,6 +16,7 @@ from segcore.evaluation.protocols import protocol
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.models import catalogue
+from segcore.report import headlines
 from segcore.truth.coco import CocoDataset
 
 
@@ -35,7 +36,7 @@ def main() -> None:
         run = evaluate.Run(segmenter, dataset, protocol("original"), Task(), images)
         outcomes.append(evaluate.evaluate(run))
     seconds = " and ".join(f"{each.seconds / len(images):.3f} s" for each in outcomes)
-    print(f"{machine()}\n\n{compare.headline(compare.compare(*outcomes))}\n\nan image took {seconds}")
+    print(f"{machine()}\n\n{headlines.of_comparison(compare.compare(*outcomes))}\n\nan image took {seconds}")
 
 
 if __name__ == "__main__":

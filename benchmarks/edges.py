@@ -21,7 +21,8 @@ from PIL import Image
 from benchmarks.speed import machine
 from segcore.evaluation import compare, evaluate
 from segcore.evaluation.protocols import protocol
-from segcore.inference.segmenter import Segmentation, Segmenter
+from segcore.inference.segmentation import Segmentation
+from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.models import catalogue
 from segcore.truth.layouts import open_dataset

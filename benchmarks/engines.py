@@ -24,6 +24,7 @@ from segcore.errors import UsageError
 from segcore.evaluation import evaluate
 from segcore.evaluation.protocols import protocol
 from segcore.inference import upsampling
+from segcore.inference.predictor import prepare
 from segcore.inference.segmenter import Segmenter
 from segcore.metrics import confusion
 from segcore.models import catalogue, loading
@@ -50,7 +51,7 @@ def predictors(name: str, calibration: Path | None) -> Iterator[tuple[str, Calla
                 yield title, Segmenter(name, calibration=calibration, **chosen).predict_logits
             else:
                 noise = [torch.randn(1, 3, 256, 256)]
-                yield title, loading.prepare(network, calibration=lambda noise=noise: noise, **chosen)
+                yield title, prepare(network, calibration=lambda noise=noise: noise, **chosen)
         except UsageError as error:
             print(f"{title} left out: {error}")
 

@@ -22,9 +22,10 @@ from benchmarks.speed import machine
 from segcore.evaluation import evaluate
 from segcore.evaluation.protocols import protocol
 from segcore.inference import upsampling
+from segcore.inference.predictor import prepare
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
-from segcore.metrics import confusion
+from segcore.metrics import boundary
 from segcore.models import catalogue, loading
 from segcore.truth.coco import CocoDataset
 
@@ -32,7 +33,7 @@ from segcore.truth.coco import CocoDataset
 def segmenter_of(name: str) -> Segmenter | evaluate.Network:
     if catalogue.on_disk(name):
         return Segmenter(name, device="cpu", precision="float32")
-    network = loading.prepare(loading.build_network(name), device="cpu", precision="float32")
+    network = prepare(loading.build_network(name), device="cpu", precision="float32")
     return evaluate.Network(name, "0" * 64, "squeeze", "cpu", "float32", network)
 
 
@@ -61,7 +62,7 @@ def measure(run: evaluate.Run, repeats: int) -> dict[str, tuple[float, float]]:
             upsampling.judge_probabilities(values, each.truth, each.prediction)
             for values, each in zip(logits, samples, strict=True)
         ],
-        "boundary IoU, alone": lambda: [confusion.boundary_counts(each.truth, each.prediction) for each in samples],
+        "boundary IoU, alone": lambda: [boundary.boundary_counts(each.truth, each.prediction) for each in samples],
     }
     timed: dict[str, tuple[Callable[[], object], int]] = {
         "the network alone": (lambda: [run.segmenter.predict_logits(each) for each in tensors], len(tensors)),

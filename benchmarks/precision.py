@@ -17,6 +17,7 @@ from tqdm import tqdm
 from segcore.errors import SegcoreError
 from segcore.imaging import reading
 from segcore.inference import upsampling
+from segcore.inference.predictor import prepare
 from segcore.models import catalogue, loading
 
 
@@ -24,7 +25,7 @@ def agreement(paths: list[Path], model: str, resize: str) -> np.ndarray:
     """float64 (len(paths),): for each image the share of pixels with the same label, 0..1."""
     network = loading.load(model)
     preprocess = loading.preprocess_for(model, resize)
-    predictors = [loading.prepare(network, precision=precision) for precision in ("float32", "bfloat16")]
+    predictors = [prepare(network, precision=precision) for precision in ("float32", "bfloat16")]
     shares = np.empty(len(paths))
     for index, path in enumerate(tqdm(paths, unit="image", disable=None)):
         photograph = reading.read(path, upright=False)

@@ -20,7 +20,10 @@ from segcore.classes import VOC_NAMES  # noqa: E402
 from segcore.evaluation.bootstrap import intervals  # noqa: E402
 from segcore.evaluation.counts import Counts  # noqa: E402
 from segcore.inference.upsampling import RELIABILITY_BINS  # noqa: E402
-from segcore.metrics import confusion  # noqa: E402  (found through the line above, when the package is not installed)
+from segcore.metrics import (
+    boundary,
+    confusion,  # noqa: E402  (found through the line above, when the package is not installed)
+)
 
 SIZE_HW = 480, 640
 BLOCK = 32
@@ -49,7 +52,7 @@ def segcore_scores(target: np.ndarray, prediction: np.ndarray) -> None:
 
 
 def segcore_boundaries(target: np.ndarray, prediction: np.ndarray) -> None:
-    confusion.boundary_iou(*confusion.boundary_counts(target, prediction))
+    boundary.boundary_iou(*boundary.boundary_counts(target, prediction))
 
 
 def five_thousand_images() -> Counts:

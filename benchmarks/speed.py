@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from segcore.inference import predictor
+from segcore.inference.predictor import pick_precision, prepare
 from segcore.models import catalogue, loading
 
 PLAIN = "plain `model(x)`, float32"
@@ -32,8 +33,8 @@ def variants(name: str) -> dict[str, Callable[[torch.Tensor], object]]:
     compared = {PLAIN: network}
     if network.aux_classifier is not None:
         compared["the same without its auxiliary head"] = without_aux
-    for precision in dict.fromkeys(("float32", loading.pick_precision("auto", "cpu"))):
-        compared[f"segcore, {precision}"] = loading.prepare(network, device="cpu", precision=precision)
+    for precision in dict.fromkeys(("float32", pick_precision("auto", "cpu"))):
+        compared[f"segcore, {precision}"] = prepare(network, device="cpu", precision=precision)
     return compared
 
 

@@ -4,14 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from segcore.inference.segmenter import Segmentation, Segmenter
+    from .inference.predictor import prepare
+    from .inference.segmentation import Segmentation
+    from .inference.segmenter import Segmenter
+
 
 __version__ = "0.1.0"
-__all__ = ["Segmentation", "Segmenter"]
+_WHERE = {"Segmentation": "segmentation", "Segmenter": "segmenter", "prepare": "predictor"}  # in `inference`
+__all__ = ["Segmentation", "Segmenter", "prepare"]
 
 
 def __getattr__(name: str) -> object:
     """Import PyTorch only when a segmenter is asked for: `segcore.metrics` and the page's start-up do without."""
     if name in __all__:
-        return getattr(import_module(".inference.segmenter", __name__), name)
+        return getattr(import_module(f".inference.{_WHERE[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

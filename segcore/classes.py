@@ -11,6 +11,7 @@ from .errors import UsageError
 BACKGROUND = 0
 IGNORE_INDEX = 255
 ANY_OBJECT = "any"
+ANY_OBJECT_NAME = "any object"
 
 
 class VocClass(NamedTuple):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from segcore.errors import UsageError
-from segcore.evaluation.compare import compare, headline
+from segcore.evaluation.compare import compare
 from segcore.evaluation.evaluate import Evaluation, Run, Scored
 from segcore.evaluation.protocols import protocol
 from segcore.inference.task import Task
+from segcore.report import headlines
 from segcore.truth.coco_json import CocoImage
 from tests.test_bootstrap import counts_of
 
@@ -85,7 +86,7 @@ def test_only_images_that_both_have_count_and_the_largest_difference_comes_first
 
 
 def test_headline_names_both_models():
-    text = headline(compare(evaluation("a", [matrix(1, 1)]), evaluation("b", [matrix(1, 0)])))
+    text = headlines.of_comparison(compare(evaluation("a", [matrix(1, 1)]), evaluation("b", [matrix(1, 0)])))
     assert "first:  1 image of hand - a (" in text and "second: 1 image of hand - b (" in text
     assert "+0.0000" not in [line.split()[3] for line in text.splitlines() if line.startswith("pixel_accuracy")]
 

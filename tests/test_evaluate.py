@@ -35,6 +35,7 @@ from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.metrics import confusion
 from segcore.models import loading
+from segcore.report import headlines
 from segcore.truth.coco import CocoDataset
 from tests.samples import ASTRONAUT, CAT, DOG, LIFEBOAT, NINE, OFFICER, PIZZA, STOP_SIGN
 
@@ -425,12 +426,12 @@ def test_nothing_left_to_score(quick, small_coco):
     record = evaluation.to_dict()
     assert record["images"] == 0 and len(record["skipped"]) == 9
     assert record["dataset"]["mean_iou"] is None and record["image_mean"]["mean_iou"] is None
-    assert "0 images" in evaluate.headline(record) and evaluation.to_csv().startswith("scope,")
+    assert "0 images" in headlines.of_evaluation(record) and evaluation.to_csv().startswith("scope,")
 
 
 def test_headline_shows_both_summaries_and_how_they_were_taken(quick, nine_coco):
     record = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
-    text = evaluate.headline(record)
+    text = headlines.of_evaluation(record)
     for word in ("9 images of samples", SHIPPED, "00000000", "protocol report", "squeeze", "float32", "image mean"):
         assert word in text
     for summary in ("dataset", "image_mean"):

@@ -9,7 +9,8 @@ from pycocotools import mask as coco_mask
 
 from segcore.classes import VOC_NAMES
 from segcore.inference.export import Decided, decide, encode_rle, write_results
-from segcore.inference.segmenter import MadeBy, Segmentation
+from segcore.inference.provenance import MadeBy
+from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
 
 CAT, DOG, PERSON = 8, 12, 15

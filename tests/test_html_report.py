@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from segcore.errors import ImageError
-from segcore.report import words
+from segcore.report import terms, words
 from segcore.report.html import MOST_IMAGES, Picture, html_report
 from tests.records import binary_record, comparison, difference, image, record, reliability, size_counts
 
@@ -124,14 +124,14 @@ def test_headline_numbers_and_findings():
 
 def test_scores_of_both_kinds_with_intervals_and_explanations():
     read = Read(html_report(record()))
-    name, meaning = words.OVERALL["pixel_accuracy"]
+    name, meaning = terms.OVERALL["pixel_accuracy"]
     # 9498 of 10200 pixels are right; the image mean of these records is half of it
     assert [row for row in read.rows if row[0] == name + meaning] == [
         [name + meaning, "0.9312", "0.9112 to 0.9512", "0.4656", "0.4456 to 0.4856"]
     ]
     assert read.row("Classes counted") == ["6", "", "3.0000", ""]
     for key in record()["dataset"]:
-        assert any(row[0] == "".join(words.OVERALL[key]) for row in read.rows)
+        assert any(row[0] == "".join(terms.OVERALL[key]) for row in read.rows)
 
 
 def test_scores_of_each_class():

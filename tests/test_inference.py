@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from segcore import Segmenter
 from segcore.errors import DeviceMemoryError, UsageError
 from segcore.inference import openvino, predictor
+from segcore.inference.predictor import Predictor, pick_engine, prepare
 from segcore.inference.tta import LOOKS, SCALES, look_carefully
 from segcore.models import loading
 
@@ -134,18 +135,18 @@ def test_careful_is_recorded_and_kept_small(examples_coco):
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="engine 'openvino' needs .*pip install openvino$"):
-        loading.pick_engine("openvino")
+        pick_engine("openvino")
     with pytest.raises(UsageError, match="precision 'int8' needs .*pip install openvino nncf$"):
-        loading.pick_engine(precision="int8")
+        pick_engine(precision="int8")
 
 
 def test_engine_errors():
     with pytest.raises(UsageError, match="no engine 'tensorrt'; choose one of: auto, torch, openvino"):
-        loading.pick_engine("tensorrt")
+        pick_engine("tensorrt")
     with pytest.raises(UsageError, match="does not compute in int8; choose the engine 'openvino'"):
-        loading.pick_engine("torch", precision="int8")
+        pick_engine("torch", precision="int8")
     with pytest.raises(UsageError, match="not on 'cuda'"):
-        loading.pick_engine("openvino", "cuda")
+        pick_engine("openvino", "cuda")
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +157,12 @@ def shipped() -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def by_openvino(shipped):
     pytest.importorskip("openvino")
-    return loading.prepare(shipped, precision="float32", engine="openvino", device="cpu")
+    return prepare(shipped, precision="float32", engine="openvino", device="cpu")
 
 
 def test_openvino_takes_the_only_processor_by_its_number(shipped):
     pytest.importorskip("openvino")
-    assert loading.prepare(shipped, precision="float32", engine="openvino", device="cpu:0").device == "cpu"
+    assert prepare(shipped, precision="float32", engine="openvino", device="cpu:0").device == "cpu"
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (65, 97), (130, 260), (31, 200)])
@@ -185,8 +186,8 @@ def test_openvino_may_be_called_from_several_threads(by_openvino):
 def test_openvino_reports_nothing_to_anybody(tmp_path):
     pytest.importorskip("openvino")
     program = (
-        "import sys, torch; from segcore.models import loading;"
-        "from segcore import prepare; prepare(loading.build_network('deeplabv3_mobilenet_v2'), engine='openvino', device='cpu');"
+        "import sys, torch; from segcore import prepare; from segcore.models.loading import build_network;"
+        "prepare(build_network('deeplabv3_mobilenet_v2'), engine='openvino', device='cpu');"
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )
     environment = os.environ | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
@@ -200,8 +201,8 @@ def test_int8_agrees_and_is_made_once(shipped, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     photographs = [noise(1, 3, 96, 96), noise(1, 3, 128, 64)]
 
-    def prepared() -> loading.Predictor:
-        return loading.prepare(shipped, device="cpu", precision="int8", calibration=lambda: photographs)
+    def prepared() -> Predictor:
+        return prepare(shipped, device="cpu", precision="int8", calibration=lambda: photographs)
 
     first = prepared()
     assert (first.engine, first.precision, first.calibration.photographs) == ("openvino", "int8", 2)
@@ -210,5 +211,5 @@ def test_int8_agrees_and_is_made_once(shipped, tmp_path, monkeypatch):
     again = prepared()
     assert again.calibration == first.calibration
     assert torch.equal(again(photographs[0]), first(photographs[0]))
-    logits = loading.prepare(shipped, device="cpu", precision="float32")(photographs[0])
+    logits = prepare(shipped, device="cpu", precision="float32")(photographs[0])
     assert not torch.equal(logits, first(photographs[0]))

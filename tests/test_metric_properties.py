@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from segcore.classes import IGNORE_INDEX
 from segcore.metrics import confusion
+from segcore.metrics.boundary import boundary_counts, boundary_iou
 
 NUM_CLASSES = 6
 CLASSES = range(NUM_CLASSES)
@@ -112,7 +113,7 @@ def test_binary_mode_is_scikit_learn_on_the_derived_masks(maps, class_id):
 @quickly
 @given(label_maps())
 def test_boundaries_are_those_of_the_definition(maps):
-    assert np.array_equal(confusion.boundary_counts(*maps, NUM_CLASSES), boundary_definition(*maps, NUM_CLASSES))
+    assert np.array_equal(boundary_counts(*maps, NUM_CLASSES), boundary_definition(*maps, NUM_CLASSES))
 
 
 # ---- symmetries
@@ -121,7 +122,7 @@ def test_boundaries_are_those_of_the_definition(maps):
 def counts(truth, prediction):
     """All integers that scores are made of, in one array (n, n + 2)."""
     matrix = confusion.confusion_matrix(truth, prediction, NUM_CLASSES)
-    return np.column_stack([matrix, *confusion.boundary_counts(truth, prediction, NUM_CLASSES)])
+    return np.column_stack([matrix, *boundary_counts(truth, prediction, NUM_CLASSES)])
 
 
 @quickly
@@ -174,7 +175,7 @@ def test_swapping_truth_and_prediction_swaps_precision_and_recall(maps):
 @given(label_maps())
 def test_scores_are_undefined_or_from_0_to_1(maps):
     scores = confusion.scores(confusion.confusion_matrix(*maps, NUM_CLASSES))
-    boundary = confusion.boundary_iou(*confusion.boundary_counts(*maps, NUM_CLASSES))
+    boundary = boundary_iou(*boundary_counts(*maps, NUM_CLASSES))
     assert scores.pop("classes_counted") in range(NUM_CLASSES + 1)
     for key, values in {**scores, "boundary_iou": boundary}.items():
         values = np.asarray(values)
@@ -195,7 +196,7 @@ def test_a_right_prediction_has_every_score_1(maps):
     counted = truth != IGNORE_INDEX
     prediction = np.where(counted, truth, unseen)
     scores = confusion.scores(confusion.confusion_matrix(truth, prediction, NUM_CLASSES))
-    boundary = confusion.boundary_iou(*confusion.boundary_counts(truth, prediction, NUM_CLASSES))
+    boundary = boundary_iou(*boundary_counts(truth, prediction, NUM_CLASSES))
     present = np.unique(truth[counted])
     assert scores.pop("classes_counted") == len(present)
     assert np.all(boundary[present] == 1)

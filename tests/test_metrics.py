@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from segcore.classes import FRIENDLY_NAMES, IGNORE_INDEX
 from segcore.errors import LabelError, UsageError
-from segcore.metrics import confusion
+from segcore.metrics import boundary, confusion
+from segcore.report.verdict import verdict as judge
 
 CLASSES = range(21)
 
@@ -309,30 +310,30 @@ def literal_boundary_counts(target, prediction, num_classes):
 def test_boundary_counts_are_those_of_the_definition(size_hw):
     target, prediction = with_ignored(blobs(1, size_hw)), blobs(2, size_hw)
     expected = literal_boundary_counts(target, prediction, 21)
-    assert np.array_equal(confusion.boundary_counts(target, prediction), expected)
+    assert np.array_equal(boundary.boundary_counts(target, prediction), expected)
 
 
 def test_boundary_counts_by_hand():
     target = np.zeros((9, 9), np.uint8)
     target[2:7, 2:7] = 1
     prediction = np.roll(target, 1, axis=1)
-    intersection, union = confusion.boundary_counts(target, prediction, num_classes=2)
+    intersection, union = boundary.boundary_counts(target, prediction, num_classes=2)
     # Two rings of 16 pixels, one column apart, share 4 pixels above, 4 below and none at the sides.
     assert (intersection[1], union[1]) == (8, 24)
-    assert confusion.boundary_iou(intersection, union)[1] == pytest.approx(1 / 3)
+    assert boundary.boundary_iou(intersection, union)[1] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(("size_hw", "distance"), [((480, 640), 16), ((3, 4), 1), ((375, 500), 12), ((75, 100), 2)])
 def test_boundary_distance(size_hw, distance):
-    assert confusion.boundary_distance(*size_hw) == distance  # 12.5 and 2.5 go to the even neighbour
+    assert boundary.boundary_distance(*size_hw) == distance  # 12.5 and 2.5 go to the even neighbour
 
 
 def test_boundary_of_a_perfect_prediction():
     target = blobs(1)
-    intersection, union = confusion.boundary_counts(target, target)
+    intersection, union = boundary.boundary_counts(target, target)
     assert np.array_equal(intersection, union)
     present = np.unique(target)
-    iou = confusion.boundary_iou(intersection, union)
+    iou = boundary.boundary_iou(intersection, union)
     assert (iou[present] == 1).all()
     assert np.isnan(np.delete(iou, present)).all()
 
@@ -342,20 +343,20 @@ def test_boundary_of_a_perfect_prediction_around_a_hole_that_is_ignored():
     target[10:90, 10:90] = 1
     target[40:60, 40:60] = IGNORE_INDEX
     prediction = np.where(target == IGNORE_INDEX, np.uint8(1), target)
-    assert confusion.boundary_iou(*confusion.boundary_counts(target, prediction, num_classes=2)).tolist() == [1, 1]
+    assert boundary.boundary_iou(*boundary.boundary_counts(target, prediction, num_classes=2)).tolist() == [1, 1]
 
 
 def test_boundary_where_all_is_ignored():
-    intersection, union = confusion.boundary_counts(np.full((9, 9), 255), np.ones((9, 9), int), num_classes=2)
+    intersection, union = boundary.boundary_counts(np.full((9, 9), 255), np.ones((9, 9), int), num_classes=2)
     assert union.tolist() == [0, 0]
-    assert np.isnan(confusion.boundary_iou(intersection, union)).all()
+    assert np.isnan(boundary.boundary_iou(intersection, union)).all()
 
 
 def test_boundary_counts_errors():
     with pytest.raises(LabelError, match="prediction holds the value 21"):
-        confusion.boundary_counts(np.zeros((3, 3), int), np.full((3, 3), 21))
+        boundary.boundary_counts(np.zeros((3, 3), int), np.full((3, 3), 21))
     with pytest.raises(LabelError, match=r"\(height, width\).*\(9,\)"):
-        confusion.boundary_counts(np.zeros(9, int), np.zeros(9, int))
+        boundary.boundary_counts(np.zeros(9, int), np.zeros(9, int))
 
 
 # ---- the verdict
@@ -383,7 +384,7 @@ def test_verdict_of_a_mixed_picture():
         cat_cat=20, cat_background=80, chair_chair=9, chair_background=91,
     )  # fmt: skip
     boundary = boundary_of(background=0.9, person=0.5, dog=0.4, cat=0.33, chair=0.1)
-    verdict = confusion.verdict(matrix, boundary)
+    verdict = judge(matrix, boundary)
     assert (verdict.found, verdict.partly, verdict.missed) == ((12, 15), (8,), (9,))
     assert verdict.extra == ()
     assert verdict.edges == "fair"
@@ -395,7 +396,7 @@ def test_verdict_of_a_mixed_picture():
 
 @pytest.mark.parametrize(("edges", "word"), [(0.6, "tight"), (0.599, "fair"), (0.35, "fair"), (0.349, "loose")])
 def test_verdict_on_edges(edges, word):
-    verdict = confusion.verdict(matrix_of(cat_cat=9, dog_dog=9), boundary_of(cat=edges, dog=edges))
+    verdict = judge(matrix_of(cat_cat=9, dog_dog=9), boundary_of(cat=edges, dog=edges))
     assert verdict.sentence == f"Found both classes. The edges are {word} (boundary IoU {edges:.2f})."
 
 
@@ -422,7 +423,7 @@ def test_verdict_on_edges(edges, word):
     ],
 )  # fmt: skip
 def test_verdict_sentences(pixels, sentence):
-    assert confusion.verdict(matrix_of(**pixels), boundary_of()).sentence == sentence
+    assert judge(matrix_of(**pixels), boundary_of()).sentence == sentence
 
 
 @pytest.mark.parametrize(
@@ -436,9 +437,9 @@ def test_verdict_sentences(pixels, sentence):
     ],
 )
 def test_verdict_in_binary_mode(matrix, name, sentence):
-    assert confusion.verdict(matrix, [0.9, 0.7], names=("background", name)).sentence == sentence
+    assert judge(matrix, [0.9, 0.7], names=("background", name)).sentence == sentence
 
 
 def test_verdict_errors():
     with pytest.raises(LabelError, match="the matrix has 2.*21 boundary IoUs and 21 names"):
-        confusion.verdict([[1, 0], [0, 1]], boundary_of())
+        judge([[1, 0], [0, 1]], boundary_of())

@@ -24,6 +24,7 @@ from segcore.classes import VOC_NAMES
 from segcore.errors import DownloadError, UsageError, WeightsError
 from segcore.imaging import reading
 from segcore.inference import upsampling
+from segcore.inference.predictor import Predictor, pick_device, pick_precision, prepare
 from segcore.models import catalogue, checkpoint, loading
 
 SHIPPED = "deeplabv3_mobilenet_v2"
@@ -50,7 +51,7 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def assert_same_logits(network: nn.Module, predictor: loading.Predictor, batch: torch.Tensor) -> None:
+def assert_same_logits(network: nn.Module, predictor: Predictor, batch: torch.Tensor) -> None:
     with torch.no_grad():
         expected = network(batch)["out"]
     logits = F.interpolate(predictor(batch), size=batch.shape[-2:], mode="bilinear", align_corners=False)
@@ -378,7 +379,7 @@ def test_preprocess_for_errors(name):
 
 
 def test_prepared_resnet101_equals_torchvision(resnet101):
-    predictor = loading.prepare(resnet101, device="cpu", precision="float32")
+    predictor = prepare(resnet101, device="cpu", precision="float32")
     assert_same_logits(resnet101, predictor, noise(1, 3, 129, 129))
 
 
@@ -388,14 +389,14 @@ def test_prepared_networks_equal_their_own_forward(name, shipped):
         network = shipped
     else:
         network = randomised(torchvision.models.get_model(name, weights=None, weights_backbone=None))
-    predictor = loading.prepare(network, device="cpu", precision="float32")
+    predictor = prepare(network, device="cpu", precision="float32")
     assert_same_logits(network, predictor, noise(2, 3, 97, 130))
 
 
 def test_prepared_logits_are_at_the_networks_own_stride(resnet101, shipped):
     image = noise(1, 3, 65, 96)
-    assert loading.prepare(resnet101, device="cpu")(image).shape == (1, 21, 9, 12)
-    logits = loading.prepare(shipped, device="cpu")(image)
+    assert prepare(resnet101, device="cpu")(image).shape == (1, 21, 9, 12)
+    logits = prepare(shipped, device="cpu")(image)
     assert logits.shape == (1, 21, 17, 24)
     assert (logits.dtype, logits.device.type, logits.is_contiguous()) == (torch.float32, "cpu", True)
     logits += 1  # an ordinary tensor, which may be written to
@@ -405,7 +406,7 @@ def test_prepare_leaves_the_network_as_it_was(shipped):
     network = copy.deepcopy(shipped).train()
     before = copy.deepcopy(network.state_dict())
     image = noise(2, 3, 64, 64)
-    predictor = loading.prepare(network, device="cpu", precision="float32")
+    predictor = prepare(network, device="cpu", precision="float32")
     first = predictor(image)
     assert network.training
     assert all(each.requires_grad for each in network.parameters())
@@ -417,7 +418,7 @@ def test_prepare_leaves_the_network_as_it_was(shipped):
 
 
 def test_prepared_network_may_be_called_from_threads(shipped):
-    predictor = loading.prepare(shipped, device="cpu")
+    predictor = prepare(shipped, device="cpu")
     images = [noise(1, 3, 64 + 16 * index, 80) for index in range(8)]
     expected = [predictor(each) for each in images]
     with ThreadPoolExecutor(4) as pool:
@@ -436,7 +437,7 @@ def test_prepare_of_a_forward_that_branches_on_its_input():
             return self.body(x if x.mean() > -100 else -x)
 
     network = torchvision.models.segmentation.DeepLabV3(Branching(), published.classifier).eval()
-    assert_same_logits(network, loading.prepare(network, device="cpu", precision="float32"), noise(1, 3, 64, 64))
+    assert_same_logits(network, prepare(network, device="cpu", precision="float32"), noise(1, 3, 64, 64))
 
 
 def test_prepare_keeps_a_batch_norm_that_is_not_alone_in_reading_a_convolution():
@@ -452,17 +453,17 @@ def test_prepare_keeps_a_batch_norm_that_is_not_alone_in_reading_a_convolution()
 
     network = torchvision.models.segmentation.FCN(Shared(), nn.Conv2d(8, 21, 1))
     randomised(network)
-    assert_same_logits(network, loading.prepare(network, device="cpu", precision="float32"), noise(1, 3, 20, 20))
+    assert_same_logits(network, prepare(network, device="cpu", precision="float32"), noise(1, 3, 20, 20))
 
 
 def test_prepare_errors(shipped):
     with pytest.raises(UsageError, match="Linear has no backbone"):
-        loading.prepare(nn.Linear(1, 1))
+        prepare(nn.Linear(1, 1))
     with pytest.raises(UsageError, match="'float64'.*auto, float32, bfloat16"):
-        loading.prepare(shipped, precision="float64")
+        prepare(shipped, precision="float64")
     features = torchvision.models.segmentation.FCN(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 21, 1))
     with pytest.raises(UsageError, match="dictionary with the key 'out'"):
-        loading.prepare(features, device="cpu")(noise(1, 3, 8, 8))
+        prepare(features, device="cpu")(noise(1, 3, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -478,12 +479,12 @@ def test_prepare_errors(shipped):
 )
 def test_prepared_network_errors(batch, shipped):
     with pytest.raises(UsageError, match="expected"):
-        loading.prepare(shipped, device="cpu")(batch)
+        prepare(shipped, device="cpu")(batch)
 
 
 def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
-    exact = loading.prepare(shipped, device="cpu", precision="float32")
-    rounded = loading.prepare(shipped, device="cpu", precision="bfloat16")
+    exact = prepare(shipped, device="cpu", precision="float32")
+    rounded = prepare(shipped, device="cpu", precision="bfloat16")
     preprocess = loading.preprocess_for(SHIPPED, "squeeze")
     paths = sorted((shared_coco / "val2017").glob("*.jpg"))[::12]
     agreement = []
@@ -506,13 +507,13 @@ def test_pick_device(cuda, mps, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert loading.pick_device("auto") == expected
-    assert loading.pick_device("cpu") == loading.pick_device("cpu:0") == "cpu"
+    assert pick_device("auto") == expected
+    assert pick_device("cpu") == pick_device("cpu:0") == "cpu"
     if cuda:
-        assert loading.pick_device("cuda:1") == "cuda:1"
+        assert pick_device("cuda:1") == "cuda:1"
     else:
         with pytest.raises(UsageError, match="'cuda' is not available"):
-            loading.pick_device("cuda")
+            pick_device("cuda")
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:2", "cuda:x", "cuda:-1"])
@@ -520,7 +521,7 @@ def test_pick_device_errors(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UsageError, match="choose one of: auto, cuda, .*cpu"):
-        loading.pick_device(device)
+        pick_device(device)
 
 
 @pytest.mark.parametrize(
@@ -534,21 +535,21 @@ def test_pick_device_errors(device, monkeypatch):
 )
 def test_pick_precision_on_a_cpu(instructions, expected, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
-    assert loading.pick_precision("auto", "cpu") == expected
-    assert loading.pick_precision("float32", "cpu") == "float32"
+    assert pick_precision("auto", "cpu") == expected
+    assert pick_precision("float32", "cpu") == "float32"
 
 
 def test_pick_precision_on_other_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert loading.pick_precision("auto", "cuda:0") == "float32"
+    assert pick_precision("auto", "cuda:0") == "float32"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert loading.pick_precision("auto", "cuda") == "bfloat16"
-    assert loading.pick_precision("auto", "mps") == "float32"
+    assert pick_precision("auto", "cuda") == "bfloat16"
+    assert pick_precision("auto", "mps") == "float32"
 
 
 def test_pick_precision_errors():
     with pytest.raises(UsageError, match="'half'.*auto, float32, bfloat16"):
-        loading.pick_precision("half")
+        pick_precision("half")
 
 
 def test_voc_names_are_those_of_every_published_checkpoint():

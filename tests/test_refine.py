@@ -13,8 +13,10 @@ import pytest
 from segcore.errors import ImageError, LabelError, UsageError
 from segcore.inference import refine, upsampling
 from segcore.inference.export import decide
+from segcore.inference.provenance import MadeBy
 from segcore.inference.refine import Edges
-from segcore.inference.segmenter import MadeBy, Segmentation, Segmenter
+from segcore.inference.segmentation import Segmentation
+from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from tests.test_segmenter import peak_bytes
 
@@ -289,8 +291,6 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch, there):
 
 
 def test_opencv_is_imported_by_those_who_refine_alone():
-    code = (
-        "import sys; from segcore.cli import main; from segcore.evaluation import evaluate; print('cv2' in sys.modules)"
-    )
+    code = "import sys, segcore.cli.main, segcore.evaluation.evaluate; print('cv2' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert process.stdout.strip() == "False"

@@ -23,7 +23,7 @@ from segcore import Segmentation, Segmenter
 from segcore.classes import SCREEN_PALETTE
 from segcore.errors import ImageError, LabelError, UsageError, WeightsError
 from segcore.inference import upsampling
-from segcore.inference.segmenter import MadeBy
+from segcore.inference.provenance import MadeBy
 from segcore.inference.task import Task
 from segcore.models import loading
 

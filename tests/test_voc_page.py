@@ -18,7 +18,7 @@ from demo.markup import set_tables
 from segcore.cli import main
 from segcore.errors import AnnotationError
 from segcore.inference.task import Task
-from segcore.report import words
+from segcore.report import terms
 from tests.browser import TRUTH, drawn, panel_of, row, shows
 from tests.page_server import running_page
 from tests.voc_folder import boxes, label_file, write_voc
@@ -65,7 +65,7 @@ def test_one_image_is_scored_as_on_the_command_line(engine, datasets, record):
     assert {key: view.record[key] for key in expected} == expected
     assert view.record["objects"] is None
     assert view.verdict.startswith("Found") and "object" not in view.verdict
-    assert view.warning == words.NO_OBJECTS
+    assert view.warning == terms.NO_OBJECTS
     np.testing.assert_array_equal(view.truth, np.asarray(Image.open(label_file(compared.dataset.folder, A))))
 
 
@@ -84,7 +84,7 @@ def test_a_whole_set_says_why_objects_are_not_counted(engine, datasets, record, 
     assert outcome.record["confusion"] == record["confusion"] and outcome.record["objects"] is None
     assert [each["image_id"] for each in outcome.record["skipped"]] == [C]
     shown = set_tables.summary(outcome) + set_tables.charts(outcome)
-    assert words.NO_OBJECTS in shown
+    assert terms.NO_OBJECTS in shown
     for told in ("Objects found", "Which objects are found", "0 of 0"):
         assert told not in shown
     for suffix in whole_set.DOWNLOADS:
@@ -114,7 +114,7 @@ def test_in_a_browser(record, open_page):
     assert "val (voc)" in panel.get_by_label("Images from").input_value()
     assert page.locator("#truth-gallery button").count() == 3
     assert row(page, "truth-per-class", "cat")[1] != "N/A"
-    assert words.NO_OBJECTS in page.inner_text("#truth-warning")
+    assert terms.NO_OBJECTS in page.inner_text("#truth-warning")
 
     panel.get_by_label("Images with").click()
     page.get_by_role("option", name="person").click()
@@ -126,7 +126,7 @@ def test_in_a_browser(record, open_page):
     page.click("#set-start")
     page.wait_for_selector("#set-summary .report", timeout=120_000)
     told = page.inner_text("#set-summary")
-    assert words.NO_OBJECTS in told and f"{record['dataset']['foreground_mean_iou']:.2f}" in told
+    assert terms.NO_OBJECTS in told and f"{record['dataset']['foreground_mean_iou']:.2f}" in told
     assert "1 image could not be read" in told
 
 

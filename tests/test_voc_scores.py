@@ -19,7 +19,7 @@ from segcore.evaluation import evaluate
 from segcore.evaluation.evaluate import Run
 from segcore.evaluation.protocols import protocol
 from segcore.inference.task import Task
-from segcore.report import words
+from segcore.report import headlines, terms
 from segcore.training.settings import TrainSettings
 from segcore.training.train import choose_categories, train
 from segcore.truth.layouts import open_dataset
@@ -117,8 +117,8 @@ def test_objects_are_left_out_in_words(quick, folder):  # noqa: F811
     assert record["objects"] is None
     assert all(row["objects_total"] is row["objects_found"] is None for row in record["per_image"])
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    told = evaluate.headline(record)
-    assert words.NO_OBJECTS in told and "objects found" not in told and " of " not in told.splitlines()[-2]
+    told = headlines.of_evaluation(record)
+    assert terms.NO_OBJECTS in told and "objects found" not in told and " of " not in told.splitlines()[-2]
 
 
 def test_images_are_chosen_by_their_names(quick, folder):  # noqa: F811
@@ -166,9 +166,9 @@ def test_reports_say_in_words_that_objects_are_not_counted(folder, tmp_path, cap
     settings = ["--model", SHIPPED, "--protocol", "report", "--image-ids", f"{A}, {B}"]
     status, out, err = run(capsys, "evaluate", "--dataset", folder, *settings, *outputs)
     assert (status, err) == (0, "")
-    assert words.NO_OBJECTS in out and "objects found" not in out
+    assert terms.NO_OBJECTS in out and "objects found" not in out
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert words.NO_OBJECTS in report
+    assert terms.NO_OBJECTS in report
     for told in ("Objects found", "Which objects are found", "no objects to find", "0 of 0"):
         assert told not in report
     rows = list(csv.DictReader((tmp_path / "scores.csv").open(encoding="utf-8")))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from segcore.classes import FRIENDLY_NAMES, class_id
-from segcore.report import words
+from segcore.report import terms, words
 from tests.records import binary_record, comparison, difference, record, reliability, size_counts
 
 
@@ -38,7 +38,7 @@ def told(findings: list[str], beginning: str) -> str:
 
 
 def test_plurals():
-    assert [words.plural(name) for name in FRIENDLY_NAMES[1:]] == [
+    assert [terms.plural(name) for name in FRIENDLY_NAMES[1:]] == [
         *("aeroplanes", "bicycles", "birds", "boats", "bottles", "buses", "cars", "cats", "chairs", "cows"),
         *(
             "dining tables",
@@ -53,25 +53,25 @@ def test_plurals():
             "TVs",
         ),
     ]
-    assert words.plural("any object") == "objects"
+    assert terms.plural("any object") == "objects"
 
 
 def test_friendly_names_of_a_record():
-    assert [words.friendly(name) for name in ("tvmonitor", "diningtable", "background", "any")] == [
+    assert [terms.friendly(name) for name in ("tvmonitor", "diningtable", "background", "any")] == [
         *("TV", "dining table", "background", "any object")
     ]
 
 
 def test_numbers():
-    assert words.signed(0.0812) == "+0.081"
-    assert words.signed(-0.02) == "−0.020"
-    assert [words.number(value) for value in (0.5, 21, None)] == ["0.5000", "21", "N/A"]
-    assert [words.percent(share) for share in (0, 0.004, 0.244, 1)] == ["0 %", "under 1 %", "24 %", "100 %"]
+    assert terms.signed(0.0812) == "+0.081"
+    assert terms.signed(-0.02) == "−0.020"
+    assert [terms.number(value) for value in (0.5, 21, None)] == ["0.5000", "21", "N/A"]
+    assert [terms.percent(share) for share in (0, 0.004, 0.244, 1)] == ["0 %", "under 1 %", "24 %", "100 %"]
 
 
 def test_binary_mode_has_another_name_for_the_headline():
-    assert words.score_words("foreground_mean_iou")[0] == "Mean IoU of the objects"
-    assert words.score_words("foreground_mean_iou", "person")[0] == "IoU of person"
+    assert terms.score_words("foreground_mean_iou")[0] == "Mean IoU of the objects"
+    assert terms.score_words("foreground_mean_iou", "person")[0] == "IoU of person"
 
 
 # ---- one picture's objects
@@ -342,7 +342,7 @@ def test_a_record_without_the_extras():
 
 def test_a_record_of_label_maps_says_why_objects_are_not_counted():
     told = words.findings(record(objects=None))
-    assert [each for each in told if "objects were found" in each] == [words.NO_OBJECTS]
+    assert [each for each in told if "objects were found" in each] == [terms.NO_OBJECTS]
     assert not any(each.startswith("Found") for each in told)
 
 

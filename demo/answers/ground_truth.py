@@ -27,12 +27,12 @@ from segcore.evaluation.bootstrap import intervals
 from segcore.evaluation.objects import found_of, judge_objects, objects_record
 from segcore.evaluation.protocols import Protocol, protocol
 from segcore.imaging import drawing, reading
-from segcore.inference.segmenter import MadeBy, Segmentation, arithmetic_record
+from segcore.inference.provenance import MadeBy, arithmetic_record
+from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
-from segcore.metrics import confusion
 from segcore.models import loading
 from segcore.models.catalogue import public_name
-from segcore.report import words
+from segcore.report import terms, verdict, words
 from segcore.truth import supplied
 from segcore.truth.dataset import Dataset, ImageId
 
@@ -154,7 +154,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
     outcomes = judge_objects(dataset, compared.image_id, view.prediction, task)
     record = view.record | found_of(outcomes)
     if outcomes is None:
-        warning = f"{view.warning} {words.NO_OBJECTS}".strip()
+        warning = f"{view.warning} {terms.NO_OBJECTS}".strip()
         return replace(view, warning=warning, record=record | {"objects": None})
     objects = words.objects_sentence(outcomes, task.friendly_names) if outcomes else ""
     return replace(
@@ -206,7 +206,7 @@ def _against_truth(
     errors = drawing.errors_map(truth, prediction, task.num_classes)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
-        verdict=confusion.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
+        verdict=verdict.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
         warning=_other_objects(subject.other_objects),
         overall=tables.overall(record["dataset"], task),
         per_class=tables.per_class(record["per_class"], counted.matrix, task) + tables.errors(_kinds(errors)),

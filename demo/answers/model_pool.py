@@ -23,7 +23,8 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up 
     import torch
 
     from segcore.evaluation.run import Network
-    from segcore.inference.segmenter import Segmentation, Segmenter
+    from segcore.inference.segmentation import Segmentation
+    from segcore.inference.segmenter import Segmenter
 
 
 class Arithmetic(NamedTuple):

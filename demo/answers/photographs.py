@@ -21,7 +21,7 @@ from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.imaging import reading
 from segcore.inference.export import Found, decide
-from segcore.inference.segmenter import Segmentation
+from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import AUTOMATIC, Task
 from segcore.truth.supplied import OwnTruth, read_truth
 

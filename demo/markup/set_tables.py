@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from segcore.report import parts, words
+from segcore.report import parts, terms
 
 if TYPE_CHECKING:
     from demo.answers.datasets import Collecting
@@ -68,7 +68,7 @@ def summary(outcome: Outcome) -> str:
     """The few numbers to remember, and what stands out in words."""
     stopped = ""
     if outcome.stopped:
-        images = words.count_of_images(outcome.record["images"])
+        images = terms.count_of_images(outcome.record["images"])
         why = " That is the longest that one may take here; score them again to go on." if outcome.timed_out else ""
         stopped = f'<p class="notice" role="status">Stopped: this is of {images} of {outcome.total:,}.{why}</p>'
     compared = "" if outcome.comparison is None else parts.compared(outcome.comparison)
@@ -91,4 +91,4 @@ def image_caption(sample: Sample, row: dict) -> str:
     if "difference" in row:
         return f"{row['first']:.2f} → {row['second']:.2f} · {sample.caption}"
     score = row["foreground_mean_iou"]
-    return f"{words.NOT_DEFINED if score is None else f'{score:.2f}'} · {sample.caption}"
+    return f"{terms.NOT_DEFINED if score is None else f'{score:.2f}'} · {sample.caption}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from demo.waiting.turns import in_words
 from segcore.models import catalogue
-from segcore.report.words import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
+from segcore.report.terms import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from segcore.evaluation.protocols import Protocol
     from segcore.imaging.drawing import ErrorKind
     from segcore.inference.export import Found
-    from segcore.inference.segmenter import MadeBy
+    from segcore.inference.provenance import MadeBy
     from segcore.inference.task import Task
 
 

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; `argv` is without the program's name. Returns the exit status."""
     _replace_closed_streams()
     try:
-        arguments = parser(sys.modules[__package__].__doc__, COMMANDS).parse_args(argv)
+        arguments = parser(sys.modules["segcore"].__doc__, COMMANDS).parse_args(argv)
         memory.keep_pages()
         status = arguments.run(arguments)
         sys.stdout.flush()
@@ -130,6 +130,7 @@ def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score a model on images whose truth is known; prints the headline and writes what was asked for."""
     from ..evaluation import evaluate as evaluation
+    from ..report import headlines
 
     task, images, dataset, chosen, wrong = _what_to_evaluate(arguments, arguments.model)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
@@ -154,7 +155,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             from ..report.html import html_report
 
             write_text(arguments.html, html_report(record, pictures=extremes(run, record)))
-    print(evaluation.headline(record))
+    print(headlines.of_evaluation(record))
     return _left_out(record["skipped"], wrong)
 
 
@@ -203,6 +204,7 @@ def compare(arguments: argparse.Namespace) -> int:
     """Score two models on the same images; prints the paired differences with their intervals."""
     from ..evaluation import compare as comparison
     from ..evaluation import evaluate as evaluation
+    from ..report import headlines
 
     names = arguments.models
     if len(names) != 2:
@@ -225,7 +227,7 @@ def compare(arguments: argparse.Namespace) -> int:
         from ..report.html import html_report
 
         write_text(arguments.html, html_report(outcomes[1].to_dict(), comparison=record))
-    print(comparison.headline(record))
+    print(headlines.of_comparison(record))
     return _left_out(outcomes[0].to_dict()["skipped"], wrong)
 
 

@@ -8,11 +8,10 @@ import numpy as np
 
 from ..errors import UsageError
 from ..metrics.confusion import mean_defined
-from ..report.words import count_of_images
 from .bootstrap import SETTINGS, interval, resampled
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts, json_number
 from .results import RANKED_BY, Evaluation
-from .run import SCHEMA, caption
+from .run import SCHEMA
 
 
 def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
@@ -86,20 +85,3 @@ def _ranked(images: list, firsts: np.ndarray, seconds: np.ndarray) -> list[dict[
         named = {"image_id": image.id, "file_name": image.file_name}
         rows.append(named | {"first": one, "second": other, "difference": other - one})
     return sorted(rows, key=lambda row: -abs(row["difference"]))
-
-
-def headline(record: dict[str, Any]) -> str:
-    """What `compare` gave, in a few lines for a terminal."""
-    images = count_of_images(record["images"])
-    lines = [
-        caption(record["first"], f"first:  {images}"),
-        caption(record["second"], f"second: {images}"),
-        f"{'dataset':24}{'first':>10}{'second':>10}{'difference':>12}  95 % interval",
-    ]
-    for key, row in record["dataset"].items():
-        if key == "classes_counted":
-            continue
-        cells = ["-" if row[part] is None else f"{row[part]:.4f}" for part in ("first", "second")]
-        change = ["-" if row[part] is None else f"{row[part]:+.4f}" for part in ("difference", "low", "high")]
-        lines.append(f"{key:24}{cells[0]:>10}{cells[1]:>10}{change[0]:>12}  {change[1]} to {change[2]}")
-    return "\n".join(lines)

@@ -12,6 +12,8 @@ from ..errors import UsageError
 from ..inference import upsampling
 from ..inference.task import Logits, Task
 from ..metrics import confusion
+from ..metrics.boundary import boundary_counts, boundary_iou
+from ..metrics.calibration import calibration_error
 
 PER_CLASS_KEYS = (*confusion.PER_CLASS_KEYS, "boundary_iou")
 OVERALL_KEYS = (*confusion.OVERALL_KEYS, "brier", "boundary_iou")
@@ -81,7 +83,7 @@ class Counts:
         undefined.
         """
         scores = confusion.score_arrays(self.matrix)
-        boundary = confusion.boundary_iou(self.boundary_intersection, self.boundary_union)
+        boundary = boundary_iou(self.boundary_intersection, self.boundary_union)
         overall = {key: scores[key] for key in confusion.OVERALL_KEYS} | {
             "brier": confusion.divide(self.squared_error / _FRACTIONS, self.squared_error_terms),
             "boundary_iou": confusion.mean_over_defined(boundary),
@@ -94,8 +96,6 @@ class Counts:
         """Confidence against accuracy, fit for JSON, of counts without leading axes.
 
         temperature: the model's, None if it has none; then nothing is said of before.
-        `calibration_error` is the expected calibration error (Guo et al., "On Calibration of Modern Neural Networks",
-        ICML 2017): the mean over the pixels of |accuracy - confidence| of their bins.
         """
         pixels, right, confidences = self.reliability
         accuracy = confusion.divide(right, pixels)
@@ -112,17 +112,11 @@ class Counts:
             for row in range(len(pixels))
         ]
         return {
-            "calibration_error": json_number(calibration_error(self.reliability)),
+            "calibration_error": json_number(_calibration_error(self.reliability)),
             "temperature": temperature,
-            "calibration_error_before": json_number(calibration_error(self.uncalibrated)) if temperature else None,
+            "calibration_error_before": json_number(_calibration_error(self.uncalibrated)) if temperature else None,
             "bins": bins,
         }
-
-
-def calibration_error(reliability: np.ndarray) -> np.ndarray:
-    """The expected calibration error of (3, b) bins as `Counts` keeps them; nan without pixels."""
-    pixels, right, confidences = reliability
-    return confusion.divide(np.abs(right - confidences / _FRACTIONS).sum(), pixels.sum())
 
 
 def count(
@@ -139,7 +133,7 @@ def count(
             "model's categories"
         )
     matrix = confusion.confusion_matrix(truth, prediction, num_classes=task.num_classes)
-    intersection, union = confusion.boundary_counts(truth, prediction, num_classes=task.num_classes)
+    intersection, union = boundary_counts(truth, prediction, num_classes=task.num_classes)
     judged = upsampling.judge_probabilities(logits, truth, prediction, binary=task.binary, object_id=task.object_id)
     before = judged
     if temperature is not None:
@@ -153,6 +147,11 @@ def count(
 
 def _reliability(judged: upsampling.JudgedProbabilities) -> np.ndarray:
     return np.stack([judged.pixels, judged.right, _fractions(judged.confidence)])
+
+
+def _calibration_error(reliability: np.ndarray) -> float:
+    pixels, right, confidences = reliability
+    return calibration_error(pixels, right, confidences / _FRACTIONS)
 
 
 def _fractions(values: float | np.ndarray) -> np.ndarray:

@@ -14,10 +14,9 @@ from typing import Any
 from ..errors import Cancelled, UsageError
 from ..truth.dataset import ImageId, ImageRecord
 from .journal import Journal
-from .ray_cluster import Cluster
-from .results import Evaluation, headline, to_csv
-from .run import Network, Run, Sample, Scored, choose_images
-from .score import Loaded, Outcomes, load, run_network, score
+from .results import Evaluation, to_csv
+from .run import BatchScorer, Network, Outcomes, Run, Sample, Scored, choose_images
+from .score import Loaded, load, run_network, score
 
 __all__ = [
     "Evaluation",
@@ -27,7 +26,6 @@ __all__ = [
     "Scored",
     "choose_images",
     "evaluate",
-    "headline",
     "score_images",
     "to_csv",
 ]
@@ -95,7 +93,7 @@ def _scored_batches(
 ) -> Iterator[Outcomes]:
     """Yield the run's batches in order: those that are done already, and between them those that now are scored."""
     missing = (batch for batch in run.batches() if any(image.id not in done for image in batch))
-    source = run.segmenter.score if isinstance(run.segmenter, Cluster) else _score_here
+    source = run.segmenter.score if isinstance(run.segmenter, BatchScorer) else _score_here
     with closing(source(run, missing, keep_samples)) as scored:
         for batch in run.batches():
             if cancel and cancel.is_set():

@@ -25,8 +25,7 @@ from ..inference.task import Task
 from ..models import loading
 from ..truth.dataset import ImageRecord
 from .ray_worker import Worker
-from .run import Run, Scored
-from .score import Outcomes
+from .run import Outcomes, Run, Scored
 
 log = logging.getLogger(__name__)
 

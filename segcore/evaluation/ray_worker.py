@@ -19,8 +19,8 @@ from ..inference.export import write_results
 from ..inference.refine import opencv_version
 from ..inference.segmenter import Segmenter
 from ..inference.task import Task
-from .run import Run
-from .score import Outcomes, score_files
+from .run import Outcomes, Run
+from .score import score_files
 
 
 class Worker:

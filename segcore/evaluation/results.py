@@ -11,12 +11,11 @@ from functools import cached_property
 import numpy as np
 
 from ..metrics import confusion
-from ..report.words import NO_OBJECTS, count_of_images
 from . import counts
 from .bootstrap import intervals
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts
 from .objects import found_of, objects_record
-from .run import Run, Scored, caption
+from .run import Run, Scored
 
 RANKED_BY = "foreground_mean_iou"
 _FORMULA = tuple("=+-@＝＋－＠")  # how a formula begins in a spreadsheet
@@ -145,29 +144,3 @@ def _end_names(keys: Iterable[str]) -> list[str]:
 def _ends(bounds: dict[str, list[float] | None]) -> dict[str, float]:
     defined = {key: ends for key, ends in bounds.items() if ends}
     return dict(zip(_end_names(defined), np.ravel(list(defined.values())).tolist(), strict=True))
-
-
-def headline(record: dict) -> str:
-    """What `Evaluation.to_dict` gave, in a few lines for a terminal."""
-    low_high = record["intervals"]["dataset"]
-    lines = [
-        caption(record, count_of_images(record["images"])),
-        f"{'':24}{'dataset':>10}{'95 % interval':>20}{'image mean':>12}",
-    ]
-    for key, value in record["dataset"].items():
-        mean = _cell(record["image_mean"][key])
-        if key == "classes_counted":
-            lines.append(f"{key:24}{value:>10}{'':>20}{mean:>12}")
-        else:
-            ends = " to ".join(map(_cell, low_high[key])) if low_high[key] else "-"
-            lines.append(f"{key:24}{_cell(value):>10}{ends:>20}{mean:>12}")
-    objects = record["objects"]
-    if objects is None:
-        return "\n".join([*lines, NO_OBJECTS])
-    sizes = ", ".join(f"{size} {each['found']} of {each['total']}" for size, each in objects["by_size"].items())
-    lines.append(f"{'objects found':24}{objects['found']} of {objects['total']} ({sizes})")
-    return "\n".join(lines)
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol as Interface
+from typing import runtime_checkable
 
 import numpy as np
 import torch
@@ -12,17 +13,14 @@ import torch
 from ..errors import UsageError
 from ..imaging import drawing
 from ..inference.openvino import Calibration
-from ..inference.segmenter import Segmenter, arithmetic_record
+from ..inference.provenance import arithmetic, arithmetic_record, mode
+from ..inference.segmenter import Segmenter
 from ..inference.task import Task
 from ..models.catalogue import public_name
-from ..report.words import arithmetic, mode
 from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .counts import Counts
 from .objects import ObjectOutcome
 from .protocols import Protocol
-
-if TYPE_CHECKING:
-    from .ray_cluster import Cluster
 
 SCHEMA = 1
 
@@ -47,11 +45,30 @@ class Network:
     temperature: float | None = None
 
 
+@runtime_checkable
+class BatchScorer(Interface):
+    """What runs the network elsewhere, with all that is said of a `Network`: a `Cluster`, for one."""
+
+    model: str
+    weights_sha256: str
+    resize: str
+    device: str
+    precision: str
+    engine: str
+    careful: bool
+    calibration: Calibration | None
+    refine: str | None
+    temperature: float | None
+
+    def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+        """Yield what comes of each batch of the run's images, in order."""
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """What is evaluated and how; two runs of equal `record` give equal counts."""
 
-    segmenter: Segmenter | Network | Cluster
+    segmenter: Segmenter | Network | BatchScorer
     dataset: Dataset
     protocol: Protocol
     task: Task
@@ -137,3 +154,6 @@ class Sample:
             names=run.task.friendly_names,
             palette=run.task.palette,
         )
+
+
+Outcomes = list[tuple[Scored, Sample | None]]

@@ -15,9 +15,7 @@ from ..models import loading
 from ..truth.dataset import ImageRecord
 from .counts import count
 from .objects import judge_objects
-from .run import Run, Sample, Scored
-
-Outcomes = list[tuple[Scored, Sample | None]]
+from .run import Outcomes, Run, Sample, Scored
 
 
 class Loaded(NamedTuple):

@@ -15,8 +15,9 @@ from ..classes import BACKGROUND
 from ..files.atomic import described, whole, write_json
 from ..imaging import drawing
 from ..models.catalogue import public_name
-from ..report import words
-from .segmenter import Segmentation, arithmetic_record
+from . import provenance
+from .provenance import arithmetic_record
+from .segmentation import Segmentation
 from .task import Task
 
 SCHEMA = 1
@@ -100,8 +101,8 @@ class Decided:
         """Where the pictures of it are from, in one line, as they say it themselves."""
         made_by = self.result.made_by
         return (
-            f"{public_name(made_by.model)} ({made_by.weights_sha256[:8]}) - {words.mode(self.task.record())} - "
-            f"resize {made_by.resize}, {words.arithmetic(arithmetic_record(made_by))}"
+            f"{public_name(made_by.model)} ({made_by.weights_sha256[:8]}) - {provenance.mode(self.task.record())} - "
+            f"resize {made_by.resize}, {provenance.arithmetic(arithmetic_record(made_by))}"
         )
 
     def save(self, picture: Image.Image, file: Path) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..categories import VOC, Categories
-from ..classes import ANY_OBJECT, BACKGROUND
+from ..classes import ANY_OBJECT, ANY_OBJECT_NAME, BACKGROUND
 from ..errors import UsageError
-from ..metrics.confusion import ANY_OBJECT_NAME, to_binary
+from ..metrics.confusion import to_binary
 from . import upsampling
 
 if TYPE_CHECKING:

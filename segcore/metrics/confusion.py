@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..classes import BACKGROUND, FRIENDLY_NAMES, IGNORE_INDEX, NUM_CLASSES
+from ..classes import BACKGROUND, IGNORE_INDEX, NUM_CLASSES
 from ..errors import LabelError, UsageError
 
 OVERALL_KEYS = (
@@ -24,12 +22,7 @@ OVERALL_KEYS = (
 )
 PER_CLASS_KEYS = ("iou", "f1", "precision", "recall")
 
-FOUND_FROM_IOU, PARTLY_FOUND_FROM_IOU = 0.5, 0.1
-TIGHT_FROM_BOUNDARY_IOU, LOOSE_UNDER_BOUNDARY_IOU = 0.6, 0.35
-ANY_OBJECT_NAME = "any object"
-EXTRA_FROM_SHARE = 0.005  # a class that is not there is worth a word from this share of the picture on
 
-_Numbers = tuple[int, ...]  # class numbers, in order
 _VALUES = 256  # what a uint8 can be; counting all of them is what makes a wrong label visible
 _CHUNK = 1 << 20  # pixels counted at once, so that a large photograph needs little memory
 
@@ -48,15 +41,15 @@ def confusion_matrix(target: Any, prediction: Any, num_classes: int = NUM_CLASSE
     """
     if not 2 <= num_classes <= IGNORE_INDEX:
         raise UsageError(f"num_classes must be from 2 to {IGNORE_INDEX}, not {num_classes}")
-    target, prediction = _labels(target, "target"), _labels(prediction, "prediction")
+    target, prediction = checked_labels(target, "target"), checked_labels(prediction, "prediction")
     _check_shapes(target.shape, prediction.shape)
-    pairs = _count_pairs(target, prediction)
+    pairs = count_pairs(target, prediction)
     _check_values(pairs.any(axis=1), "target", num_classes, IGNORE_INDEX)
     _check_values(pairs.any(axis=0), "prediction", num_classes)
     return pairs[:num_classes, :num_classes].copy()
 
 
-def _labels(values: Any, side: str) -> np.ndarray:
+def checked_labels(values: Any, side: str) -> np.ndarray:
     """`values` as a uint8 array of the same shape, or LabelError."""
     array = np.asarray(values)
     if array.dtype == np.uint8:
@@ -83,7 +76,7 @@ def _check_values(present: np.ndarray, side: str, num_classes: int, ignored: int
         raise LabelError(f"the {side} holds the value {wrong[0]}; its class numbers may be {allowed}")
 
 
-def _count_pairs(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def count_pairs(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """int64 (256, 256): how often each value of `target` meets each of `prediction`; both uint8, of one shape."""
     target, prediction = target.ravel(), prediction.ravel()
     counts = np.zeros(_VALUES * _VALUES, np.int64)
@@ -123,7 +116,7 @@ def scores(matrix: Any) -> dict[str, Any]:
 
     Raises LabelError for what is not a square array of counts.
     """
-    result = score_arrays(_counts(matrix))
+    result = score_arrays(checked_counts(matrix))
     overall = {key: result[key].item() for key in OVERALL_KEYS}
     return overall | {key: result[key] for key in PER_CLASS_KEYS}
 
@@ -133,7 +126,7 @@ def mean_defined(values: Any) -> float:
     return float(mean_over_defined(np.asarray(values, np.float64).ravel()))
 
 
-def _counts(matrix: Any) -> np.ndarray:
+def checked_counts(matrix: Any) -> np.ndarray:
     """`matrix` as int64 (n, n), n >= 2, or LabelError."""
     counts = np.asarray(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] < 2:
@@ -198,7 +191,7 @@ def to_binary(label_map: Any, class_id: int | None, num_classes: int = NUM_CLASS
     shape.
     Raises LabelError for any other value and UsageError for a class that binary mode does not know.
     """
-    labels = _labels(label_map, "label map")
+    labels = checked_labels(label_map, "label map")
     table = np.zeros(_VALUES, np.uint8)
     table[_chosen(class_id, num_classes)] = 1
     table[IGNORE_INDEX] = IGNORE_INDEX
@@ -226,171 +219,4 @@ def _chosen(class_id: int | None, num_classes: int) -> slice | int:
 # ---- boundaries
 
 
-def boundary_counts(target: Any, prediction: Any, num_classes: int = NUM_CLASSES) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels in the intersection and in the union of the true and the predicted boundary bands of each class.
-
-    Boundary IoU (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR
-    2021). The band of a class is its mask without the mask eroded d times by 3 x 3 of ones, with zeros beyond
-    the image, so that the image's border counts; d is `boundary_distance`. Pixels whose truth is 255 belong to no
-    mask of either side before the erosion, so that a perfect prediction scores exactly 1.
-
-    `target` and `prediction` are (H, W) and otherwise as in `confusion_matrix`, errors included. Returns two
-    int64 arrays (num_classes,), which may be added over images.
-    """
-    confusion_matrix(target, prediction, num_classes)  # for its checks of both label maps
-    target, prediction = _labels(target, "target"), _labels(prediction, "prediction")
-    if target.ndim != 2:
-        raise LabelError(f"boundaries need label maps of shape (height, width); these are {target.shape}")
-    distance = boundary_distance(*target.shape)
-    prediction = np.where(target == IGNORE_INDEX, np.uint8(IGNORE_INDEX), prediction)
-    pairs = _count_pairs(
-        *(np.where(_interior(each, distance), np.uint8(IGNORE_INDEX), each) for each in (target, prediction))
-    )
-    intersection = pairs.diagonal()[:num_classes].copy()
-    union = pairs.sum(axis=1)[:num_classes] + pairs.sum(axis=0)[:num_classes] - intersection
-    return intersection, union
-
-
-def boundary_iou(intersection: Any, union: Any) -> np.ndarray:
-    """float64 (n,): the boundary IoU per class from `boundary_counts`, nan for a class on neither side."""
-    return divide(np.asarray(intersection), np.asarray(union))
-
-
-def boundary_distance(height: int, width: int) -> int:
-    """How many pixels wide the boundary bands of an image are: d = max(1, round(0.02 x diagonal in pixels)).
-
-    Python's `round`, as in the authors' code: a half goes to the even neighbour.
-    """
-    return max(1, round(0.02 * float(np.hypot(height, width))))
-
-
-def _interior(labels: np.ndarray, distance: int) -> np.ndarray:
-    """bool (H, W): whether the square of side 2 `distance` + 1 around a pixel is in the image and of one label.
-
-    Eroding a mask `distance` times by 3 x 3 is eroding it once by that square, and a pixel survives the erosion
-    of its own class's mask exactly then: one pass serves all classes.
-    """
-    height, width = labels.shape
-    side = 2 * distance + 1
-    interior = np.zeros((height, width), bool)
-    if height < side or width < side:
-        return interior
-    lowest = _slide(_slide(labels, side, np.minimum).T, side, np.minimum).T
-    highest = _slide(_slide(labels, side, np.maximum).T, side, np.maximum).T
-    interior[distance : height - distance, distance : width - distance] = lowest == highest
-    return interior
-
-
-def _slide(array: np.ndarray, length: int, extreme: np.ufunc) -> np.ndarray:
-    """The extreme of every `length` consecutive rows: (n, m) -> (n - length + 1, m)."""
-    reach = 1
-    while reach < length:  # windows of `reach` rows, two of which make a wider one
-        step = min(reach, length - reach)
-        array = extreme(array[:-step], array[step:])
-        reach += step
-    return array
-
-
 # ---- in plain words
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found of the truth's object classes (class numbers, in order) and how well the edges fit.
-
-    `extra` are the classes seen in at least EXTRA_FROM_SHARE of the picture that are not in its truth. `edges` is
-    "tight", "fair", "loose" or None where nothing was found; `edges_iou` is the mean boundary IoU of the classes
-    found at least partly, or nan. `sentence` says it all.
-    """
-
-    found: tuple[int, ...]
-    partly: tuple[int, ...]
-    missed: tuple[int, ...]
-    extra: tuple[int, ...]
-    edges: str | None
-    edges_iou: float
-    sentence: str
-
-
-def verdict(matrix: Any, boundary: Any, names: Sequence[str] = FRIENDLY_NAMES) -> Verdict:
-    """Judge one image by its confusion matrix, integers (n, n), and its boundary IoU per class, float (n,).
-
-    `names` are what people call the n classes, background first; the second of binary mode's two is a class's
-    name or ANY_OBJECT_NAME. Raises LabelError for sizes that do not belong together.
-    """
-    counts, boundary = _counts(matrix), np.asarray(boundary, np.float64)
-    if not len(counts) == len(boundary) == len(names):
-        raise LabelError(
-            f"a verdict needs as many boundary IoUs and names as classes: the matrix has {len(counts)}, "
-            f"and there are {len(boundary)} boundary IoUs and {len(names)} names"
-        )
-    iou = scores(counts)["iou"]
-    true, predicted = counts.sum(axis=1), counts.sum(axis=0)
-    objects = range(BACKGROUND + 1, len(counts))
-    here = [number for number in objects if true[number]]
-    found = tuple(number for number in here if iou[number] >= FOUND_FROM_IOU)
-    missed = tuple(number for number in here if iou[number] < PARTLY_FOUND_FROM_IOU)
-    partly = tuple(number for number in here if number not in found + missed)
-    enough = max(1, EXTRA_FROM_SHARE * counts.sum())
-    extra = tuple(number for number in objects if not true[number] and predicted[number] >= enough)
-    edges_iou = mean_defined(boundary[list(found + partly)])
-    edges = _edges(edges_iou)
-
-    if not counts.any():
-        sentences = ["This picture cannot be scored: its ground truth leaves every pixel out."]
-    elif not here:
-        sentences = [_nothing_there(extra, bool(predicted[BACKGROUND + 1 :].any()), names)]
-    else:
-        sentences = [_found(found, partly, missed, names), _seen_besides(extra, names)]
-        sentences.append(f"The edges are {edges} (boundary IoU {edges_iou:.2f})." if edges else "")
-    return Verdict(found, partly, missed, extra, edges, edges_iou, " ".join(filter(None, sentences)))
-
-
-def _edges(iou: float) -> str | None:
-    if np.isnan(iou):
-        return None
-    if iou >= TIGHT_FROM_BOUNDARY_IOU:
-        return "tight"
-    return "loose" if iou < LOOSE_UNDER_BOUNDARY_IOU else "fair"
-
-
-def _nothing_there(extra: _Numbers, something_seen: bool, names: Sequence[str]) -> str:
-    """The sentence for a truth without objects; "to score", since ignored ones may be in the picture."""
-    if len(names) > 2:
-        there, seen = f"is nothing of the {len(names) - 1} classes", _listed(extra, names)
-    else:
-        there, seen = ("are no objects" if names[1] == ANY_OBJECT_NAME else f"is no {names[1]}"), "some"
-    outcome = "and the model rightly found nothing"
-    if extra:
-        outcome = f"but the model sees {seen}"
-    elif something_seen:
-        outcome = "and the model found next to nothing"
-    return f"There {there} to score in this picture, {outcome}."
-
-
-def _found(found: _Numbers, partly: _Numbers, missed: _Numbers, names: Sequence[str]) -> str:
-    here = found + partly + missed
-    if len(here) == 1:
-        verb = "Found" if found else "Only partly found" if partly else "Missed"
-        if len(names) > 2:
-            return f"{verb} the only class here: {_listed(here, names)}."
-        return f"{verb} the {'objects' if names[1] == ANY_OBJECT_NAME else names[1]}."
-    if len(found) == len(here):
-        return "Found both classes." if len(here) == 2 else f"Found all {len(here)} classes."
-    parts = [f"Found {len(found)} of {len(here)} classes" if found else f"Found none of the {len(here)} classes"]
-    kinds = ("partly found", partly), ("missed", missed)
-    parts += [f"{kind}: {_listed(numbers, names)}" for kind, numbers in kinds if numbers]
-    return "; ".join(parts) + "."
-
-
-def _seen_besides(extra: _Numbers, names: Sequence[str]) -> str:
-    if not extra:
-        return ""
-    verb = "is" if len(extra) == 1 else "are"
-    return f"The model also sees {_listed(extra, names)}, which {verb} not there."
-
-
-def _listed(numbers: _Numbers, names: Sequence[str]) -> str:
-    """bird; bird and boat; bird, boat and bus; nothing for none."""
-    words = [names[number] for number in numbers]
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

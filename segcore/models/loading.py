@@ -23,7 +23,6 @@ from ..categories import VOC, Categories
 from ..classes import VOC_NAMES
 from ..errors import WeightsError, shown
 from ..files import download
-from ..inference.predictor import Predictor, pick_device, pick_engine, pick_precision, prepare
 from . import catalogue, checkpoint
 from .architectures import deeplabv3_mobilenet_v2
 from .catalogue import entry, on_disk, resolve
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Facts",
-    "Predictor",
     "build_network",
     "categories",
     "facts",
@@ -42,10 +40,6 @@ __all__ = [
     "load",
     "network_of",
     "on_disk",
-    "pick_device",
-    "pick_engine",
-    "pick_precision",
-    "prepare",
     "preprocess_for",
     "resolve",
     "weights_path",

@@ -14,7 +14,8 @@ import numpy as np
 from ..categories import screen_palette
 from ..classes import ANY_OBJECT, BACKGROUND
 from ..imaging.drawing import matplotlib_lock
-from .words import SIZES, Record, clear, confidence_sentence, friendly, intervals, listed, only_class, percent, signed
+from .terms import SIZES, Record, friendly, intervals, listed, only_class, percent, signed
+from .words import clear, confidence_sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

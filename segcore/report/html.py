@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from ..errors import ImageError
 from ..evaluation.results import worst_first
-from . import parts, words
+from . import parts, terms
 from .markup import note, section, table, text
 from .parts import HEADLINE
-from .words import Record
+from .terms import Record
 
 MOST_IMAGES = 500  # rows of the table of images; more would make the file slow to open
 EXTREMES = 5  # images named as the worst, and as the best
@@ -58,7 +58,7 @@ def html_report(record: Record, *, pictures: Sequence[Picture] = (), comparison:
 
 
 def _header(record: Record, title: str) -> str:
-    images = f"{words.count_of_images(record['images'])}, scored in {record['seconds']:.0f} s"
+    images = f"{terms.count_of_images(record['images'])}, scored in {record['seconds']:.0f} s"
     facts = {"Images": images} | parts.settings_told(record)
     pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items())
     return f'<header><p class="kind">Evaluation</p><h1>{escape(title)}</h1><dl class="facts">{pairs}</dl></header>'
@@ -79,8 +79,8 @@ def _extremes(record: Record) -> str:
 def _image_table(record: Record, images: Sequence[Record], caption: str) -> str:
     keys = (HEADLINE, "pixel_accuracy", "boundary_iou")
     header = ["Image", "Id", "IoU of the objects", "Pixel accuracy", "Boundary IoU"]
-    rows = [[row["file_name"], str(row["image_id"]), *(words.number(row[key]) for key in keys)] for row in images]
-    if not words.without_objects(record):
+    rows = [[row["file_name"], str(row["image_id"]), *(terms.number(row[key]) for key in keys)] for row in images]
+    if not terms.without_objects(record):
         header.append("Objects found")
         for cells, row in zip(rows, images, strict=True):
             cells.append(f"{row['objects_found']} of {row['objects_total']}" if row.get("objects_total") else "")

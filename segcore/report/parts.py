@@ -10,10 +10,11 @@ import numpy as np
 
 from ..classes import ANY_OBJECT
 from ..evaluation.protocols import PROTOCOLS
+from ..inference import provenance
 from ..models.catalogue import CATALOGUE
-from . import charts, words
+from . import charts, terms, words
 from .markup import Markup, bullets, columns, figure, note, table, text
-from .words import Record
+from .terms import Record
 
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")  # for what is inside an element "report"
 HEADLINE = "foreground_mean_iou"
@@ -34,14 +35,14 @@ def compared(comparison: Record) -> str:
     """Two runs on the same images: what is different about them, and what comes of it."""
     first, second = (settings_told(comparison[side]) for side in ("first", "second"))
     settings = [[name, first[name], second[name]] for name in first if first[name] != second[name]]
-    only = words.only_class(comparison["first"])
+    only = terms.only_class(comparison["first"])
     scores = [
-        [words.score_words(key, only)[0], *_difference(comparison["dataset"][key])]
-        for key in words.OVERALL
+        [terms.score_words(key, only)[0], *_difference(comparison["dataset"][key])]
+        for key in terms.OVERALL
         if key in comparison["dataset"] and key != "classes_counted"
     ]
     images = [
-        [each["file_name"], *(words.number(each[key]) for key in ("first", "second")), _signed(each["difference"])]
+        [each["file_name"], *(terms.number(each[key]) for key in ("first", "second")), _signed(each["difference"])]
         for each in comparison["per_image"][:MOST_DIFFERENCES]
     ]
     sides = ("First", "Second")
@@ -72,13 +73,13 @@ def settings_told(settings: Record) -> dict[str, str]:
     if settings["class"] is not None:
         threshold = settings["threshold"]
         decided = "the likeliest class decides" if threshold == "auto" else f"from a probability of {threshold}"
-        mode += f": {words.friendly(settings['class'])} against all else, {decided}"
+        mode += f": {terms.friendly(settings['class'])} against all else, {decided}"
     return {
         "Split": str(settings["split"]),
         "Model": model_title(settings),
         "Mode": mode,
-        "Resize": words.RESIZES.get(settings["resize"], str(settings["resize"])),
-        "Device": words.arithmetic(settings),
+        "Resize": terms.RESIZES.get(settings["resize"], str(settings["resize"])),
+        "Device": provenance.arithmetic(settings),
         "Protocol": f"{settings['protocol']}{': ' + protocol.summary if protocol else ''}",
         "Weights": f"SHA-256 {settings['weights_sha256']}",
     }
@@ -86,17 +87,17 @@ def settings_told(settings: Record) -> dict[str, str]:
 
 def _cards(record: Record) -> str:
     """The few numbers to remember."""
-    name, meaning = words.score_words(HEADLINE, words.only_class(record))
-    bounds = words.intervals(record, "dataset").get(HEADLINE)
+    name, meaning = terms.score_words(HEADLINE, terms.only_class(record))
+    bounds = terms.intervals(record, "dataset").get(HEADLINE)
     objects, reliability = record.get("objects"), record.get("reliability")
     cards = [
-        (name, _short(record["dataset"][HEADLINE]), words.interval(record, bounds) or meaning),
-        ("Boundary IoU", _short(record["dataset"]["boundary_iou"]), words.OVERALL["boundary_iou"][1]),
+        (name, _short(record["dataset"][HEADLINE]), terms.interval(record, bounds) or meaning),
+        ("Boundary IoU", _short(record["dataset"]["boundary_iou"]), terms.OVERALL["boundary_iou"][1]),
     ]
     if objects:
         share = objects["found"] / objects["total"] if objects["total"] else None
         counts = f"{objects['found']:,} of {objects['total']:,}"
-        cards.insert(1, ("Objects found", words.NOT_DEFINED if share is None else words.percent(share), counts))
+        cards.insert(1, ("Objects found", terms.NOT_DEFINED if share is None else terms.percent(share), counts))
     if reliability:
         error = _short(reliability["calibration_error"])
         before = reliability.get("calibration_error_before")
@@ -110,7 +111,7 @@ def _cards(record: Record) -> str:
 
 
 def _short(value: float | None) -> str:
-    return words.NOT_DEFINED if value is None else f"{value:.2f}"
+    return terms.NOT_DEFINED if value is None else f"{value:.2f}"
 
 
 def _charts(record: Record) -> str:
@@ -120,7 +121,7 @@ def _charts(record: Record) -> str:
         "IoU is the overlap with the truth: 1 is perfect. The line shows how far it could move with other images "
         "of this kind.",
     )
-    sizes = "" if words.without_objects(record) else _sizes(record)
+    sizes = "" if terms.without_objects(record) else _sizes(record)
     reliability = figure(
         "How far to trust its confidence",
         charts.reliability_chart(record),
@@ -131,7 +132,7 @@ def _charts(record: Record) -> str:
         charts.confusion_chart(record),
         "Each row shows what the true pixels of one class are called. A perfect model has 100 on the diagonal.",
     )
-    if words.only_class(record) is not None:  # two classes need little room
+    if terms.only_class(record) is not None:  # two classes need little room
         return columns(per_class + confusion, sizes + reliability)
     return columns(per_class, sizes + reliability) + confusion
 
@@ -143,20 +144,20 @@ def _sizes(record: Record) -> str:
 
 def _scores(record: Record) -> str:
     """Both ways to summarise the images side by side."""
-    only, rows = words.only_class(record), []
-    for key in words.OVERALL:
+    only, rows = terms.only_class(record), []
+    for key in terms.OVERALL:
         if key not in record["dataset"]:
             continue
-        name, meaning = words.score_words(key, only)
+        name, meaning = terms.score_words(key, only)
         numbers = []
         for part in ("dataset", "image_mean"):
-            bounds = None if key == "classes_counted" else words.intervals(record, part).get(key)  # a count, no score
-            numbers += [words.number(record[part][key]), _bounds(bounds)]
+            bounds = None if key == "classes_counted" else terms.intervals(record, part).get(key)  # a count, no score
+            numbers += [terms.number(record[part][key]), _bounds(bounds)]
         rows.append([Markup(f"{escape(name)}<small>{escape(meaning)}</small>"), *numbers])
     header = ("Score and what it says", "Whole set", "Interval", "Image mean", "Interval")
     remark = (
         "Whole set: the pixels of all images counted together, then divided. Image mean: each image scored by itself, "
-        f"then averaged. {words.NOT_DEFINED}: there was nothing to divide by."
+        f"then averaged. {terms.NOT_DEFINED}: there was nothing to divide by."
     )
     return table(header, rows, caption="Scores of the whole set") + note(remark)
 
@@ -167,22 +168,22 @@ def _bounds(bounds: Sequence[float] | None) -> str:
 
 def _classes(record: Record) -> str:
     matrix = np.array(record["confusion"])
-    intervals = words.intervals(record, "per_class")
-    counted = [] if words.without_objects(record) else [_objects_found(record)]
+    intervals = terms.intervals(record, "per_class")
+    counted = [] if terms.without_objects(record) else [_objects_found(record)]
     rows = []
     for row, (name, scores) in enumerate(record["per_class"].items()):
         rows.append(
             [
                 _swatched(record, name),
-                words.number(scores["iou"]),
+                terms.number(scores["iou"]),
                 _bounds(intervals.get(name, {}).get("iou")),
-                *(words.number(scores[key]) for key in words.PER_CLASS if key != "iou"),
+                *(terms.number(scores[key]) for key in terms.PER_CLASS if key != "iou"),
                 *(objects.get(name, "") for objects in counted),
                 f"{matrix[row].sum():,}",
                 f"{matrix[:, row].sum():,}",
             ]
         )
-    others = [name for key, name in words.PER_CLASS.items() if key != "iou"]
+    others = [name for key, name in terms.PER_CLASS.items() if key != "iou"]
     header = ("Class", "IoU", "Interval", *others, *["Objects found"] * len(counted), "True pixels", "Predicted pixels")
     return table(header, rows, caption="Scores of each class")
 
@@ -198,14 +199,14 @@ def _objects_found(record: Record) -> dict[str, str]:
 
 def _swatched(record: Record, name: str) -> Markup:
     color = charts.class_color(record, name) or "currentColor"
-    return Markup(f'<span class="swatch" style="background:{color}"></span>{escape(words.friendly(name))}')
+    return Markup(f'<span class="swatch" style="background:{color}"></span>{escape(terms.friendly(name))}')
 
 
 def _difference(score: Record) -> list[str]:
     known = score["low"] is not None and score["high"] is not None
-    bounds = f"{words.signed(score['low'])}\u00a0to\u00a0{words.signed(score['high'])}" if known else ""
-    return [words.number(score["first"]), words.number(score["second"]), _signed(score["difference"]), bounds]
+    bounds = f"{terms.signed(score['low'])}\u00a0to\u00a0{terms.signed(score['high'])}" if known else ""
+    return [terms.number(score["first"]), terms.number(score["second"]), _signed(score["difference"]), bounds]
 
 
 def _signed(difference: float | None) -> str:
-    return words.NOT_DEFINED if difference is None else words.signed(difference)
+    return terms.NOT_DEFINED if difference is None else terms.signed(difference)

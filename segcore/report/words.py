@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from ..categories import VOC
-from ..classes import ANY_OBJECT, BACKGROUND, FRIENDLY_NAMES
-from ..metrics.confusion import ANY_OBJECT_NAME
-
-Record = Mapping[str, Any]  # what `Evaluation.to_dict` gives
-
-NOT_DEFINED = "N/A"
-NO_OBJECTS = "How many objects were found is not counted: the ground truth is label maps, which do not tell them apart."
-# Name and explanation of each score that is one number, in the order in which people read them.
-OVERALL = {
-    "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
-    "foreground_mean_iou": (
-        "Mean IoU of the objects",
-        "overlap with the truth, averaged over the classes without background",
-    ),
-    "mean_iou": ("Mean IoU", "the same with background, which flatters it"),
-    "f1_macro": ("F1, mean over classes", "also called Dice: overlap counted kindlier than IoU"),
-    "f1_weighted": ("F1, weighted", "the same, each class by its share of true pixels"),
-    "mse": ("MSE", "mean squared error of the masks: in binary mode the share of wrong pixels"),
-    "brier": ("Brier score", "the same with the model's probabilities; over-confidence raises it"),
-    "boundary_iou": ("Boundary IoU", "how well the edges fit"),
-    "mean_accuracy": ("Mean class accuracy", "recall averaged over the classes"),
-    "frequency_weighted_iou": ("IoU, weighted", "IoU averaged by each class's share of true pixels"),
-    "classes_counted": ("Classes counted", "how many classes the means are over"),
-}
-PER_CLASS = {
-    "iou": "IoU",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-    "boundary_iou": "Boundary IoU",
-}
-RESIZES = {
-    "squeeze": "squeezed to 520 × 520",
-    "aspect": "shorter side 520",
-    "torchvision": "shorter side 520, no limit",
-}
-SIZES = {  # COCO's, with what they are called in a sentence
-    "small": "under 32 × 32 pixels",
-    "medium": "under 96 × 96 pixels",
-    "large": "96 × 96 pixels and more",
-}
+from ..classes import ANY_OBJECT_NAME, BACKGROUND, FRIENDLY_NAMES
+from .terms import (
+    NO_OBJECTS,
+    Record,
+    count_of_images,
+    counted,
+    friendly,
+    interval,
+    intervals,
+    listed,
+    only_class,
+    percent,
+    plural,
+    signed,
+    with_article,
+    without_objects,
+)
 
 INT8_AGREES_FROM = 0.99  # of the pixels; below, int8 is not recommended
 CALIBRATED_BELOW = 0.02  # the calibration error up to which a confidence can be taken at its word
@@ -57,8 +32,6 @@ CONFUSIONS_SHOWN, CONFUSION_FROM_SHARE = 4, 0.05
 CLASSES_NAMED = 3
 RELIABLE_FROM_OBJECTS = 5  # a class or size with fewer says little about how well its objects are found
 TELLING_BIN_SHARE = 0.01  # a bin of confidence with fewer of the pixels is no example
-_NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
-_PLURALS = {"person": "people", "sheep": "sheep", ANY_OBJECT_NAME: "objects"}
 
 
 class FoundOrMissed(Protocol):
@@ -73,104 +46,12 @@ class FoundOrMissed(Protocol):
 # ---- numbers and names
 
 
-def percent(share: float) -> str:
-    """0..1 as people read it: whole percents, with "under 1 %" for what would round to nothing."""
-    return "under 1 %" if 0 < share < 0.01 else f"{share:.0%}".replace("%", " %")
-
-
-def number(value: float | int | None) -> str:
-    """A score to four digits, a count as it is, or N/A."""
-    if value is None:
-        return NOT_DEFINED
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
-
-
-def signed(difference: float) -> str:
-    """A difference to three digits with its sign, which for a minus is a true minus."""
-    return f"{difference:+.3f}".replace("-", "−")
-
-
-def arithmetic(settings: Mapping[str, Any]) -> str:
-    """On what and how a record's network computed: device, precision, and what is not as usual."""
-    unusual = [
-        *[settings["engine"]] * (settings["engine"] != "torch"),
-        *["careful"] * settings["careful"],
-        *["edges refined"] * (settings["refine"] is not None),
-    ]
-    return ", ".join([settings["device"], settings["precision"], *unusual])
-
-
-def mode(settings: Mapping[str, Any]) -> str:
-    """What a record's task was: the mode, of binary mode also the class and the threshold."""
-    if settings["class"] is None:
-        return settings["mode"]
-    return f"{settings['mode']} ({settings['class']}, threshold {settings['threshold']})"
-
-
 def calibrated(photographs: int, agreement: float) -> str:
     """How far a network in int8 is what it was in float32, and what that means."""
     said = f"int8 gives {agreement:.1%} of the pixels the class that float32 gives them (photographs: {photographs})"
     if agreement < INT8_AGREES_FROM:
         said += "; that is little: give more photographs of your kind with --calibration, or choose another precision"
     return said
-
-
-def friendly(name: str) -> str:
-    """What people call a class of a record: "TV" for "tvmonitor", "any object" for "any", else as it is called."""
-    number = VOC.number(name)
-    if name == ANY_OBJECT:
-        return ANY_OBJECT_NAME
-    return name if number is None else FRIENDLY_NAMES[number]
-
-
-def plural(name: str) -> str:
-    """Several of what people call `name`: people, buses, sheep, dining tables, TVs."""
-    return _PLURALS.get(name) or name + ("es" if name.endswith("s") else "s")
-
-
-def score_words(key: str, only: str | None = None) -> tuple[str, str]:
-    """Name and explanation of a score of OVERALL; `only` is what binary mode sets against all else."""
-    if key == "foreground_mean_iou" and only is not None:
-        return f"IoU of {only}", "overlap with the truth: shared pixels over all pixels of either"
-    return OVERALL[key]
-
-
-def only_class(record: Record) -> str | None:
-    """What people call that which binary mode sets against all else; None in multiclass mode."""
-    return None if record["class"] is None else friendly(record["class"])
-
-
-def without_objects(record: Record) -> bool:
-    """Whether the truth is label maps, which do not tell objects apart."""
-    return "objects" in record and record["objects"] is None
-
-
-def intervals(record: Record, part: str) -> Mapping[str, Any]:
-    """The intervals of the scores in "dataset", "image_mean" or "per_class"; none where they were not taken."""
-    return (record.get("intervals") or {}).get(part) or {}
-
-
-def interval(record: Record, bounds: Sequence[float] | None) -> str:
-    """95 % interval 0.41 to 0.62; nothing where there is none."""
-    return f"{percent(record['intervals']['level'])} interval {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else ""
-
-
-def listed(words: Sequence[str]) -> str:
-    """bird; bird and boat; bird, boat and bus; nothing for none."""
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
-
-
-def _a(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-def _counted(number: int) -> str:
-    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
-
-
-def count_of_images(number: int) -> str:
-    """1 image, 5,000 images."""
-    return "1 image" if number == 1 else f"{number:,} images"
 
 
 # ---- what was found of one picture's objects
@@ -216,12 +97,12 @@ def _found_of_class(name: str, objects: Sequence[FoundOrMissed], names: Sequence
 def _which(missed: Sequence[FoundOrMissed], objects: Sequence[FoundOrMissed]) -> str:
     """the two smallest, the largest, or three; equal areas settle nothing."""
     found = [each.area for each in objects if each.found]
-    count = "" if len(missed) == 1 else f"{_counted(len(missed))} "
+    count = "" if len(missed) == 1 else f"{counted(len(missed))} "
     if max(each.area for each in missed) < min(found):
         return f"the {count}smallest"
     if min(each.area for each in missed) > max(found):
         return f"the {count}largest"
-    return _counted(len(missed))
+    return counted(len(missed))
 
 
 def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str]) -> str:
@@ -231,7 +112,7 @@ def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str]) -> str:
     if other == BACKGROUND or len(names) == 2 or other == missed[0].class_id:
         return ""
     if len(missed) == 1:
-        return f", which was taken for {_a(names[other])}"
+        return f", which was taken for {with_article(names[other])}"
     return f", which were taken for {plural(names[other])}"
 
 
@@ -376,7 +257,7 @@ def _missed_pixels(record: Record) -> str:
         sentences.append(f"{told}.")
     if called:
         extra = matrix[BACKGROUND, BACKGROUND + 1 :].sum() / called
-        sentences.append(f"{percent(extra)} of the pixels called {_a(noun)} are background.")
+        sentences.append(f"{percent(extra)} of the pixels called {with_article(noun)} are background.")
     return " ".join(sentences)
 
 

@@ -20,31 +20,13 @@ from ..truth.dataset import Dataset, ImageId
 from ..truth.layouts import open_dataset
 from . import soft_labels
 from .augment import Augmentation, Cutting
+from .example import Example
 from .soft_labels import Box, SoftLabels
 from .store import DecodedStore
 
 _LABEL_SUFFIXES = ("_labels.png", ".png")  # the first is what `predict` writes
 _COUNTED_IMAGES = 1000
 _LEAST_PASTED = 1000  # pixels: of smaller objects little is to be seen
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """One photograph to learn from.
-
-    classes: the object classes it holds. load: gives the photograph, uint8 (H, W, 3), and its label map, uint8 (H, W),
-    255 where nothing is known. masks: gives the class and the mask, bool (H, W), of each of its objects, where these
-    are known one by one. soft: gives the labelling model's own soft labels, where it left them.
-    incomplete: whether its label map leaves objects out.
-    """
-
-    path: Path
-    size_hw: tuple[int, int]
-    classes: tuple[int, ...]
-    load: Callable[[], tuple[np.ndarray, np.ndarray]]
-    masks: Callable[[], Iterable[tuple[int, np.ndarray]]] = tuple
-    soft: Callable[[], np.ndarray] | None = None
-    incomplete: bool = False
 
 
 def checked_dataset(folder: Path, split: str | None, categories: Categories) -> Dataset:

@@ -20,7 +20,7 @@ from ..files.atomic import whole
 
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
-    from .dataset import Example
+    from .example import Example
 
 CERTAIN = 255  # the share of a class that is known, in 255ths
 CELL = 8  # pixels of the network's input for one cell of the grid

@@ -21,7 +21,7 @@ from ..errors import Cancelled, SegcoreError, UsageError
 from ..evaluation.evaluate import Run, evaluate
 from ..evaluation.protocols import protocol
 from ..files.atomic import held
-from ..inference.predictor import Core
+from ..inference.predictor import Core, pick_device, pick_precision
 from ..inference.segmenter import Segmenter
 from ..inference.task import MULTICLASS, Task
 from ..metrics import confusion
@@ -30,8 +30,9 @@ from ..truth.dataset import Dataset, ImageId
 from ..truth.layouts import own_categories
 from . import losses
 from .augment import Augmentation
-from .dataset import Example, Pool, TrainingSet, annotated, check_apart, checked_dataset, paired, unlabelled
+from .dataset import Pool, TrainingSet, annotated, check_apart, checked_dataset, paired, unlabelled
 from .depthwise import quicken
+from .example import Example
 from .log import Row, TrainingLog
 from .settings import BALANCED, VOC_CATEGORIES, StepDone, TrainSettings
 from .soft_labels import CERTAIN, SoftLabels
@@ -113,7 +114,7 @@ def prepare(
     teacher = _soft_labels(settings, categories, pools, on_soft_label, cancel)
     data = _training_set(settings, categories, pools, teacher)
 
-    device = loading.pick_device(settings.device)
+    device = pick_device(settings.device)
     torch.manual_seed(settings.seed)  # for the head's new layers
     network = starting_network(settings.model, categories, settings.output_stride)
     network = network.to(device, memory_format=torch.channels_last)
@@ -278,7 +279,7 @@ class Training:
     state: TrainingState
 
     def __post_init__(self) -> None:
-        self.precision = loading.pick_precision(self.settings.precision, self.device)
+        self.precision = pick_precision(self.settings.precision, self.device)
         self.preprocess = loading.preprocess_for(self.settings.model)
         self.core = Core(self.state.network)
         self.class_weights = None

@@ -1,0 +1,59 @@
+"""What gave a result, and how it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .openvino import Calibration
+
+
+def arithmetic(settings: Mapping[str, Any]) -> str:
+    """On what and how a record's network computed: device, precision, and what is not as usual."""
+    unusual = [
+        *[settings["engine"]] * (settings["engine"] != "torch"),
+        *["careful"] * settings["careful"],
+        *["edges refined"] * (settings["refine"] is not None),
+    ]
+    return ", ".join([settings["device"], settings["precision"], *unusual])
+
+
+def mode(settings: Mapping[str, Any]) -> str:
+    """What a record's task was: the mode, of binary mode also the class and the threshold."""
+    if settings["class"] is None:
+        return settings["mode"]
+    return f"{settings['mode']} ({settings['class']}, threshold {settings['threshold']})"
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """What gave a result, as every exported file says it; `seconds` is the network's own time.
+
+    engine: "torch" or "openvino"; careful: whether the network looked several times; calibration: int8's, else None;
+    refine: "edges" where borders follow the photograph, else None.
+    """
+
+    model: str
+    weights_sha256: str
+    resize: str
+    device: str
+    precision: str
+    seconds: float
+    engine: str = "torch"
+    careful: bool = False
+    calibration: Calibration | None = None
+    refine: str | None = None
+
+
+def arithmetic_record(made_by: Any) -> dict[str, object]:
+    """How a `MadeBy`, a `Segmenter` or a `run.Network` computes, as every exported file says it."""
+    calibration = made_by.calibration
+    return {
+        "device": made_by.device,
+        "precision": made_by.precision,
+        "engine": made_by.engine,
+        "careful": made_by.careful,
+        "calibration": calibration and asdict(calibration),
+        "refine": made_by.refine,
+    }
