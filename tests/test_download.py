@@ -21,7 +21,7 @@ import pytest
 from misbehaving_server import MisbehavingServer, Twist
 
 from segcore.errors import Cancelled, DownloadError, NoRoomError, UsageError
-from segcore.files import download
+from segcore.files import download, requests
 from segcore.files.download import fetch
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -374,7 +374,7 @@ def test_a_redirect_may_not_leave_http(target, location):
 def test_a_redirect_may_not_drop_encryption():
     request = urllib.request.Request("https://example.org/weights.pth")
     with pytest.raises(DownloadError, match="not encrypted"):
-        download._Redirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/weights.pth")
+        requests._Redirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/weights.pth")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from segcore.classes import FRIENDLY_NAMES, SCREEN_PALETTE, VOC_PALETTE
 from segcore.errors import ImageError, LabelError, UsageError
-from segcore.imaging import drawing
+from segcore.imaging import drawing, figures
 
 RNG = np.random.default_rng(0)
 PHOTOGRAPH = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -276,23 +276,23 @@ def test_cutout_errors():
 
 def test_legend_image():
     entries = [(FRIENDLY_NAMES[number], SCREEN_PALETTE[number]) for number in (15, 12, 11)]
-    legend = np.asarray(drawing.legend_image(entries))
+    legend = np.asarray(figures.legend_image(entries))
     tops = [np.argwhere((legend == color).all(-1))[:, 0].min() for _, color in entries]
     assert tops == sorted(tops)
     for _, color in entries:
         assert (legend == color).all(-1).sum() == 20 * 20  # a swatch of 22 with its edge
     ink = (legend < 100).all(-1)
     assert ink[:, 50:].any() and not ink[:, -8:].any()  # names are written and fit
-    assert drawing.legend_image(entries[:1]).height < legend.shape[0]
+    assert figures.legend_image(entries[:1]).height < legend.shape[0]
 
 
 def test_legend_image_errors():
     with pytest.raises(UsageError, match="at least one"):
-        drawing.legend_image([])
+        figures.legend_image([])
 
 
 def figure_pixels(*arguments, **options) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(drawing.figure(*arguments, **options))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(figures.figure(*arguments, **options))).convert("RGB"))
 
 
 def test_figure_shows_photograph_prediction_and_truth():
@@ -345,25 +345,25 @@ def test_figure_text():
 
 def test_figure_is_the_same_from_many_threads():
     labels = [np.roll(patches(), shift, 1) for shift in range(4)]
-    alone = [drawing.figure(PHOTOGRAPH, each, each, title="one") for each in labels]
+    alone = [figures.figure(PHOTOGRAPH, each, each, title="one") for each in labels]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda each: drawing.figure(PHOTOGRAPH, each, each, title="one"), labels))
+        together = list(pool.map(lambda each: figures.figure(PHOTOGRAPH, each, each, title="one"), labels))
     assert together == alone
 
 
 def test_figure_errors():
     with pytest.raises(LabelError, match="the truth of size"):
-        drawing.figure(PHOTOGRAPH, patches(), patches()[1:])
+        figures.figure(PHOTOGRAPH, patches(), patches()[1:])
     with pytest.raises(LabelError, match="one per name.*got 15"):
-        drawing.figure(PHOTOGRAPH, patches(), patches(), names=("background", "dog"))
+        figures.figure(PHOTOGRAPH, patches(), patches(), names=("background", "dog"))
     with pytest.raises(ImageError):
-        drawing.figure(PHOTOGRAPH[..., :2], patches(), patches())
+        figures.figure(PHOTOGRAPH[..., :2], patches(), patches())
 
 
 def test_nothing_heavy_is_imported():
     script = (
-        "import sys, numpy as np; from segcore.imaging import drawing; assert 'matplotlib' not in sys.modules;"
-        "drawing.figure(np.zeros((4, 4, 3), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2);"
+        "import sys, numpy as np; from segcore.imaging import figures; assert 'matplotlib' not in sys.modules;"
+        "figures.figure(np.zeros((4, 4, 3), np.uint8), *[np.zeros((4, 4), np.uint8)] * 2);"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -28,7 +28,7 @@ from pycocotools.coco import COCO
 from segcore.cli import main
 from segcore.errors import AnnotationError, Cancelled, DownloadError, NoRoomError, UsageError
 from segcore.files import download
-from segcore.truth import coco_json
+from segcore.truth import coco_json, fetch_annotations, fetch_job
 from segcore.truth import fetch_coco as fetching
 from segcore.truth.coco import CocoDataset
 from segcore.truth.fetch_coco import fetch_coco
@@ -171,7 +171,7 @@ def test_all_of_it_is_a_coco_folder(folder):
     assert fetched == fetching.FetchedCoco(folder, SPLIT, tuple(range(1, 13)), {}, 12)
     check_folder(folder, fetched.ids)
     assert (folder / "annotations" / "whole" / f"instances_{SPLIT}.json").read_text() == WHOLE
-    assert stages[-1] == (fetching.PHOTOGRAPHS, 12, 12) and (fetching.ANNOTATIONS, len(ZIP), len(ZIP)) in stages
+    assert stages[-1] == (fetch_job.PHOTOGRAPHS, 12, 12) and (fetch_job.ANNOTATIONS, len(ZIP), len(ZIP)) in stages
 
 
 def test_a_part_of_it_says_the_same_as_the_whole(folder):
@@ -332,10 +332,10 @@ def official(monkeypatch):
 
 def test_the_published_file_is_known_by_size_and_hash():
     """As published; a slip of the finger here would make everybody's download fail."""
-    known = fetching._OFFICIAL_ARCHIVE
+    known = fetch_annotations._OFFICIAL_ARCHIVE
     assert known["expected_bytes"] == 252907541
     assert known["sha256_prefix"] == "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268"
-    assert fetching.OFFICIAL_URL == "https://s3.amazonaws.com/images.cocodataset.org"
+    assert fetch_job.OFFICIAL_URL == "https://s3.amazonaws.com/images.cocodataset.org"
 
 
 def test_the_default_is_coco_itself_and_checked(official, folder, quick):
@@ -672,7 +672,7 @@ def test_cancel_keeps_what_is_done(folder):
     cancel = threading.Event()
 
     def stop_at_four(stage, done, total):
-        if (stage, done) == (fetching.PHOTOGRAPHS, 4):
+        if (stage, done) == (fetch_job.PHOTOGRAPHS, 4):
             cancel.set()
 
     with served() as server:
@@ -722,7 +722,7 @@ def test_cancel_before_it_begins_and_while_the_folder_is_checked(folder):
         ids = fetch(server, folder, 6).ids
 
         def stop(stage, *_):
-            if stage == fetching.CHECKING:
+            if stage == fetch_job.CHECKING:
                 cancel.set()
 
         cancel.clear()
@@ -733,7 +733,7 @@ def test_cancel_before_it_begins_and_while_the_folder_is_checked(folder):
 
 def test_an_error_of_the_callers_own_leaves_a_complete_folder(folder):
     def fail(stage, done, total):
-        if (stage, done) == (fetching.PHOTOGRAPHS, 3):
+        if (stage, done) == (fetch_job.PHOTOGRAPHS, 3):
             raise KeyboardInterrupt
 
     with served() as server, pytest.raises(KeyboardInterrupt):
@@ -794,7 +794,7 @@ def test_the_annotations_are_written_now_and_then(folder, monkeypatch):
     seen = []
 
     def look(stage, done, total):
-        if stage == fetching.PHOTOGRAPHS and done > 1:
+        if stage == fetch_job.PHOTOGRAPHS and done > 1:
             seen.append(len(CocoDataset.open(folder).images))
 
     with served() as server:

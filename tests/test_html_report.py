@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from segcore.errors import ImageError
-from segcore.report import terms, words
+from segcore.report import differences, terms, words
 from segcore.report.html import MOST_IMAGES, Picture, html_report
 from tests.records import binary_record, comparison, difference, image, record, reliability, size_counts
 
@@ -203,7 +203,7 @@ def test_a_picture_of_another_kind_is_refused():
 def test_comparison_is_told_at_the_end():
     two = comparison(person=difference(0.5, 0.576, 0.02))
     read = Read(html_report(record(), comparison=two))
-    for sentence in words.comparison_findings(two):
+    for sentence in differences.comparison_findings(two):
         assert sentence in read.text
     assert read.row("Model") == ["DeepLabV3, ResNet-101", "other"]
     assert read.row("Resize") == ["squeezed to 520 × 520", "shorter side 520"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from segcore.classes import FRIENDLY_NAMES, class_id
-from segcore.report import terms, words
+from segcore.report import differences, terms, words
 from tests.records import binary_record, comparison, difference, record, reliability, size_counts
 
 
@@ -350,7 +350,7 @@ def test_a_record_of_label_maps_says_why_objects_are_not_counted():
 
 
 def test_the_second_is_better():
-    assert words.comparison_sentence(comparison()) == (
+    assert differences.comparison_sentence(comparison()) == (
         "The second model is better: mean IoU of the objects +0.081 (95 % interval +0.036 to +0.126)."
     )
 
@@ -358,28 +358,28 @@ def test_the_second_is_better():
 def test_the_first_is_better_and_only_the_settings_differ():
     same_weights = comparison(difference(0.5, 0.4, 0.05))
     same_weights["second"] = same_weights["first"]
-    assert words.comparison_sentence(same_weights) == (
+    assert differences.comparison_sentence(same_weights) == (
         "The first run is better: mean IoU of the objects −0.100 (95 % interval −0.150 to −0.050)."
     )
 
 
 def test_no_clear_difference():
-    assert words.comparison_sentence(comparison(difference(0.5, 0.512, 0.03))) == (
+    assert differences.comparison_sentence(comparison(difference(0.5, 0.512, 0.03))) == (
         "No clear difference: mean IoU of the objects +0.012 (95 % interval −0.018 to +0.042, which holds zero)."
     )
 
 
 def test_comparisons_that_cannot_be_decided():
-    undefined = words.comparison_sentence(comparison(difference(None, 0.5)))
+    undefined = differences.comparison_sentence(comparison(difference(None, 0.5)))
     assert undefined == "No comparison: the mean IoU of the objects is undefined in at least one of the two."
-    without = words.comparison_sentence(comparison(difference(0.5, 0.6, None)))
+    without = differences.comparison_sentence(comparison(difference(0.5, 0.6, None)))
     assert without == "The mean IoU of the objects differs by +0.100; with 4 images there is no interval for that."
 
 
 def test_comparison_findings():
     classes = {"bus": difference(0.2, 0.3), "person": difference(0.5, 0.7), "cat": difference(0.5, 0.4)}
     classes |= {"dog": difference(0.5, 0.505), "background": difference(0.8, 0.9)}
-    assert words.comparison_findings(comparison(**classes))[1:] == [
+    assert differences.comparison_findings(comparison(**classes))[1:] == [
         "The second is clearly better at people (+0.200) and buses (+0.100).",
         "The first is clearly better at cats (−0.100).",
         "The second is better on 2 images, worse on 1 and the same on 1.",
@@ -389,7 +389,7 @@ def test_comparison_findings():
 def test_comparison_in_binary_mode():
     both = comparison(difference(0.5, 0.6), person=difference(0.5, 0.6))
     both |= {side: both[side] | {"mode": "binary", "class": "person"} for side in ("first", "second")}
-    assert words.comparison_findings(both) == [
+    assert differences.comparison_findings(both) == [
         "The second model is better: IoU of person +0.100 (95 % interval +0.090 to +0.110).",
         "The second is better on 2 images, worse on 1 and the same on 1.",
     ]

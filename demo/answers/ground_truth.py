@@ -26,7 +26,7 @@ from segcore.evaluation import counts, results, run
 from segcore.evaluation.bootstrap import intervals
 from segcore.evaluation.objects import found_of, judge_objects, objects_record
 from segcore.evaluation.protocols import Protocol, protocol
-from segcore.imaging import drawing, reading
+from segcore.imaging import drawing, figures, reading
 from segcore.inference.provenance import MadeBy, arithmetic_record
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
@@ -322,7 +322,7 @@ def figure(photograph: np.ndarray, view: ComparedView, task: Task, folder: Path)
     image_id, file_name = view.record["image_id"], view.record["file_name"]
     path = folder / f"{Path(file_name).stem}_figure.png"
     path.write_bytes(
-        drawing.figure(
+        figures.figure(
             photograph,
             view.prediction,
             view.truth,

@@ -460,7 +460,7 @@ def _progress_bar(label: str, unit: str) -> Iterator[Callable[[int, int | None],
 @contextmanager
 def _stage_bars() -> Iterator[Callable[[str, int, int | None], None]]:
     """As `_progress_bar`, but for functions that go through stages: a bar for each."""
-    from ..truth.fetch_coco import ANNOTATIONS
+    from ..truth.fetch_job import ANNOTATIONS
 
     with ExitStack() as current:
         shown, show = "", None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import UsageError
-from ..imaging import drawing
+from ..imaging import figures
 from ..inference.openvino import Calibration
 from ..inference.provenance import arithmetic, arithmetic_record, mode
 from ..inference.segmenter import Segmenter
@@ -146,7 +146,7 @@ class Sample:
 
     def figure(self, run: Run) -> bytes:
         """Photograph, prediction and truth side by side, with a line on where they come from: PNG."""
-        return drawing.figure(
+        return figures.figure(
             self.photograph,
             self.prediction,
             self.truth,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import functools
 import hashlib
 import http.client
 import itertools
@@ -12,22 +10,15 @@ import logging
 import os
 import random
 import re
-import socket
-import ssl
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import filelock
+from ..errors import Cancelled, DownloadError, UsageError
+from .locks import alone, disk
+from .requests import TryAgain, check_url, open_url, read_body
 
-from ..errors import Cancelled, DownloadError, NoRoomError, UsageError
-
-CHUNK = 1 << 20
 LONGEST_PAUSE = 120.0  # seconds; a server that wants to be left alone for longer is asked again after this
 
 log = logging.getLogger(__name__)
@@ -61,7 +52,7 @@ def fetch(
     """
     if sha256_prefix is not None and not re.fullmatch("[0-9a-fA-F]{8,64}", sha256_prefix):
         raise UsageError(f"a SHA-256 prefix is 8 to 64 hex digits, not {sha256_prefix!r}")
-    _check_url(url)
+    check_url(url)
     sha256, path, cancel = (sha256_prefix or "").lower(), Path(path), cancel or threading.Event()
     job = _Job(url, path, sha256, expected_bytes, timeout, progress, cancel)
     if path.is_dir():
@@ -95,7 +86,7 @@ def fetch_bytes(
 
     Raises DownloadError when it failed for good, or has more than `max_bytes`, and Cancelled.
     """
-    _check_url(url)
+    check_url(url)
     cancel = cancel or threading.Event()
     for failures in itertools.count(1):
         try:
@@ -103,8 +94,8 @@ def fetch_bytes(
             fault = check(body)
             if fault is None:
                 return body
-            raise _TryAgain(fault)
-        except _TryAgain as problem:
+            raise TryAgain(fault)
+        except TryAgain as problem:
             if failures >= attempts:
                 raise DownloadError(f"cannot fetch {url}: {problem}; run this again later") from problem
             pause = _delay(failures, problem.pause)
@@ -116,18 +107,18 @@ def fetch_bytes(
 def _body(url: str, max_bytes: int, timeout: float, cancel: threading.Event) -> bytes:
     if cancel.is_set():
         raise Cancelled(f"stopped fetching {url}")
-    with _open(url, {"User-Agent": "segcore"}, timeout) as response:
+    with open_url(url, {"User-Agent": "segcore"}, timeout) as response:
         if response.status != 200:
             raise DownloadError(f"cannot fetch {url}: the server answered {response.status} and no file")
         total, body = _announced(response), bytearray()
-        while chunk := _read(response, url, timeout):
+        while chunk := read_body(response, url, timeout):
             body += chunk
             if len(body) > max_bytes:
                 raise DownloadError(f"cannot fetch {url}: it has more than {max_bytes:,} bytes; check the address")
             if cancel.is_set():
                 raise Cancelled(f"stopped fetching {url}")
     if total is not None and len(body) < total:
-        raise _TryAgain(f"the connection ended after {len(body):,} of {total:,} bytes")
+        raise TryAgain(f"the connection ended after {len(body):,} of {total:,} bytes")
     return bytes(body)
 
 
@@ -153,14 +144,6 @@ class _Job:
         return self.beside(".part.json")
 
 
-class _TryAgain(Exception):
-    """A failure that may pass: `stale` if the part must not be continued, `pause` the seconds asked for."""
-
-    def __init__(self, reason: str, *, stale: bool = False, pause: float = 0.0):
-        super().__init__(reason)
-        self.stale, self.pause = stale, pause
-
-
 def _fetch_checked(job: _Job, attempts: int) -> None:
     for _ in range(2):  # the part may have been begun with other bytes: a wrong file gets one try from byte 0
         _fetch_complete(job, attempts)
@@ -182,7 +165,7 @@ def _fetch_complete(job: _Job, attempts: int) -> None:
     while True:
         try:
             return _attempt(job)
-        except _TryAgain as problem:
+        except TryAgain as problem:
             if problem.stale:
                 _discard(job)
             done = _resume_point(job)[1]
@@ -215,7 +198,7 @@ def _attempt(job: _Job) -> None:
         headers["Range"] = f"bytes={done}-"
         if note["validator"]:
             headers["If-Range"] = note["validator"]
-    with _open(job.url, headers, job.timeout) as response:
+    with open_url(job.url, headers, job.timeout) as response:
         if response.status == 206:
             total = _continued(response, note, done)
         elif response.status == 200:
@@ -244,7 +227,7 @@ def _started_over(job: _Job, response: http.client.HTTPResponse) -> int | None:
     announced = _announced(response)
     total = announced if job.expected_bytes is None else job.expected_bytes
     if announced not in (None, total):
-        raise _TryAgain(f"the server offers {announced:,} bytes instead of {total:,}", stale=True)
+        raise TryAgain(f"the server offers {announced:,} bytes instead of {total:,}", stale=True)
     note = {"url": job.url, "validator": _validator(response), "total": total}
     with disk(job.part):
         job.part.write_bytes(b"")  # first, so that the note never describes bytes older than itself
@@ -262,10 +245,10 @@ def _continued(response: http.client.HTTPResponse, note: dict, done: int) -> int
     given = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given)
     if not done or not match or int(match[1]) != done:
-        raise _TryAgain(f"asked for byte {done} onwards, the server sent {given!r}", stale=True)
+        raise TryAgain(f"asked for byte {done} onwards, the server sent {given!r}", stale=True)
     total = note["total"] if match[2] == "*" else int(match[2])
     if note["total"] not in (None, total) or _validator(response) not in (None, note["validator"]):
-        raise _TryAgain("the file on the server has changed since its download began", stale=True)
+        raise TryAgain("the file on the server has changed since its download began", stale=True)
     return total
 
 
@@ -279,14 +262,14 @@ def _append(job: _Job, response: http.client.HTTPResponse, done: int, total: int
     with disk(job.part):
         part = open(job.part, "ab", buffering=0)
     with part:
-        while chunk := _read(response, job.url, job.timeout):
+        while chunk := read_body(response, job.url, job.timeout):
             with disk(job.part):
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[part.write(rest) :]
             done += len(chunk)
             if total is not None and done > total:
-                raise _TryAgain(f"the server sent more than the file's {total:,} bytes", stale=True)
+                raise TryAgain(f"the server sent more than the file's {total:,} bytes", stale=True)
             if job.progress:
                 job.progress(done, total)
             if job.cancel.is_set():
@@ -294,108 +277,7 @@ def _append(job: _Job, response: http.client.HTTPResponse, done: int, total: int
         with disk(job.part):
             os.fsync(part.fileno())
     if total is not None and done < total:
-        raise _TryAgain(f"the connection ended after {done:,} of {total:,} bytes")
-
-
-def _read(response: http.client.HTTPResponse, url: str, timeout: float) -> bytes:
-    try:
-        return response.read1(CHUNK)  # what is there: a slow link must not hold back progress or cancelling
-    except (OSError, http.client.HTTPException) as error:
-        raise _TryAgain(_in_words(error, url, timeout)) from error
-
-
-def _open(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        return _opener().open(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        with error:
-            reason = f"the server answered {error.code} {error.reason}"
-            asked = error.headers.get("Retry-After", "")
-        if error.code in (408, 425, 429) or error.code >= 500:
-            raise _TryAgain(reason, pause=float(asked) if asked.isdecimal() else 0.0) from None
-        if error.code == 416 and "Range" in headers:
-            raise _TryAgain(reason, stale=True) from None
-        raise DownloadError(f"cannot fetch {url}: {reason}; check the address", error.code) from None
-    except (OSError, http.client.HTTPException) as error:
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            advice = "check this computer's clock and its certificates"
-            raise DownloadError(f"cannot fetch {url} safely: {cause.verify_message}; {advice}") from error
-        raise _TryAgain(_in_words(cause, url, timeout)) from error
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, fp, code, message, headers, url):
-        _check_url(url)
-        if urlsplit(request.full_url).scheme == "https" and urlsplit(url).scheme == "http":
-            raise DownloadError(f"{request.full_url} leads to {url}, which is not encrypted: refused")
-        return super().redirect_request(request, fp, code, message, headers, url)
-
-
-@functools.cache  # from Python 3.12 on, each opener reads all certificates
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_Redirects)
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or re.search("[^!-~]", url):
-        raise DownloadError(f"cannot fetch {url!r}: give an http:// or https:// address without spaces")
-
-
-def _in_words(cause: object, url: str, timeout: float) -> str:
-    host = urlsplit(url).hostname
-    if isinstance(cause, socket.gaierror):
-        return f"the name {host} cannot be looked up (is this computer online?)"
-    if isinstance(cause, TimeoutError):
-        return f"nothing came from {host} for {timeout:g} s"
-    if isinstance(cause, ConnectionRefusedError):
-        return f"{host} refuses the connection"
-    return f"the connection to {host} failed ({cause or type(cause).__name__})"
-
-
-@contextmanager
-def alone(path: Path, subject: str, cancel: threading.Event) -> Iterator[None]:
-    """Hold the lock `path`, waiting while another thread or process does, and remove its file in the end.
-
-    It is the operating system's own: it ends with its process, however that ends. Raises Cancelled, which says
-    that another process was fetching the `subject`, and DownloadError where there can be no such file.
-    """
-    lock = filelock.FileLock(path)
-    with disk(path):
-        try:
-            held = lock.acquire(poll_interval=0.1, cancel_check=cancel.is_set)
-        except filelock.Timeout:
-            raise Cancelled(f"stopped while another process was fetching {subject}") from None
-    with held:
-        try:
-            yield
-        finally:
-            # Safe while it is held: a process that has opened it already finds it nameless and opens another.
-            # The kinds of lock on other systems remove their file themselves; another user's file may stay.
-            if isinstance(lock, filelock.UnixFileLock):
-                with suppress(PermissionError):
-                    path.unlink(missing_ok=True)
-
-
-@contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Make what the file system refuses a DownloadError that says what it is; NoRoomError where it is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "the disk is full; free some space and run this again"
-            raise NoRoomError(f"cannot write {path}: {advice}") from error
-        reason = error.strerror or str(error)
-        if isinstance(error, PermissionError):
-            reason = f"no permission in {path.parent}; choose another folder or change its permissions"
-        raise DownloadError(f"cannot write {path}: {reason}") from error
+        raise TryAgain(f"the connection ended after {done:,} of {total:,} bytes")
 
 
 def _fault(job: _Job, file: Path) -> str | None:

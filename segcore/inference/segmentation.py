@@ -11,7 +11,7 @@ from PIL import Image
 from ..categories import VOC, Categories
 from ..classes import BACKGROUND
 from ..errors import LabelError, UsageError
-from ..imaging import drawing
+from ..imaging import drawing, figures
 from . import upsampling
 from .provenance import MadeBy
 from .refine import EDGES, Edges
@@ -97,7 +97,7 @@ class Segmentation:
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The photograph with its classes painted over it, `alpha` from 0 (not seen) to 1 (opaque)."""
         if self.image is None:
-            raise UsageError("this result no longer holds its photograph; use segcore.draw.overlay(photograph, labels)")
+            raise UsageError("this result no longer holds its photograph; use segcore.imaging.drawing.overlay(photograph, labels)")
         palette = self.categories.screen_palette
         return Image.fromarray(drawing.overlay(self.image, self.labels, alpha=alpha, palette=palette))
 
@@ -105,7 +105,7 @@ class Segmentation:
         """The names and colours of the classes that the overlay shows, one below the other; else of the background."""
         present = [int(number) for number in np.unique(self.labels) if number != BACKGROUND] or [BACKGROUND]
         palette = self.categories.screen_palette
-        return drawing.legend_image([(self.categories.friendly[number], palette[number]) for number in present])
+        return figures.legend_image([(self.categories.friendly[number], palette[number]) for number in present])
 
     def refined(self, photograph: np.ndarray | None = None) -> Segmentation:
         """The same result with borders that follow the photograph; its logits stay as they are.

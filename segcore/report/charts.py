@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..categories import screen_palette
 from ..classes import ANY_OBJECT, BACKGROUND
-from ..imaging.drawing import matplotlib_lock
+from .differences import clear
+from .sheets import ACCENT, FAINT, INK, QUIET, SMALL, Sheet, dot, grid, key, sheet_of, standing_out
 from .terms import SIZES, Record, friendly, intervals, listed, only_class, percent, signed
-from .words import clear, confidence_sentence
+from .words import confidence_sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ACCENT = "#4f46e5"  # unless the page has a --accent of its own
 WRONG = "#d55e00"  # Okabe and Ito's vermilion, which colour-blind people tell from the accent
-_INK = "#010203"  # stands for the page's text colour while Matplotlib draws
-_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_SVG = "http://www.w3.org/2000/svg"
 
 _WIDTH = 380  # pixels: what a phone has; wider charts are scrolled
 _ROW = 25
 _NAMES = 96  # pixels for a class's name
 _NUMBER = 40
-_TEXT, _SMALL = 13, 11.5
 _CHANCE_BELOW = 0.001  # a bin of confidence with fewer of the pixels is left to chance
-_QUIET, _FAINT = 0.68, 0.16  # how much ink there is in remarks and in lines behind the data
 
 
 # ---- the charts
@@ -53,9 +44,9 @@ def per_class_chart(record: Record) -> str:
         description += f" In neither truth nor prediction: {listed(undefined)}."
 
     top, height = 24, _ROW * len(names)
-    with _sheet(_WIDTH, top + height + 26) as sheet:
+    with sheet_of(_WIDTH, top + height + 26) as sheet:
         axes = sheet.axes(_NAMES + 8, top, _WIDTH - _NAMES - _NUMBER - 20, height, (0, 1), (len(names) - 0.5, -0.5))
-        _grid(axes, {"0": 0, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "1": 1}, "above")
+        grid(axes, {"0": 0, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "1": 1}, "above")
         for row, name in enumerate(names):
             middle = top + (row + 0.5) * _ROW
             sheet.text(_NAMES, middle, friendly(name), ha="right")
@@ -63,7 +54,7 @@ def per_class_chart(record: Record) -> str:
             sheet.text(_WIDTH - 4, middle, f"{scores[name]:.2f}", ha="right", weight="bold")
         if any(bounds.values()):
             remark = f"the line: {percent(record['intervals']['level'])} interval"
-            sheet.text(_WIDTH - 4, top + height + 15, remark, ha="right", size=_SMALL, alpha=_QUIET)
+            sheet.text(_WIDTH - 4, top + height + 15, remark, ha="right", size=SMALL, alpha=QUIET)
         return sheet.svg(title, description)
 
 
@@ -73,12 +64,12 @@ def _known(bounds: Sequence[float] | None) -> str:
 
 def _bar(axes: Axes, row: int, value: float, bounds: Sequence[float] | None, color: str | None) -> None:
     """A bar with its interval across its end: over the bar in a shade that stands out from it, beyond it in ink."""
-    axes.barh(row, value, 0.62, color=color or _INK, alpha=1 if color else 0.45)
-    axes.barh(row, value, 0.62, color="none", edgecolor=_INK, alpha=0.3, linewidth=0.8)
+    axes.barh(row, value, 0.62, color=color or INK, alpha=1 if color else 0.45)
+    axes.barh(row, value, 0.62, color="none", edgecolor=INK, alpha=0.3, linewidth=0.8)
     low, high = bounds or (value, value)
     for start, end, tip, ink in (
-        (low, min(value, high), low, _standing_out(color)),
-        (max(value, low), high, high, _INK),
+        (low, min(value, high), low, standing_out(color)),
+        (max(value, low), high, high, INK),
     ):
         if start < end:
             axes.hlines(row, start, end, color=ink, linewidth=1.5)
@@ -104,7 +95,7 @@ def confusion_chart(record: Record) -> str:
     cell = 112 if upright else min(72, max(32, 560 // count))
     left, top = _NAMES + 8, 40 if upright else 108
     width = max(_WIDTH, left + count * cell + (0 if upright else 64))
-    with _sheet(width, top + count * cell + 44) as sheet:
+    with sheet_of(width, top + count * cell + 44) as sheet:
         axes = sheet.axes(left, top, count * cell, count * cell, (-0.5, count - 0.5), (count - 0.5, -0.5))
         for row, name in enumerate(names):
             middle = (row + 0.5) * cell
@@ -116,11 +107,11 @@ def confusion_chart(record: Record) -> str:
             if true[row]:
                 _cells(axes, row, shares[row], unit=" %" if cell >= 48 else "")
             else:
-                sheet.text(left + 6, top + middle, "no true pixels", size=_SMALL, alpha=_QUIET)
+                sheet.text(left + 6, top + middle, "no true pixels", size=SMALL, alpha=QUIET)
         _cell_lines(axes, count)
-        sheet.text(left - 8, top - 14, "true ↓  called →", ha="right", size=_SMALL, alpha=_QUIET)
-        _key(sheet, left, top + count * cell + 24, [(ACCENT, "right"), (WRONG, "wrong")])
-        sheet.text(left + 132, top + count * cell + 24, "% of the row's pixels", size=_SMALL, alpha=_QUIET)
+        sheet.text(left - 8, top - 14, "true ↓  called →", ha="right", size=SMALL, alpha=QUIET)
+        key(sheet, left, top + count * cell + 24, [(ACCENT, "right"), (WRONG, "wrong")])
+        sheet.text(left + 132, top + count * cell + 24, "% of the row's pixels", size=SMALL, alpha=QUIET)
         return sheet.svg(title, _confusion_told(shares, names))
 
 
@@ -130,14 +121,14 @@ def _cells(axes: Axes, row: int, shares: np.ndarray, *, unit: str) -> None:
         depth = 0.9 * share**0.6  # in proportion, small shares would not be seen
         axes.bar(column, 1, 1, row - 0.5, color=ACCENT if right else WRONG, alpha=depth, linewidth=0)
         if share >= 0.01:
-            ink, weight = "#ffffff" if right and depth > 0.72 else _INK, "bold" if right else "normal"
+            ink, weight = "#ffffff" if right and depth > 0.72 else INK, "bold" if right else "normal"
             middle = {"ha": "center", "va": "center_baseline"}
-            axes.text(column, row, f"{100 * share:.0f}{unit}", color=ink, weight=weight, size=_SMALL, **middle)
+            axes.text(column, row, f"{100 * share:.0f}{unit}", color=ink, weight=weight, size=SMALL, **middle)
 
 
 def _cell_lines(axes: Axes, count: int) -> None:
-    axes.hlines(np.arange(count + 1) - 0.5, -0.5, count - 0.5, color=_INK, alpha=_FAINT, linewidth=0.8)
-    axes.vlines(np.arange(count + 1) - 0.5, -0.5, count - 0.5, color=_INK, alpha=_FAINT, linewidth=0.8)
+    axes.hlines(np.arange(count + 1) - 0.5, -0.5, count - 0.5, color=INK, alpha=FAINT, linewidth=0.8)
+    axes.vlines(np.arange(count + 1) - 0.5, -0.5, count - 0.5, color=INK, alpha=FAINT, linewidth=0.8)
 
 
 def _confusion_told(shares: np.ndarray, names: Sequence[str]) -> str:
@@ -166,15 +157,15 @@ def object_size_chart(record: Record) -> str:
         for name, size, limits in rows
     ]
     row_height = 58
-    with _sheet(_WIDTH, row_height * len(rows)) as sheet:
+    with sheet_of(_WIDTH, row_height * len(rows)) as sheet:
         for row, (name, size, limits) in enumerate(rows):
             top = row * row_height
             sheet.text(0, top + 12, name, weight="bold")
-            sheet.text(66, top + 12, limits, size=_SMALL, alpha=_QUIET)
+            sheet.text(66, top + 12, limits, size=SMALL, alpha=QUIET)
             axes = sheet.axes(0, top + 26, _WIDTH, 14, (0, 1), (-0.5, 0.5))
-            axes.barh(0, 1, 1, color=_INK, alpha=0.1)
+            axes.barh(0, 1, 1, color=INK, alpha=0.1)
             if not size["total"]:
-                sheet.text(_WIDTH, top + 12, "none here", ha="right", size=_SMALL, alpha=_QUIET)
+                sheet.text(_WIDTH, top + 12, "none here", ha="right", size=SMALL, alpha=QUIET)
                 continue
             share = size["found"] / size["total"]
             axes.barh(0, share, 1, color=ACCENT)
@@ -200,40 +191,40 @@ def reliability_chart(record: Record) -> str:
     description = f"{confidence_sentence(record)} Bin by bin: {'; '.join(told)}."
 
     left, top, side = 44, 26, _WIDTH - 44 - 24
-    with _sheet(_WIDTH, top + side + 134) as sheet:
+    with sheet_of(_WIDTH, top + side + 134) as sheet:
         axes = sheet.axes(left, top, side, side, (0, 1), (0, 1))
         ticks = {"0": 0, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "100 %": 1}
-        _grid(axes, ticks, "below")
-        _grid(axes, ticks, "left")
+        grid(axes, ticks, "below")
+        grid(axes, ticks, "left")
         _points(axes, says, right, shares)
-        sheet.text(0, 10, "how often it is right", size=_SMALL, alpha=_QUIET)
-        sheet.text(left + side, top + side + 34, "how sure the model says it is", ha="right", size=_SMALL, alpha=_QUIET)
-        sheet.text(left + 12, top + 20, "too modest", size=_SMALL, alpha=_QUIET)
-        sheet.text(left + side - 12, top + side - 18, "too sure of itself", ha="right", size=_SMALL, alpha=_QUIET)
+        sheet.text(0, 10, "how often it is right", size=SMALL, alpha=QUIET)
+        sheet.text(left + side, top + side + 34, "how sure the model says it is", ha="right", size=SMALL, alpha=QUIET)
+        sheet.text(left + 12, top + 20, "too modest", size=SMALL, alpha=QUIET)
+        sheet.text(left + side - 12, top + side - 18, "too sure of itself", ha="right", size=SMALL, alpha=QUIET)
         _histogram(sheet, bins, shares, left, top + side + 52, side)
         return sheet.svg(title, description.strip())
 
 
 def _points(axes: Axes, says: np.ndarray, right: np.ndarray, shares: np.ndarray) -> None:
     """The diagonal, what lies between it and the model, and the model's points."""
-    axes.plot([0, 1], [0, 1], color=_INK, alpha=0.5, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.plot([0, 1], [0, 1], color=INK, alpha=0.5, linewidth=1.2, linestyle=(0, (4, 3)))
     many = shares >= _CHANCE_BELOW
     gap = np.append(says[many], says[many][::-1]), np.append(right[many], says[many][::-1])
     axes.fill(*gap, color=ACCENT, alpha=0.14, linewidth=0)
     axes.plot(says[many], right[many], color=ACCENT, linewidth=2)
     for x, y, share in zip(says, right, shares, strict=True):
-        _dot(axes, x, y, 24 + 420 * share, color=ACCENT, alpha=1 if share >= _CHANCE_BELOW else 0.35)
+        dot(axes, x, y, 24 + 420 * share, color=ACCENT, alpha=1 if share >= _CHANCE_BELOW else 0.35)
 
 
-def _histogram(sheet: _Sheet, bins: Sequence[Record], shares: np.ndarray, left: int, top: int, width: int) -> None:
+def _histogram(sheet: Sheet, bins: Sequence[Record], shares: np.ndarray, left: int, top: int, width: int) -> None:
     axes = sheet.axes(left, top, width, 56, (0, 1), (0, max(shares)))
     for each, share in zip(bins, shares, strict=True):
         axes.bar(each["low"], share, each["high"] - each["low"], align="edge", color=ACCENT, alpha=0.55)
-    axes.hlines(0, 0, 1, color=_INK, alpha=0.4, linewidth=0.8)
-    sheet.text(left, top + 70, "share of the pixels", size=_SMALL, alpha=_QUIET)
+    axes.hlines(0, 0, 1, color=INK, alpha=0.4, linewidth=0.8)
+    sheet.text(left, top + 70, "share of the pixels", size=SMALL, alpha=QUIET)
     most = int(np.argmax(shares))
     edge, side, gap = (bins[most]["low"], "right", -6) if bins[most]["low"] >= 0.5 else (bins[most]["high"], "left", 6)
-    sheet.text(left + width * edge + gap, top + 8, percent(shares[most]), ha=side, size=_SMALL)
+    sheet.text(left + width * edge + gap, top + 8, percent(shares[most]), ha=side, size=SMALL)
 
 
 def difference_chart(comparison: Record) -> str:
@@ -253,19 +244,19 @@ def difference_chart(comparison: Record) -> str:
 
     top, height = 46, _ROW * len(rows)
     left, width = _NAMES + 8, _WIDTH - _NAMES - 80
-    with _sheet(_WIDTH, top + height + 26) as sheet:
+    with sheet_of(_WIDTH, top + height + 26) as sheet:
         axes = sheet.axes(left, top, width, height, (-reach, reach), (len(rows) - 0.5, -0.5))
-        _grid(axes, {f"−{reach:g}": -reach, "0": 0, f"+{reach:g}": reach}, "above")
-        axes.axvline(0, color=_INK, alpha=0.6, linewidth=1)
+        grid(axes, {f"−{reach:g}": -reach, "0": 0, f"+{reach:g}": reach}, "above")
+        axes.axvline(0, color=INK, alpha=0.6, linewidth=1)
         if len(rows) > len(known):
-            axes.axhline(0.5, color=_INK, alpha=_FAINT, linewidth=0.8)
+            axes.axhline(0.5, color=INK, alpha=FAINT, linewidth=0.8)
         for row, (name, each) in enumerate(rows):
             weight = "bold" if row < len(rows) - len(known) else "normal"
             _difference(axes, row, each)
             sheet.text(_NAMES, top + (row + 0.5) * _ROW, name, ha="right", weight=weight)
             sheet.text(_WIDTH - 4, top + (row + 0.5) * _ROW, signed(each["difference"]), ha="right", weight=weight)
-        sheet.text(left + width / 2 - 12, 10, "← first is better", ha="right", size=_SMALL, alpha=_QUIET)
-        sheet.text(left + width / 2 + 12, 10, "second is better →", size=_SMALL, alpha=_QUIET)
+        sheet.text(left + width / 2 - 12, 10, "← first is better", ha="right", size=SMALL, alpha=QUIET)
+        sheet.text(left + width / 2 + 12, 10, "second is better →", size=SMALL, alpha=QUIET)
         return sheet.svg(title, f"{', '.join(told)}.")
 
 
@@ -276,16 +267,16 @@ def _known_difference(score: Record) -> str:
 
 def _difference(axes: Axes, row: int, score: Record) -> None:
     """A dot on its interval, in colour where that leaves zero out."""
-    color, alpha = (ACCENT if score["difference"] > 0 else WRONG, 1) if clear(score) else (_INK, 0.4)
+    color, alpha = (ACCENT if score["difference"] > 0 else WRONG, 1) if clear(score) else (INK, 0.4)
     if score["low"] is not None and score["high"] is not None:
         axes.hlines(row, score["low"], score["high"], color=color, alpha=alpha, linewidth=2)
-    _dot(axes, score["difference"], row, 56, color=color, alpha=alpha)
+    dot(axes, score["difference"], row, 56, color=color, alpha=alpha)
 
 
 def _nothing(title: str, sentence: str) -> str:
     """In place of a chart: the sentence that says why there is none."""
-    with _sheet(_WIDTH, 48) as sheet:
-        sheet.text(_WIDTH / 2, 24, sentence, ha="center", alpha=_QUIET)
+    with sheet_of(_WIDTH, 48) as sheet:
+        sheet.text(_WIDTH / 2, 24, sentence, ha="center", alpha=QUIET)
         return sheet.svg(title, sentence)
 
 
@@ -297,119 +288,3 @@ def class_color(record: Record, name: str) -> str | None:
     categories = record["categories"]
     number = 1 if name == ANY_OBJECT else categories.index(name)
     return None if number == BACKGROUND else "#" + bytes(screen_palette(len(categories))[number]).hex()
-
-
-def _standing_out(color: str | None) -> str:
-    red, green, blue = bytes.fromhex((color or "#a0a0a0")[1:])
-    return "#ffffff" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 140 else "#111111"
-
-
-def _grid(axes: Axes, ticks: Mapping[str, float], side: str) -> None:
-    """Faint lines across the axes with their labels above it, below it or to its left."""
-    beside = {
-        "above": {"ha": "center", "va": "bottom", "xytext": (0, 5)},
-        "below": {"ha": "center", "va": "top", "xytext": (0, -7)},
-        "left": {"ha": "right", "va": "center_baseline", "xytext": (-7, 0)},
-    }[side]
-    edge = 1 if side == "above" else 0
-    for label, tick in ticks.items():
-        if side == "left":
-            axes.axhline(tick, color=_INK, alpha=_FAINT, linewidth=0.8, zorder=0)
-            where, transform = (edge, tick), axes.get_yaxis_transform()
-        else:
-            axes.axvline(tick, color=_INK, alpha=_FAINT, linewidth=0.8, zorder=0)
-            where, transform = (tick, edge), axes.get_xaxis_transform()
-        style = {"color": _INK, "alpha": _QUIET, "size": _SMALL}
-        axes.annotate(label, where, xycoords=transform, textcoords="offset points", **beside, **style)
-
-
-def _dot(axes: Axes, x: float, y: float, size: float, **style: Any) -> None:
-    """A disc over all else, of a diameter of the root of `size` in pixels; not a marker, which would have an id."""
-    from matplotlib.patches import Ellipse
-
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    across, down = (right - left) / axes.bbox.width, (top - bottom) / axes.bbox.height
-    axes.add_patch(Ellipse((x, y), size**0.5 * across, size**0.5 * down, linewidth=0, zorder=3, **style))
-
-
-def _key(sheet: _Sheet, left: float, top: float, entries: Sequence[tuple[str, str]]) -> None:
-    for color, name in entries:
-        axes = sheet.axes(left, top - 6, 12, 12, (0, 1), (0, 1))
-        axes.bar(0, 1, 1, align="edge", color=color)
-        sheet.text(left + 18, top, name, size=_SMALL)
-        left += 66
-
-
-class _Sheet:
-    """A Matplotlib figure laid out in pixels from its top left corner, and what becomes of it."""
-
-    def __init__(self, width: float, height: float) -> None:
-        from matplotlib.figure import Figure
-
-        self.width, self.height = width, height
-        self.figure = Figure((width / 72, height / 72), dpi=72, facecolor="none")
-
-    def text(self, left: float, middle: float, text: str, *, size: float = _TEXT, **style: Any) -> None:
-        where = left / self.width, 1 - middle / self.height
-        self.figure.text(*where, text, **{"color": _INK, "size": size, "va": "center_baseline"} | style)
-
-    def axes(
-        self, left: float, top: float, width: float, height: float, x: tuple[float, float], y: tuple[float, float]
-    ) -> Axes:
-        """Axes without a frame in that box; `x` and `y` are what its left and right, bottom and top are."""
-        bottom = self.height - top - height
-        box = left / self.width, bottom / self.height, width / self.width, height / self.height
-        axes = self.figure.add_axes(box, xlim=x, ylim=y, autoscale_on=False)
-        axes.set_axis_off()
-        return axes
-
-    def svg(self, title: str, description: str) -> str:
-        """The drawing as SVG for inside a page."""
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-        for artist in self.figure.findobj():
-            artist.set_clip_on(False)  # a clip path has an id, and the ids of several charts in a page would collide
-        buffer = io.BytesIO()
-        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(self.figure).print_svg(buffer, metadata=no_metadata)
-        return _for_a_page(buffer.getvalue(), title, description)
-
-
-@contextmanager
-def _sheet(width: float, height: float) -> Iterator[_Sheet]:
-    """A sheet to draw on and to take the SVG of, one at a time, whatever style the caller's own figures have."""
-    from matplotlib import style
-
-    own = {"svg.fonttype": "none", "text.parse_math": False}
-    with matplotlib_lock, style.context(own, after_reset=True):
-        yield _Sheet(width, height)
-
-
-def _for_a_page(drawn: bytes, title: str, description: str) -> str:
-    """Matplotlib's SVG without what would reach out of it: its style sheet, its ids, its fonts, its colour of ink."""
-    root = ElementTree.fromstring(drawn)
-    width, height = (float(number) for number in root.get("viewBox").split()[2:])
-    style_sheet = root.find(f"{{{_SVG}}}defs")
-    root.remove(style_sheet)
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
-        element.attrib = {name: _for_any_ink(value) for name, value in element.items() if name != "id"}
-    root.attrib = {
-        "xmlns": _SVG,
-        "viewBox": f"0 0 {width:g} {height:g}",
-        "class": "chart",
-        "role": "img",
-        "aria-label": title,
-        "style": f"display: block; width: 100%; height: auto; min-width: {0.85 * width:.0f}px; "
-        f"max-width: {1.25 * width:.0f}px; font-family: {_FONTS}; stroke-linejoin: round; stroke-linecap: butt",
-    }
-    for position, (tag, text) in enumerate((("title", title), ("desc", description))):
-        words = ElementTree.Element(tag)
-        words.text = text
-        root.insert(position, words)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _for_any_ink(value: str) -> str:
-    value = value.replace(_INK, "currentColor").replace(ACCENT, f"var(--accent, {ACCENT})")
-    return re.sub(r"font-family: [^;]*(; )?", "", value)

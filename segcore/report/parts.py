@@ -12,7 +12,7 @@ from ..classes import ANY_OBJECT
 from ..evaluation.protocols import PROTOCOLS
 from ..inference import provenance
 from ..models.catalogue import CATALOGUE
-from . import charts, terms, words
+from . import charts, differences, terms, words
 from .markup import Markup, bullets, columns, figure, note, table, text
 from .terms import Record
 
@@ -52,7 +52,7 @@ def compared(comparison: Record) -> str:
         "In colour where the whole interval is on one side of zero: the difference is more than chance.",
     )
     parts = [
-        bullets(words.comparison_findings(comparison)),
+        bullets(differences.comparison_findings(comparison)),
         table(("Setting", *sides), settings, caption="What is different about the two") if settings else "",
         columns(chart, table(("Image", *sides, "Difference"), images, caption="The images that differ most")),
         table(("Score", *sides, "Difference", "Interval"), scores, caption="Both runs, on the same images"),

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ..categories import VOC, Categories
 from ..classes import BACKGROUND
-from ..errors import Cancelled, SegcoreError, UsageError
-from ..evaluation.evaluate import Run, evaluate
-from ..evaluation.protocols import protocol
+from ..errors import UsageError
 from ..files.atomic import held
-from ..inference.predictor import Core, pick_device, pick_precision
+from ..inference.predictor import pick_device
 from ..inference.segmenter import Segmenter
-from ..inference.task import MULTICLASS, Task
-from ..metrics import confusion
-from ..models import catalogue, checkpoint, loading
-from ..truth.dataset import Dataset, ImageId
+from ..inference.task import MULTICLASS
+from ..models import loading
 from ..truth.layouts import own_categories
-from . import losses
 from .augment import Augmentation
 from .dataset import Pool, TrainingSet, annotated, check_apart, checked_dataset, paired, unlabelled
 from .depthwise import quicken
 from .example import Example
-from .log import Row, TrainingLog
-from .settings import BALANCED, VOC_CATEGORIES, StepDone, TrainSettings
-from .soft_labels import CERTAIN, SoftLabels
+from .loop import MODEL_FILE, Training, Validation
+from .settings import VOC_CATEGORIES, StepDone, TrainSettings
+from .soft_labels import SoftLabels
 from .state import CHECKPOINT, MovingAverage, TrainingState
 
-MODEL_FILE = "model.safetensors"
 _LOCK = ".lock"
-_WARM_UP_STEPS = 50
-_POWER = 0.9  # of the polynomial learning rate, as DeepLab has it
-_GRADIENT_NORM = 5.0
-_READ_AHEAD = 2  # batches
-_FOR_STATISTICS = 8  # crops: with fewer the head's batch norm, too, keeps those that it starts with
 
 
 def choose_categories(settings: TrainSettings) -> Categories:
@@ -132,10 +116,7 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise UsageError(f"{out} holds an earlier run; resume it, or name another folder")
 
 
-_Validation = tuple[Dataset, list[ImageId]] | None  # the ids of the images
-
-
-def _dataset(settings: TrainSettings, categories: Categories) -> tuple[list[Example], _Validation]:
+def _dataset(settings: TrainSettings, categories: Categories) -> tuple[list[Example], Validation]:
     """The dataset's examples, and what is validated on."""
     dataset = checked_dataset(settings.coco, settings.split, categories)
     if settings.paste and not dataset.has_objects:
@@ -265,146 +246,3 @@ def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optim
         [{"params": chosen, "weight_decay": decay, "share": share} for (share, decay), chosen in groups.items()],
         lr=settings.learning_rate,
     )
-
-
-@dataclass(eq=False)
-class Training:
-    """One run: what its steps share, and `step`, which is one of them."""
-
-    settings: TrainSettings
-    categories: Categories
-    data: TrainingSet
-    validation: _Validation
-    device: str
-    state: TrainingState
-
-    def __post_init__(self) -> None:
-        self.precision = pick_precision(self.settings.precision, self.device)
-        self.preprocess = loading.preprocess_for(self.settings.model)
-        self.core = Core(self.state.network)
-        self.class_weights = None
-        if self.settings.loss == BALANCED:
-            pixels = torch.from_numpy(self.data.pixels())
-            self.class_weights = losses.balancing_weights(pixels).to(self.device)
-
-    def run(self, on_step: Callable[[StepDone], None] | None, cancel: threading.Event | None) -> None:
-        settings, state = self.settings, self.state
-        log = TrainingLog(settings.out, state.step)
-        started, first = time.monotonic(), state.step
-        for crops, shares in self._batches():
-            if cancel and cancel.is_set():
-                state.save(settings.out, settings.record())
-                raise Cancelled(f"training was stopped after {state.step} steps; {settings.out} can be resumed")
-            row = self.step(crops, shares)
-            state.step = row.step
-            last = row.step == settings.steps
-            if self.validation and (last or row.step % settings.validate_every == 0):
-                row = self._validate(row)
-            elif last:
-                self._write(settings.out / MODEL_FILE, row)
-            log.add(row)
-            if last or row.step % settings.save_every == 0:
-                state.save(settings.out, settings.record())
-                log.plot()
-            if on_step:
-                left = (time.monotonic() - started) / (row.step - first) * (settings.steps - row.step)
-                score = None if math.isnan(row.validation_mean_iou) else row.validation_mean_iou
-                on_step(StepDone(row.step, settings.steps, row.loss, row.mean_iou, left, score))
-        log.close()
-
-    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of the steps that are left, drawn while the network works on the one before."""
-        size, last = self.settings.batch_size, self.settings.steps
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            waiting = []
-            for step in range(self.state.step + 1, last + 1 + _READ_AHEAD):
-                if step <= last:
-                    waiting.append(ahead.submit(self.data.batch, step, size))
-                if len(waiting) > _READ_AHEAD or (step > last and waiting):
-                    yield waiting.pop(0).result()
-
-    def step(self, crops: np.ndarray, shares: np.ndarray) -> Row:
-        """Learn from crops and their soft labels, as `TrainingSet.batch` gives them."""
-        settings, network, step = self.settings, self.state.network, self.state.step + 1
-        torch.manual_seed(settings.seed + step)  # drop-out's choice depends on the step alone
-        rate = learning_rate(settings, step)
-        for group in self.state.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
-        network.train()
-        for part in (network.backbone, network.classifier)[: 1 if settings.batch_size >= _FOR_STATISTICS else 2]:
-            _keep_statistics(part)
-        truth = torch.from_numpy(shares).to(self.device).float() / CERTAIN
-        logits = self._logits(crops, truth.shape[-2:])
-        loss = losses.cross_entropy(logits, truth, self.class_weights)
-        labels = losses.hard_labels(truth)
-        if settings.dice:
-            loss = loss + settings.dice * losses.dice(logits, labels)
-        if not torch.isfinite(loss):
-            raise SegcoreError(f"the loss is {loss.item()} at step {step}; train again with a lower learning rate")
-        self.state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
-        self.state.optimizer.step()
-        self.state.average.update(network, step)
-        prediction = logits.detach().argmax(1).to("cpu", torch.uint8).numpy()
-        matrix = confusion.confusion_matrix(labels.to("cpu", torch.uint8).numpy(), prediction, len(self.categories))
-        return Row(step, rate, loss.item(), confusion.scores(matrix)["mean_iou"])
-
-    def _logits(self, crops: np.ndarray, size_hw: Sequence[int]) -> Tensor:
-        """uint8 (N, crop, crop, 3) -> float32 (N, classes, *size_hw)."""
-        mean, std = (torch.tensor(each, device=self.device) for each in (self.preprocess.mean, self.preprocess.std))
-        batch = (torch.from_numpy(crops).to(self.device).float().div_(255) - mean) / std
-        kind, dtype = self.device.partition(":")[0], getattr(torch, self.precision)
-        with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
-            logits = self.core(batch.permute(0, 3, 1, 2))
-        return F.interpolate(logits.float(), size_hw, mode="bilinear", align_corners=False)
-
-    def _validate(self, row: Row) -> Row:
-        """Score the averaged weights on what was held back, and keep them if they are the best so far."""
-        candidate = self.settings.out / f"candidate{catalogue.TRAINED_SUFFIX}"
-        self._write(candidate, row)
-        dataset, ids = self.validation
-        images = tuple(dataset.image(number) for number in ids)
-        segmenter = Segmenter(candidate, device=self.settings.device, precision=self.settings.precision)
-        task = Task(categories=self.categories)
-        scores = evaluate(Run(segmenter, dataset, protocol("original"), task, images)).to_dict()["dataset"]
-        mean_iou = math.nan if scores["mean_iou"] is None else scores["mean_iou"]
-        accuracy = math.nan if scores["pixel_accuracy"] is None else scores["pixel_accuracy"]
-        row = replace(row, validation_mean_iou=mean_iou, validation_pixel_accuracy=accuracy)
-        if self.state.best is None or mean_iou > self.state.best:
-            self.state.best = mean_iou
-            self._write(self.settings.out / MODEL_FILE, row)
-        candidate.unlink()
-        return row
-
-    def _write(self, path: Path, row: Row) -> None:
-        provenance = {"made_by": "segcore train", "step": row.step, "settings": self.settings.record()}
-        if not math.isnan(row.validation_mean_iou):
-            provenance["validation"] = {
-                "mean_iou": row.validation_mean_iou,
-                "pixel_accuracy": row.validation_pixel_accuracy,
-            }
-        before = self.preprocess
-        header = checkpoint.Header(
-            loading.network_of(self.settings.model),
-            self.categories,
-            before.size,
-            before.mean,
-            before.std,
-            provenance,
-            self.settings.output_stride or loading.output_stride(self.settings.model),
-        )
-        checkpoint.write(path, header, self.state.average.state)
-
-
-def _keep_statistics(part: nn.Module) -> None:
-    """Batch norm as in use, with the statistics of many more photographs than a batch holds."""
-    for module in part.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-
-
-def learning_rate(settings: TrainSettings, step: int) -> float:
-    """The head's rate at a step from 1: polynomial decay to 0 (Chen et al. 2017), after some steps of warm-up."""
-    warm_up = min(1.0, step / min(_WARM_UP_STEPS, max(1, settings.steps // 10)))
-    return settings.learning_rate * warm_up * (1 - (step - 1) / settings.steps) ** _POWER

@@ -3,58 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import os
-import queue
 import re
-import struct
 import threading
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 from ..classes import object_id
-from ..errors import AnnotationError, Cancelled, DownloadError, ImageError, NoRoomError, SegcoreError, UsageError
+from ..errors import Cancelled, DownloadError, ImageError, NoRoomError, UsageError
 from ..files import download
-from ..files.download import alone, disk
+from ..files.locks import alone, disk
 from ..imaging import reading
-from . import coco, coco_json
+from . import coco
 from .coco import CocoDataset
 from .coco_json import CocoImage
+from .fetch_annotations import annotations_of
+from .fetch_job import ARCHIVE, CHECKING, OFFICIAL_URL, PHOTOGRAPHS, TEMPORARY, THREADS, Job, in_threads, replacing
 
-OFFICIAL_URL = "https://s3.amazonaws.com/images.cocodataset.org"  # images.cocodataset.org's own bucket, by HTTPS
 MAX_BYTES = 4 * 10**9
 
-# The stages that `progress` is told of; the first is counted in bytes, the others in photographs.
-ANNOTATIONS, READING, CHECKING, PHOTOGRAPHS = "annotations", "reading annotations", "checking", "photographs"
 
-_ARCHIVE = "annotations_trainval2017.zip"
-_OFFICIAL_ARCHIVE = {
-    "expected_bytes": 252_907_541,
-    "sha256_prefix": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
-}
-_OFFICIAL_SPLITS = ("train2017", "val2017")
-_UNSOUND = (  # what zipfile raises of a file that is damaged, or made to do harm
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
-)
-_TEMPORARY = ".segcore.tmp"
-_THREADS = 8
-_GIVE_UP_AFTER = 3 * _THREADS  # failures in a row
+_GIVE_UP_AFTER = 3 * THREADS  # failures in a row
 _SAVE_EVERY = 30.0  # seconds
-_CHUNK = 1 << 20
 _decoders = threading.Semaphore(2)  # a photograph may take hundreds of megabytes while it is checked
 
-Item = TypeVar("Item")
 log = logging.getLogger(__name__)
 
 
@@ -122,7 +100,7 @@ def fetch_coco(
         raise UsageError(f"a split is a name such as val2017, not {split!r}")
     numbers = [object_id(each) for each in classes]
     base_url = (base_url or OFFICIAL_URL).rstrip("/")
-    job = _Job(Path(folder), split, base_url, max_bytes, timeout, progress, cancel or threading.Event())
+    job = Job(Path(folder), split, base_url, max_bytes, timeout, progress, cancel or threading.Event())
     with disk(job.own):
         job.own.parent.mkdir(parents=True, exist_ok=True)
     with alone(job.own.with_name(".fetch-coco.lock"), f"into {folder}", job.cancel):
@@ -135,61 +113,15 @@ def fetch_coco(
     return FetchedCoco(job.folder, split, ids, failed, plan.available)
 
 
-@dataclass(eq=False)
-class _Job:
-    folder: Path
-    split: str
-    base_url: str
-    max_bytes: float
-    timeout: float
-    progress: Callable[[str, int, int | None], None] | None
-    cancel: threading.Event
-    used: int = 0  # bytes that the folder takes
-
-    @property
-    def own(self) -> Path:
-        return coco.annotation_file(self.folder, self.split)
-
-    @property
-    def whole(self) -> Path:
-        return self.own.parent / "whole" / self.own.name
-
-    @property
-    def archive(self) -> Path:
-        return self.whole.with_name(_ARCHIVE)
-
-    @property
-    def official(self) -> bool:
-        return self.base_url == OFFICIAL_URL
-
-    def photograph(self, record: CocoImage) -> Path:
-        return self.folder / self.split / record.file_name
-
-    def url(self, folder: str, name: str) -> str:
-        return f"{self.base_url}/{quote(folder)}/{quote(name)}"
-
-    def report(self, stage: str, done: int, total: int | None) -> None:
-        if self.progress:
-            self.progress(stage, done, total)
-
-    def check_room(self, size: int) -> None:
-        """Raise NoRoomError unless the folder may take `size` bytes more."""
-        if self.used + size > self.max_bytes:
-            raise NoRoomError(
-                f"{self.folder} takes {self.used / 1e6:,.1f} of the {self.max_bytes / 1e6:,.1f} MB that it may, and "
-                f"{size / 1e6:,.1f} MB more are needed; allow more with --max-gb (in Python: max_bytes)"
-            )
-
-
-def _tidy(job: _Job) -> int:
+def _tidy(job: Job) -> int:
     """Remove what a killed process left half-written; the bytes that annotations and photographs take."""
     used = 0
     for name in {"annotations", job.split, *coco.splits(job.folder)}:
         for folder, _, files in os.walk(job.folder / name):
             for file in (Path(folder, each) for each in files):
-                if file.name == _TEMPORARY:
+                if file.name == TEMPORARY:
                     file.unlink()
-                elif not file.name.startswith(_ARCHIVE) and file.suffix != ".part":  # those count as they come
+                elif not file.name.startswith(ARCHIVE) and file.suffix != ".part":  # those count as they come
                     used += file.lstat().st_size
     return used
 
@@ -205,9 +137,9 @@ class _Plan:
     document: dict[str, Any] | None  # the annotations of chosen and present; None where the folder's own file stays
 
 
-def _plan(job: _Job, numbers: Sequence[int | None], count: int, seed: int) -> _Plan:
+def _plan(job: Job, numbers: Sequence[int | None], count: int, seed: int) -> _Plan:
     foreign = job.own.is_file() and not job.whole.is_file()
-    document, dataset = _annotations(job)
+    document, dataset = annotations_of(job)
     ranked = _ranked(dataset, numbers, seed)
     if not ranked:
         raise UsageError(f"no image of {job.split} has an object of these classes; choose others")
@@ -239,112 +171,13 @@ def _part(document: dict[str, Any], ids: set[int]) -> dict[str, Any]:
 # ---- annotations
 
 
-def _annotations(job: _Job) -> tuple[dict[str, Any], CocoDataset]:
-    """The split's whole annotations, as parsed and as checked; fetched if they are not here."""
-    if job.whole.is_file():
-        try:
-            return _read(job, job.whole)
-        except AnnotationError as error:
-            log.warning("%s; fetching it again", error)
-    elif job.own.is_file():
-        return _read(job, job.own)
-    _fetch_whole(job)
-    job.used += job.whole.stat().st_size
-    try:
-        return _read(job, job.whole)
-    except AnnotationError as error:
-        job.whole.unlink()
-        raise AnnotationError(f"what came from {job.base_url} was not kept: {error}") from error
-
-
-def _read(job: _Job, path: Path) -> tuple[dict[str, Any], CocoDataset]:
-    def read(stop: threading.Event) -> tuple[dict[str, Any], CocoDataset]:
-        document = coco_json.read_document(path)
-        return document, CocoDataset.from_document(job.folder, job.split, document, path)
-
-    job.report(READING, 0, None)
-    return _in_background(read, job.cancel)
-
-
-def _fetch_whole(job: _Job) -> None:
-    if job.official and job.split not in _OFFICIAL_SPLITS:
-        raise UsageError(f"COCO has no split {job.split!r}; choose one of: {', '.join(_OFFICIAL_SPLITS)}")
-    with disk(job.whole):
-        job.whole.unlink(missing_ok=True)
-        if not job.official:  # without a hash, nobody knows whose it is or whether it is good
-            job.archive.unlink(missing_ok=True)
-    url = job.url("annotations", _ARCHIVE)
-    try:
-        _download(job, url, job.archive, **(_OFFICIAL_ARCHIVE if job.official else {}))
-    except DownloadError as error:
-        if error.status != 404 or job.official:
-            raise
-        _download(job, job.url("annotations", job.own.name), job.whole)
-        return
-    try:
-        _extract(job, url)
-    except BaseException:
-        if not job.official:
-            job.archive.unlink()
-        raise
-    job.archive.unlink()
-
-
-def _download(job: _Job, url: str, path: Path, **known: Any) -> None:
-    def watch(done: int, total: int | None) -> None:
-        size = max(done, total or 0)
-        if size > coco_json.MAX_ANNOTATION_BYTES:
-            most = f"{coco_json.MAX_ANNOTATION_BYTES / 1e6:,.1f} MB"
-            raise DownloadError(f"{url} has {size / 1e6:,.1f} MB, and {most} is the most that is read; check it")
-        job.check_room(size)
-        job.report(ANNOTATIONS, done, total)
-
-    def fetch(stop: threading.Event) -> None:
-        download.fetch(url, path, timeout=job.timeout, progress=watch, cancel=stop, **known)
-
-    _in_background(fetch, job.cancel)
-
-
-def _extract(job: _Job, url: str) -> None:
-    """Write the split's member of the zip file, and nothing else that may be in it, to its own place."""
-    member = f"annotations/{job.own.name}"
-    with _opened_archive(job.archive, url) as archive:
-        if member not in archive.namelist():
-            found = re.findall(r"^annotations/instances_(\w+)\.json$", "\n".join(archive.namelist()), re.MULTILINE)
-            raise UsageError(f"{url} has no {member}; the splits in it: {', '.join(found) or 'none'}")
-        entry = archive.getinfo(member)
-        if entry.file_size > coco_json.MAX_ANNOTATION_BYTES:
-            raise zipfile.BadZipFile(f"{member} would have {entry.file_size:,} bytes")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
-            raise zipfile.BadZipFile(f"{member} is packed in an unusual way")
-        job.check_room(job.archive.stat().st_size + entry.file_size)
-        with archive.open(entry) as packed, _replacing(job.whole) as file:
-            while chunk := packed.read(_CHUNK):  # never more than its file_size
-                file.write(chunk)
-                if job.cancel.is_set():
-                    raise Cancelled("stopped; run this again to go on")
-
-
-@contextmanager
-def _opened_archive(path: Path, url: str) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except _UNSOUND as error:
-        if isinstance(error, SegcoreError):
-            raise
-        raise DownloadError(
-            f"what came from {url} is no sound zip file ({error}), and was not kept; try later, or another address"
-        ) from error
-
-
 # ---- photographs
 
 
-def _check(job: _Job, present: Sequence[CocoImage]) -> set[int]:
+def _check(job: Job, present: Sequence[CocoImage]) -> set[int]:
     """The ids of those whose files are as they should be."""
     here = set()
-    with closing(_in_threads(lambda each, _: _fault(job.photograph(each), each), present, job.cancel)) as finished:
+    with closing(in_threads(lambda each, _: _fault(job.photograph(each), each), present, job.cancel)) as finished:
         for number, (each, future) in enumerate(finished, start=1):
             fault = future.result()
             if fault is None:
@@ -367,7 +200,7 @@ def _fault(source: Path | bytes, record: CocoImage) -> str | None:
     return None
 
 
-def _fetch_photographs(job: _Job, plan: _Plan, here: set[int]) -> dict[str, str]:
+def _fetch_photographs(job: Job, plan: _Plan, here: set[int]) -> dict[str, str]:
     """Fetch what is not `here`, add to that what comes, and give the reasons of what does not, by file name."""
     wanted = {each.id: each for each in (*plan.present, *plan.chosen) if each.id not in here}
     failed: dict[str, str] = {}
@@ -387,7 +220,7 @@ def _fetch_photographs(job: _Job, plan: _Plan, here: set[int]) -> dict[str, str]
         return f"{sum(each.id in here for each in plan.chosen)} of {len(plan.chosen)} photographs are here{others}"
 
     try:
-        with closing(_in_threads(fetch, wanted.values(), job.cancel)) as finished:
+        with closing(in_threads(fetch, wanted.values(), job.cancel)) as finished:
             for number, (each, future) in enumerate(finished, start=1):
                 try:
                     _store(job, job.photograph(each), future.result())
@@ -411,78 +244,18 @@ def _fetch_photographs(job: _Job, plan: _Plan, here: set[int]) -> dict[str, str]
     return failed
 
 
-def _store(job: _Job, path: Path, content: bytes) -> None:
+def _store(job: Job, path: Path, content: bytes) -> None:
     job.check_room(len(content))
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(content)
     job.used += len(content)
 
 
-def _save(job: _Job, plan: _Plan, here: set[int]) -> None:
+def _save(job: Job, plan: _Plan, here: set[int]) -> None:
     """Write the annotations of the photographs that are here, unless the folder's own are not ours."""
     if plan.document is not None:
-        with _replacing(job.own) as file:
+        with replacing(job.own) as file:
             file.write(json.dumps(_part(plan.document, here)).encode())
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when all is written; only who has the folder's lock writes in it."""
-    temporary = path.with_name(_TEMPORARY)
-    with disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                yield file
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
 # ---- threads that keep nobody waiting
-
-
-def _in_background(work: Callable[[threading.Event], Any], cancel: threading.Event) -> Any:
-    """What `work(stop)` returns or raises, or Cancelled as soon as `cancel` is set."""
-    with closing(_in_threads(lambda _, stop: work(stop), [None], cancel)) as finished:
-        ((_, future),) = finished
-    return future.result()
-
-
-def _in_threads(
-    work: Callable[[Item, threading.Event], Any], items: Iterable[Item], cancel: threading.Event
-) -> Iterator[tuple[Item, Future]]:
-    """Yield each item with what became of `work(item, stop)`, in the order in which they finish.
-
-    Ends early, by Cancelled, once `cancel` is set. Work under way is then told to stop, and waited for if that
-    takes no longer than a second: a thread that listens to a silent server cannot be interrupted.
-    """
-    waiting, running = iter(items), set()
-    stop, done = threading.Event(), queue.SimpleQueue()
-
-    def run(item: Item) -> None:
-        future = Future()
-        try:
-            future.set_result(work(item, stop))
-        except BaseException as error:
-            future.set_exception(error)
-        done.put((threading.current_thread(), item, future))
-
-    try:
-        while not cancel.is_set():
-            for item in itertools.islice(waiting, _THREADS - len(running)):
-                thread = threading.Thread(target=run, args=(item,), daemon=True)
-                running.add(thread)
-                thread.start()
-            if not running:
-                return
-            with suppress(queue.Empty):
-                thread, item, future = done.get(timeout=0.1)
-                running.remove(thread)
-                yield item, future
-        raise Cancelled("stopped; run this again to go on")
-    finally:
-        stop.set()
-        patience = time.monotonic() + 1.0
-        for thread in running:
-            thread.join(max(0.0, patience - time.monotonic()))

@@ -35,9 +35,10 @@ from segcore.training import average, losses, soft_labels
 from segcore.training.augment import Augmentation
 from segcore.training.dataset import Pool, TrainingSet, annotated, checked_dataset, paired
 from segcore.training.depthwise import quicken
+from segcore.training.loop import learning_rate
 from segcore.training.settings import TrainSettings
 from segcore.training.state import MovingAverage, TrainingState
-from segcore.training.train import choose_categories, freeze, learning_rate, prepare, stages, starting_network, train
+from segcore.training.train import choose_categories, freeze, prepare, stages, starting_network, train
 from segcore.truth.coco import CocoDataset
 
 SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look

@@ -1,0 +1,138 @@
+"""What the charts are drawn on: an SVG for a page, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from ..imaging.figures import matplotlib_lock
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ACCENT = "#4f46e5"  # unless the page has a --accent of its own
+INK = "#010203"  # stands for the page's text colour while Matplotlib draws
+_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_SVG = "http://www.w3.org/2000/svg"
+TEXT, SMALL = 13, 11.5
+QUIET, FAINT = 0.68, 0.16  # how much ink there is in remarks and in lines behind the data
+
+
+def standing_out(color: str | None) -> str:
+    red, green, blue = bytes.fromhex((color or "#a0a0a0")[1:])
+    return "#ffffff" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 140 else "#111111"
+
+
+def grid(axes: Axes, ticks: Mapping[str, float], side: str) -> None:
+    """Faint lines across the axes with their labels above it, below it or to its left."""
+    beside = {
+        "above": {"ha": "center", "va": "bottom", "xytext": (0, 5)},
+        "below": {"ha": "center", "va": "top", "xytext": (0, -7)},
+        "left": {"ha": "right", "va": "center_baseline", "xytext": (-7, 0)},
+    }[side]
+    edge = 1 if side == "above" else 0
+    for label, tick in ticks.items():
+        if side == "left":
+            axes.axhline(tick, color=INK, alpha=FAINT, linewidth=0.8, zorder=0)
+            where, transform = (edge, tick), axes.get_yaxis_transform()
+        else:
+            axes.axvline(tick, color=INK, alpha=FAINT, linewidth=0.8, zorder=0)
+            where, transform = (tick, edge), axes.get_xaxis_transform()
+        style = {"color": INK, "alpha": QUIET, "size": SMALL}
+        axes.annotate(label, where, xycoords=transform, textcoords="offset points", **beside, **style)
+
+
+def dot(axes: Axes, x: float, y: float, size: float, **style: Any) -> None:
+    """A disc over all else, of a diameter of the root of `size` in pixels; not a marker, which would have an id."""
+    from matplotlib.patches import Ellipse
+
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    across, down = (right - left) / axes.bbox.width, (top - bottom) / axes.bbox.height
+    axes.add_patch(Ellipse((x, y), size**0.5 * across, size**0.5 * down, linewidth=0, zorder=3, **style))
+
+
+def key(sheet: Sheet, left: float, top: float, entries: Sequence[tuple[str, str]]) -> None:
+    for color, name in entries:
+        axes = sheet.axes(left, top - 6, 12, 12, (0, 1), (0, 1))
+        axes.bar(0, 1, 1, align="edge", color=color)
+        sheet.text(left + 18, top, name, size=SMALL)
+        left += 66
+
+
+class Sheet:
+    """A Matplotlib figure laid out in pixels from its top left corner, and what becomes of it."""
+
+    def __init__(self, width: float, height: float) -> None:
+        from matplotlib.figure import Figure
+
+        self.width, self.height = width, height
+        self.figure = Figure((width / 72, height / 72), dpi=72, facecolor="none")
+
+    def text(self, left: float, middle: float, text: str, *, size: float = TEXT, **style: Any) -> None:
+        where = left / self.width, 1 - middle / self.height
+        self.figure.text(*where, text, **{"color": INK, "size": size, "va": "center_baseline"} | style)
+
+    def axes(
+        self, left: float, top: float, width: float, height: float, x: tuple[float, float], y: tuple[float, float]
+    ) -> Axes:
+        """Axes without a frame in that box; `x` and `y` are what its left and right, bottom and top are."""
+        bottom = self.height - top - height
+        box = left / self.width, bottom / self.height, width / self.width, height / self.height
+        axes = self.figure.add_axes(box, xlim=x, ylim=y, autoscale_on=False)
+        axes.set_axis_off()
+        return axes
+
+    def svg(self, title: str, description: str) -> str:
+        """The drawing as SVG for inside a page."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        for artist in self.figure.findobj():
+            artist.set_clip_on(False)  # a clip path has an id, and the ids of several charts in a page would collide
+        buffer = io.BytesIO()
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        FigureCanvasSVG(self.figure).print_svg(buffer, metadata=no_metadata)
+        return _for_a_page(buffer.getvalue(), title, description)
+
+
+@contextmanager
+def sheet_of(width: float, height: float) -> Iterator[Sheet]:
+    """A sheet to draw on and to take the SVG of, one at a time, whatever style the caller's own figures have."""
+    from matplotlib import style
+
+    own = {"svg.fonttype": "none", "text.parse_math": False}
+    with matplotlib_lock, style.context(own, after_reset=True):
+        yield Sheet(width, height)
+
+
+def _for_a_page(drawn: bytes, title: str, description: str) -> str:
+    """Matplotlib's SVG without what would reach out of it: its style sheet, its ids, its fonts, its colour of ink."""
+    root = ElementTree.fromstring(drawn)
+    width, height = (float(number) for number in root.get("viewBox").split()[2:])
+    style_sheet = root.find(f"{{{_SVG}}}defs")
+    root.remove(style_sheet)
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
+        element.attrib = {name: _for_any_ink(value) for name, value in element.items() if name != "id"}
+    root.attrib = {
+        "xmlns": _SVG,
+        "viewBox": f"0 0 {width:g} {height:g}",
+        "class": "chart",
+        "role": "img",
+        "aria-label": title,
+        "style": f"display: block; width: 100%; height: auto; min-width: {0.85 * width:.0f}px; "
+        f"max-width: {1.25 * width:.0f}px; font-family: {_FONTS}; stroke-linejoin: round; stroke-linecap: butt",
+    }
+    for position, (tag, text) in enumerate((("title", title), ("desc", description))):
+        words = ElementTree.Element(tag)
+        words.text = text
+        root.insert(position, words)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _for_any_ink(value: str) -> str:
+    value = value.replace(INK, "currentColor").replace(ACCENT, f"var(--accent, {ACCENT})")
+    return re.sub(r"font-family: [^;]*(; )?", "", value)

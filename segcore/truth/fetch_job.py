@@ -1,0 +1,137 @@
+"""What is fetched from COCO, from where and into what."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
+
+from ..errors import Cancelled, NoRoomError
+from ..files.locks import disk
+from . import coco
+from .coco_json import CocoImage
+
+TEMPORARY = ".segcore.tmp"
+THREADS = 8
+Item = TypeVar("Item")
+
+OFFICIAL_URL = "https://s3.amazonaws.com/images.cocodataset.org"  # images.cocodataset.org's own bucket, by HTTPS
+# The stages that `progress` is told of; the first is counted in bytes, the others in photographs.
+ANNOTATIONS, READING, CHECKING, PHOTOGRAPHS = "annotations", "reading annotations", "checking", "photographs"
+ARCHIVE = "annotations_trainval2017.zip"
+CHUNK = 1 << 20
+
+
+@dataclass(eq=False)
+class Job:
+    folder: Path
+    split: str
+    base_url: str
+    max_bytes: float
+    timeout: float
+    progress: Callable[[str, int, int | None], None] | None
+    cancel: threading.Event
+    used: int = 0  # bytes that the folder takes
+
+    @property
+    def own(self) -> Path:
+        return coco.annotation_file(self.folder, self.split)
+
+    @property
+    def whole(self) -> Path:
+        return self.own.parent / "whole" / self.own.name
+
+    @property
+    def archive(self) -> Path:
+        return self.whole.with_name(ARCHIVE)
+
+    @property
+    def official(self) -> bool:
+        return self.base_url == OFFICIAL_URL
+
+    def photograph(self, record: CocoImage) -> Path:
+        return self.folder / self.split / record.file_name
+
+    def url(self, folder: str, name: str) -> str:
+        return f"{self.base_url}/{quote(folder)}/{quote(name)}"
+
+    def report(self, stage: str, done: int, total: int | None) -> None:
+        if self.progress:
+            self.progress(stage, done, total)
+
+    def check_room(self, size: int) -> None:
+        """Raise NoRoomError unless the folder may take `size` bytes more."""
+        if self.used + size > self.max_bytes:
+            raise NoRoomError(
+                f"{self.folder} takes {self.used / 1e6:,.1f} of the {self.max_bytes / 1e6:,.1f} MB that it may, and "
+                f"{size / 1e6:,.1f} MB more are needed; allow more with --max-gb (in Python: max_bytes)"
+            )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` when all is written; only who has the folder's lock writes in it."""
+    temporary = path.with_name(TEMPORARY)
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def in_background(work: Callable[[threading.Event], Any], cancel: threading.Event) -> Any:
+    """What `work(stop)` returns or raises, or Cancelled as soon as `cancel` is set."""
+    with closing(in_threads(lambda _, stop: work(stop), [None], cancel)) as finished:
+        ((_, future),) = finished
+    return future.result()
+
+
+def in_threads(
+    work: Callable[[Item, threading.Event], Any], items: Iterable[Item], cancel: threading.Event
+) -> Iterator[tuple[Item, Future]]:
+    """Yield each item with what became of `work(item, stop)`, in the order in which they finish.
+
+    Ends early, by Cancelled, once `cancel` is set. Work under way is then told to stop, and waited for if that
+    takes no longer than a second: a thread that listens to a silent server cannot be interrupted.
+    """
+    waiting, running = iter(items), set()
+    stop, done = threading.Event(), queue.SimpleQueue()
+
+    def run(item: Item) -> None:
+        future = Future()
+        try:
+            future.set_result(work(item, stop))
+        except BaseException as error:
+            future.set_exception(error)
+        done.put((threading.current_thread(), item, future))
+
+    try:
+        while not cancel.is_set():
+            for item in itertools.islice(waiting, THREADS - len(running)):
+                thread = threading.Thread(target=run, args=(item,), daemon=True)
+                running.add(thread)
+                thread.start()
+            if not running:
+                return
+            with suppress(queue.Empty):
+                thread, item, future = done.get(timeout=0.1)
+                running.remove(thread)
+                yield item, future
+        raise Cancelled("stopped; run this again to go on")
+    finally:
+        stop.set()
+        patience = time.monotonic() + 1.0
+        for thread in running:
+            thread.join(max(0.0, patience - time.monotonic()))
