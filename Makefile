@@ -1,17 +1,33 @@
-# make demo: the page. make test: all tests. make bench COCO=DIR SPLIT=val2017: the README's numbers, into docs/. Each sets up .venv by itself.
+# make demo: the page. make test: all tests. make quick: those that need no browser and little time. make check, make format: ruff, mypy.
+# make docs: the documentation's site. make bench COCO=DIR SPLIT=val2017: the documents' numbers. Each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 COCO ?= examples
 SPLIT ?= samples
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test quick check format docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo/app.py
 
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+quick: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not page and not slow"
+
+check: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-for-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks --coco $(COCO) --split $(SPLIT)
@@ -30,6 +46,10 @@ $(VENV)/.installed: requirements.txt
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed tests/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+$(VENV)/.installed-for-docs: $(VENV)/.installed docs/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	touch $@
 
 clean:
