@@ -97,7 +97,9 @@ class Segmentation:
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The photograph with its classes painted over it, `alpha` from 0 (not seen) to 1 (opaque)."""
         if self.image is None:
-            raise UsageError("this result no longer holds its photograph; use segcore.imaging.drawing.overlay(photograph, labels)")
+            raise UsageError(
+                "this result no longer holds its photograph; use segcore.imaging.drawing.overlay(photograph, labels)"
+            )
         palette = self.categories.screen_palette
         return Image.fromarray(drawing.overlay(self.image, self.labels, alpha=alpha, palette=palette))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,22 +13,34 @@ from ..evaluation.protocols import PROTOCOLS
 from ..inference import provenance
 from ..models.catalogue import CATALOGUE
 from . import charts, differences, terms, words
-from .markup import Markup, bullets, columns, figure, note, table, text
+from .templating import Explained, Figure, Swatch, Table, render
 from .terms import Record
 
-STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")  # for what is inside an element "report"
+STYLE = (Path(__file__).parent / "templates" / "parts.css").read_text(
+    encoding="utf-8"
+)  # for what is inside an element "report"
 HEADLINE = "foreground_mean_iou"
 MOST_DIFFERENCES = 25  # images of a comparison
+SCORES_REMARK = (
+    "Whole set: the pixels of all images counted together, then divided. Image mean: each image scored by itself, "
+    f"then averaged. {terms.NOT_DEFINED}: there was nothing to divide by."
+)
 
 
 def summary(record: Record) -> str:
     """The few numbers to remember, and what stands out in words."""
-    return _cards(record) + bullets(words.findings(record))
+    return render("summary.html", cards=_cards(record), findings=words.findings(record))
 
 
 def details(record: Record) -> str:
     """The charts, and the tables of all scores."""
-    return _charts(record) + _scores(record) + _classes(record)
+    return render(
+        "details.html",
+        figures=_figures(record),
+        scores=_scores(record),
+        scores_remark=SCORES_REMARK,
+        classes=_classes(record),
+    )
 
 
 def compared(comparison: Record) -> str:
@@ -46,18 +58,18 @@ def compared(comparison: Record) -> str:
         for each in comparison["per_image"][:MOST_DIFFERENCES]
     ]
     sides = ("First", "Second")
-    chart = figure(
-        "Where they differ",
-        charts.difference_chart(comparison),
-        "In colour where the whole interval is on one side of zero: the difference is more than chance.",
+    return render(
+        "compared.html",
+        findings=differences.comparison_findings(comparison),
+        settings=Table("What is different about the two", ("Setting", *sides), settings),
+        chart=Figure(
+            "Where they differ",
+            charts.difference_chart(comparison),
+            "In colour where the whole interval is on one side of zero: the difference is more than chance.",
+        ),
+        images=Table("The images that differ most", ("Image", *sides, "Difference"), images),
+        scores=Table("Both runs, on the same images", ("Score", *sides, "Difference", "Interval"), scores),
     )
-    parts = [
-        bullets(differences.comparison_findings(comparison)),
-        table(("Setting", *sides), settings, caption="What is different about the two") if settings else "",
-        columns(chart, table(("Image", *sides, "Difference"), images, caption="The images that differ most")),
-        table(("Score", *sides, "Difference", "Interval"), scores, caption="Both runs, on the same images"),
-    ]
-    return "".join(parts)
 
 
 def model_title(settings: Record) -> str:
@@ -85,64 +97,69 @@ def settings_told(settings: Record) -> dict[str, str]:
     }
 
 
-def _cards(record: Record) -> str:
+class Card(NamedTuple):
+    """One number to remember."""
+
+    name: str
+    value: str
+    remark: str
+
+
+def _cards(record: Record) -> list[Card]:
     """The few numbers to remember."""
     name, meaning = terms.score_words(HEADLINE, terms.only_class(record))
     bounds = terms.intervals(record, "dataset").get(HEADLINE)
     objects, reliability = record.get("objects"), record.get("reliability")
     cards = [
-        (name, _short(record["dataset"][HEADLINE]), terms.interval(record, bounds) or meaning),
-        ("Boundary IoU", _short(record["dataset"]["boundary_iou"]), terms.OVERALL["boundary_iou"][1]),
+        Card(name, _short(record["dataset"][HEADLINE]), terms.interval(record, bounds) or meaning),
+        Card("Boundary IoU", _short(record["dataset"]["boundary_iou"]), terms.OVERALL["boundary_iou"][1]),
     ]
     if objects:
         share = objects["found"] / objects["total"] if objects["total"] else None
         counts = f"{objects['found']:,} of {objects['total']:,}"
-        cards.insert(1, ("Objects found", terms.NOT_DEFINED if share is None else terms.percent(share), counts))
+        cards.insert(1, Card("Objects found", terms.NOT_DEFINED if share is None else terms.percent(share), counts))
     if reliability:
         error = _short(reliability["calibration_error"])
         before = reliability.get("calibration_error_before")
         remark = "not calibrated" if before is None else f"{_short(before)} before calibration"
-        cards.append(("Calibration error", error, f"how far its confidence is from how often it is right; {remark}"))
-    told = "".join(
-        f"<div><dt>{escape(name)}</dt><dd><b>{text(value)}</b><span>{text(remark)}</span></dd></div>"
-        for name, value, remark in cards
-    )
-    return f'<dl class="cards">{told}</dl>'
+        cards.append(
+            Card("Calibration error", error, f"how far its confidence is from how often it is right; {remark}")
+        )
+    return cards
 
 
 def _short(value: float | None) -> str:
     return terms.NOT_DEFINED if value is None else f"{value:.2f}"
 
 
-def _charts(record: Record) -> str:
-    per_class = figure(
+def _figures(record: Record) -> list[list[list[Figure]]]:
+    """The charts: rows of columns, each of which has some below each other."""
+    per_class = Figure(
         "How well each class is found",
         charts.per_class_chart(record),
         "IoU is the overlap with the truth: 1 is perfect. The line shows how far it could move with other images "
         "of this kind.",
     )
-    sizes = "" if terms.without_objects(record) else _sizes(record)
-    reliability = figure(
+    reliability = Figure(
         "How far to trust its confidence",
         charts.reliability_chart(record),
         "On the dashed line the model is right as often as it says. Pale points have next to no pixels.",
     )
-    confusion = figure(
+    confusion = Figure(
         "What is mistaken for what",
         charts.confusion_chart(record),
         "Each row shows what the true pixels of one class are called. A perfect model has 100 on the diagonal.",
     )
+    other = [reliability]
+    if not terms.without_objects(record):
+        sizes = charts.object_size_chart(record)
+        other.insert(0, Figure("Which objects are found", sizes, "By the size of the object in the photograph."))
     if terms.only_class(record) is not None:  # two classes need little room
-        return columns(per_class + confusion, sizes + reliability)
-    return columns(per_class, sizes + reliability) + confusion
+        return [[[per_class, confusion], other]]
+    return [[[per_class], other], [[confusion]]]
 
 
-def _sizes(record: Record) -> str:
-    chart = charts.object_size_chart(record)
-    return figure("Which objects are found", chart, "By the size of the object in the photograph.")
-
-
-def _scores(record: Record) -> str:
+def _scores(record: Record) -> Table:
     """Both ways to summarise the images side by side."""
     only, rows = terms.only_class(record), []
     for key in terms.OVERALL:
@@ -153,20 +170,16 @@ def _scores(record: Record) -> str:
         for part in ("dataset", "image_mean"):
             bounds = None if key == "classes_counted" else terms.intervals(record, part).get(key)  # a count, no score
             numbers += [terms.number(record[part][key]), _bounds(bounds)]
-        rows.append([Markup(f"{escape(name)}<small>{escape(meaning)}</small>"), *numbers])
+        rows.append([Explained(name, meaning), *numbers])
     header = ("Score and what it says", "Whole set", "Interval", "Image mean", "Interval")
-    remark = (
-        "Whole set: the pixels of all images counted together, then divided. Image mean: each image scored by itself, "
-        f"then averaged. {terms.NOT_DEFINED}: there was nothing to divide by."
-    )
-    return table(header, rows, caption="Scores of the whole set") + note(remark)
+    return Table("Scores of the whole set", header, rows)
 
 
 def _bounds(bounds: Sequence[float] | None) -> str:
     return f"{bounds[0]:.4f}\u00a0to\u00a0{bounds[1]:.4f}" if bounds else ""
 
 
-def _classes(record: Record) -> str:
+def _classes(record: Record) -> Table:
     matrix = np.array(record["confusion"])
     intervals = terms.intervals(record, "per_class")
     counted = [] if terms.without_objects(record) else [_objects_found(record)]
@@ -185,7 +198,7 @@ def _classes(record: Record) -> str:
         )
     others = [name for key, name in terms.PER_CLASS.items() if key != "iou"]
     header = ("Class", "IoU", "Interval", *others, *["Objects found"] * len(counted), "True pixels", "Predicted pixels")
-    return table(header, rows, caption="Scores of each class")
+    return Table("Scores of each class", header, rows)
 
 
 def _objects_found(record: Record) -> dict[str, str]:
@@ -197,9 +210,8 @@ def _objects_found(record: Record) -> dict[str, str]:
     return {name: f"{each['found']:,} of {each['total']:,}" for name, each in counts.items()}
 
 
-def _swatched(record: Record, name: str) -> Markup:
-    color = charts.class_color(record, name) or "currentColor"
-    return Markup(f'<span class="swatch" style="background:{color}"></span>{escape(terms.friendly(name))}')
+def _swatched(record: Record, name: str) -> Swatch:
+    return Swatch(terms.friendly(name), charts.class_color(record, name) or "currentColor")
 
 
 def _difference(score: Record) -> list[str]:
