@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ import torch
 from PIL import ExifTags, Image
 from pycocotools import mask as coco_mask
 
-from segcore import Segmenter, cli, trained
+from segcore import Segmenter, cli, cli_progress, export, trained
 from segcore.catalogue import CATALOGUE
 from segcore.categories import Categories
 from segcore.trained import Header
@@ -316,6 +317,45 @@ def test_progress_bars_are_for_terminals(run, cat, examples_coco, monkeypatch, t
     assert "predict: 100%" in sys.stderr.getvalue() and "1/1" in sys.stderr.getvalue()
     assert cli.main([str(each) for each in evaluate]) == 0
     assert "evaluate: 100%" in sys.stderr.getvalue()
+
+
+def test_a_log_is_told_now_and_then_how_far_it_is(run, photographs, examples_coco, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli_progress, "LINE_EVERY", 0.0)
+    done = run("predict", photographs, "--out", tmp_path)
+    assert re.fullmatch(r"segcore: predict: 1 of 2 images, about \d+ min left\n", done.err)
+    done = run("evaluate", "--dataset", examples_coco, "--limit", "2", "--protocol", "report")
+    assert re.match(r"segcore: evaluate: 0 of 2 images\nsegcore: evaluate: 1 of 2 images, about", done.err)
+
+
+def test_results_are_written_while_the_network_looks_at_the_next(run, cat, monkeypatch, tmp_path):
+    """What is told still comes in the order of the files."""
+    folder, looks, written = tmp_path / "in", threading.Semaphore(0), []
+    folder.mkdir()
+    for number in range(4):
+        shutil.copy(cat, folder / f"{number}.jpg")
+    (folder / "2.jpg").write_bytes(b"")
+    ask, write = Segmenter.__call__, export.write_results
+
+    def looked_at(self, source):
+        looks.release()
+        return ask(self, source)
+
+    def written_late(result, task, name, *rest, **options):
+        if name == "0.jpg":
+            assert looks.acquire(timeout=60) and looks.acquire(timeout=60)  # the second photograph is looked at
+        written.append(name)
+        write(result, task, name, *rest, **options)
+        if name == "1.jpg":
+            raise OSError("no luck")
+
+    monkeypatch.setattr(Segmenter, "__call__", looked_at)
+    monkeypatch.setattr(export, "write_results", written_late)
+    done = run("predict", folder, "--out", tmp_path / "out")
+    assert sorted(written) == ["0.jpg", "1.jpg", "3.jpg"] and done.status == 1
+    assert [line.partition(": no luck")[0].partition(": 2")[0] for line in done.err.splitlines()] == [
+        f"segcore: {folder / '1.jpg'}",
+        f"segcore: {folder / '2.jpg'}",
+    ]
 
 
 # ------------------------------------------------------------------- evaluate
