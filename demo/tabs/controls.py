@@ -26,7 +26,6 @@ from segcore.dataset import Dataset
 from segcore.errors import Cancelled, SegcoreError, UsageError
 from segcore.task import BINARY, MULTICLASS
 
-SESSION_SECONDS = 6 * 3600
 NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
 # What may run the network waits in the engine's own line, so Gradio lets all of it in at once; of impatient clicks the
 # last one counts (demo.visits). It changes what is kept for the visitor, and then they look at that again.
@@ -178,7 +177,7 @@ class Asking:
 
     def __init__(self, turns: Turns, name: str) -> None:
         self.turns = turns
-        self.visit = gr.State(Visit(), time_to_live=SESSION_SECONDS)
+        self.visit = gr.State(Visit())
         self.arrived = gr.State(0)
         self.waiting = html(f"{name}-waiting")
         self.notice = html(f"{name}-notice")

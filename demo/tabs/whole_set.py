@@ -62,7 +62,7 @@ class WholeSetTab:
         show_image(self.sent, picked)
 
     def _lay_out(self) -> None:
-        self.shown = gr.State(None, time_to_live=controls.SESSION_SECONDS)
+        self.shown = gr.State(None)
         self.sent = gr.State(None)  # how it was scored, and the id of an image to be looked at
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
