@@ -25,10 +25,12 @@ class Session(SessionState):
         self.is_closed, self.STATE_TTL_WHEN_CLOSED = False, math.inf
 
     def __setitem__(self, key: int, value: Any) -> None:
-        block = self.blocks_config.blocks[key]
+        block = self.blocks_config.blocks.get(key, value)
         if block.stateful:
             self.state_data[key] = value
         else:
+            if own := vars(block).get("preprocess"):  # an update makes another component, which would not have it
+                value.preprocess = own
             self.blocks_config.blocks[key] = value
 
     def _update_config(self, key: int) -> None:

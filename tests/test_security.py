@@ -511,6 +511,16 @@ def test_what_the_browser_does_by_itself_is_refused(url):
     visitor.close()
 
 
+@pytest.mark.parametrize(
+    "task", [["ternary", "any", True, 0.5], ["binary", "unicorn", True, 0.5], ["binary", "any", False, 7]]
+)
+def test_what_no_control_says_is_refused(url, task):
+    visitor = Visitor(url)
+    with pytest.raises(Refused, match="An input is missing or of the wrong kind"):
+        visitor.trigger(visitor.events()["on_look"], [None, *task, False])
+    visitor.close()
+
+
 @pytest.mark.parametrize("several", [[], [[]], ["own:samples"]])
 def test_several_where_one_is_to_be_chosen_are_refused(url, several):
     visitor = Visitor(url)

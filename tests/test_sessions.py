@@ -122,6 +122,15 @@ def test_a_session_has_its_own_values_and_no_copies_of_others(blocks):
     assert not list(one.components)
 
 
+def test_an_update_leaves_a_component_its_own_way_to_read_values(blocks):
+    blocks.text.preprocess = lambda value: f"own {value}"
+    session = Session(blocks)
+    for update in ("first", "second"):
+        session[blocks.text._id] = gr.Textbox(update, render=False)
+        assert session[blocks.text._id].value == update
+        assert session[blocks.text._id].preprocess("x") == "own x"
+
+
 def test_a_session_has_all_that_gradio_expects_of_one(blocks):
     assert vars(Session(blocks)).keys() == vars(SessionState(blocks)).keys()
 
