@@ -1,8 +1,8 @@
 """Semantic segmentation with DeepLabV3: photographs in, label maps and honest scores out."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers take it for true; `typing` would take most of the time until Ctrl-C is awaited
 if TYPE_CHECKING:
     from .segmenter import Segmentation, Segmenter
 
