@@ -406,7 +406,7 @@ def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:
 
     Raises UsageError where that leaves nothing. A named file that is not there fails later, by itself.
     """
-    from .image import SUFFIXES
+    from .image import photographs_in
 
     files: list[Path] = []
     problems: list[str] = []
@@ -415,7 +415,7 @@ def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:
             files.append(path)
             continue
         try:
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            inside = photographs_in(path)
         except OSError as error:
             problems.append(f"{path}: this folder cannot be read: {error.strerror}")
             continue

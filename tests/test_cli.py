@@ -272,6 +272,17 @@ def test_predict_finds_avif_in_a_folder(run, cat, tmp_path):
     assert (pixels(tmp_path / "out" / "cat_labels.png") == CAT).mean() > 0.3
 
 
+def test_predict_leaves_out_hidden_files_of_a_folder(run, cat, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    shutil.copy(cat, folder)
+    for name in ("._cat.jpg", ".part-12345678.png"):  # a Mac's, and what a killed program leaves
+        (folder / name).write_bytes(b"no image")
+    done = run("predict", folder, "--out", tmp_path / "out")
+    assert (done.status, done.err) == (0, "")
+    assert names(tmp_path / "out") == ["cat.json", "cat_labels.png", "cat_overlay.png"]
+
+
 def test_predict_turns_photographs_upright(run, cat, tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # stored lying on its side
