@@ -20,10 +20,7 @@ from segcore.classes import VOC_NAMES  # noqa: E402
 from segcore.evaluation.bootstrap import intervals  # noqa: E402
 from segcore.evaluation.counts import Counts  # noqa: E402
 from segcore.inference.upsampling import RELIABILITY_BINS  # noqa: E402
-from segcore.metrics import (
-    boundary,
-    confusion,  # noqa: E402  (found through the line above, when the package is not installed)
-)
+from segcore.metrics import boundary, confusion
 
 SIZE_HW = 480, 640
 BLOCK = 32

@@ -10,6 +10,7 @@ import threading
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # started by path, Python looks for modules in demo/, not beside it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -19,6 +20,9 @@ from demo.server.files import Sweeper, working_folder
 from demo.server.memory import keep_compact
 from demo.settings import EXAMPLES, Settings
 from demo.waiting.turns import Turns
+
+if TYPE_CHECKING:
+    from demo.page import Page
 
 
 def main() -> int:
@@ -62,8 +66,33 @@ def _temporary_folder() -> Path:
 
 
 def serve(settings: Settings, uploads: Path, counts: Path) -> int:
-    """Everything after the environment is set; Gradio reads it when it is imported. uploads: where it puts them;
-    counts: where evaluations put what they have counted.
+    """Everything after the environment is set. uploads: where Gradio puts them; counts: where evaluations put what they
+    have counted. Returns the exit status.
+    """
+    from segcore.errors import SegcoreError
+
+    try:
+        blocks = start(settings, uploads, counts)
+    except KeyboardInterrupt:  # later on Gradio sees to it
+        return 0
+    except NoPortError as error:
+        print(f"segcore: {error}", file=sys.stderr)
+        return 1
+    except SegcoreError as error:
+        print(f"segcore: {error}", file=sys.stderr)
+        return 2
+    blocks.block_thread()
+    return 0
+
+
+class NoPortError(Exception):
+    """The page cannot listen where it is told to; the sentence says what to do."""
+
+
+def start(settings: Settings, uploads: Path, counts: Path) -> Page:
+    """Build the page and let it answer, in threads of its own; Gradio reads the environment when it is imported.
+
+    Raises NoPortError, and SegcoreError for what the settings name and cannot be used.
     """
     from starlette.middleware import Middleware
 
@@ -72,29 +101,25 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
     from demo.answers.samples import Thumbnails
     from demo.server.guard import Guard, Sense
     from demo.server.previews import Previews
-    from segcore.errors import SegcoreError
+    from demo.waiting.sessions import Sessions
 
-    try:
-        engine = Engine(
-            settings.model,
-            offline=settings.offline,
-            threads=settings.threads,
-            models=settings.models,
-            turns=Turns(settings.at_once, settings.queue),
-            limits=settings.limits,
-            arithmetic=Arithmetic(settings.precision, settings.engine),
-        )
-        datasets = Datasets(
-            *(settings.dataset, EXAMPLES, fetched_folder()),
-            categories=engine.categories,
-            offline=settings.offline,
-            base_url=settings.coco_url,
-        )
-        examples = datasets.get(SAMPLES)
-        datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
-    except SegcoreError as error:
-        print(f"segcore: {error}", file=sys.stderr)
-        return 2
+    engine = Engine(
+        settings.model,
+        offline=settings.offline,
+        threads=settings.threads,
+        models=settings.models,
+        turns=Turns(settings.at_once, settings.queue),
+        limits=settings.limits,
+        arithmetic=Arithmetic(settings.precision, settings.engine),
+    )
+    datasets = Datasets(
+        *(settings.dataset, EXAMPLES, fetched_folder()),
+        categories=engine.categories,
+        offline=settings.offline,
+        base_url=settings.coco_url,
+    )
+    examples = datasets.get(SAMPLES)
+    datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
     blocks = page.build(engine, datasets, Thumbnails(examples), counts)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
     # Gradio looks a thousand times a second whether there is something to do, also where nobody comes.
@@ -113,7 +138,6 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
             max_file_size=limits.max_bytes,
             footer_links=["api", "settings"],
             ssr_mode=False,
-            state_session_capacity=settings.sessions,
             max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
             share=False,
             enable_monitoring=False,
@@ -123,21 +147,21 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
             prevent_thread_lock=True,
             _frontend=False,  # else it gives up where its own page takes 3 seconds to answer, as on a busy machine
         )
-    except OSError:
-        print(f"segcore: {_cannot_listen(settings)}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        raise NoPortError(_cannot_listen(settings)) from error
+    Sessions(blocks, limits.keep_seconds, most=settings.sessions).take_over()
     Sweeper(
         uploads,
         keep_seconds=limits.keep_seconds,
         unfinished_seconds=limits.upload_seconds,
         keep_bytes=limits.keep_bytes,
         spared=page.own_files(blocks),
+        named=blocks.temp_file_sets,
     ).start()
     # Longer than any evaluation may take, so that none loses what it is at.
     Sweeper(counts, keep_seconds=limits.keep_seconds + limits.scoring_seconds).start()
     threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
-    blocks.block_thread()
-    return 0
+    return blocks
 
 
 def _cannot_listen(settings: Settings) -> str:

@@ -117,7 +117,7 @@ class Endpoints:
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error
         finally:
-            if not has_session(request):  # 270 KB that nobody comes back for
+            if not has_session(request):  # nobody comes back for it, and it would take a visitor's place
                 LocalContext.blocks.get().state_holder.session_data.pop(request.session_hash, None)
 
 

@@ -57,7 +57,9 @@ class Page(gr.Blocks):
         try:
             client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except gr.Error:  # which is a ValueError too
+        except gr.Error as error:  # which is a ValueError too
+            if error.print_exception:  # a component's own
+                raise gr.Error(_MISFIT, print_exception=False) from error
             raise
         except (ValueError, OSError) as error:  # inputs that do not fit their components, and no possible paths
             raise gr.Error(_MISFIT, print_exception=False) from error

@@ -49,3 +49,35 @@ def panel_of(page, tab_name):
 def pixels(page, viewer):
     """The bytes of the overlay as it is painted."""
     return page.evaluate("viewer => document.querySelector(`${viewer} canvas.fill`).toDataURL()", viewer)
+
+
+class HeldAnswer:
+    """An answer of the server's that is on its way until `release`."""
+
+    def __init__(self, page):
+        self.page, self.route, self.answer = page, None, None
+
+    def wait(self):
+        """Until the server has given it."""
+        while self.answer is None:
+            self.page.wait_for_timeout(50)
+
+    def release(self):
+        self.route.fulfill(response=self.answer)
+
+
+def hold_the_answer(page, function):
+    """Let the next request that runs `function` of the page's reach the server, and hold its answer back."""
+    numbers = page.evaluate(
+        "name => gradio_config.dependencies.filter(it => it.api_name.startsWith(name)).map(it => it.id)", function
+    )
+    held = HeldAnswer(page)
+
+    def handle(route):
+        if held.route or route.request.method != "POST" or route.request.post_data_json["fn_index"] not in numbers:
+            route.fallback()
+            return
+        held.route, held.answer = route, route.fetch()
+
+    page.route("**/gradio_api/run/**", handle)
+    return held

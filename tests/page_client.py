@@ -26,7 +26,9 @@ class Visitor:
     """One session of the page. Not for several threads at once."""
 
     def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=600, trust_env=False)
+        # The page closes a connection that was idle for 5 seconds, which must not be just when it is used again.
+        limits = httpx.Limits(keepalive_expiry=1)
+        self.http = httpx.Client(base_url=url, timeout=600, trust_env=False, limits=limits)
         self.session = uuid.uuid4().hex
         self.said: list[str] = []  # what it was told while it waited
 

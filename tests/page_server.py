@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-START_UP = 60  # seconds; a busy machine with a cold disk needs many more than an idle one
+START_UP = 300  # seconds; a busy machine with a cold disk needs many more than an idle one
 _SETTINGS = ("GRADIO_", "SEGCORE_", "SPACE_", "SPACES_", "PYTHONPATH", "CPU_CORES")  # what would change how it runs
 _DEFAULTS = {"SEGCORE_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,8 @@ from pycocotools import mask as coco_mask
 
 from segcore import Segmenter
 from segcore.categories import Categories
-from segcore.cli import main
+from segcore.cli import main, progress
+from segcore.inference import export
 from segcore.models import checkpoint
 from segcore.models.catalogue import CATALOGUE
 from segcore.models.checkpoint import Header
@@ -273,6 +275,17 @@ def test_predict_finds_avif_in_a_folder(run, cat, tmp_path):
     assert (pixels(tmp_path / "out" / "cat_labels.png") == CAT).mean() > 0.3
 
 
+def test_predict_leaves_out_hidden_files_of_a_folder(run, cat, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    shutil.copy(cat, folder)
+    for name in ("._cat.jpg", ".part-12345678.png"):  # a Mac's, and what a killed program leaves
+        (folder / name).write_bytes(b"no image")
+    done = run("predict", folder, "--out", tmp_path / "out")
+    assert (done.status, done.err) == (0, "")
+    assert names(tmp_path / "out") == ["cat.json", "cat_labels.png", "cat_overlay.png"]
+
+
 def test_predict_turns_photographs_upright(run, cat, tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # stored lying on its side
@@ -318,6 +331,45 @@ def test_progress_bars_are_for_terminals(run, cat, examples_coco, monkeypatch, t
     assert "predict: 100%" in sys.stderr.getvalue() and "1/1" in sys.stderr.getvalue()
     assert main.main([str(each) for each in evaluate]) == 0
     assert "evaluate: 100%" in sys.stderr.getvalue()
+
+
+def test_a_log_is_told_now_and_then_how_far_it_is(run, photographs, examples_coco, monkeypatch, tmp_path):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    done = run("predict", photographs, "--out", tmp_path)
+    assert re.fullmatch(r"segcore: predict: 1 of 2 images, about \d+ min left\n", done.err)
+    done = run("evaluate", "--dataset", examples_coco, "--limit", "2", "--protocol", "report")
+    assert re.match(r"segcore: evaluate: 0 of 2 images\nsegcore: evaluate: 1 of 2 images, about", done.err)
+
+
+def test_results_are_written_while_the_network_looks_at_the_next(run, cat, monkeypatch, tmp_path):
+    """What is told still comes in the order of the files."""
+    folder, looks, written = tmp_path / "in", threading.Semaphore(0), []
+    folder.mkdir()
+    for number in range(4):
+        shutil.copy(cat, folder / f"{number}.jpg")
+    (folder / "2.jpg").write_bytes(b"")
+    ask, write = Segmenter.__call__, export.write_results
+
+    def looked_at(self, source):
+        looks.release()
+        return ask(self, source)
+
+    def written_late(result, task, name, *rest, **options):
+        if name == "0.jpg":
+            assert looks.acquire(timeout=60) and looks.acquire(timeout=60)  # the second photograph is looked at
+        written.append(name)
+        write(result, task, name, *rest, **options)
+        if name == "1.jpg":
+            raise OSError("no luck")
+
+    monkeypatch.setattr(Segmenter, "__call__", looked_at)
+    monkeypatch.setattr(export, "write_results", written_late)
+    done = run("predict", folder, "--out", tmp_path / "out")
+    assert sorted(written) == ["0.jpg", "1.jpg", "3.jpg"] and done.status == 1
+    assert [line.partition(": no luck")[0].partition(": 2")[0] for line in done.err.splitlines()] == [
+        f"segcore: {folder / '1.jpg'}",
+        f"segcore: {folder / '2.jpg'}",
+    ]
 
 
 # ------------------------------------------------------------------- evaluate
@@ -678,7 +730,7 @@ def test_program_whose_reader_has_left():
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
-@pytest.mark.parametrize("module", ["segcore.cli.main", "tqdm", "numpy", "torch", "torchvision"])
+@pytest.mark.parametrize("module", ["typing", "segcore.cli", "tqdm", "numpy", "torch", "torchvision"])
 def test_program_stopped_while_it_starts(cat, tmp_path, module):
     """The user presses Ctrl-C just when this module is looked for."""
     program = f"""

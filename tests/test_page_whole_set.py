@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
 from segcore.cli import main
-from tests.browser import PHOTOGRAPH, TRUTH, drawn, panel_of, shows
+from tests.browser import PHOTOGRAPH, TRUTH, drawn, hold_the_answer, panel_of, shows
 from tests.misbehaving_server import MisbehavingServer
 from tests.page_server import running_page
 
@@ -118,6 +119,38 @@ def test_photographs_are_answered_while_a_set_is_scored(open_page, open_set):
     page.dblclick("#set-start")
     shows(other, PHOTOGRAPH, lambda: other.locator("#photograph-samples button").nth(3).click())
     page.wait_for_selector(SUMMARY, timeout=120_000)
+
+
+@pytest.fixture(scope="module")
+def more_than_the_samples(examples_coco, tmp_path_factory):
+    """A folder in COCO's layout with three images more than the samples, and how many the samples are."""
+    folder = tmp_path_factory.mktemp("more")
+    document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text())
+    samples = len(document["images"])
+    document["images"] += [each | {"id": each["id"] + 10**6} for each in document["images"][:3]]
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "instances_samples.json").write_text(json.dumps(document))
+    shutil.copytree(examples_coco / "samples", folder / "samples")
+    return folder, samples
+
+
+def test_a_click_that_overtakes_the_answer_to_the_click_before_is_answered(open_page, more_than_the_samples):
+    folder, samples = more_than_the_samples
+    with running_page("--dataset", str(folder)) as running:
+        page = open_page(url=running.url)
+        panel = panel_of(page, "A whole set")
+        number = panel.get_by_label("number input for How many", exact=True)
+        assert number.input_value() == str(samples + 3)
+        held = hold_the_answer(page, "on_dataset")
+        panel.get_by_label("Images", exact=True).click()
+        page.get_by_role("option", name="The samples").click()
+        held.wait()
+        score(page)
+        assert f"{samples} images" in page.inner_text(SUMMARY)
+        held.release()
+        page.wait_for_function("([it, most]) => it.value === most", arg=[number.element_handle(), str(samples)])
+        page.context.close()
+        assert "Traceback" not in running.log()
 
 
 def test_a_model_is_not_compared_with_itself(open_set):

@@ -225,6 +225,18 @@ def test_old_files_go_and_the_pages_own_stay(sweeper, tmp_path):
     assert {path.name for path in tmp_path.rglob("*")} == {"own", "sample.jpg"}, "nor do empty folders stay"
 
 
+def test_the_names_of_files_go_with_them(tmp_path):
+    photograph, later = put(tmp_path / "1" / "photo.jpg"), put(tmp_path / "2" / "photo.jpg")
+    names = [{str(photograph), str(later)}, {str(photograph)}]
+    sweeper = Sweeper(tmp_path, keep_seconds=100, named=names)
+    sweeper.sweep(0)
+    later.write_bytes(b"again")
+    sweeper.sweep(1)
+    assert names == [{str(photograph), str(later)}, {str(photograph)}]
+    sweeper.sweep(101)
+    assert names == [{str(later)}, set()]
+
+
 def test_a_photograph_given_again_is_new_again(sweeper, tmp_path):
     photograph = put(tmp_path / "hash" / "photo.jpg")
     sweeper.sweep(0)
@@ -496,6 +508,16 @@ def test_what_the_browser_does_by_itself_is_refused(url):
     event = next(each for each in visitor.config()["dependencies"] if not each["backend_fn"])
     with pytest.raises(Refused, match="An input is missing or of the wrong kind"):
         visitor.trigger(event, [None])
+    visitor.close()
+
+
+@pytest.mark.parametrize(
+    "task", [["ternary", "any", True, 0.5], ["binary", "unicorn", True, 0.5], ["binary", "any", False, 7]]
+)
+def test_what_no_control_says_is_refused(url, task):
+    visitor = Visitor(url)
+    with pytest.raises(Refused, match="An input is missing or of the wrong kind"):
+        visitor.trigger(visitor.events()["on_look"], [None, *task, False])
     visitor.close()
 
 

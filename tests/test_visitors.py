@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from demo.tabs.controls import download_buttons
+from demo.tabs.ground_truth import ALL
 from tests.at_a_time import AtATime
 from tests.page_client import API, SEGMENT, Refused, Visitor
 from tests.page_server import running_page
@@ -125,6 +127,23 @@ def test_who_hangs_up_is_not_waited_for(page):
         assert stays.segment_file(files[1])[1]["width"] == LARGE[0]  # the place of who left is free
     leaving.close()
     stays.close()
+
+
+def test_a_set_that_came_after_the_page_was_opened_can_be_chosen(no_downloads, tmp_path, nine_coco):
+    with running_page(env={"XDG_CACHE_HOME": str(tmp_path)}) as running:
+        visitor = Visitor(running.url)
+        events = visitor.events()
+        with pytest.raises(Refused, match="These images are no longer here; choose others."):
+            visitor.trigger(events["on_filter"], ["fetched", ALL])
+        fetched = tmp_path / "segcore" / "coco"
+        shutil.copytree(nine_coco / "samples", fetched / "val2017")
+        (fetched / "annotations").mkdir()
+        annotations = nine_coco / "annotations" / "instances_samples.json"
+        shutil.copy(annotations, fetched / "annotations" / "instances_val2017.json")
+        gallery = visitor.trigger(events["on_filter"], ["fetched", ALL])[0]
+        assert len(gallery["value"]) == 9
+        visitor.close()
+        assert "Traceback" not in running.log()
 
 
 def test_two_files_at_full_size_are_written_at_a_time_whoever_asks(tmp_path, monkeypatch):

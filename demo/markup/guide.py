@@ -68,9 +68,9 @@ satellite and night images are not what it was trained on.
 
 ## What happens to your photograph
 It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file, like that
-of a truth of your own and those that you take away, is deleted after {{keep}}, sooner where room is short, and with
-everything else when the page is stopped. What you are looking at stays in that machine's memory while the page is open,
-six hours at most, and up to an hour longer. Files that you take away carry none of its date, place or other metadata.
+of a truth of your own and those that you take away, is deleted {{keep}} after it came, sooner where room is short, and
+with everything else when the page is stopped. What you look at stays in that machine's memory until {{keep}} after your
+last click, whether the page is open or not. Files that you take away carry none of its date, place or other metadata.
 
 A photograph may have {{megabytes:g}} MB and {{megapixels:g}} megapixels.
 """

@@ -42,8 +42,9 @@ class Sweeper:
     """Deletes what has lain in a folder unchanged for `keep_seconds`, and the oldest where all take over `keep_bytes`.
 
     unfinished_seconds: the same for files that lie in the folder itself: Gradio keeps an upload there until all of it
-    has come. spared: files that stay, such as the page's own pictures. Ages are measured from when a file was first
-    seen, by a clock that nobody can set: a computer's date may jump.
+    has come. spared: files that stay, such as the page's own pictures. named: sets in which Gradio notes the names of
+    files, out of which the names of those that are gone are taken. Ages are measured from when a file was first seen,
+    by a clock that nobody can set: a computer's date may jump.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class Sweeper:
         unfinished_seconds: float = math.inf,
         keep_bytes: float = math.inf,
         spared: Collection[Path] = (),
+        named: Collection[set[str]] = (),
     ) -> None:
         self.folder = folder
         self.keep_seconds, self.unfinished_seconds, self.keep_bytes = keep_seconds, unfinished_seconds, keep_bytes
-        self._spared = frozenset(spared)
+        self._spared, self._named = frozenset(spared), named
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}  # what it was, and since when
 
     def start(self) -> None:
@@ -86,6 +88,8 @@ class Sweeper:
                 break
             _delete(path)
             used -= sizes[path]
+        for names in self._named:
+            names.difference_update([name for name in list(names) if not os.path.exists(name)])
 
     def _look(self, now: float) -> dict[Path, int]:
         """The files and empty folders that are not spared, with their bytes; one that has changed is new again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
@@ -26,7 +27,6 @@ from segcore.inference.task import BINARY, MULTICLASS
 from segcore.models import catalogue
 from segcore.truth.dataset import Dataset
 
-SESSION_SECONDS = 6 * 3600
 NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
 # What may run the network waits in the engine's own line, so Gradio lets all of it in at once; of impatient clicks the
 # last one counts (demo.visits). It changes what is kept for the visitor, and then they look at that again.
@@ -178,7 +178,7 @@ class Asking:
 
     def __init__(self, turns: Turns, name: str) -> None:
         self.turns = turns
-        self.visit = gr.State(Visit(), time_to_live=SESSION_SECONDS)
+        self.visit = gr.State(Visit())
         self.arrived = gr.State(0)
         self.waiting = html(f"{name}-waiting")
         self.notice = html(f"{name}-notice")
@@ -223,6 +223,29 @@ def photograph_input(**kwargs: Any) -> gr.Image:
     component = gr.Image(type="filepath", image_mode=None, **kwargs)
     component.preprocess = lambda payload: None if payload is None else payload.path
     return component
+
+
+def unchecked(component: gr.Slider | gr.Dropdown) -> gr.Slider | gr.Dropdown:
+    """The same, whose value is checked by who uses it: Gradio would refuse one that was right when the visitor clicked,
+    because the range or the choices have changed since.
+    """
+    kinds = (int, float) if isinstance(component, gr.Slider) else (str,)
+    component.preprocess = lambda value: value if isinstance(value, kinds) else None
+    return component
+
+
+def dataset_choice(datasets: Datasets, **kwargs: Any) -> gr.Dropdown:
+    """Lay out the choice of a set of images; `offered` says which there are now."""
+    return unchecked(gr.Dropdown(datasets.choices, value=datasets.default, filterable=False, **kwargs))
+
+
+def ends_on_failure(event: Any, idle: Sequence[tuple[Any, Any]], notice: gr.HTML, sentence: str) -> None:
+    """Where `event` fails as no callback of ours expects, set components to what they are when nothing is under way,
+    and say a sentence. In the browser alone, since what has failed may be the way to the server.
+    """
+    values = [*(value for _, value in idle), tables.notice(sentence, kind="error")]
+    outputs = [*(component for component, _ in idle), notice]
+    event.failure(None, None, outputs, js=f"() => {json.dumps(values)}", api_visibility="private")
 
 
 def asked_in(wanted: Any) -> tuple:

@@ -51,11 +51,9 @@ class GroundTruthTab:
                 self.credit = controls.html("truth-credit")
                 self.warning = controls.html("truth-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
-                self.source = gr.Dropdown(
-                    self.datasets.choices,
-                    value=self.datasets.default,
+                self.source = controls.dataset_choice(
+                    self.datasets,
                     label="Images from",
-                    filterable=False,
                     visible=len(self.datasets.choices) > 1,
                     elem_id="truth-source",
                 )

@@ -24,6 +24,8 @@ AT_FIRST = 50  # images asked for until a visitor says otherwise
 # One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
 EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": 1, "show_progress": "hidden"}
 
+FAILED = "The scoring has failed. What was scored is kept: press the button again to go on."
+
 # On a phone the scores appear above the button that asks for them.
 _SHOW_SCORES = """() => {
     const scores = document.querySelector("#set-notice, #set-summary").parentElement;
@@ -62,7 +64,7 @@ class WholeSetTab:
         show_image(self.sent, picked)
 
     def _lay_out(self) -> None:
-        self.shown = gr.State(None, time_to_live=controls.SESSION_SECONDS)
+        self.shown = gr.State(None)
         self.sent = gr.State(None)  # how it was scored, and the id of an image to be looked at
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
@@ -73,22 +75,19 @@ class WholeSetTab:
                     self.best = controls.gallery("The best", "set-best", columns=3)
             with gr.Column(min_width=0, elem_classes="control-column"):
                 with gr.Group():
-                    self.dataset = gr.Dropdown(
-                        self.datasets.choices,
-                        value=self.datasets.default,
-                        label="Images",
-                        info="A set whose truth is known.",
-                        filterable=False,
-                        elem_id="set-dataset",
+                    self.dataset = controls.dataset_choice(
+                        self.datasets, label="Images", info="A set whose truth is known.", elem_id="set-dataset"
                     )
                     most = len(self.datasets.get(self.datasets.default).images)
-                    self.images = gr.Slider(
-                        1,
-                        max(2, most),
-                        value=min(AT_FIRST, most),
-                        step=1,
-                        label="How many",
-                        info="The first of the set. The more, the surer the scores.",
+                    self.images = controls.unchecked(
+                        gr.Slider(
+                            1,
+                            max(2, most),
+                            value=min(AT_FIRST, most),
+                            step=1,
+                            label="How many",
+                            info="The first of the set. The more, the surer the scores.",
+                        )
                     )
                 with gr.Row():
                     self.start = gr.Button(
@@ -156,6 +155,8 @@ class WholeSetTab:
             self.on_asked, None, [self.start, self.stop, self.progress, self.notice], **controls.LIGHT
         ).then(self.on_start, asked, outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
+        idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
+        controls.ends_on_failure(scored, idle, self.notice, FAILED)
         self.stop.click(self.on_stop, None, self.stop, **controls.LIGHT)
         page.unload(self.on_leave)
         self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **controls.LIGHT)
@@ -194,17 +195,19 @@ class WholeSetTab:
         request: gr.Request,
     ) -> Iterator[dict]:
         """Score the images, saying how far it is; what was shown stays until there is something newer."""
-        from demo.answers import photographs, whole_set
+        from demo.answers import whole_set
 
         stop = self._stops.get(request.session_hash)
-        if stop is None:  # the second of two quick clicks, or the visitor has left
-            return
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
+        if stop is None:  # the second of two quick clicks, or the visitor has left
+            yield idle | {self.progress: ""}
+            return
         try:
-            categories = self.datasets.get(dataset).categories
-            task = photographs.task_of(mode, class_name, automatic, threshold, categories)
+            chosen = self.datasets.get(dataset)
+            task = photographs.task_of(mode, class_name, automatic, threshold, chosen.categories)
             other = None if other_model == NONE else other_model
-            wanted = whole_set.Wanted(dataset, int(images or 1), task, protocol, resize, model, other, sharp)
+            count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
+            wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
             visitor, has_left = controls.visitor_of(request), controls.has_left()
             asked = self.engine, self.datasets, wanted, self._counts, stop, visitor, has_left
             for said in whole_set.evaluate_set(*asked):

@@ -11,8 +11,10 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,10 @@ from ..inference import memory
 from ..inference.task import Task
 from ..models import catalogue
 from .arguments import parser
+from .progress import progress_bar, stage_bars
 
 if TYPE_CHECKING:
+    from ..inference.segmenter import Segmentation
     from ..truth.dataset import Dataset
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
@@ -89,19 +93,24 @@ def predict(arguments: argparse.Namespace) -> int:
     status = DONE
     for problem in problems:
         status = _complain(problem, FAILED)
-    with _network(arguments) as network:
+    with _network(arguments) as network, progress_bar("predict", "image") as progress:
         problems = _predict_each(network, task, {path: arguments.out / stem for path, stem in stems.items()}, arguments)
-        for path, problem in zip(files, tqdm(problems, "predict", len(files), unit="image", disable=None), strict=True):
+        for done, (path, problem) in enumerate(zip(files, problems, strict=True), start=1):
             if problem:
                 tqdm.write(f"segcore: {path}: {problem}", file=sys.stderr)
                 status = FAILED
+            progress(done, len(files))
     return status
 
 
 def _predict_each(
     network, task: Task, targets: dict[Path, Path], arguments: argparse.Namespace
 ) -> Iterator[str | None]:
-    """Write the results of each file beside its target; yield, in order, what was wrong with it."""
+    """Write the results of each file beside its target; yield, in order, what was wrong with it.
+
+    One photograph is written while the network looks at the next: writing takes a core for half as long as the network
+    takes all of them. So two photographs are in memory.
+    """
     from ..evaluation.ray_cluster import Cluster
     from ..inference.export import write_results
 
@@ -110,11 +119,25 @@ def _predict_each(
         for target, results in zip(targets.values(), network.predict(targets, task, **options), strict=True):
             yield results if isinstance(results, str) else _write_all(target, results)
         return
-    for path, target in targets.items():
+
+    def outcome_of(work: Callable, *given: Any) -> tuple[Any, str | None]:
         try:
-            yield write_results(network(path), task, path.name, target, **options)
+            return work(*given), None
         except (SegcoreError, OSError) as error:
-            yield _reason(error)
+            return None, _reason(error)
+
+    def write(result: Segmentation, path: Path) -> str | None:
+        return outcome_of(partial(write_results, result, task, path.name, targets[path], **options))[1]
+
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        before: Future[str | None] | None = None
+        for path in targets:
+            result, problem = outcome_of(network, path)
+            if before:
+                yield before.result()
+            before = writer.submit(write, result, path) if result else writer.submit(str, problem)
+        if before:
+            yield before.result()
 
 
 def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
@@ -141,7 +164,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _make_room_for(file)
     with _network(arguments) as network:
         run = evaluation.Run(network, dataset, chosen, task, images, arguments.batch_size)
-        with _progress_bar("evaluate", "image") as progress:
+        with progress_bar("evaluate", "image") as progress:
             outcome = evaluation.evaluate(
                 run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
             )
@@ -218,7 +241,7 @@ def compare(arguments: argparse.Namespace) -> int:
     for place, name in zip(("first", "second"), names, strict=True):
         run = evaluation.Run(_segmenter(arguments, name), dataset, chosen, task, images, arguments.batch_size)
         resume = arguments.resume and arguments.resume / place
-        with _progress_bar(name, "image") as progress:
+        with progress_bar(name, "image") as progress:
             outcomes.append(evaluation.evaluate(run, resume=resume, progress=progress))
     record = comparison.compare(*outcomes)
     if arguments.json:
@@ -301,7 +324,7 @@ def fetch_weights(arguments: argparse.Namespace) -> int:
     """Download the weights of one model, resuming what an earlier try left."""
     from ..models.loading import fetch_weights as fetch
 
-    with _progress_bar(arguments.name, "B") as progress:
+    with progress_bar(arguments.name, "B") as progress:
         path = fetch(arguments.name, base_url=arguments.base_url, progress=progress)
     print(path)
     return DONE
@@ -312,7 +335,7 @@ def fetch_coco(arguments: argparse.Namespace) -> int:
     from ..truth.fetch_coco import fetch_coco as fetch
 
     _make_folder(arguments.to)
-    with _stage_bars() as progress:
+    with stage_bars() as progress:
         fetched = fetch(
             arguments.to,
             arguments.split,
@@ -350,7 +373,7 @@ def train(arguments: argparse.Namespace) -> int:
             if done.validation_mean_iou is not None or (bar.disable and done.step % _TOLD_STEPS == 0):
                 bar.write(done.line(), file=sys.stderr)
 
-        with _progress_bar("soft labels", "photograph") as looked_at:
+        with progress_bar("soft labels", "photograph") as looked_at:
             path = run(settings, resume=arguments.resume, on_step=show, on_soft_label=looked_at)
     print(path)
     return DONE
@@ -386,7 +409,7 @@ def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:
 
     Raises UsageError where that leaves nothing. A named file that is not there fails later, by itself.
     """
-    from ..imaging.reading import SUFFIXES
+    from ..imaging.reading import photographs_in
 
     files: list[Path] = []
     problems: list[str] = []
@@ -395,7 +418,7 @@ def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:
             files.append(path)
             continue
         try:
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            inside = photographs_in(path)
         except OSError as error:
             problems.append(f"{path}: this folder cannot be read: {error.strerror}")
             continue
@@ -443,37 +466,6 @@ def _make_room_for(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")
     _make_folder(path.parent)
-
-
-@contextmanager
-def _progress_bar(label: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A tqdm bar, silent where stderr is no terminal, as the callback that segcore's long functions take."""
-    with tqdm(desc=label, unit=unit, unit_scale=unit == "B", disable=None) as bar:
-
-        def update(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
-
-
-@contextmanager
-def _stage_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """As `_progress_bar`, but for functions that go through stages: a bar for each."""
-    from ..truth.fetch_job import ANNOTATIONS
-
-    with ExitStack() as current:
-        shown, show = "", None
-
-        def update(stage: str, done: int, total: int | None) -> None:
-            nonlocal shown, show
-            if stage != shown:
-                current.close()
-                show = current.enter_context(_progress_bar(stage, "B" if stage == ANNOTATIONS else "image"))
-                shown = stage
-            show(done, total)
-
-        yield update
 
 
 COMMANDS = {

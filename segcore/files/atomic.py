@@ -26,9 +26,7 @@ def whole(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
     if path.exists() and not path.is_file():  # such as /dev/stdout
         yield path
         return
-    own = (
-        path.name if alone else secrets.token_hex(4) + path.suffix
-    )  # no longer than the longest name that there may be
+    own = path.name if alone else secrets.token_hex(4) + path.suffix  # short: `path` may have the longest name there is
     partial = path.with_name(f".part-{own}")
     try:
         yield partial

@@ -116,6 +116,16 @@ def read(
     )
 
 
+def photographs_in(folder: Path) -> list[Path]:
+    """The files of a folder that are called like images, by name. Raises OSError for a folder that cannot be read.
+
+    Hidden ones are not meant: a Mac leaves `._IMG.jpg` on other disks, and a killed program what it had not finished.
+    """
+    return sorted(
+        each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith(".")
+    )
+
+
 @contextmanager
 def opened(
     source: str | Path | File, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES

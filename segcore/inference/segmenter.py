@@ -126,7 +126,7 @@ class Segmenter:
 
 def _photographs(folder: Path, preprocess: Preprocess) -> list[Tensor]:
     """What int8 is measured by: the first ones of a folder, by name. Raises UsageError for none."""
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in reading.SUFFIXES)
+    files = reading.photographs_in(folder) if folder.is_dir() else []
     if not files:
         raise UsageError(
             f"int8 is measured by photographs, and there are none in {folder}; name a folder of them as the calibration"

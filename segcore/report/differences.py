@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..classes import BACKGROUND
-from .terms import (
-    Record,
-    count_of_images,
-    friendly,
-    listed,
-    only_class,
-    percent,
-    plural,
-    signed,
-)
+from .terms import Record, count_of_images, friendly, listed, only_class, percent, plural, signed
 
 
 def comparison_sentence(comparison: Record) -> str:

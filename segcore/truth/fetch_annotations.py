@@ -18,15 +18,7 @@ from ..files import download
 from ..files.locks import disk
 from . import coco_json
 from .coco import CocoDataset
-from .fetch_job import (
-    ANNOTATIONS,
-    ARCHIVE,
-    CHUNK,
-    READING,
-    Job,
-    in_background,
-    replacing,
-)
+from .fetch_job import ANNOTATIONS, ARCHIVE, CHUNK, READING, Job, in_background, replacing
 
 log = logging.getLogger(__name__)
 
