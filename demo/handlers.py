@@ -15,6 +15,7 @@ import numpy as np
 from demo import tables, viewer_data
 from demo.engine import Engine
 from demo.settings import AUTOMATIC_THRESHOLD
+from demo.visits import GoneError
 from segcore import image
 from segcore.categories import VOC, Categories
 from segcore.classes import BACKGROUND, IGNORE_INDEX
@@ -119,7 +120,7 @@ def _read_again(shown: Shown) -> np.ndarray:
     try:
         size = shown.source.stat().st_size
     except FileNotFoundError as error:
-        raise UsageError(
+        raise GoneError(
             "This photograph is no longer kept here: uploads are deleted after a while. Please give it again."
         ) from error
     return image.read(shown.source, max_pixels=math.prod(shown.result.size_hw), max_bytes=size)

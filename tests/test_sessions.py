@@ -132,7 +132,7 @@ def test_an_update_leaves_a_component_its_own_way_to_read_values(blocks):
 
 
 def test_a_session_has_all_that_gradio_expects_of_one(blocks):
-    assert vars(Session(blocks)).keys() == vars(SessionState(blocks)).keys()
+    assert vars(Session(blocks)).keys() == vars(SessionState(blocks)).keys() | {"begun"}
 
 
 # ------------------------------------------------------------------------------------------------ nothing is left
@@ -176,8 +176,7 @@ class _Guest(Visitor):
         self.png, self.pixels = photograph(uuid.uuid4().int % 2**32)
         self.known = self.events()
         self.open(self.known, self.name, self.png)
-        [viewer, *_] = self.trigger(self.known["on_look"], [None, *TASK, False])
-        self.traces = traces(self.name, self.png, self.pixels, viewer["photo"]["src"])
+        self.traces = traces(self.name, self.png, self.pixels, self.viewer(self.known)["photo"]["src"])
 
     def gone(self) -> dict[str, bytes]:
         self.close()
@@ -189,20 +188,20 @@ def _reads_all(url: str) -> dict[str, bytes]:
     [labels] = guest.trigger(guest.known["partial"], [None, *TASK, False])  # the first of the downloads
     content = guest.http.get(f"{API}/file={labels['path']}").raise_for_status().content
     guest.trigger(guest.known["on_truth"], [guest.upload("truth.png", content), None])
-    guest.trigger(guest.known["on_look"], [None, *TASK, False])
+    guest.look(guest.known)
     return guest.gone()
 
 
 def _reads_no_answer(url: str) -> dict[str, bytes]:
     guest = _Guest(url)
-    body = {"data": [None, *TASK, False], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
+    body = {"data": [None, *TASK, False, ""], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
     guest.http.post(f"{API}/queue/join", json=body).raise_for_status()
     return guest.gone()
 
 
 def _hangs_up(url: str) -> dict[str, bytes]:
     guest = _Guest(url)
-    body = {"data": [None, *TASK, False], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
+    body = {"data": [None, *TASK, False, ""], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
     guest.http.post(f"{API}/queue/join", json=body).raise_for_status()
     with guest.http.stream("GET", f"{API}/queue/data", params={"session_hash": guest.session}):
         pass

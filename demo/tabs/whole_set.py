@@ -44,28 +44,30 @@ class WholeSetTab:
         datasets: Datasets,
         thumbnails: Thumbnails,
         counts: Path,
-        show_image: Callable[[gr.State, list[Any]], None],
+        show_image: Callable[[gr.JSON, list[Any]], None],
     ) -> None:
         """counts: a folder for what is counted, of all visitors.
 
-        show_image(sent, events): open the image that is put into the state `sent` where it can be looked at.
+        show_image(sent, events): open the image that is put into `sent` where it can be looked at.
         """
         self.engine = engine
         self.datasets = datasets
         self.thumbnails = thumbnails
         self._counts = counts
-        self._stops: dict[str, threading.Event] = {}  # by session
         self._lay_out()
         self._wire(page, tab)
         picked = [
-            gallery.select(function, self.shown, self.sent, **controls.LIGHT)
+            gallery.select(function, self.pictured, self.sent, **controls.LIGHT)
             for gallery, function in ((self.worst, self.on_worst), (self.best, self.on_best))
         ]
         show_image(self.sent, picked)
 
     def _lay_out(self) -> None:
         self.shown = gr.State(None)
-        self.sent = gr.State(None)  # how it was scored, and the id of an image to be looked at
+        self.stopping = gr.State(None)  # the event that ends the scoring that was asked for last
+        # In the browser, beside what they tell of, so that a click is on what was seen.
+        self.pictured = gr.JSON(visible=False)  # how the images were scored, and the ids of the worst and of the best
+        self.sent = gr.JSON(visible=False)  # how it was scored, and the id of an image to be looked at
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
                 self.notice = controls.html("set-notice")
@@ -149,16 +151,15 @@ class WholeSetTab:
         ]
         outputs = [
             *(self.shown, self.notice, self.progress, self.summary, self.worst, self.best, self.charts, self.made_by),
-            *(self.pictures, self.start, self.stop),
+            *(self.pictures, self.pictured, self.start, self.stop),
         ]
         scored = self.start.click(
-            self.on_asked, None, [self.start, self.stop, self.progress, self.notice], **controls.LIGHT
-        ).then(self.on_start, asked, outputs, api_visibility="private", **EVALUATION)
+            self.on_asked, None, [self.stopping, self.start, self.stop, self.progress, self.notice], **controls.LIGHT
+        ).then(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
         controls.ends_on_failure(scored, idle, self.notice, FAILED)
-        self.stop.click(self.on_stop, None, self.stop, **controls.LIGHT)
-        page.unload(self.on_leave)
+        self.stop.click(self.on_stop, self.stopping, self.stop, **controls.LIGHT)
         self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **controls.LIGHT)
         tab.select(self.on_open, self.dataset, self.dataset, **controls.LIGHT)
         fetching = [self.getting, self.get, self.stop_getting, self.clock, self.dataset]
@@ -169,10 +170,10 @@ class WholeSetTab:
 
     # ---- scoring
 
-    def on_asked(self, request: gr.Request) -> tuple:
+    def on_asked(self) -> tuple:
         """The click, answered at once: the scoring itself may have to wait for that of others."""
-        self._stops.setdefault(request.session_hash, threading.Event())
         return (
+            threading.Event(),
             gr.update(interactive=False),
             gr.update(visible=True, interactive=True),
             set_tables.waiting(),
@@ -181,6 +182,7 @@ class WholeSetTab:
 
     def on_start(
         self,
+        stop: threading.Event | None,
         dataset: str,
         images: float,
         mode: str,
@@ -197,11 +199,7 @@ class WholeSetTab:
         """Score the images, saying how far it is; what was shown stays until there is something newer."""
         from demo import handlers, whole_set
 
-        stop = self._stops.get(request.session_hash)
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
-        if stop is None:  # the second of two quick clicks, or the visitor has left
-            yield idle | {self.progress: ""}
-            return
         try:
             chosen = self.datasets.get(dataset)
             task = handlers.task_of(mode, class_name, automatic, threshold, chosen.categories)
@@ -209,7 +207,7 @@ class WholeSetTab:
             count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
             visitor, has_left = controls.visitor_of(request), controls.has_left()
-            asked = self.engine, self.datasets, wanted, self._counts, stop, visitor, has_left
+            asked = self.engine, self.datasets, wanted, self._counts, stop or threading.Event(), visitor, has_left
             for said in whole_set.evaluate_set(*asked):
                 if isinstance(said, whole_set.Progress):
                     yield {self.progress: set_tables.progress(said)}
@@ -220,8 +218,6 @@ class WholeSetTab:
         except OSError as error:  # what was scored could not be kept
             print(f"segcore: an evaluation has failed: {error}", file=sys.stderr)
             yield idle | {self.progress: "", self.notice: tables.notice(controls.NO_ROOM, kind="error")}
-        finally:
-            self._stops.pop(request.session_hash, None)
 
     def _shown(self, outcome: Any) -> dict:
         dataset = self.datasets.get(outcome.wanted.dataset)
@@ -239,26 +235,22 @@ class WholeSetTab:
             self.pictures: gr.update(visible=True),
             self.worst: gr.update(value=pictures(outcome.worst), label=worst, selected_index=None),
             self.best: gr.update(value=pictures(outcome.best), selected_index=None, visible=bool(outcome.best)),
+            self.pictured: [controls.settings_of(outcome.wanted), *map(_ids, (outcome.worst, outcome.best))],
             self.charts: set_tables.charts(outcome),
             self.made_by: set_tables.made_by(outcome.record),
         }
 
-    def on_worst(self, event: gr.SelectData, shown: Any) -> tuple:
-        return shown.wanted, shown.worst[event.index]["image_id"]
+    def on_worst(self, event: gr.SelectData, pictured: Any) -> list:
+        return _sent(pictured, 1, event.index)
 
-    def on_best(self, event: gr.SelectData, shown: Any) -> tuple:
-        return shown.wanted, shown.best[event.index]["image_id"]
+    def on_best(self, event: gr.SelectData, pictured: Any) -> list:
+        return _sent(pictured, 2, event.index)
 
-    def on_stop(self, request: gr.Request) -> dict:
+    def on_stop(self, stop: threading.Event | None) -> dict:
         """End the evaluation early; what is done is shown."""
-        if stop := self._stops.get(request.session_hash):
+        if stop:
             stop.set()
         return gr.update(interactive=False)
-
-    def on_leave(self, request: gr.Request) -> None:
-        """A visitor who has left waits for nothing."""
-        if stop := self._stops.pop(request.session_hash, None):
-            stop.set()
 
     def write_download(self, kind: str, folder: Path, shown: Any) -> Path:
         """The report, the table or the record."""
@@ -296,3 +288,15 @@ class WholeSetTab:
             gr.update(active=running),
             gr.update(choices=self.datasets.choices),
         )
+
+
+def _ids(rows: list[dict]) -> list[str]:
+    return [str(row["image_id"]) for row in rows]
+
+
+def _sent(pictured: Any, group: int, index: Any) -> list:
+    """How the images were scored and the id of the one that was picked; all of it is a browser's word."""
+    try:
+        return [pictured[0], pictured[group][index]]
+    except (TypeError, LookupError) as error:
+        raise gr.Error(controls.NO_IMAGE, print_exception=False) from error
