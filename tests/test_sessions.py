@@ -16,11 +16,9 @@ import pytest
 from gradio.state_holder import SessionState
 from PIL import Image
 
-from demo import app
 from demo.sessions import Session, Sessions
-from demo.settings import Settings
 from tests.page_client import API, SEGMENT, TASK, Visitor
-from tests.page_server import free_port, running_page
+from tests.page_server import page_here, running_page
 
 KEPT = 15.0  # seconds, in which a model that is not loaded yet can answer
 WITHIN = KEPT + 60  # from the last request until nothing is left
@@ -263,24 +261,11 @@ def test_nothing_of_a_visitor_is_left_in_the_memory(no_downloads):
         assert f"{KEPT / 60:g} minutes after your" in text, "and the page says so"
 
 
-@pytest.fixture
-def page_in_this_process(no_downloads, tmp_path, monkeypatch):
-    """The page as `demo/app.py` starts it, but here, so that its objects can be looked at."""
-    for name in ("uploads", "counts"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    environment = {"SEGCORE_OFFLINE": "1", "SEGCORE_KEEP_MINUTES": str(KEPT / 60)}
-    settings = Settings.read(["--port", str(free_port())], environment)
-    blocks = app.start(settings, tmp_path / "uploads", tmp_path / "counts")
-    yield blocks.local_url
-    blocks.close()
-
-
-def test_nothing_of_a_visitor_is_left_among_the_objects(page_in_this_process):
-    wanted = [trace for each in leave_in_all_ways(page_in_this_process) for trace in each.values()]
-    assert in_objects(wanted), "they can be found"
-    assert becomes_empty(lambda: in_objects(wanted)) == set()
+def test_nothing_of_a_visitor_is_left_among_the_objects(no_downloads, tmp_path):
+    with page_here(tmp_path, SEGCORE_KEEP_MINUTES=str(KEPT / 60)) as url:
+        wanted = [trace for each in leave_in_all_ways(url) for trace in each.values()]
+        assert in_objects(wanted), "they can be found"
+        assert becomes_empty(lambda: in_objects(wanted)) == set()
 
 
 def in_objects(wanted: Collection[bytes]) -> set[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,15 @@ from demo.datasets import MAX_FETCHED, Datasets
 from demo.engine import Engine
 from demo.samples import Thumbnails
 from demo.tabs import controls
+from demo.turns import Place, Turns
 from segcore.categories import VOC
 from segcore.classes import ANY_OBJECT
-from segcore.errors import SegcoreError
+from segcore.errors import SegcoreError, UsageError
 
 NONE = "none"
 AT_FIRST = 50  # images asked for until a visitor says otherwise
-# One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
-EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": 1, "show_progress": "hidden"}
+# Evaluations wait in a line of their own, so Gradio lets all of them in at once.
+EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": None, "show_progress": "hidden"}
 
 FAILED = "The scoring has failed. What was scored is kept: press the button again to go on."
 
@@ -54,6 +57,8 @@ class WholeSetTab:
         self.datasets = datasets
         self.thumbnails = thumbnails
         self._counts = counts
+        # One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
+        self._line = Turns(1, engine.turns.longest)
         self._lay_out()
         self._wire(page, tab)
         picked = [
@@ -154,8 +159,11 @@ class WholeSetTab:
             *(self.pictures, self.pictured, self.start, self.stop),
         ]
         scored = self.start.click(
-            self.on_asked, None, [self.stopping, self.start, self.stop, self.progress, self.notice], **controls.LIGHT
-        ).then(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
+            self.on_asked,
+            self.stopping,
+            [self.stopping, self.start, self.stop, self.progress, self.notice],
+            **controls.LIGHT,
+        ).success(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
         controls.ends_on_failure(scored, idle, self.notice, FAILED)
@@ -164,23 +172,26 @@ class WholeSetTab:
         tab.select(self.on_open, self.dataset, self.dataset, **controls.LIGHT)
         fetching = [self.getting, self.get, self.stop_getting, self.clock, self.dataset]
         self.get.click(self.on_get, [self.count, self.kind], fetching, **controls.LIGHT)
-        self.stop_getting.click(self.datasets.stop_collecting, None, None, **controls.LIGHT)
+        self.stop_getting.click(self.on_stop_getting, None, None, **controls.LIGHT)
         for event in (page.load, self.clock.tick):
             event(self.on_clock, None, fetching, **controls.LIGHT)
 
     # ---- scoring
 
-    def on_asked(self) -> tuple:
-        """The click, answered at once: the scoring itself may have to wait for that of others."""
+    def on_asked(self, stop: threading.Event | None) -> tuple:
+        """The click, answered at once: the scoring itself may have to wait for that of others.
+
+        Of two quick clicks the second is not asked to score, and must not take the first one's stop away.
+        """
         return (
-            threading.Event(),
+            threading.Event() if stop is None or stop.is_set() else stop,
             gr.update(interactive=False),
             gr.update(visible=True, interactive=True),
             set_tables.waiting(),
             "",
         )
 
-    def on_start(
+    async def on_start(
         self,
         stop: threading.Event | None,
         dataset: str,
@@ -195,24 +206,28 @@ class WholeSetTab:
         other_model: str,
         sharp: bool,
         request: gr.Request,
-    ) -> Iterator[dict]:
+    ) -> AsyncIterator[dict]:
         """Score the images, saying how far it is; what was shown stays until there is something newer."""
         from demo import handlers, whole_set
 
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
         try:
-            chosen = self.datasets.get(dataset)
+            chosen = await asyncio.to_thread(self.datasets.get, dataset)
             task = handlers.task_of(mode, class_name, automatic, threshold, chosen.categories)
             other = None if other_model == NONE else other_model
             count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
-            visitor, has_left = controls.visitor_of(request), controls.has_left()
-            asked = self.engine, self.datasets, wanted, self._counts, stop or threading.Event(), visitor, has_left
-            for said in whole_set.evaluate_set(*asked):
-                if isinstance(said, whole_set.Progress):
-                    yield {self.progress: set_tables.progress(said)}
-                else:
-                    yield idle | {self.shown: said, self.progress: ""} | self._shown(said)
+            asked = self._line, self.engine, self.datasets, wanted, self._counts, stop or threading.Event()
+            evaluation = whole_set.evaluate_in_turn(*asked, controls.visitor_of(request), controls.has_left())
+            async with aclosing(evaluation):
+                async for said in evaluation:
+                    if isinstance(said, Place):
+                        yield {self.progress: set_tables.in_line(said)}
+                    elif isinstance(said, whole_set.Progress):
+                        yield {self.progress: set_tables.progress(said)}
+                    else:
+                        scores = await asyncio.to_thread(self._shown, said)
+                        yield idle | {self.shown: said, self.progress: ""} | scores
         except SegcoreError as error:
             yield idle | {self.progress: "", self.notice: tables.notice(str(error), kind="error")}
         except OSError as error:  # what was scored could not be kept
@@ -256,7 +271,9 @@ class WholeSetTab:
         """The report, the table or the record."""
         from demo import whole_set
 
-        return whole_set.write_download(self.engine, self.datasets, controls.required(shown), kind, folder)
+        if shown is None:
+            raise UsageError("There are no scores, or no longer: score the images first.")
+        return whole_set.write_download(self.engine, self.datasets, shown, kind, folder)
 
     # ---- the choice of images
 
@@ -269,22 +286,25 @@ class WholeSetTab:
         most = len(controls.dataset_of(self.datasets, dataset).images)
         return gr.update(maximum=max(2, most), value=min(images or AT_FIRST, most))
 
-    def on_get(self, count: float, kind: str) -> tuple:
+    def on_get(self, count: float | None, kind: str, request: gr.Request) -> tuple:
         """Fetch photographs in the background."""
         try:
-            self.datasets.collect(int(count or 1), kind)
+            self.datasets.collect(int(min(max(1, count or 1), MAX_FETCHED)), kind, request.session_hash)
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return self.on_clock()
+        return self.on_clock(request)
 
-    def on_clock(self) -> tuple:
+    def on_stop_getting(self, request: gr.Request) -> None:
+        self.datasets.stop_collecting(request.session_hash)
+
+    def on_clock(self, request: gr.Request) -> tuple:
         """Say how far fetching is, and offer the images once they are here."""
         state = self.datasets.collecting
         running = state is not None and not state.finished
         return (
             set_tables.collecting(state),
             gr.update(interactive=not running and not self.datasets.offline),
-            gr.update(visible=running),
+            gr.update(visible=running and state.owner == request.session_hash),
             gr.update(active=running),
             gr.update(choices=self.datasets.choices),
         )
