@@ -38,6 +38,8 @@ def main() -> int:
     # After each request Gradio summarises all of the last 10,000, for a page that is not offered here.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+    # While an answer is awaited it says that often, in seconds, that it is there; connection.js listens for it.
+    os.environ.setdefault("GRADIO_HEARTBEAT_INTERVAL", "3")
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(working_folder(_temporary_folder()))

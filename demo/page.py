@@ -19,6 +19,7 @@ from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
 from demo.tabs.whole_set import WholeSetTab
+from demo.waiting import sessions
 from segcore.models import catalogue
 from segcore.report import parts
 
@@ -35,9 +36,8 @@ THEME = gr.themes.Default(
 )
 _HERE = Path(__file__).parent
 # In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
-HEAD = (
-    f"<style>{parts.STYLE}{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>"
-    f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
+HEAD = f"<style>{parts.STYLE}{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>" + "".join(
+    f"<script>{(_HERE / name).read_text(encoding='utf-8')}</script>" for name in ("page.js", "connection.js")
 )
 _HEADER = """<header class="masthead"><h1>segcore</h1>
 <p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p>
@@ -48,15 +48,31 @@ _MISFIT = "An input is missing or of the wrong kind: upload files themselves, an
 
 
 class Page(gr.Blocks):
-    """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead."""
+    """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead. Where nothing
+    is kept of a visitor any more, all that needs it is answered in one way.
+    """
 
-    async def preprocess_data(self, block_fn: Any, inputs: list, *args: Any, **kwargs: Any) -> Any:
+    go_on: gr.Button
+
+    async def process_api(self, *args: Any, event_data: gr.EventData | None = None, **kwargs: Any) -> Any:
+        if event_data is not None:
+            # Which picture was picked is all that is asked for. Gradio would refuse what else is told of it where that
+            # names a file that is not there, as of a page that was started again since.
+            told = event_data._data
+            event_data._data = {"index": told.get("index") if isinstance(told, dict) else None, "value": None}
+        return await super().process_api(*args, event_data=event_data, **kwargs)
+
+    async def preprocess_data(self, block_fn: Any, inputs: list, state: Any, *args: Any, **kwargs: Any) -> Any:
         by_browser = block_fn.fn is None  # by itself, and no browser asks here
         if by_browser or any(map(_chooses_several, block_fn.inputs, inputs)):
             raise gr.Error(_MISFIT, print_exception=False)
+        if any(event == "load" or block == self.go_on._id for block, event in block_fn.targets):
+            state.begun = True
+        elif not state.begun and any(block.stateful for block in (*block_fn.inputs, *block_fn.outputs)):
+            raise sessions.lost()
         try:
             client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
-            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+            return await super().preprocess_data(block_fn, inputs, state, *args, **kwargs)
         except gr.Error as error:  # which is a ValueError too
             if error.print_exception:  # a component's own
                 raise gr.Error(_MISFIT, print_exception=False) from error
@@ -84,15 +100,16 @@ def build(engine: Engine, datasets: Datasets, thumbnails: Thumbnails, counts: Pa
     """The whole page, ready to launch. counts: a folder for what evaluations have counted."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
+        page.go_on = go_on = gr.Button("Go on", visible="hidden", elem_id="go-on")  # for connection.js
         banner = controls.html("banner")
         run_again = gr.Button(
             "Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again"
         )
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
             with gr.Tab("Your photograph"):
-                photograph = PhotographTab(page, engine, thumbnails)
+                photograph = PhotographTab(page, engine, thumbnails, go_on)
             with gr.Tab(f"{datasets.layout} with ground truth", id=_TRUTH) as truth_tab:
-                truth = GroundTruthTab(page, truth_tab, engine, datasets, thumbnails)
+                truth = GroundTruthTab(page, truth_tab, engine, datasets, thumbnails, go_on)
             with gr.Tab("A whole set") as set_tab:
                 show = functools.partial(truth.show_images_of, tabs, _TRUTH)
                 whole_set = WholeSetTab(page, set_tab, engine, datasets, thumbnails, counts, show)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 PHOTOGRAPH, TRUTH = "#photograph-viewer", "#truth-viewer"
+LONG = 180_000  # milliseconds, of a machine that does much else
 
 
 def version(page, viewer):
@@ -17,7 +18,7 @@ def drawn(page, viewer, after=0):
             return ready === "true" && empty === "false" && Number(version) > after;
         }""",
         arg=[viewer, after],
-        timeout=60_000,
+        timeout=LONG,
     )
 
 
@@ -44,6 +45,13 @@ def largest_class(page):
 def panel_of(page, tab_name):
     page.get_by_role("tab", name=tab_name).click()
     return page.get_by_role("tabpanel").filter(visible=True)
+
+
+def ask_for(panel, images):
+    """Choose in the tab for a whole set how many images are scored."""
+    number = panel.get_by_label("number input for How many", exact=True)
+    number.fill(str(images))
+    number.press("Tab")
 
 
 def pixels(page, viewer):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import PHOTOGRAPH, drawn
+from tests.browser import LONG, PHOTOGRAPH, drawn
 from tests.page_server import running_page
 from tests.samples import NINE
 
@@ -101,6 +101,7 @@ def open_page(chromium, page_url):
         context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(LONG)
         page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(

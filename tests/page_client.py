@@ -31,6 +31,7 @@ class Visitor:
         self.http = httpx.Client(base_url=url, timeout=600, trust_env=False, limits=limits)
         self.session = uuid.uuid4().hex
         self.said: list[str] = []  # what it was told while it waited
+        self._begun = False
 
     def close(self) -> None:
         self.http.close()
@@ -51,9 +52,22 @@ class Visitor:
         answer = self.http.post(f"{API}/upload", files={"files": (name, content)}).raise_for_status()
         return {"path": answer.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
-    def trigger(self, event: dict, data: list[Any]) -> list[Any]:
-        """Do what a click does and return the event's last outputs. Raises Refused."""
+    def begin(self) -> None:
+        """Say that the page was opened, as its script does; else the page answers that it has lost the visit."""
+        body = {"data": [], "session_hash": self.session}
+        self.http.post(f"{API}/run/on_clock", json=body).raise_for_status()
+        self._begun = True
+
+    def trigger(self, event: dict, data: list[Any], picked: Any = None) -> list[Any]:
+        """Do what a click does, on the picture of that index in a gallery, and return the event's last outputs.
+
+        Raises Refused.
+        """
+        if not self._begun:
+            self.begin()
         body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
+        if picked is not None:
+            body["event_data"] = {"index": picked, "value": None}
         joined = self.http.post(f"{API}/queue/join", json=body)
         if joined.is_error:
             raise Refused(joined.text)
@@ -75,9 +89,13 @@ class Visitor:
         """Give the page a photograph, and wait until it is segmented."""
         self.trigger(events["on_upload"], [self.upload(name, content), None, "auto", "squeeze", False])
 
+    def viewer(self, events: dict[str, dict], *task: Any, sharp: bool = False, known: str = "") -> dict:
+        """What a light control gives: the viewer's value. known: keys of the photographs that the browser has."""
+        return self.trigger(events["on_look"], [None, *(task or TASK), sharp, known])[0]
+
     def look(self, events: dict[str, dict], *task: Any, sharp: bool = False) -> np.ndarray:
-        """What a light control gives: the label map in the viewer, uint8 (H, W)."""
-        viewer = self.trigger(events["on_look"], [None, *(task or TASK), sharp])[0]
+        """The label map in it, uint8 (H, W)."""
+        viewer = self.viewer(events, *task, sharp=sharp)
         labels = viewer["panels"][0]["labels"]
         return np.frombuffer(zlib.decompress(b64decode(labels["deflate"])), np.uint8).reshape(
             labels["height"], labels["width"]

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 START_UP = 300  # seconds; a busy machine with a cold disk needs many more than an idle one
 _SETTINGS = ("GRADIO_", "SEGCORE_", "SPACE_", "SPACES_", "PYTHONPATH", "CPU_CORES")  # what would change how it runs
@@ -99,3 +101,24 @@ def _stop(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def page_here(folder: Path, **environment: str) -> Iterator[str]:
+    """The page as `demo/app.py` starts it, but in this process, where its objects can be looked at; gives its address.
+
+    folder: an empty one for its files; environment: settings of the page.
+    """
+    from demo import app
+    from demo.settings import Settings
+
+    uploads, counts = folder / "uploads", folder / "counts"
+    for each in (uploads, counts):
+        each.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        settings = Settings.read(["--port", str(free_port())], {"SEGCORE_OFFLINE": "1"} | environment)
+        blocks = app.start(settings, uploads, counts)
+        yield blocks.local_url.rstrip("/")
+        blocks.close()

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from demo.answers.datasets import FETCHED, SAMPLES, Datasets
-from segcore.errors import AnnotationError, UsageError
+from segcore.errors import AnnotationError, Cancelled, UsageError
+from segcore.truth import fetch_coco
 from tests.voc_folder import boxes, write_list, write_voc
 
 
@@ -88,6 +90,33 @@ def test_a_folder_in_vocs_layout_is_offered_with_its_splits(examples_coco, tmp_p
     time.sleep(0.01)
     write_list(own, ["b", "a"], "train")
     assert [image.id for image in datasets.get("own:train").images] == ["a", "b"]
+
+
+def test_a_fetch_is_of_who_asked_for_it(examples_coco, tmp_path, monkeypatch):
+    over = threading.Event()
+
+    def fetch(*_, cancel, progress, **options):
+        progress("photographs", 1, 10)
+        assert cancel.wait(60)
+        over.set()
+        raise Cancelled("stopped")
+
+    monkeypatch.setattr(fetch_coco, "fetch_coco", fetch)
+    datasets = Datasets(examples_coco, examples_coco, tmp_path / "none")
+    datasets.stop_collecting("one")
+    datasets.collect(10, "dog", "one")
+    with pytest.raises(UsageError, match="being fetched already. Please ask again once they are here"):
+        datasets.collect(10, "cat", "two")
+    datasets.stop_collecting("two")
+    assert not over.wait(0.2)
+    assert not datasets.collecting.finished and datasets.collecting.owner == "one"
+    datasets.stop_collecting("one")
+    assert over.wait(60)
+    while not datasets.collecting.finished:
+        time.sleep(0.01)
+    datasets.collect(10, "cat", "two")
+    assert datasets.collecting.owner == "two"
+    datasets.stop_collecting("two")
 
 
 def test_errors(examples_coco, tmp_path):

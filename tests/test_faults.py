@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from demo.answers.datasets import Datasets
+from demo.answers.datasets import Collecting, Datasets
 from segcore.categories import Categories
 from segcore.cli import main
 from segcore.errors import UsageError, WeightsError
@@ -245,7 +245,7 @@ def test_weights_and_photographs_that_cannot_be_kept(examples_coco):
     with pytest.raises(download.DownloadError, match=f"cannot write {NOWHERE}"):
         download.fetch("http://127.0.0.1:9/x", Path(NOWHERE, "checkpoints", "x.pth"))
     datasets = Datasets(examples_coco, examples_coco, Path(NOWHERE, "coco"), base_url="http://127.0.0.1:9")
-    datasets._collect(1, ())
+    datasets._collect(Collecting("owner"), 1, ())
     assert datasets.collecting.outcome.startswith(f"Fetching ended early: cannot write {NOWHERE}")
 
 

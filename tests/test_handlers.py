@@ -15,7 +15,6 @@ from PIL import Image
 from demo.answers import ground_truth, photographs
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
-from demo.waiting.visits import Visit
 from segcore.errors import ImageError, SegcoreError, UsageError
 from segcore.evaluation import evaluate, protocols
 from segcore.imaging import drawing
@@ -82,12 +81,8 @@ def test_a_visitor_keeps_a_bounded_number_of_results(engine, dog, tmp_path):
 
 def test_tasks_are_answered_from_what_is_kept(engine, dog):
     shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
-    visit = Visit()
-    first = visit.viewer_for_browser(photographs.view_photograph(shown, Task()).viewer)
-    assert first["photo"]["src"].startswith("data:image/jpeg")
-    for task in (Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.3), Task()):
-        viewer = visit.viewer_for_browser(photographs.view_photograph(shown, task).viewer)
-        assert viewer["photo"] == {"key": first["photo"]["key"], "src": None}
+    for task in (Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.3)):
+        assert photographs.view_photograph(shown, task).viewer["photo"] == shown.photo
     assert engine.runs == 1
 
 

@@ -17,7 +17,7 @@ from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
 from demo.tabs import photograph
 from demo.waiting.visits import Visit
-from segcore.errors import LabelError
+from segcore.errors import LabelError, UsageError
 from segcore.evaluation import evaluate, protocols
 from segcore.imaging import drawing
 from segcore.inference.segmenter import Segmenter
@@ -144,7 +144,7 @@ def test_counts_are_of_the_full_size_and_pictures_of_the_screens(engine, tmp_pat
 
 
 def looked(tab, visit, task=None):
-    return named(tab.on_look(visit, *controls(task or Task())))
+    return named(tab.on_look(visit, *controls(task or Task()), ""))
 
 
 def test_a_black_and_white_mask_waits_for_binary_mode(tab, dog, tmp_path):
@@ -174,12 +174,28 @@ def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annota
     ]
     assert "dog" in given["verdict"] and "Pixel accuracy" in given["overall"] and "original" in given["made_by"]
 
-    again = photographs.segment_again(engine, visit.shown, "auto", "aspect")
-    assert again.truth is visit.shown.truth and looked(tab, Visit(again))["viewer"]["layout"] == "grid"
-    other = photographs.open_photograph(engine, again, dataset.path(CAT), "auto", "squeeze")
-    given = looked(tab, Visit(other))
-    assert other.truth is None and given["viewer"]["layout"] == "single"
+    visit.shown = photographs.segment_again(engine, visit.shown, "auto", "aspect")
+    assert looked(tab, visit)["viewer"]["layout"] == "grid"
+    visit.shown = photographs.open_photograph(engine, visit.shown, dataset.path(CAT), "auto", "squeeze")
+    given = looked(tab, visit)
+    assert given["viewer"]["layout"] == "single"
     assert given["overall"] == given["verdict"] == given["read_as"] == "" and not given["given"]["visible"]
+
+
+def test_a_photograph_that_comes_while_a_truth_is_read_stays(tab, dog, dataset, annotations, engine, monkeypatch):
+    visit = Visit(dog)
+    other = photographs.open_photograph(engine, dog, dataset.path(CAT), "auto", "squeeze")
+    read = photographs.with_truth
+
+    def slowly(shown, source):
+        given = read(shown, source)
+        visit.shown = other
+        return given
+
+    monkeypatch.setattr(photographs, "with_truth", slowly)
+    *_, notice = tab.on_truth(str(annotations), visit)
+    assert "Another photograph came while this truth was read" in notice
+    assert visit.shown is other and looked(tab, visit)["viewer"]["layout"] == "single"
 
 
 def test_scores_are_of_the_network_s_own_edges_until_asked_otherwise(tab, dog, annotations, tmp_path):
@@ -187,7 +203,7 @@ def test_scores_are_of_the_network_s_own_edges_until_asked_otherwise(tab, dog, a
     assert tab.on_truth(str(annotations), visit)[1] is False  # what becomes of the box
     scores = []
     for sharp in (False, True):
-        given = named(tab.on_look(visit, *controls(Task(), sharp)))
+        given = named(tab.on_look(visit, *controls(Task(), sharp), ""))
         assert ("sharp edges" in given["made_by"]) == sharp
         record = json.loads(tab.write_scores(".json", tmp_path, visit, *controls(Task(), sharp)).read_text())
         assert record["refine"] == ("edges" if sharp else None)
@@ -219,28 +235,33 @@ def test_no_truth_runs_a_network(tab, dog, annotations):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
     for task in TASKS:
-        tab.on_look(visit, *controls(task))
+        tab.on_look(visit, *controls(task), "")
     assert visit.shown.network_runs == dog.network_runs
 
 
 def test_files_of_scores(tab, dog, annotations, tmp_path):
-    shown = photographs.with_truth(dog, annotations)
+    visit = Visit(dog)
+    tab.on_truth(str(annotations), visit)
     task = controls(Task())
-    record = json.loads(tab.write_scores(".json", tmp_path, Visit(shown), *task).read_text())
+    record = json.loads(tab.write_scores(".json", tmp_path, visit, *task).read_text())
     assert (record["split"], record["image_id"]) == ("your own truth", None)
     assert record["file_name"] == "000000900005.jpg"
-    with tab.write_scores(".csv", tmp_path, Visit(shown), *task).open() as file:
+    with tab.write_scores(".csv", tmp_path, visit, *task).open() as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["scope"] == "dataset" and float(rows[0]["pixel_accuracy"]) == record["pixel_accuracy"]
     assert (rows[-1]["scope"], rows[-1]["name"], rows[-1]["image_id"]) == ("image", "000000900005.jpg", "")
-    with Image.open(tab.write_scores("figure", tmp_path, Visit(shown), *task)) as figure:
+    with Image.open(tab.write_scores("figure", tmp_path, visit, *task)) as figure:
         assert figure.width > 1000
 
 
 def test_files_of_scores_errors(tab, dog, tmp_path):
-    shown = photographs.with_truth(dog, saved(np.full((512, 512), 255, np.uint8), tmp_path))
+    visit = Visit(dog)
+    tab.on_truth(str(saved(np.full((512, 512), 255, np.uint8), tmp_path)), visit)
     with pytest.raises(LabelError, match="choose binary mode"):
-        tab.write_scores(".json", tmp_path, Visit(shown), *controls(Task()))
+        tab.write_scores(".json", tmp_path, visit, *controls(Task()))
+    tab.on_remove(visit)
+    with pytest.raises(UsageError, match="There is no truth of this photograph"):
+        tab.write_scores(".json", tmp_path, visit, *controls(Task()))
 
 
 def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog, tmp_path, monkeypatch):

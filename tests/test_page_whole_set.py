@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 
 import pytest
 
+from demo.answers import whole_set
 from segcore.cli import main
-from tests.browser import PHOTOGRAPH, TRUTH, drawn, hold_the_answer, panel_of, shows
+from tests.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, hold_the_answer, panel_of, shows
 from tests.misbehaving_server import MisbehavingServer
-from tests.page_server import running_page
+from tests.page_server import page_here, running_page
 
 SUMMARY = "#set-summary .report"
 
@@ -25,12 +27,6 @@ def open_set(open_page):
         return page, panel_of(page, "A whole set")
 
     return open_one
-
-
-def ask_for(panel, images):
-    number = panel.get_by_label("number input for How many", exact=True)
-    number.fill(str(images))
-    number.press("Tab")
 
 
 def score(page):
@@ -151,6 +147,61 @@ def test_a_click_that_overtakes_the_answer_to_the_click_before_is_answered(open_
         page.wait_for_function("([it, most]) => it.value === most", arg=[number.element_handle(), str(samples)])
         page.context.close()
         assert "Traceback" not in running.log()
+
+
+class Held:
+    """Takes the place of scoring: lasts until it is let go, and then fails."""
+
+    def __init__(self):
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def __call__(self, *_):
+        yield whole_set.Progress("a model", 1, 4, None)
+        self.begun.set()
+        assert self.released.wait(600)
+        raise RuntimeError("out of memory")
+
+
+def ended_with(page, sentence):
+    """What was asked for came to its end with a sentence, and all can be asked for again."""
+    page.locator("#set-notice .notice", has_text=sentence).wait_for()
+    page.wait_for_selector("#set-start:not([disabled])")
+    page.wait_for_selector("#set-stop", state="hidden")
+    assert page.locator("#set-progress progress").count() == 0
+
+
+def test_a_scoring_in_the_line_says_where_it_is_and_is_stopped(open_page, no_downloads, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole_set, "evaluate_set", held := Held())
+    with page_here(tmp_path) as url:
+        first, second = open_page(url=url), open_page(url=url)
+        for page in (first, second):
+            panel_of(page, "A whole set")
+        first.click("#set-start")
+        assert held.begun.wait(600)
+        second.click("#set-start")
+        waiting = second.locator("#set-progress", has_text="Waiting for other evaluations: 1 ahead of you, about")
+        waiting.wait_for()
+        second.click("#set-stop")
+        ended_with(second, "Stopped before any image was scored.")
+        assert first.locator("#set-stop").is_visible() and first.locator("#set-start").is_disabled()
+        held.released.set()
+        ended_with(first, "The scoring has failed. What was scored is kept")
+        for page in (first, second):
+            page.context.close()
+
+
+def test_a_scoring_that_is_refused_says_so(chromium, page_url):
+    page = chromium.new_page()
+    page.set_default_timeout(LONG)
+    page.goto(page_url)
+    drawn(page, PHOTOGRAPH)
+    panel_of(page, "A whole set")
+    full = {"status": 503, "json": {"detail": "Queue is full. Max size is 8 and size is 8."}}
+    page.route("**/queue/join*", lambda route: route.fulfill(**full))
+    page.click("#set-start")
+    ended_with(page, "The scoring has failed.")
+    page.get_by_text("This application is currently busy. Please try again.").wait_for()
+    page.close()
 
 
 def test_a_model_is_not_compared_with_itself(open_set):

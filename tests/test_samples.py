@@ -47,7 +47,7 @@ def tab(engine, thumbnails):
 
 def below(tab, shown):
     """What stands below the picture: the credit and the notice."""
-    _, credit, _, notice, *_ = tab.on_look(Visit(shown), "multiclass", "any", True, None, False)
+    _, credit, _, notice, *_ = tab.on_look(Visit(shown), "multiclass", "any", True, None, False, "")
     return credit, notice
 
 

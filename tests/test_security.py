@@ -517,7 +517,7 @@ def test_what_the_browser_does_by_itself_is_refused(url):
 def test_what_no_control_says_is_refused(url, task):
     visitor = Visitor(url)
     with pytest.raises(Refused, match="An input is missing or of the wrong kind"):
-        visitor.trigger(visitor.events()["on_look"], [None, *task, False])
+        visitor.viewer(visitor.events(), *task)
     visitor.close()
 
 

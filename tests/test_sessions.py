@@ -16,11 +16,9 @@ import pytest
 from gradio.state_holder import SessionState
 from PIL import Image
 
-from demo import app
-from demo.settings import Settings
 from demo.waiting.sessions import Session, Sessions
 from tests.page_client import API, SEGMENT, TASK, Visitor
-from tests.page_server import free_port, running_page
+from tests.page_server import page_here, running_page
 
 KEPT = 15.0  # seconds, in which a model that is not loaded yet can answer
 WITHIN = KEPT + 60  # from the last request until nothing is left
@@ -132,7 +130,7 @@ def test_an_update_leaves_a_component_its_own_way_to_read_values(blocks):
 
 
 def test_a_session_has_all_that_gradio_expects_of_one(blocks):
-    assert vars(Session(blocks)).keys() == vars(SessionState(blocks)).keys()
+    assert vars(Session(blocks)).keys() == vars(SessionState(blocks)).keys() | {"begun"}
 
 
 # ------------------------------------------------------------------------------------------------ nothing is left
@@ -176,8 +174,7 @@ class _Guest(Visitor):
         self.png, self.pixels = photograph(uuid.uuid4().int % 2**32)
         self.known = self.events()
         self.open(self.known, self.name, self.png)
-        [viewer, *_] = self.trigger(self.known["on_look"], [None, *TASK, False])
-        self.traces = traces(self.name, self.png, self.pixels, viewer["photo"]["src"])
+        self.traces = traces(self.name, self.png, self.pixels, self.viewer(self.known)["photo"]["src"])
 
     def gone(self) -> dict[str, bytes]:
         self.close()
@@ -189,20 +186,20 @@ def _reads_all(url: str) -> dict[str, bytes]:
     [labels] = guest.trigger(guest.known["partial"], [None, *TASK, False])  # the first of the downloads
     content = guest.http.get(f"{API}/file={labels['path']}").raise_for_status().content
     guest.trigger(guest.known["on_truth"], [guest.upload("truth.png", content), None])
-    guest.trigger(guest.known["on_look"], [None, *TASK, False])
+    guest.look(guest.known)
     return guest.gone()
 
 
 def _reads_no_answer(url: str) -> dict[str, bytes]:
     guest = _Guest(url)
-    body = {"data": [None, *TASK, False], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
+    body = {"data": [None, *TASK, False, ""], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
     guest.http.post(f"{API}/queue/join", json=body).raise_for_status()
     return guest.gone()
 
 
 def _hangs_up(url: str) -> dict[str, bytes]:
     guest = _Guest(url)
-    body = {"data": [None, *TASK, False], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
+    body = {"data": [None, *TASK, False, ""], "fn_index": guest.known["on_look"]["id"], "session_hash": guest.session}
     guest.http.post(f"{API}/queue/join", json=body).raise_for_status()
     with guest.http.stream("GET", f"{API}/queue/data", params={"session_hash": guest.session}):
         pass
@@ -264,24 +261,11 @@ def test_nothing_of_a_visitor_is_left_in_the_memory(no_downloads):
         assert f"{KEPT / 60:g} minutes after your" in text, "and the page says so"
 
 
-@pytest.fixture
-def page_in_this_process(no_downloads, tmp_path, monkeypatch):
-    """The page as `demo/app.py` starts it, but here, so that its objects can be looked at."""
-    for name in ("uploads", "counts"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    environment = {"SEGCORE_OFFLINE": "1", "SEGCORE_KEEP_MINUTES": str(KEPT / 60)}
-    settings = Settings.read(["--port", str(free_port())], environment)
-    blocks = app.start(settings, tmp_path / "uploads", tmp_path / "counts")
-    yield blocks.local_url
-    blocks.close()
-
-
-def test_nothing_of_a_visitor_is_left_among_the_objects(page_in_this_process):
-    wanted = [trace for each in leave_in_all_ways(page_in_this_process) for trace in each.values()]
-    assert in_objects(wanted), "they can be found"
-    assert becomes_empty(lambda: in_objects(wanted)) == set()
+def test_nothing_of_a_visitor_is_left_among_the_objects(no_downloads, tmp_path):
+    with page_here(tmp_path, SEGCORE_KEEP_MINUTES=str(KEPT / 60)) as url:
+        wanted = [trace for each in leave_in_all_ways(url) for trace in each.values()]
+        assert in_objects(wanted), "they can be found"
+        assert becomes_empty(lambda: in_objects(wanted)) == set()
 
 
 def in_objects(wanted: Collection[bytes]) -> set[str]:

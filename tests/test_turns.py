@@ -50,6 +50,29 @@ def counter():
     counter.open()
 
 
+def test_what_is_larger_is_expected_to_take_longer():
+    counter = Counter(clock=Clock())
+    one, two = (counter.ask(visitor, visitor, kind="images", size=40) for visitor in ("one", "two"))
+    assert (counter.turns.place(one).seconds, counter.turns.place(two).seconds) == (1, 1 + 40)
+    counter.open(one, two)
+
+
+def test_how_long_it_takes_is_learnt_for_each_unit_of_size():
+    clock = Clock()
+    turns = Turns(1, clock=clock)
+
+    def work():
+        clock.now += 20
+
+    turns.submit("one", work, kind="images", size=10).future.result(10)
+    held, begun = threading.Event(), threading.Event()
+    turns.submit("one", lambda: (begun.set(), held.wait(60)), kind="images", size=1)
+    assert begun.wait(60)
+    assert turns.place(turns.submit("two", work, kind="images", size=5)).seconds == 2
+    assert turns.place(turns.submit("three", work, kind="images")).seconds == 2 + 5 * 2
+    held.set()
+
+
 def test_visitors_take_turns_whatever_each_has_asked_for(counter):
     tickets = [counter.ask("many", f"many {number}") for number in range(4)]
     tickets += [counter.ask("one", "one"), counter.ask("two", "two")]

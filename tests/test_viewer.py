@@ -71,6 +71,16 @@ def test_encode_labels_is_exact_and_small():
     assert len(large["deflate"]) < 20_000  # of 1.9 million labels
 
 
+@pytest.mark.parametrize("known", ["", None, "0123456789abcdef"])
+def test_a_photograph_is_left_out_where_the_page_has_it(known):
+    photo = pictures.encode_photo(photograph())
+    value = pictures.view(photo, [pictures.panel("Photograph")])
+    assert pictures.unless_known(value, known)["photo"] == photo
+    again = pictures.unless_known(value, f"{known or ''} {photo['key']}")
+    assert again["photo"] == {"key": photo["key"], "src": None}
+    assert again["panels"] == value["panels"] and value["photo"] == photo
+
+
 @pytest.mark.parametrize(("shape", "dtype"), [((4, 4), np.int64), ((4, 4, 1), np.uint8), ((0, 4), np.uint8)])
 def test_encode_labels_errors(shape, dtype):
     labels = np.zeros(shape, dtype)

@@ -18,7 +18,7 @@ from PIL import Image
 from demo.tabs.controls import download_buttons
 from demo.tabs.ground_truth import ALL
 from tests.at_a_time import AtATime
-from tests.page_client import API, SEGMENT, Refused, Visitor
+from tests.page_client import API, SEGMENT, TASK, Refused, Visitor
 from tests.page_server import running_page
 
 WAITING = 3
@@ -127,6 +127,76 @@ def test_who_hangs_up_is_not_waited_for(page):
         assert stays.segment_file(files[1])[1]["width"] == LARGE[0]  # the place of who left is free
     leaving.close()
     stays.close()
+
+
+def test_what_is_picked_is_what_was_seen_whatever_the_page_shows_by_now(page):
+    visitor = Visitor(page.url)
+    events = visitor.events()
+    how = [None, "auto", "original", "squeeze"]
+    visitor.trigger(events["on_filter"], ["samples", ALL])
+    for index, animal in enumerate(("cat", "dog")):
+        visitor.trigger(events["on_pick"], [["samples", ["900002", "900005"]], *how], picked=index)
+        verdict = visitor.trigger(events["on_look_1"], [None, *TASK, False, ""])[2]
+        assert animal in verdict
+    visitor.close()
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        None,
+        {},
+        [],
+        ["samples"],
+        ["samples", []],
+        ["samples", "900005"],
+        ["samples", ["900005"], 1],
+        [1, ["900005"]],
+        "x",
+    ],
+    ids=str,
+)
+def test_what_was_never_offered_cannot_be_picked(page, offered):
+    visitor = Visitor(page.url)
+    events = visitor.events()
+    with pytest.raises(Refused, match="This image is no longer offered"):
+        visitor.trigger(events["on_pick"], [offered, None, "auto", "original", "squeeze"], picked=0)
+    with pytest.raises(Refused, match="This image is no longer offered"):
+        visitor.trigger(events["on_sent"], [offered, None])
+    for picked in ("0", -1, 1, [0], {"a": 1}):
+        with pytest.raises(Refused, match="This image is no longer offered"):
+            visitor.trigger(events["on_pick"], [["samples", ["900005"]], None, "auto", "original", "squeeze"], picked)
+    visitor.close()
+
+
+def test_an_image_that_there_is_not_is_said_to_be_none(page):
+    visitor = Visitor(page.url)
+    events = visitor.events()
+    for offered in (["samples", ["1"]], ["samples", ["dog"]], ["elsewhere", ["900005"]]):
+        [*_, notice] = visitor.trigger(events["on_pick"], [offered, None, "auto", "original", "squeeze"], picked=0)
+        assert "there is no image" in notice or "no longer here" in notice
+    visitor.close()
+
+
+def test_an_answer_that_was_lost_can_be_given_again(page):
+    visitor = Visitor(page.url)
+    events = visitor.events()
+    visitor.open(events, "small.png", small())
+    photo = visitor.viewer(events)["photo"]
+    assert photo["src"]
+    assert visitor.viewer(events, known=photo["key"])["photo"] == {"key": photo["key"], "src": None}
+    assert visitor.viewer(events)["photo"] == photo  # of a browser that says that it has none
+    visitor.close()
+
+
+@pytest.mark.parametrize("name", ["on_look", "on_model", "on_upload", "on_truth", "on_remove", "partial", "on_start"])
+def test_who_is_not_known_is_told_that_the_visit_is_lost(page, name):
+    visitor = Visitor(page.url)
+    event = visitor.events()[name]
+    visitor._begun = True  # in a session that this page has never seen
+    with pytest.raises(Refused, match="This page no longer has what you were looking at"):
+        visitor.trigger(event, [None] * len(event["inputs"]))
+    visitor.close()
 
 
 def test_a_set_that_came_after_the_page_was_opened_can_be_chosen(no_downloads, tmp_path, nine_coco):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from dataclasses import replace
@@ -14,6 +15,7 @@ from demo.answers.model_pool import Engine
 from demo.answers.whole_set import Outcome, Progress, Wanted, evaluate_set
 from demo.markup import set_tables
 from demo.settings import Limits
+from demo.waiting.turns import Turns, stays
 from segcore.cli import main
 from segcore.errors import UsageError
 from segcore.inference.task import Task
@@ -56,6 +58,86 @@ def ask(engine, datasets, tmp_path):
         return list(evaluate_set(engine, datasets, wanted, tmp_path / "kept", stop or threading.Event()))
 
     return ask
+
+
+class Held:
+    """An evaluation that lasts until it is let go."""
+
+    def __init__(self):
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def __call__(self, *_):
+        yield Progress("a model", 1, 4, None)
+        self.begun.set()
+        assert self.released.wait(60)
+        yield "an outcome"
+
+
+async def begins(held):
+    while not held.begun.is_set():
+        await asyncio.sleep(0.01)
+
+
+def in_turn(line, wanted=WANTED, stop=None):
+    return whole_set.evaluate_in_turn(line, None, None, wanted, None, stop or threading.Event(), object(), stays)
+
+
+async def all_of(evaluation):
+    return [said async for said in evaluation]
+
+
+def test_evaluations_wait_in_a_line_and_say_where_they_are(monkeypatch):
+    monkeypatch.setattr(whole_set, "evaluate_set", held := Held())
+
+    async def two():
+        line = Turns(1)
+        first = asyncio.create_task(all_of(in_turn(line, replace(WANTED, images=100))))
+        await begins(held)
+        second = in_turn(line)
+        place = await anext(second)
+        held.released.set()
+        return place, await first, await all_of(second)
+
+    place, first, second = asyncio.run(two())
+    assert place.ahead == 1 and 50 < place.seconds <= 100
+    assert first[-1] == second[-1] == "an outcome"
+
+
+def test_an_evaluation_is_stopped_while_it_waits_and_no_other_is(monkeypatch):
+    monkeypatch.setattr(whole_set, "evaluate_set", held := Held())
+
+    async def two():
+        line, stop = Turns(1), threading.Event()
+        first = asyncio.create_task(all_of(in_turn(line)))
+        await begins(held)
+        second = in_turn(line, stop=stop)
+        await anext(second)
+        stop.set()
+        with pytest.raises(UsageError, match="Stopped before any image was scored"):
+            await all_of(second)
+        assert not first.done()
+        held.released.set()
+        return await first
+
+    assert asyncio.run(two())[-1] == "an outcome"
+
+
+def test_who_does_not_listen_any_more_has_no_place(monkeypatch):
+    monkeypatch.setattr(whole_set, "evaluate_set", held := Held())
+
+    async def two():
+        line = Turns(1)
+        first = asyncio.create_task(all_of(in_turn(line)))
+        await begins(held)
+        second, third = in_turn(line), in_turn(line)
+        await anext(second)
+        await second.aclose()
+        place = await anext(third)
+        held.released.set()
+        await asyncio.gather(first, all_of(third))
+        return place
+
+    assert asyncio.run(two()).ahead == 1
 
 
 def test_sharp_edges_are_another_way_to_score(ask, engine):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segcore.categories import VOC, Categories
@@ -25,7 +26,12 @@ _FETCHED_BYTES = 2 * 10**9
 
 @dataclass(frozen=True)
 class Collecting:
-    """How far fetching from COCO is: photographs, or bytes of the annotations, done of total (None: not known)."""
+    """How far fetching from COCO is: photographs, or bytes of the annotations, done of total (None: not known).
+
+    owner: the visitor who asked for it; nobody else may stop it.
+    """
+
+    owner: Hashable
 
     stage: str = ""
     done: int = 0
@@ -111,31 +117,33 @@ class Datasets:
         """How far the last fetching is, None before the first."""
         return self._collecting
 
-    def collect(self, count: int, class_name: str | None) -> None:
-        """Start fetching photographs of COCO in the background, unless that is going on already.
+    def collect(self, count: int, class_name: str | None, owner: Hashable = None) -> None:
+        """Start fetching photographs of COCO in the background, for the visitor `owner`.
 
-        Raises UsageError where the page is to stay offline.
+        Raises UsageError where the page is to stay offline, and while photographs are being fetched.
         """
         if self.offline:
             raise UsageError("This page is set to stay offline, so it cannot fetch photographs.")
         with self._lock:
             if self._collecting and not self._collecting.finished:
-                return
+                raise UsageError("Photographs are being fetched already. Please ask again once they are here.")
             self._stop = threading.Event()
-            self._collecting = Collecting()
+            self._collecting = begun = Collecting(owner)
         count = min(max(1, count), MAX_FETCHED)
-        classes = () if class_name is None else (class_name,)
-        threading.Thread(target=self._collect, args=(count, classes), name="fetch COCO", daemon=True).start()
+        asked = begun, count, () if class_name is None else (class_name,)
+        threading.Thread(target=self._collect, args=asked, name="fetch COCO", daemon=True).start()
 
-    def stop_collecting(self) -> None:
-        """Ask the fetching to stop; what is here stays."""
-        self._stop.set()
+    def stop_collecting(self, owner: Hashable) -> None:
+        """Ask the fetching to stop, if it is this visitor's; what is here stays."""
+        with self._lock:
+            if self._collecting and self._collecting.owner == owner:
+                self._stop.set()
 
-    def _collect(self, count: int, classes: tuple[str, ...]) -> None:
+    def _collect(self, begun: Collecting, count: int, classes: tuple[str, ...]) -> None:
         from segcore.truth.fetch_coco import fetch_coco
 
         def report(stage: str, done: int, total: int | None) -> None:
-            self._collecting = Collecting(stage, done, total)
+            self._collecting = replace(begun, stage=stage, done=done, total=total)
 
         try:
             fetched = fetch_coco(
@@ -155,7 +163,7 @@ class Datasets:
             outcome = f"{len(fetched.ids):,} photographs are here."
             if fetched.failed:
                 outcome += f" {len(fetched.failed):,} could not be had."
-        self._collecting = Collecting(finished=True, outcome=outcome)
+        self._collecting = replace(begun, finished=True, outcome=outcome)
 
 
 def fetched_folder() -> Path:

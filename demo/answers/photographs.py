@@ -16,6 +16,7 @@ from demo.answers.model_pool import Engine
 from demo.markup import tables
 from demo.settings import AUTOMATIC_THRESHOLD
 from demo.view import pictures
+from demo.waiting.visits import GoneError
 from segcore.categories import VOC, Categories
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
@@ -120,7 +121,7 @@ def _read_again(shown: Shown) -> np.ndarray:
     try:
         size = shown.source.stat().st_size
     except FileNotFoundError as error:
-        raise UsageError(
+        raise GoneError(
             "This photograph is no longer kept here: uploads are deleted after a while. Please give it again."
         ) from error
     return reading.read(shown.source, max_pixels=math.prod(shown.result.size_hw), max_bytes=size)

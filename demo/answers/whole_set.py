@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from demo.answers.datasets import OTHER_CATEGORIES, Datasets
 from demo.answers.model_pool import Engine, categories_of
-from demo.waiting.turns import stays
+from demo.waiting.turns import Place, Turns, stays
+from demo.waiting.visits import SAY_AFTER, SAY_EVERY, is_set_within
 from segcore.errors import Cancelled, UsageError
 from segcore.evaluation import compare, evaluate, results
 from segcore.evaluation.protocols import protocol
@@ -118,7 +120,7 @@ def evaluate_set(
         evaluations.append(evaluate.Evaluation(run, tuple(scored), time.monotonic() - started))
     if not evaluations[0].counted:
         problem = next((each.skipped for each in evaluations[0].scored if each.skipped), None)
-        raise UsageError(f"No image could be scored: {problem}" if problem else "Stopped before any image was scored.")
+        raise UsageError(f"No image could be scored: {problem}" if problem else NOTHING_SCORED)
     comparison = None
     if len(evaluations) == 2 and evaluations[1].counted:
         comparison = compare.compare(*evaluations)
@@ -126,6 +128,50 @@ def evaluate_set(
     stopped = any(len(each.scored) < len(each.run.images) for each in evaluations)
     timed_out = stopped and not stop.is_set()
     yield Outcome(wanted, record, comparison, stopped, len(runs[0].images), timed_out)
+
+
+async def evaluate_in_turn(
+    line: Turns,
+    engine: Engine,
+    datasets: Datasets,
+    wanted: Wanted,
+    kept: Path,
+    stop: threading.Event,
+    visitor: Hashable,
+    has_left: Callable[[], bool],
+) -> AsyncIterator[Place | Progress | Outcome]:
+    """As `evaluate_set`, once it is this evaluation's turn in the line; until then say where it is there.
+
+    Raises BusyError too, where the line is full.
+    """
+    latest: list[Progress] = []
+
+    def work() -> Outcome:
+        for said in evaluate_set(engine, datasets, wanted, kept, stop, visitor, has_left):
+            latest[:] = [said]
+        return said
+
+    kind = wanted.model, wanted.other_model, wanted.protocol, wanted.resize, wanted.sharp
+    ticket = line.submit(visitor, work, kind=kind, size=wanted.images, has_left=lambda: stop.is_set() or has_left())
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    ticket.future.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
+    pause, said = SAY_AFTER, None
+    try:
+        while not await is_set_within(pause, over):
+            if place := line.place(ticket):
+                pause = SAY_EVERY
+                yield place
+            elif latest and said is not latest[0]:
+                pause, said = _SHOW_EVERY, latest[0]
+                yield said
+        yield ticket.future.result()
+    except Cancelled as error:
+        raise UsageError(NOTHING_SCORED) from error
+    finally:
+        line.cancel(ticket)
+
+
+NOTHING_SCORED = "Stopped before any image was scored."
 
 
 def _runs(

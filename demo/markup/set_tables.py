@@ -5,12 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from demo.markup.tables import place_in_words
 from segcore.report import parts, terms
 
 if TYPE_CHECKING:
     from demo.answers.datasets import Collecting
     from demo.answers.samples import Sample
     from demo.answers.whole_set import Outcome, Progress
+    from demo.waiting.turns import Place
 
 
 def welcome() -> str:
@@ -23,8 +25,13 @@ def welcome() -> str:
 
 
 def waiting() -> str:
-    """Shown from the click until the first image."""
-    return _bar("Getting ready. If others are scoring, your turn comes after theirs.", None)
+    """Shown from the click until the first image, or until it is known how long the line is."""
+    return _bar("Getting ready.", None)
+
+
+def in_line(place: Place) -> str:
+    """Where an evaluation is in the line of all visitors."""
+    return _bar(f"Waiting for other evaluations: {place_in_words(place.ahead, place.seconds)}", None)
 
 
 def progress(said: Progress) -> str:

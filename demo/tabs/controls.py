@@ -18,8 +18,9 @@ from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Sample
 from demo.markup import tables
+from demo.waiting import sessions
 from demo.waiting.turns import Turns
-from demo.waiting.visits import Visit
+from demo.waiting.visits import GoneError, Visit
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
 from segcore.errors import Cancelled, SegcoreError, UsageError
@@ -28,6 +29,7 @@ from segcore.models import catalogue
 from segcore.truth.dataset import Dataset
 
 NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
+NO_IMAGE = "This image is no longer offered. Please choose another."
 # What may run the network waits in the engine's own line, so Gradio lets all of it in at once; of impatient clicks the
 # last one counts (demo.visits). It changes what is kept for the visitor, and then they look at that again.
 NETWORK = {
@@ -37,8 +39,10 @@ NETWORK = {
     "show_progress": "minimal",
 }
 # A look draws what is kept as the controls say now, and waits for nobody else. All looks of a tab are one event, of
-# which one is under way and the last follows it: what is shown in the end is what was kept and said last.
+# which one is under way and the last follows it: what is shown in the end is what was kept and said last. Its last
+# input is filled in the browser: the keys of the photographs that it has, so that none is sent again.
 LOOK = {
+    "js": "(...inputs) => [...inputs.slice(0, -1), [...(window.segcorePhotos ?? new Map()).keys()].join(' ')]",
     "concurrency_id": "look",
     "concurrency_limit": None,
     "trigger_mode": "always_last",
@@ -173,6 +177,9 @@ def has_left() -> Callable[[], bool]:
     return lambda: event is not None and not event.alive
 
 
+FAILED = "This did not work. Please try again."
+
+
 class Asking:
     """A tab's places for what a visitor asked for: `visit` keeps it, `arrived` changes when it is there."""
 
@@ -180,6 +187,7 @@ class Asking:
         self.turns = turns
         self.visit = gr.State(Visit())
         self.arrived = gr.State(0)
+        self.known = gr.Textbox(visible=False)
         self.waiting = html(f"{name}-waiting")
         self.notice = html(f"{name}-notice")
 
@@ -200,10 +208,17 @@ class Asking:
                     yield same, same, tables.waiting(place.ahead, place.seconds), ""
         except Cancelled:  # what came instead says how it is
             yield self.same
+        except GoneError as error:
+            raise sessions.lost() from error
         except SegcoreError as error:
             yield same, same, "", tables.notice(str(error), kind="error")
         else:
             yield self.there(visit)
+
+    def fails_in_words(self, *events: Any) -> None:
+        """Where one of these ends as nobody expects, nothing is waited for any more."""
+        for event in events:
+            ends_on_failure(event, [(self.waiting, "")], self.notice, FAILED)
 
     @property
     def same(self) -> tuple:
@@ -248,12 +263,12 @@ def ends_on_failure(event: Any, idle: Sequence[tuple[Any, Any]], notice: gr.HTML
     event.failure(None, None, outputs, js=f"() => {json.dumps(values)}", api_visibility="private")
 
 
-def asked_in(wanted: Any) -> tuple:
-    """The values of the controls that ask for what `wanted` did: model, protocol, resize, the task's four and sharp."""
+def settings_of(wanted: Any) -> list:
+    """The controls' values that ask for what `wanted` did: set, model, protocol, resize, the task's four and edges."""
     task = wanted.task
     threshold = 0.5 if task.threshold is None else task.threshold
     how = task.mode, task.class_name, task.threshold is None, threshold
-    return wanted.model, wanted.protocol, wanted.resize, *how, wanted.sharp
+    return [wanted.dataset, wanted.model, wanted.protocol, wanted.resize, *how, wanted.sharp]
 
 
 def offered(datasets: Datasets, chosen: str) -> dict:
@@ -331,6 +346,8 @@ def _write(write: Callable[..., Path], kind: str, *inputs: Any) -> str:
     folder = Path(gr.utils.get_upload_folder(), "downloads", uuid.uuid4().hex)
     try:
         return str(write(kind, folder, *inputs))
+    except GoneError as error:
+        raise sessions.lost() from error
     except SegcoreError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except OSError as error:

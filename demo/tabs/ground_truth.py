@@ -13,12 +13,12 @@ from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from demo.tabs import controls
+from demo.view import pictures
 from demo.view.component import picture_viewer
 from demo.waiting.visits import Visit
 
 if TYPE_CHECKING:
     from demo.answers.ground_truth import Compared
-    from segcore.truth.dataset import ImageId
 
 PER_PAGE = 24
 OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, made_by, notice
@@ -30,17 +30,26 @@ class GroundTruthTab:
     """Layout, wiring and callbacks; a visitor's own things live in `asking.visit`, in that visitor's session."""
 
     def __init__(
-        self, page: gr.Blocks, tab: gr.Tab, engine: Engine, datasets: Datasets, thumbnails: Thumbnails
+        self,
+        page: gr.Blocks,
+        tab: gr.Tab,
+        engine: Engine,
+        datasets: Datasets,
+        thumbnails: Thumbnails,
+        go_on: gr.Button,
     ) -> None:
+        """go_on: is clicked where the page goes on after its connection was lost."""
         self.engine = engine
         self.datasets = datasets
         self.thumbnails = thumbnails
         self._lay_out()
-        self._wire(page, tab)
+        self._wire(page, tab, go_on)
 
     def _lay_out(self) -> None:
-        self.offered = gr.State(None)  # the key of a dataset, and the ids of its images that the gallery shows
-        self.page_number = gr.State(0)
+        # In the browser, beside what they tell of, so that a click is on what was seen.
+        # Ids are texts here, since a browser's numbers have 53 bits.
+        self.offered = gr.JSON(visible=False)  # the key of a dataset, and the ids of its images that the gallery shows
+        self.page_number = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
                 self.asking = controls.Asking(self.engine.turns, "truth")
@@ -92,7 +101,7 @@ class GroundTruthTab:
             *(self.overall, self.per_class, self.made_by, self.asking.notice),
         ]
 
-    def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
+    def _wire(self, page: gr.Blocks, tab: gr.Tab, go_on: gr.Button) -> None:
         choice = [self.asking.visit, self.model, self.protocol, self.resize]
         self._network = controls.NETWORK | {
             "outputs": self.asking.outputs,
@@ -110,23 +119,24 @@ class GroundTruthTab:
         self.previous.click(self.on_previous, [*which, self.page_number], **pages)
         self.next.click(self.on_next, [*which, self.page_number], **pages)
         tab.select(self.on_sources, self.source, self.source, **controls.LIGHT)
-        tab.select(self.on_open, [self.offered, *choice], **self._network)
-        self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
+        opened = tab.select(self.on_open, [self.offered, *choice], **self._network)
+        picked = self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
-        gr.on(run_again, self.on_setting, choice, **self._network)
+        other = gr.on(run_again, self.on_setting, choice, **self._network)
         looks = [self.asking.arrived.change, *(each.change for each in (*self.task, self.sharp))]
-        gr.on(looks, self.on_look, [self.asking.visit, *self.task, self.sharp], self._outputs, **controls.LOOK)
+        seen = [self.asking.visit, *self.task, self.sharp, self.asking.known]
+        gr.on(looks, self.on_look, seen, self._outputs, **controls.LOOK)
+        again = go_on.click(self.on_go_on, [gr.JSON(visible=False), *choice], js=_IN_BROWSER, **self._network)
+        self.asking.fails_in_words(opened, picked, other, again)
 
-    def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.State, events: list[Any]) -> None:
-        """After each of `events`, show the image in the state `sent`, as it was scored, in this tab."""
+    def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, events: list[Any]) -> None:
+        """After each of `events`, show the image of `sent`, as it was scored, in this tab: [settings, image id]."""
         settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
         for event in events:
-            event.then(
-                lambda it: (gr.update(selected=own_id), it[0].dataset, *controls.asked_in(it[0])),
-                sent,
-                [tabs, *settings],
-                **controls.LIGHT,
-            ).then(self.on_sent, [sent, self.asking.visit], **self._network)
+            shown = event.success(
+                lambda it: (gr.update(selected=own_id), *_sent(it)[0]), sent, [tabs, *settings], **controls.LIGHT
+            ).success(self.on_sent, [sent, self.asking.visit], **self._network)
+            self.asking.fails_in_words(shown)
 
     # ---- the gallery
 
@@ -138,11 +148,11 @@ class GroundTruthTab:
         """Another set or class, or the start: its first images."""
         return self._page_of_images(source, class_filter, 0)
 
-    def on_previous(self, source: str, class_filter: str, page_number: int) -> tuple:
-        return self._page_of_images(source, class_filter, page_number - 1)
+    def on_previous(self, source: str, class_filter: str, page_number: int | None) -> tuple:
+        return self._page_of_images(source, class_filter, (page_number or 0) - 1)
 
-    def on_next(self, source: str, class_filter: str, page_number: int) -> tuple:
-        return self._page_of_images(source, class_filter, page_number + 1)
+    def on_next(self, source: str, class_filter: str, page_number: int | None) -> tuple:
+        return self._page_of_images(source, class_filter, (page_number or 0) + 1)
 
     def _page_of_images(self, source: str, class_filter: str, page_number: int) -> tuple:
         dataset = controls.dataset_of(self.datasets, source)
@@ -157,7 +167,7 @@ class GroundTruthTab:
         samples = [self.thumbnails.sample(dataset, dataset.image(number)) for number in ids_here]
         return (
             gr.update(value=controls.pictures(samples), selected_index=None),
-            (source, ids_here),
+            [source, [str(number) for number in ids_here]] if ids_here else None,
             page_number,
             tables.where(page_number + 1, last + 1, len(ids)),
             gr.update(visible=last > 0),
@@ -169,11 +179,10 @@ class GroundTruthTab:
         self, offered: tuple, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """The tab is opened: for the first time, with the first image."""
-        source, image_ids = offered
-        if visit.wanted is not None or not image_ids:
+        if visit.wanted is not None or not offered:
             yield self.asking.same
             return
-        async for said in self._compare((source, image_ids[0]), visit, model, protocol, resize, request):
+        async for said in self._compare(_chosen(offered, 0), visit, model, protocol, resize, request):
             yield said
 
     async def on_pick(
@@ -187,15 +196,25 @@ class GroundTruthTab:
         request: gr.Request,
     ) -> AsyncIterator[tuple]:
         """An image of the gallery was picked."""
-        source, image_ids = offered
-        async for said in self._compare((source, image_ids[event.index]), visit, model, protocol, resize, request):
+        chosen = _chosen(offered, event.index)
+        async for said in self._compare(chosen, visit, model, protocol, resize, request):
             yield said
 
     async def on_sent(self, sent: Any, visit: Visit, request: gr.Request) -> AsyncIterator[tuple]:
         """An image of a whole set was picked: shown as it was scored there."""
-        asked, image_id = sent
-        how = asked.model, asked.protocol, asked.resize
-        async for said in self._compare((asked.dataset, image_id), visit, *how, request):
+        (dataset, model, protocol, resize, *_), image_id = _sent(sent)
+        async for said in self._compare((dataset, image_id), visit, model, protocol, resize, request):
+            yield said
+
+    async def on_go_on(
+        self, image: Any, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
+    ) -> AsyncIterator[tuple]:
+        """The connection was lost: what was asked for last. image: what that was by the browser's word."""
+        wanted = _chosen(image, 0) if image else visit.wanted
+        if wanted is None:
+            yield self.asking.same
+            return
+        async for said in self._compare(wanted, visit, model, protocol, resize, request):
             yield said
 
     async def on_setting(
@@ -209,7 +228,7 @@ class GroundTruthTab:
             yield said
 
     async def _compare(
-        self, wanted: tuple[str, ImageId], visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
+        self, wanted: tuple[str, str], visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """Compare an image, named by its dataset's key and its id."""
         from demo.answers import ground_truth
@@ -218,7 +237,8 @@ class GroundTruthTab:
 
         def compared() -> Compared:
             dataset = self.datasets.get(key)
-            return ground_truth.compare(self.engine, visit.shown, dataset, image_id, model, protocol, resize)
+            asked = dataset, dataset.id_of(image_id), model, protocol, resize
+            return ground_truth.compare(self.engine, visit.shown, *asked)
 
         if wanted == visit.answered and ground_truth.is_known(self.engine, visit.shown, model, protocol, resize):
             visit.answer(self.engine.turns, compared())
@@ -228,20 +248,21 @@ class GroundTruthTab:
             yield said
 
     @spoken
-    def on_look(self, visit: Visit, *how: Any) -> tuple | None:
+    def on_look(self, visit: Visit, *told: Any) -> tuple | None:
         """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
         from demo.answers import ground_truth, photographs
 
+        *task, sharp, known = told
         compared = visit.shown
         if compared is None:
             return None
-        *task, sharp = how
         asked = photographs.task_of(*task, compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         sample = self.thumbnails.of_file(compared.path)
         warning = tables.notice(view.warning) + tables.fails(sample, compared.result.made_by)
         said = tables.credit(sample and sample.credit), tables.verdict(view.verdict), warning
-        return visit.viewer_for_browser(view.viewer), *said, view.overall, view.per_class, view.made_by
+        viewer = pictures.unless_known(view.viewer, known)
+        return viewer, *said, view.overall, view.per_class, view.made_by
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """The report's figure, or the scores as a file."""
@@ -253,3 +274,22 @@ class GroundTruthTab:
         if kind == "figure":
             return ground_truth.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)
         return ground_truth.scores_file(view, folder, kind)
+
+
+_IN_BROWSER = "(_, ...others) => [segcoreImage(), ...others]"
+
+
+def _chosen(offered: Any, index: Any) -> tuple[str, str]:
+    """An image of those that a browser says it shows: a dataset's key and ids."""
+    match offered, index:
+        case [str(key), [*ids]], int() if 0 <= index < len(ids):
+            return key, str(ids[index])
+    raise gr.Error(controls.NO_IMAGE, print_exception=False)
+
+
+def _sent(sent: Any) -> tuple[list, str]:
+    """How a whole set was scored, as `controls.settings_of` says it, and which image a browser sends from there."""
+    match sent:
+        case [[str(), str(), str(), str(), _, _, _, _, _] as settings, str(image_id)]:
+            return settings, image_id
+    raise gr.Error(controls.NO_IMAGE, print_exception=False)

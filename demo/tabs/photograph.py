@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from demo.answers.samples import Sample, Thumbnails
 from demo.markup import tables
 from demo.markup.guide import kept_for
 from demo.tabs import controls
+from demo.view import pictures
 from demo.view.component import picture_viewer
+from demo.waiting import sessions
 from demo.waiting.visits import Visit
-from segcore.errors import LabelError
+from segcore.errors import LabelError, UsageError
 
 if TYPE_CHECKING:
     from demo.answers.photographs import Shown
@@ -34,11 +36,12 @@ spoken = controls.spoken(OUTPUTS)
 class PhotographTab:
     """Layout, wiring and callbacks; a visitor's own things live in `asking.visit`, in that visitor's session."""
 
-    def __init__(self, page: gr.Blocks, engine: Engine, thumbnails: Thumbnails) -> None:
+    def __init__(self, page: gr.Blocks, engine: Engine, thumbnails: Thumbnails, go_on: gr.Button) -> None:
+        """go_on: is clicked where the page goes on after its connection was lost."""
         self.engine = engine
         self.thumbnails = thumbnails
         self._lay_out()
-        self._wire(page)
+        self._wire(page, go_on)
 
     def _lay_out(self) -> None:
         with gr.Row(elem_classes="workspace"):
@@ -114,25 +117,30 @@ class PhotographTab:
             *(self.read_as, self.given, self.score_downloads, self.truth_notice, self.asking.notice),
         ]
 
-    def _wire(self, page: gr.Blocks) -> None:
+    def _wire(self, page: gr.Blocks, go_on: gr.Button) -> None:
         visit, arrived = self.asking.visit, self.asking.arrived
         inputs = [visit, self.model, self.resize, self.careful]
         private = {"api_visibility": "private"}
         network = private | controls.NETWORK | {"outputs": self.asking.outputs, "show_progress_on": self.viewer}
-        page.load(self.on_load, inputs, **network)
+        loaded = page.load(self.on_load, inputs, **network)
         # Emptied at once, so that the next file can be dropped there, whatever became of this one.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
-        self.upload.change(self.on_upload, [self.upload, *inputs], **network).then(outputs=self.upload, **emptied)
+        uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
+        uploaded.then(outputs=self.upload, **emptied)
         outputs = [arrived, self.sharp, self.truth_notice]
         truth = private | {"outputs": outputs, "concurrency_id": "truth", "concurrency_limit": 2}
         self.truth_file.upload(self.on_truth, [self.truth_file, visit], **truth).then(
             outputs=self.truth_file, **emptied
         )
         self.remove.click(self.on_remove, visit, **truth)
-        self.gallery.select(self.on_sample, inputs, **network)
-        gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
+        picked = self.gallery.select(self.on_sample, inputs, **network)
+        other = gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
         looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
-        gr.on(looks, self.on_look, [visit, *self.task, self.sharp], self.outputs, **controls.LOOK)
+        seen = [visit, *self.task, self.sharp, self.asking.known]
+        gr.on(looks, self.on_look, seen, self.outputs, **controls.LOOK)
+        kept = [controls.photograph_input(visible=False), gr.Number(precision=0, visible=False)]
+        again = go_on.click(self.on_go_on, [*kept, *inputs], js=_KEPT_IN_BROWSER, **network)
+        self.asking.fails_in_words(loaded, uploaded, picked, other, again)
 
     async def on_load(
         self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
@@ -155,7 +163,10 @@ class PhotographTab:
         self, event: gr.SelectData, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """One of the samples was picked."""
-        path = self.thumbnails.samples[event.index].path
+        samples = self.thumbnails.samples
+        if not (isinstance(event.index, int) and 0 <= event.index < len(samples)):
+            raise gr.Error(controls.NO_IMAGE, print_exception=False)
+        path = samples[event.index].path
         async for said in self._open(path, visit, model, resize, careful, request):
             yield said
 
@@ -177,8 +188,7 @@ class PhotographTab:
         def again() -> Shown:
             if visit.answered != source:  # the photograph itself is still waited for
                 return photographs.open_photograph(self.engine, visit.shown, source, model, resize, careful)
-            shown = photographs.segment_again(self.engine, visit.shown, model, resize, careful)
-            return replace(shown, truth=visit.shown.truth)  # as it is by now
+            return photographs.segment_again(self.engine, visit.shown, model, resize, careful)
 
         async for said in self.asking.ask(visit, request, source, again, kind=(model, resize, careful)):
             yield said
@@ -194,13 +204,38 @@ class PhotographTab:
         async for said in self.asking.ask(visit, request, Path(path), opened, kind=(model, resize, careful)):
             yield said
 
+    async def on_go_on(
+        self,
+        path: str | None,
+        sample: int | None,
+        visit: Visit,
+        model: str,
+        resize: str,
+        careful: bool,
+        request: gr.Request,
+    ) -> AsyncIterator[tuple]:
+        """The connection was lost: what was asked for last, from what is kept here, else from what the browser has: the
+        photograph, or the number of the sample.
+        """
+        if path is None and visit.wanted is not None:
+            answers = self.on_model(visit, model, resize, careful, request)
+        elif path is None and sample is None:
+            raise sessions.lost()
+        else:
+            samples = self.thumbnails.samples
+            source = path or samples[sample % len(samples)].path
+            answers = self._open(source, visit, model, resize, careful, request)
+        async for said in answers:
+            yield said
+
     @spoken
-    def on_look(self, visit: Visit, *how: Any) -> tuple | None:
+    def on_look(self, visit: Visit, *told: Any) -> tuple | None:
         """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
+        *how, known = told
         if visit.shown is None:
             return None
-        viewer, *others = _look(visit.shown, how, self.thumbnails.of_file(visit.shown.source))
-        return visit.viewer_for_browser(viewer), *others
+        viewer, *others = _look(_with_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
+        return pictures.unless_known(viewer, known), *others
 
     @controls.spoken(3)
     def on_truth(self, path: str | None, visit: Visit) -> tuple | None:
@@ -209,15 +244,17 @@ class PhotographTab:
 
         if path is None:
             return None
-        visit.shown = photographs.with_truth(controls.required(visit.shown), path)
+        shown = controls.required(visit.shown)
+        truth = photographs.with_truth(shown, path).truth
+        if visit.shown.key != shown.key:
+            raise UsageError("Another photograph came while this truth was read. Please give the truth of that one.")
+        visit.truth = shown.key, truth
         return uuid.uuid4().hex, False
 
     @controls.spoken(3)
     def on_remove(self, visit: Visit) -> tuple | None:
         """The photograph alone again."""
-        if visit.shown is None:
-            return None
-        visit.shown = replace(visit.shown, truth=None)
+        visit.truth = None
         return uuid.uuid4().hex, True
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
@@ -232,7 +269,10 @@ class PhotographTab:
         """The report's figure, or the scores against the visitor's truth as a file."""
         from demo.answers import ground_truth, photographs
 
-        shown, (*task, sharp) = controls.required(visit.shown), how
+        controls.required(visit.shown)
+        shown, (*task, sharp) = _with_truth(visit), how
+        if shown.truth is None:
+            raise UsageError("There is no truth of this photograph: give one first.")
         asked = photographs.task_of(*task, shown.result.categories)
         view = ground_truth.view_own_truth(shown, asked, sharp)
         if kind == "figure":
@@ -240,7 +280,17 @@ class PhotographTab:
         return ground_truth.scores_file(view, folder, kind)
 
 
-def _look(shown: Shown, how: tuple, sample: Sample | None) -> tuple:
+# What the browser has kept, a photograph that it has sent again or the number of a sample, where it is asked for.
+_KEPT_IN_BROWSER = "async (...inputs) => [...(await segcoreKept()), ...inputs.slice(2)]"
+
+
+def _with_truth(visit: Visit) -> Shown:
+    """What is shown, with the truth that was given for that very photograph."""
+    key, truth = visit.truth or (None, None)
+    return replace(visit.shown, truth=truth if key == visit.shown.key else None)
+
+
+def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
     """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task.
 
     sample: what is told of the photograph, where it is one of those that come with the code.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,15 @@ from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
 from demo.markup import set_tables, tables
 from demo.tabs import controls
+from demo.waiting.turns import Place, Turns
 from segcore.categories import VOC
 from segcore.classes import ANY_OBJECT
-from segcore.errors import SegcoreError
+from segcore.errors import SegcoreError, UsageError
 
 NONE = "none"
 AT_FIRST = 50  # images asked for until a visitor says otherwise
-# One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
-EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": 1, "show_progress": "hidden"}
+# Evaluations wait in a line of their own, so Gradio lets all of them in at once.
+EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": None, "show_progress": "hidden"}
 
 FAILED = "The scoring has failed. What was scored is kept: press the button again to go on."
 
@@ -44,28 +47,32 @@ class WholeSetTab:
         datasets: Datasets,
         thumbnails: Thumbnails,
         counts: Path,
-        show_image: Callable[[gr.State, list[Any]], None],
+        show_image: Callable[[gr.JSON, list[Any]], None],
     ) -> None:
         """counts: a folder for what is counted, of all visitors.
 
-        show_image(sent, events): open the image that is put into the state `sent` where it can be looked at.
+        show_image(sent, events): open the image that is put into `sent` where it can be looked at.
         """
         self.engine = engine
         self.datasets = datasets
         self.thumbnails = thumbnails
         self._counts = counts
-        self._stops: dict[str, threading.Event] = {}  # by session
+        # One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
+        self._line = Turns(1, engine.turns.longest)
         self._lay_out()
         self._wire(page, tab)
         picked = [
-            gallery.select(function, self.shown, self.sent, **controls.LIGHT)
+            gallery.select(function, self.pictured, self.sent, **controls.LIGHT)
             for gallery, function in ((self.worst, self.on_worst), (self.best, self.on_best))
         ]
         show_image(self.sent, picked)
 
     def _lay_out(self) -> None:
         self.shown = gr.State(None)
-        self.sent = gr.State(None)  # how it was scored, and the id of an image to be looked at
+        self.stopping = gr.State(None)  # the event that ends the scoring that was asked for last
+        # In the browser, beside what they tell of, so that a click is on what was seen.
+        self.pictured = gr.JSON(visible=False)  # how the images were scored, and the ids of the worst and of the best
+        self.sent = gr.JSON(visible=False)  # how it was scored, and the id of an image to be looked at
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
                 self.notice = controls.html("set-notice")
@@ -149,38 +156,44 @@ class WholeSetTab:
         ]
         outputs = [
             *(self.shown, self.notice, self.progress, self.summary, self.worst, self.best, self.charts, self.made_by),
-            *(self.pictures, self.start, self.stop),
+            *(self.pictures, self.pictured, self.start, self.stop),
         ]
         scored = self.start.click(
-            self.on_asked, None, [self.start, self.stop, self.progress, self.notice], **controls.LIGHT
-        ).then(self.on_start, asked, outputs, api_visibility="private", **EVALUATION)
+            self.on_asked,
+            self.stopping,
+            [self.stopping, self.start, self.stop, self.progress, self.notice],
+            **controls.LIGHT,
+        ).success(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
         controls.ends_on_failure(scored, idle, self.notice, FAILED)
-        self.stop.click(self.on_stop, None, self.stop, **controls.LIGHT)
-        page.unload(self.on_leave)
+        self.stop.click(self.on_stop, self.stopping, self.stop, **controls.LIGHT)
         self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **controls.LIGHT)
         tab.select(self.on_open, self.dataset, self.dataset, **controls.LIGHT)
         fetching = [self.getting, self.get, self.stop_getting, self.clock, self.dataset]
         self.get.click(self.on_get, [self.count, self.kind], fetching, **controls.LIGHT)
-        self.stop_getting.click(self.datasets.stop_collecting, None, None, **controls.LIGHT)
+        self.stop_getting.click(self.on_stop_getting, None, None, **controls.LIGHT)
         for event in (page.load, self.clock.tick):
             event(self.on_clock, None, fetching, **controls.LIGHT)
 
     # ---- scoring
 
-    def on_asked(self, request: gr.Request) -> tuple:
-        """The click, answered at once: the scoring itself may have to wait for that of others."""
-        self._stops.setdefault(request.session_hash, threading.Event())
+    def on_asked(self, stop: threading.Event | None) -> tuple:
+        """The click, answered at once: the scoring itself may have to wait for that of others.
+
+        Of two quick clicks the second is not asked to score, and must not take the first one's stop away.
+        """
         return (
+            threading.Event() if stop is None or stop.is_set() else stop,
             gr.update(interactive=False),
             gr.update(visible=True, interactive=True),
             set_tables.waiting(),
             "",
         )
 
-    def on_start(
+    async def on_start(
         self,
+        stop: threading.Event | None,
         dataset: str,
         images: float,
         mode: str,
@@ -193,35 +206,33 @@ class WholeSetTab:
         other_model: str,
         sharp: bool,
         request: gr.Request,
-    ) -> Iterator[dict]:
+    ) -> AsyncIterator[dict]:
         """Score the images, saying how far it is; what was shown stays until there is something newer."""
-        from demo.answers import whole_set
+        from demo.answers import photographs, whole_set
 
-        stop = self._stops.get(request.session_hash)
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
-        if stop is None:  # the second of two quick clicks, or the visitor has left
-            yield idle | {self.progress: ""}
-            return
         try:
-            chosen = self.datasets.get(dataset)
+            chosen = await asyncio.to_thread(self.datasets.get, dataset)
             task = photographs.task_of(mode, class_name, automatic, threshold, chosen.categories)
             other = None if other_model == NONE else other_model
             count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
-            visitor, has_left = controls.visitor_of(request), controls.has_left()
-            asked = self.engine, self.datasets, wanted, self._counts, stop, visitor, has_left
-            for said in whole_set.evaluate_set(*asked):
-                if isinstance(said, whole_set.Progress):
-                    yield {self.progress: set_tables.progress(said)}
-                else:
-                    yield idle | {self.shown: said, self.progress: ""} | self._shown(said)
+            asked = self._line, self.engine, self.datasets, wanted, self._counts, stop or threading.Event()
+            evaluation = whole_set.evaluate_in_turn(*asked, controls.visitor_of(request), controls.has_left())
+            async with aclosing(evaluation):
+                async for said in evaluation:
+                    if isinstance(said, Place):
+                        yield {self.progress: set_tables.in_line(said)}
+                    elif isinstance(said, whole_set.Progress):
+                        yield {self.progress: set_tables.progress(said)}
+                    else:
+                        scores = await asyncio.to_thread(self._shown, said)
+                        yield idle | {self.shown: said, self.progress: ""} | scores
         except SegcoreError as error:
             yield idle | {self.progress: "", self.notice: tables.notice(str(error), kind="error")}
         except OSError as error:  # what was scored could not be kept
             print(f"segcore: an evaluation has failed: {error}", file=sys.stderr)
             yield idle | {self.progress: "", self.notice: tables.notice(controls.NO_ROOM, kind="error")}
-        finally:
-            self._stops.pop(request.session_hash, None)
 
     def _shown(self, outcome: Any) -> dict:
         dataset = self.datasets.get(outcome.wanted.dataset)
@@ -239,32 +250,30 @@ class WholeSetTab:
             self.pictures: gr.update(visible=True),
             self.worst: gr.update(value=pictures(outcome.worst), label=worst, selected_index=None),
             self.best: gr.update(value=pictures(outcome.best), selected_index=None, visible=bool(outcome.best)),
+            self.pictured: [controls.settings_of(outcome.wanted), *map(_ids, (outcome.worst, outcome.best))],
             self.charts: set_tables.charts(outcome),
             self.made_by: set_tables.made_by(outcome.record),
         }
 
-    def on_worst(self, event: gr.SelectData, shown: Any) -> tuple:
-        return shown.wanted, shown.worst[event.index]["image_id"]
+    def on_worst(self, event: gr.SelectData, pictured: Any) -> list:
+        return _sent(pictured, 1, event.index)
 
-    def on_best(self, event: gr.SelectData, shown: Any) -> tuple:
-        return shown.wanted, shown.best[event.index]["image_id"]
+    def on_best(self, event: gr.SelectData, pictured: Any) -> list:
+        return _sent(pictured, 2, event.index)
 
-    def on_stop(self, request: gr.Request) -> dict:
+    def on_stop(self, stop: threading.Event | None) -> dict:
         """End the evaluation early; what is done is shown."""
-        if stop := self._stops.get(request.session_hash):
+        if stop:
             stop.set()
         return gr.update(interactive=False)
-
-    def on_leave(self, request: gr.Request) -> None:
-        """A visitor who has left waits for nothing."""
-        if stop := self._stops.pop(request.session_hash, None):
-            stop.set()
 
     def write_download(self, kind: str, folder: Path, shown: Any) -> Path:
         """The report, the table or the record."""
         from demo.answers import whole_set
 
-        return whole_set.write_download(self.engine, self.datasets, controls.required(shown), kind, folder)
+        if shown is None:
+            raise UsageError("There are no scores, or no longer: score the images first.")
+        return whole_set.write_download(self.engine, self.datasets, shown, kind, folder)
 
     # ---- the choice of images
 
@@ -277,22 +286,37 @@ class WholeSetTab:
         most = len(controls.dataset_of(self.datasets, dataset).images)
         return gr.update(maximum=max(2, most), value=min(images or AT_FIRST, most))
 
-    def on_get(self, count: float, kind: str) -> tuple:
+    def on_get(self, count: float | None, kind: str, request: gr.Request) -> tuple:
         """Fetch photographs in the background."""
         try:
-            self.datasets.collect(int(count or 1), kind)
+            self.datasets.collect(int(min(max(1, count or 1), MAX_FETCHED)), kind, request.session_hash)
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return self.on_clock()
+        return self.on_clock(request)
 
-    def on_clock(self) -> tuple:
+    def on_stop_getting(self, request: gr.Request) -> None:
+        self.datasets.stop_collecting(request.session_hash)
+
+    def on_clock(self, request: gr.Request) -> tuple:
         """Say how far fetching is, and offer the images once they are here."""
         state = self.datasets.collecting
         running = state is not None and not state.finished
         return (
             set_tables.collecting(state),
             gr.update(interactive=not running and not self.datasets.offline),
-            gr.update(visible=running),
+            gr.update(visible=running and state.owner == request.session_hash),
             gr.update(active=running),
             gr.update(choices=self.datasets.choices),
         )
+
+
+def _ids(rows: list[dict]) -> list[str]:
+    return [str(row["image_id"]) for row in rows]
+
+
+def _sent(pictured: Any, group: int, index: Any) -> list:
+    """How the images were scored and the id of the one that was picked; all of it is a browser's word."""
+    try:
+        return [pictured[0], pictured[group][index]]
+    except (TypeError, LookupError) as error:
+        raise gr.Error(controls.NO_IMAGE, print_exception=False) from error

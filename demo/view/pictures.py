@@ -34,17 +34,16 @@ def encode_photo(image: np.ndarray, *, quality: int = 88) -> dict:
 
 
 def already_sent(photo: Mapping) -> dict:
-    """The same photograph by its key alone, for a page that has shown it: only new labels need to travel.
-
-    A page keeps its last eight photographs. Of one that it does not know it draws the labels, and says so.
-    """
+    """The same photograph by its key alone, for a page that has it: only new labels need to travel."""
     return {"key": photo["key"], "src": None}
 
 
-def unless_sent(view: Mapping, key: str | None) -> dict:
-    """A viewer's value for a page that was sent the photograph of that key: left out where it is the same."""
+def unless_known(view: Mapping, known: str | None) -> dict:
+    """A viewer's value without its photograph where that is among those that the page has. known: their keys, with
+    spaces between, as `KNOWN` in the browser gives them: what was sent may have been lost on its way.
+    """
     photo = view["photo"]
-    return dict(view) | {"photo": already_sent(photo) if photo["key"] == key else photo}
+    return dict(view) | {"photo": already_sent(photo) if photo["key"] in (known or "").split() else photo}
 
 
 def encode_labels(labels: np.ndarray) -> dict:

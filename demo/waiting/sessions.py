@@ -11,11 +11,22 @@ from typing import Any
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
 
+LOST = "Visit lost"  # the title by which connection.js knows the error
+
+
+def lost() -> gr.Error:
+    """What is answered where nothing is kept of a visitor whose page shows something; their browser then goes on."""
+    sentence = "This page no longer has what you were looking at: it was started again, or you were away for long."
+    return gr.Error(sentence, title=LOST, visible=False, print_exception=False)
+
 
 class Session(SessionState):
     """The state of one visitor, without the copies that Gradio keeps of all that their page was sent.
 
     It keeps them for links that lead to a page in a given state, which are not offered here.
+
+    begun: whether the visitor has opened the page, or gone on with it, in this session. Gradio makes a new one for
+    whoever comes under a name that it does not know.
     """
 
     def __init__(self, blocks: gr.Blocks) -> None:
@@ -23,6 +34,7 @@ class Session(SessionState):
         self.blocks_config = copy(blocks.default_config)
         self.config_values, self.state_data, self._state_ttl = {}, {}, {}
         self.is_closed, self.STATE_TTL_WHEN_CLOSED = False, math.inf
+        self.begun = False
 
     def __setitem__(self, key: int, value: Any) -> None:
         block = self.blocks_config.blocks.get(key, value)

@@ -36,6 +36,7 @@ class Ticket:
     kind: Hashable
     work: Callable[[], Any] = field(repr=False)
     has_left: Callable[[], bool] = field(repr=False)
+    size: float = 1.0  # how many times as long it takes as the unit of its kind
     future: Future = field(default_factory=Future, repr=False)
     started: float | None = None
 
@@ -78,18 +79,20 @@ class Turns:
         work: Callable[[], Any],
         *,
         kind: Hashable = None,
+        size: float = 1.0,
         has_left: Callable[[], bool] = stays,
         always: bool = False,
     ) -> Ticket:
         """Put `work` into the line; it runs in one of the line's threads, in the caller's context.
 
-        kind: what takes about as long as others of that kind; has_left: asked before work starts, which then does not;
-        always: never refused, for those who come one piece at a time, as an evaluation does.
+        kind: what takes about as long as others of that kind; size: as many times as long, such as a number of images;
+        has_left: asked before work starts, which then does not; always: never refused, for those who come one piece at
+        a time, as an evaluation does.
 
         Raises BusyError where the line is full. Where one visitor holds most of a full line, their newest gives its
         place to a visitor who has none, and ends with that error.
         """
-        ticket = Ticket(visitor, kind, _in_context_of_caller(work), has_left)
+        ticket = Ticket(visitor, kind, _in_context_of_caller(work), has_left, size)
         with self._changed:
             self._drop_those_who_left()
             if not always and self._count() >= self.longest:
@@ -172,7 +175,7 @@ class Turns:
 
     def _usual(self, ticket: Ticket) -> float:
         known = self._seconds.values()
-        return self._seconds.get(ticket.kind, sum(known) / len(known) if known else FIRST_GUESS)
+        return ticket.size * self._seconds.get(ticket.kind, sum(known) / len(known) if known else FIRST_GUESS)
 
     # ---- the threads
 
@@ -189,7 +192,7 @@ class Turns:
             with self._changed:
                 self._running.remove(ticket)
                 if error is None:
-                    took = self._clock() - ticket.started
+                    took = (self._clock() - ticket.started) / ticket.size
                     before = self._seconds.get(ticket.kind, took)
                     self._seconds[ticket.kind] = before + _LATEST * (took - before)
             if error is None:

@@ -9,9 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from demo.view import pictures
 from demo.waiting.turns import Place, Ticket, Turns
-from segcore.errors import Cancelled
+from segcore.errors import Cancelled, UsageError
 
 SAY_AFTER = 0.3  # seconds; most requests are answered before
 # Then when a third of the time that was said is over: each time is an event of Gradio's, and hundreds may be waiting.
@@ -20,18 +19,23 @@ SAY_EVERY = 2.0  # seconds, not sooner
 _numbers = itertools.count(1)  # of the process, so that none is ever that of an earlier request
 
 
+class GoneError(UsageError):
+    """A visitor's photograph is no longer here; their browser may still have it."""
+
+
 @dataclass(eq=False)
 class Visit:
     """One for each visitor and tab, changed in place: whichever of their clicks is answered sees what others left.
 
     shown: what is in view; wanted: which picture was asked for last, in the tab's own terms, and answered: that of
-    `shown`; sent: the key of the photograph that the browser was sent last; newest: the number of the last request.
+    `shown`; truth: what the visitor gave to compare with, behind the key of the photograph that it is of; newest: the
+    number of the last request.
     """
 
     shown: Any = None
     wanted: Any = None
     answered: Any = None
-    sent: str | None = None
+    truth: tuple[str, Any] | None = None
     newest: int = 0
     ticket: Ticket | None = None
 
@@ -77,11 +81,6 @@ class Visit:
             turns.cancel(self.ticket)
         self.shown, self.wanted, self.ticket = outcome, self.answered, None
 
-    def viewer_for_browser(self, viewer: dict) -> dict:
-        """The viewer's value without the photograph where the browser has it: looks of a visitor come one by one."""
-        known, self.sent = self.sent, viewer["photo"]["key"]
-        return pictures.unless_sent(viewer, known)
-
 
 async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
     """Say where a ticket is while it waits; ends with its work. Who stops listening gives the place up."""
@@ -89,7 +88,7 @@ async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
     ticket.future.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
     pause = SAY_AFTER
     try:
-        while not await _is_set_within(pause, over) and (place := turns.place(ticket)):
+        while not await is_set_within(pause, over) and (place := turns.place(ticket)):
             yield place
             pause = max(SAY_EVERY, place.seconds * SAY_AGAIN)
         await over.wait()
@@ -97,7 +96,8 @@ async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
         turns.cancel(ticket)
 
 
-async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+async def is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    """Wait for the event that long, and say whether it has come."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()

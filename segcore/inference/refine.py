@@ -29,10 +29,10 @@ from .upsampling import Place
 
 EDGES = "edges"
 MAX_PIXELS = 1_000_000  # of the size that is smoothed: 4 MB a class
-SMOOTHNESS = 4000.0  # the smoother's lambda, for a photograph of _SMOOTHNESS_PIXELS
+SMOOTHNESS = 2000.0  # the smoother's lambda, for a photograph of _SMOOTHNESS_PIXELS
 SIGMA_COLOR = 2.0  # of 255: colours that differ by much more are on two sides of an edge
 GRAIN = 5  # pixels, the side of the median that takes grain out of the photograph, and leaves edges where they are
-_SMOOTHNESS_PIXELS = 640 * 480  # lambda is an area: with it the reach grows like the picture, 8 % of 640 pixels
+_SMOOTHNESS_PIXELS = 640 * 480  # lambda is an area: so the reach grows like the picture
 _LEAST_LOGIT = -60.0  # below the highest one of its cell; exp of less could be 0 for all classes between two cells
 _REMEMBERED_PIXELS = 4 * MAX_PIXELS  # of a label map that is kept for the next question, 1 byte each
 

@@ -1,0 +1,256 @@
+// Watches what the page asks the server. Where no answer comes it says so, with a button that goes on from there.
+//
+// Gradio itself would reload the page, which loses all that is in it, or wait for ever where an answer ends early. So it
+// is never told that a connection broke: a request that cannot be sent waits for the button and is sent again, and of a
+// stream of answers that breaks all that it owed are answered with an error.
+{
+  const QUIET = 8000; // milliseconds; while an answer is awaited, the server says every 3 seconds that it is there
+  const LOST = "Visit lost"; // the title of the error that says so (sessions.py)
+  const SAID = {
+    lost: ["This page no longer has what you were looking at: it was started again, or you were away for long.", "Go on"],
+    cut: ["The connection to this page broke off. What was done is kept.", "Go on"],
+    quiet: ["There has been no answer for a while. It may still come.", "Try again"],
+  };
+  const fetchPlainly = window.fetch.bind(window);
+
+  const under = new Map(); // what is under way: the function's name by the event's id
+  const early = new Map(); // how events ended, by their ids, before the answer to their request was read
+  const quiet = new Set(); // requests without a sign of life; each knows how to give up
+  const held = []; // requests that wait for the button
+  const files = new Map(); // what was uploaded last, by its path on the server
+  let kept = { sample: 0 }; // what was opened last in the tab for photographs
+  let image = null; // what was opened last in the tab with ground truth: a dataset's key, and an id
+  let broken = false; // a stream has
+  let lost = false; // the server has nothing of this visit
+  let scoring = false; // a set was being scored then
+  let scoresNext = false; // and is to be scored again, once the visit has gone on
+  let unopened = false; // what is kept was asked for, and not answered
+  let handsOver = false; // the next that goes on brings what is kept
+
+  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+  const addressOf = (input) => new URL(input.url ?? input, location.href);
+
+  // ---- what is said
+
+  function tell() {
+    const kind = lost ? "lost" : broken || held.length ? "cut" : quiet.size ? "quiet" : null;
+    const place = document.getElementById("connection") ?? makePlace();
+    if (place.dataset.kind === String(kind)) return;
+    place.dataset.kind = kind;
+    place.hidden = kind === null;
+    if (kind) [place.firstChild.textContent, place.lastChild.textContent] = SAID[kind];
+  }
+
+  function makePlace() {
+    const place = document.createElement("div");
+    Object.assign(place, { id: "connection", role: "alert", hidden: true });
+    const button = document.createElement("button");
+    button.addEventListener("click", goOn);
+    place.append(document.createElement("p"), button);
+    document.body.append(place);
+    return place;
+  }
+
+  async function goOn() {
+    const again = broken || lost;
+    handsOver = lost || unopened;
+    scoresNext = scoring;
+    broken = lost = scoring = unopened = false;
+    for (const request of [...quiet]) request.giveUp();
+    for (const send of held.splice(0)) send();
+    tell();
+    if (!again) return;
+    await pause(100); // until Gradio has done with what broke off
+    document.querySelector("#go-on").click();
+  }
+
+  async function scoreAgain() {
+    scoresNext = false;
+    const start = document.querySelector("#set-start");
+    while (start.disabled) await pause(100); // until Gradio has shown that the last scoring is over
+    start.click();
+  }
+
+  // Whoever waits for an answer: `heard` is a sign of life, `end` the end of waiting.
+  function waitFor(giveUp) {
+    let timer;
+    const request = {
+      giveUp,
+      heard() {
+        request.end();
+        timer = setTimeout(() => (quiet.add(request), tell()), QUIET);
+      },
+      end() {
+        clearTimeout(timer);
+        if (quiet.delete(request)) tell();
+      },
+    };
+    request.heard();
+    return request;
+  }
+
+  // ---- requests
+
+  // Sends it, again and again, until there is an answer. alive: asked now and then whether the server is there.
+  async function send(url, options, alive) {
+    for (;;) {
+      const control = new AbortController();
+      let given = false;
+      const request = waitFor(() => ((given = true), control.abort()));
+      const clock = alive && setInterval(async () => (await alive()) && request.heard(), QUIET / 2);
+      try {
+        const answer = await fetchPlainly(url, { ...options, signal: control.signal });
+        // Else it is that of a proxy in between.
+        if (answer.status < 500 || answer.headers.get("content-type")?.includes("json")) return answer;
+      } catch (error) {
+        console.info(`not answered: ${error}`);
+      } finally {
+        clearInterval(clock);
+        request.end();
+      }
+      if (!given) await new Promise((again) => (held.push(again), tell()));
+    }
+  }
+
+  async function ask(url, options) {
+    const asked = JSON.parse(options.body);
+    const name = window.gradio_config.dependencies.find(({ id }) => id === asked.fn_index)?.api_name ?? "";
+    keep(name, asked);
+    const answer = await send(url, options);
+    const { event_id: id, title } = await answer.clone().json().catch(() => ({})); // a refusal in plain words
+    if (title === LOST) loses(name);
+    if (early.has(id)) ends(name, early.get(id));
+    else if (id) under.set(id, name);
+    early.delete(id);
+    return answer;
+  }
+
+  function ends(name, { success, title }) {
+    if (!success && title === LOST) loses(name);
+    if (success && scoresNext && name.startsWith("on_go_on")) scoreAgain();
+  }
+
+  function keep(name, { data, event_data: event }) {
+    const file = name === "on_upload" && files.get(data[0]?.path);
+    if (file) kept = { file };
+    if (name === "on_sample") kept = { sample: event.index };
+    const [offered, at] = { on_pick: [data[0], event?.index], on_open: [image ? null : data[0], 0] }[name] ?? [];
+    if (offered) image = [offered[0], [offered[1][at]]];
+    if (name.startsWith("on_sent")) image = [data[0][0][0], [data[0][1]]];
+  }
+
+  // Nothing comes of what was asked under these names.
+  function fails(...names) {
+    scoring ||= names.some((name) => ["on_asked", "on_start"].includes(name));
+    unopened ||= names.some((name) => ["on_load", "on_upload", "on_sample"].includes(name));
+  }
+
+  function loses(name) {
+    lost = true;
+    fails(name);
+    if (name === "on_go_on") goOn(); // of the photograph, and nobody knew
+    else tell();
+  }
+
+  async function upload(url, options) {
+    const aside = new URL(addressOf(url).pathname.replace(/upload$/, "app_id"), location.href);
+    const alive = () => fetchPlainly(aside, { signal: AbortSignal.timeout(QUIET) }).then(() => true, () => false);
+    const answer = await send(url, options, alive); // large ones take long, and nobody sees how far they are
+    if (answer.ok) {
+      const [path] = await answer.clone().json();
+      files.set(path, options.body.get("files"));
+      if (files.size > 2) files.delete(files.keys().next().value);
+    }
+    return answer;
+  }
+
+  // What goes on is given this: a file, or the number of a sample, or neither where the server knows it all; and an image.
+  window.segcoreImage = () => image;
+  window.segcoreKept = async () => {
+    const [needed, { file, sample = null }] = [handsOver, kept];
+    handsOver = false;
+    if (!needed) return [null, null];
+    if (!file) return [null, sample];
+    const body = new FormData();
+    body.append("files", file);
+    const url = `${window.gradio_config.root}${window.gradio_config.api_prefix}/upload`;
+    const answer = await upload(url, { method: "POST", body });
+    if (!answer.ok) {
+      lost = true;
+      tell();
+      throw new Error(`the photograph was refused: ${await answer.text()}`);
+    }
+    const [path] = await answer.json();
+    return [{ path, orig_name: file.name, meta: { _type: "gradio.FileData" } }, null];
+  };
+
+  // ---- the stream of answers
+
+  function stream(input) {
+    const control = new AbortController();
+    let [given, over, left] = [false, false, false];
+    input.signal.addEventListener("abort", () => ((over = true), control.abort()));
+    const encoder = new TextEncoder();
+    const bytes = (message) => encoder.encode(`data: ${JSON.stringify(message)}\n\n`);
+
+    function note({ msg, event_id: id, success, output }) {
+      const end = { success, title: output?.title };
+      if (msg === "unexpected_error") throw new Error("the server has ended the stream");
+      over ||= msg === "close_stream";
+      if (msg !== "process_completed") return;
+      if (under.has(id)) ends(under.get(id), end);
+      else early.set(id, end);
+      under.delete(id);
+    }
+
+    async function start(controller) {
+      const request = waitFor(() => ((given = true), control.abort()));
+      const decoder = new TextDecoder();
+      let text = "";
+      try {
+        const answer = await fetchPlainly(new Request(input, { signal: control.signal }));
+        if (!answer.ok) throw new Error(`status ${answer.status}`);
+        const reader = answer.body.getReader();
+        for (let piece; !over && !(piece = await reader.read()).done; ) {
+          request.heard();
+          text += decoder.decode(piece.value, { stream: true });
+          const end = text.lastIndexOf("\n\n") + 2;
+          if (end < 2) continue;
+          const whole = text.slice(0, end);
+          text = text.slice(end);
+          for (const line of whole.split("\n\n")) if (line.startsWith("data: ")) note(JSON.parse(line.slice(6)));
+          controller.enqueue(encoder.encode(whole));
+        }
+      } catch (error) {
+        console.info(`the answers broke off: ${error}`);
+      }
+      request.end();
+      if (!over) breaks(controller);
+      if (!left) controller.close();
+    }
+
+    function breaks(controller) {
+      broken = true;
+      fails(...under.values());
+      const output = { error: SAID.cut[0], visible: false };
+      for (const id of under.keys()) controller.enqueue(bytes({ msg: "process_completed", event_id: id, success: false, output }));
+      under.clear();
+      controller.enqueue(bytes({ msg: "close_stream", event_id: null }));
+      if (given) goOn();
+      else tell();
+    }
+
+    const cancel = () => ((over = left = true), control.abort());
+    return new Response(new ReadableStream({ start, cancel }), { headers: { "content-type": "text/event-stream" } });
+  }
+
+  window.fetch = (input, options) => {
+    const { pathname, origin } = addressOf(input);
+    if (origin === location.origin) {
+      if (pathname.endsWith("/queue/data")) return Promise.resolve(stream(input));
+      if (pathname.endsWith("/upload")) return upload(input, options);
+      if (pathname.endsWith("/queue/join") || pathname.includes("/gradio_api/run/")) return ask(input, options);
+    }
+    return fetchPlainly(input, options);
+  };
+}
