@@ -419,8 +419,6 @@ def _value_range(image: Image.Image) -> tuple[float, float] | None:
         return 0, 65535
     if image.mode not in ("I", "F"):
         return None
-    if image.mode == "I" and image.format == "PNG":  # 16 bits there, however dark the picture
-        return 0, 65535
     low, high = _finite_extrema(image)
     for top in (255, 65535) if image.mode == "I" else (1,):
         if 0 <= low and high <= top:

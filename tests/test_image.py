@@ -224,11 +224,6 @@ def test_16_bit_grey_is_scaled(file_format):
     assert np.array_equal(rgb, np.rint(RAMP / 257).astype(np.uint8)[..., None].repeat(3, -1))
 
 
-def test_16_bit_pgm_stays_dark_if_it_is_dark():
-    data = b"P5 2 1 65535\n" + struct.pack(">2H", 0, 250)
-    assert image.read(data)[0, :, 0].tolist() == [0, 1]
-
-
 def test_16_bit_color_png():
     rgb = image.read(png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 65535, 32768, 0)))
     assert rgb.tolist() == [[[255, 128, 0]]]
