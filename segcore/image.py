@@ -48,8 +48,8 @@ Source = str | Path | bytes | File | Image.Image | np.ndarray
 
 # Left out of what Pillow knows: formats that start other programs (EPS, WMF), that Pillow can only name
 # (MPEG, HDF5), that decode before their size can be checked (ICO, ICNS), and those that no camera and no phone
-# writes, some of which are decoded in Python, slowly (PPM, QOI).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF", "TIFF", "BMP", "JPEG2000")
+# writes, some of which take very long to decode (JPEG 2000, PPM, QOI).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF", "TIFF", "BMP")
 _HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf")
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)  # as in Pillow's own search
 

@@ -90,7 +90,6 @@ def photographs() -> list[bytes]:
         _saved(_in_mode("1"), "TIFF", compression="group4"),
         _saved(rgb, "TIFF", exif=_exif(6), **frames),
         *(_saved(_in_mode(mode), "BMP") for mode in ("1", "L", "P", "RGB", "RGBA")),
-        *(_saved(each, "JPEG2000") for each in (grey, rgba, _deep(np.uint16))),
         *(_saved(rgb, "HEIF", quality=50), _saved(rgba, "AVIF")),
     ]
     return [each for each in found if each]
