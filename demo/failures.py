@@ -39,6 +39,4 @@ def tell(error: Exception) -> None:
 def _place(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if any(Path(each.filename).is_relative_to(folder) for folder in _OURS)]
-    return ", ".join(
-        f"{Path(each.filename).name}:{each.lineno}" for each in reversed(own) if each.name != "process_api"
-    )
+    return ", ".join(f"{Path(each.filename).name}:{each.lineno}" for each in reversed(own))

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio_client import utils as client_utils
 
-from demo import sessions, tables
+from demo import failures, sessions, tables
 from demo.about import about
 from demo.datasets import Datasets
 from demo.endpoints import Endpoints
@@ -45,7 +45,7 @@ _HEADER = """<header class="masthead"><h1>segcore</h1>
 _MISFIT = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
 
 
-class Page(gr.Blocks):
+class Page(failures.Told):
     """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead. Where nothing
     is kept of a visitor any more, all that needs it is answered in one way.
     """

@@ -58,16 +58,18 @@ class Visitor:
         self.http.post(f"{API}/run/on_clock", json=body).raise_for_status()
         self.begun = True
 
-    def trigger(self, event: dict, data: list[Any], picked: Any = None) -> list[Any]:
+    def trigger(self, event: dict, data: list[Any], picked: Any = None, told: Any = None) -> list[Any]:
         """Do what a click does, on the picture of that index in a gallery, and return the event's last outputs.
 
-        Raises Refused.
+        told: what is told of the event instead, as it is. Raises Refused.
         """
         if not self.begun:
             self.begin()
         body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
         if picked is not None:
-            body["event_data"] = {"index": picked, "value": None}
+            told = {"index": picked, "value": None}
+        if told is not None:
+            body["event_data"] = told
         joined = self.http.post(f"{API}/queue/join", json=body)
         if joined.is_error:
             raise Refused(joined.text)
