@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -36,6 +37,7 @@ class Listeners:
     def __init__(self) -> None:
         self._streams: Counter[str] = Counter()
         self._hearts: Counter[str] = Counter()
+        self.when_silent: list[Callable[[str], None]] = []  # called with what nobody listens to any more
 
     def listens(self, event: Event) -> bool:
         """Whether somebody waits for the answer to an event."""
@@ -67,6 +69,8 @@ class Listeners:
             counter[name] -= 1
             if not counter[name]:
                 del counter[name]
+                for tidy in self.when_silent if counter is self._streams else ():
+                    tidy(name)
 
 
 LISTENERS = Listeners()  # of the process
@@ -103,6 +107,7 @@ def keep_listened(blocks: Blocks, listeners: Listeners = LISTENERS) -> None:
                 queue.event_queue_per_concurrency_id[event.concurrency_id].queue.append(event)
 
     queue.get_events = get_events
+    listeners.when_silent.append(partial(_tidy, queue))
     queue.pending_messages_per_session = _Unread(queue)
 
 
@@ -131,6 +136,15 @@ def _drop(queue: Queue, event: Event) -> None:
     if not others:
         queue.pending_event_ids_session.pop(event.session_hash, None)
         queue.pending_messages_per_session.pop(event.session_hash, None)
+
+
+def _tidy(queue: Queue, session: str) -> None:
+    """Leave nothing of a session whose answers were all read, or will never come. Gradio leaves an entry for each."""
+    events = map(queue.event_ids_to_events.get, queue.pending_event_ids_session.get(session, ()))
+    messages = queue.pending_messages_per_session.get(session)
+    if not any(event and event.alive for event in events) and (messages is None or messages.empty()):
+        queue.pending_event_ids_session.pop(session, None)
+        queue.pending_messages_per_session.pop(session, None)
 
 
 class _Unread(LRUCache):

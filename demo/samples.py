@@ -15,6 +15,7 @@ from segcore.coco import CocoDataset, annotation_file
 from segcore.coco_file import read_document
 from segcore.dataset import Dataset, ImageId, ImageRecord
 from segcore.errors import AnnotationError
+from segcore.writing import whole
 
 THUMBNAIL_SIDE = 240
 _SHORT_NAMES = {"Attribution License": "CC BY 2.0", "CC0 1.0 Universal (Public Domain Dedication)": "CC0 1.0"}
@@ -88,7 +89,8 @@ class Thumbnails:
     def _thumbnail(self, path: Path) -> Path:
         target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")
         if not target.exists():
-            _small_copy(path).save(target, quality=85)
+            with whole(target) as file:
+                _small_copy(path).save(file, quality=85)
         return target
 
 

@@ -113,11 +113,15 @@ class Sessions(StateHolder):
 
     def forget(self, session_id: str) -> None:
         """Let go of all that is kept of a visitor, what they were told and have not fetched included."""
+        self.forget_state(session_id)
+        self.blocks._queue.pending_messages_per_session.pop(session_id, None)
+        self.blocks._queue.pending_event_ids_session.pop(session_id, None)
+
+    def forget_state(self, session_id: str) -> None:
+        """Let go of what is kept of a visitor but for what they are told now."""
         with self.lock:
             self.session_data.pop(session_id, None)
             self._last_used.pop(session_id, None)
-        self.blocks._queue.pending_messages_per_session.pop(session_id, None)
-        self.blocks._queue.pending_event_ids_session.pop(session_id, None)
 
     def _busy(self) -> set[str]:
         events = list(self.blocks._queue.event_ids_to_events.values())
