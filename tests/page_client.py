@@ -130,6 +130,12 @@ class Visitor:
         overlay, record = said
         return self.http.get(f"{API}/file={overlay['path']}").raise_for_status().content, record
 
+    def listen(self, session: str) -> None:
+        """Wait for answers under that name until there are none. Raises Refused."""
+        answer = self.http.get(f"{API}/queue/data", params={"session_hash": session})
+        if answer.is_error:
+            raise Refused(answer.text)
+
     def _messages(self, path: str) -> Iterator[dict]:
         with self.http.stream("GET", path) as answer:
             for line in answer.iter_lines():

@@ -23,7 +23,7 @@ from tests.page_client import API, SEGMENT, TASK, Refused, Visitor
 from tests.page_server import running_page
 
 WAITING = 3
-LARGE = 4500, 3600  # takes some seconds
+LARGE = 3600, 2700  # takes a second
 
 
 @pytest.fixture(scope="module")
