@@ -174,8 +174,8 @@ class Sense:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("method") == "POST" and not scope["path"].endswith(_UPLOAD):
             body, receive = await _read_ahead(receive)
-            if complaint := _complaint(body):
-                await PlainTextResponse(complaint, 400)(scope, receive, send)
+            if _names_long_session(body):
+                await PlainTextResponse(_LONG_SESSION, 400)(scope, receive, send)
                 return
         started = False
 
@@ -209,20 +209,16 @@ async def _read_ahead(receive: Receive) -> tuple[bytes, Receive]:
     return body, again
 
 
-def _complaint(body: bytes) -> str | None:
-    """What is wrong with a request to Gradio's line, beyond what Gradio sees itself; None if nothing is."""
+def _names_long_session(body: bytes) -> bool:
+    """The same of what asks for an event, whose session is named in its body."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        return False
     if not isinstance(asked, dict):
-        return None
-    session, told = asked.get("session_hash"), asked.get("event_data")
-    if isinstance(session, str) and len(session) > MAX_SESSION:
-        return _LONG_SESSION
-    if told is not None and not isinstance(told, dict):
-        return "The event_data of a request is an object.\n"
-    return None
+        return False
+    session = asked.get("session_hash")
+    return isinstance(session, str) and len(session) > MAX_SESSION
 
 
 async def _read_to_the_end(receive: Receive) -> None:
