@@ -110,9 +110,10 @@ def test_made_up_sessions_push_nobody_out(page, visitor, heartbeat):
 
 def scoring(visitor, events, images):
     """What the button of the whole set sends second; the first is answered at once."""
-    asked = {"data": [], "fn_index": events["on_asked"]["id"], "session_hash": visitor.session}
+    visitor.begin()
+    asked = {"data": [None], "fn_index": events["on_asked"]["id"], "session_hash": visitor.session}
     visitor.http.post(f"{API}/run/predict", json=asked).raise_for_status()
-    return ["samples", images, *TASK, "original", "auto", "squeeze", "none", False]
+    return [None, "samples", images, *TASK, "original", "auto", "squeeze", "none", False]
 
 
 def test_what_nobody_listens_to_takes_no_turn(page, visitor, counts):
