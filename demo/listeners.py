@@ -37,7 +37,7 @@ class Listeners:
     def __init__(self) -> None:
         self._streams: Counter[str] = Counter()
         self._hearts: Counter[str] = Counter()
-        self.when_silent: list[Callable[[str], None]] = []  # called with what nobody listens to any more
+        self.when_silent: list[Callable[[str], None]] = []  # called with a program's event, once it was listened to
 
     def listens(self, event: Event) -> bool:
         """Whether somebody waits for the answer to an event."""
@@ -52,11 +52,11 @@ class Listeners:
         """Note what a request is for as long as it is answered."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        counter, name = self._streams, None
+        counter, name, once = self._streams, None, False
         if path.rstrip("/") == "/gradio_api/queue/data":
             name = query.get("session_hash", [None])[-1]
         elif scope["method"] == "GET" and (match := _ANSWERS.fullmatch(path)):
-            name = match[1]
+            name, once = match[1], True
         elif match := _HEARTBEAT.fullmatch(path):
             counter, name = self._hearts, match[1]
         if name is None:
@@ -69,7 +69,7 @@ class Listeners:
             counter[name] -= 1
             if not counter[name]:
                 del counter[name]
-                for tidy in self.when_silent if counter is self._streams else ():
+                for tidy in self.when_silent if once else ():
                     tidy(name)
 
 

@@ -100,19 +100,19 @@ def test_only_the_line_starts_what_belongs_into_it(line):
     assert line.blocks.api_open is False
 
 
-def test_of_what_was_read_nothing_is_left(line):
+def test_of_what_a_program_has_read_nothing_is_left(line):
     async def asked():
         read, waits, unread = (line.join(each) for each in ("read", "waits", "unread"))
         line.queue.send_message(unread, completed(1))
         for each in (read, unread):
             del line.queue.event_ids_to_events[each._id]  # as Gradio does once it is over
         for each in (read, waits, unread):
-            with line.listening("queue/data", f"session_hash={each.session_hash}"):
+            with line.listening(f"call/segment/{each.session_hash}"):
                 pass
         assert set(line.queue.pending_messages_per_session) == {"waits", "unread"}
         assert set(line.queue.pending_event_ids_session) == {"waits", "unread"}
         waits.alive = False  # whoever asked has hung up
-        with line.listening("queue/data", "session_hash=waits"):
+        with line.listening("call/segment/waits"):
             pass
         assert set(line.queue.pending_messages_per_session) == {"unread"}
 
