@@ -29,6 +29,7 @@ from PIL import Image
 
 from benchmarks.speed import machine
 from segcore.models import catalogue
+from tests.hostile_pictures import COSTLY
 from tests.page_client import Refused, Visitor
 from tests.page_server import running_page
 
@@ -80,6 +81,8 @@ def bad_requests(chance: random.Random) -> dict[str, Callable[[Visitor], object]
         "empty": lambda it: it.segment("empty.png", b""),
         "cut off": lambda it: it.segment(name, content[: len(content) // 3]),
         "huge header": lambda it: it.segment("huge.png", huge_header()),
+        "a costly structure": lambda it: it.segment("costly.png", chance.choice(list(COSTLY.values()))()),
+        "a long name of a session": lambda it: it.listen("x" * 1000),
         "unknown class": lambda it: it.segment(name, content, "binary", "unicorn"),
         "unknown mode": lambda it: it.segment(name, content, "ternary"),
         "unknown model": lambda it: it.segment(name, content, "multiclass", "any", -1, "resnet"),

@@ -102,6 +102,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     from demo.answers.datasets import SAMPLES, Datasets, fetched_folder
     from demo.answers.samples import Thumbnails
     from demo.server.guard import Guard, Sense
+    from demo.server.listeners import Listening, keep_listened
     from demo.server.previews import Previews
     from demo.waiting.sessions import Sessions
 
@@ -127,6 +128,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     # Gradio looks a thousand times a second whether there is something to do, also where nobody comes.
     blocks._queue.sleep_when_free = 0.01
     blocks._queue.progress_update_sleep_when_free = 0.1
+    keep_listened(blocks)
     limits = settings.limits
     guard = Middleware(
         Guard, uploads=uploads, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts
@@ -145,7 +147,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
             enable_monitoring=False,
             mcp_server=False,
             run_history=False,
-            app_kwargs={"middleware": [guard, Middleware(Previews), Middleware(Sense)]},
+            app_kwargs={"middleware": [guard, Middleware(Listening), Middleware(Previews), Middleware(Sense)]},
             prevent_thread_lock=True,
             _frontend=False,  # else it gives up where its own page takes 3 seconds to answer, as on a busy machine
         )

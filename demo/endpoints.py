@@ -101,8 +101,13 @@ class Endpoints:
 
         if not image_id:
             raise gr.Error("Give the id of an image.", print_exception=False)
-        asked = self.engine, self.datasets.get(self.datasets.default), image_id, mode, class_name, protocol, model
-        return await self._in_turn(request, progress, (model, protocol), ground_truth.evaluate_for_program, *asked)
+
+        def evaluated(*asked: str) -> tuple:
+            dataset = self.datasets.get(self.datasets.default)  # which may have to be read from the disk
+            return ground_truth.evaluate_for_program(self.engine, dataset, *asked)
+
+        asked = image_id, mode, class_name, protocol, model
+        return await self._in_turn(request, progress, (model, protocol), evaluated, *asked)
 
     async def _in_turn(
         self, request: gr.Request, progress: gr.Progress, kind: Hashable, work: Callable, *args: Any
@@ -118,7 +123,7 @@ class Endpoints:
             raise gr.Error(str(error), print_exception=False) from error
         finally:
             if not has_session(request):  # nobody comes back for it, and it would take a visitor's place
-                LocalContext.blocks.get().state_holder.session_data.pop(request.session_hash, None)
+                LocalContext.blocks.get().state_holder.forget_state(request.session_hash)
 
 
 def _as_files(work: Callable, *args: Any) -> tuple:

@@ -15,6 +15,7 @@ from demo.answers.samples import Thumbnails
 from demo.endpoints import Endpoints
 from demo.markup import tables
 from demo.markup.guide import about
+from demo.server import failures
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
@@ -47,7 +48,7 @@ _HEADER = """<header class="masthead"><h1>segcore</h1>
 _MISFIT = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
 
 
-class Page(gr.Blocks):
+class Page(failures.Told):
     """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead. Where nothing
     is kept of a visitor any more, all that needs it is answered in one way.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.server.failures import FAILED
 from tests.browser import LONG, PHOTOGRAPH, drawn
 from tests.page_server import running_page
 from tests.samples import NINE
@@ -75,6 +76,7 @@ def page_url(no_downloads):
     with running_page() as page:
         yield page.url
         assert "Traceback" not in page.log()
+        assert FAILED not in page.log()
         assert "Warning" not in page.log()
 
 

@@ -31,7 +31,7 @@ class Visitor:
         self.http = httpx.Client(base_url=url, timeout=600, trust_env=False, limits=limits)
         self.session = uuid.uuid4().hex
         self.said: list[str] = []  # what it was told while it waited
-        self._begun = False
+        self.begun = False
 
     def close(self) -> None:
         self.http.close()
@@ -56,18 +56,20 @@ class Visitor:
         """Say that the page was opened, as its script does; else the page answers that it has lost the visit."""
         body = {"data": [], "session_hash": self.session}
         self.http.post(f"{API}/run/on_clock", json=body).raise_for_status()
-        self._begun = True
+        self.begun = True
 
-    def trigger(self, event: dict, data: list[Any], picked: Any = None) -> list[Any]:
+    def trigger(self, event: dict, data: list[Any], picked: Any = None, told: Any = None) -> list[Any]:
         """Do what a click does, on the picture of that index in a gallery, and return the event's last outputs.
 
-        Raises Refused.
+        told: what is told of the event instead, as it is. Raises Refused.
         """
-        if not self._begun:
+        if not self.begun:
             self.begin()
         body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
         if picked is not None:
-            body["event_data"] = {"index": picked, "value": None}
+            told = {"index": picked, "value": None}
+        if told is not None:
+            body["event_data"] = told
         joined = self.http.post(f"{API}/queue/join", json=body)
         if joined.is_error:
             raise Refused(joined.text)
@@ -127,6 +129,12 @@ class Visitor:
             raise Refused(said)
         overlay, record = said
         return self.http.get(f"{API}/file={overlay['path']}").raise_for_status().content, record
+
+    def listen(self, session: str) -> None:
+        """Wait for answers under that name until there are none. Raises Refused."""
+        answer = self.http.get(f"{API}/queue/data", params={"session_hash": session})
+        if answer.is_error:
+            raise Refused(answer.text)
 
     def _messages(self, path: str) -> Iterator[dict]:
         with self.http.stream("GET", path) as answer:

@@ -128,7 +128,7 @@ def test_a_tiff_of_smaller_jpegs_shows_nothing_of_the_memory_beside_them(height)
 # ---- formats
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "PPM", "QOI", "TGA", "PCX", "SGI", "JPEG2000"])
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP"])
 def test_lossless_formats(file_format):
     data = encoded(Image.fromarray(photograph()), file_format)
     assert np.array_equal(reading.read(data), photograph())
@@ -140,6 +140,12 @@ def test_lossy_formats(file_format):
         pytest.importorskip("PIL._avif")
     data = encoded(Image.fromarray(photograph()), file_format, quality=95)
     assert np.abs(reading.read(data).astype(int) - photograph()).max() <= 8
+
+
+@pytest.mark.parametrize("file_format", ["JPEG2000", "PPM", "QOI", "PCX", "SGI", "TGA"])
+def test_what_no_camera_writes_is_no_photograph(file_format):
+    with pytest.raises(ImageError, match="use JPEG, PNG"):
+        reading.read(encoded(Image.fromarray(photograph()), file_format))
 
 
 def test_heic():
@@ -212,15 +218,10 @@ def test_large_pictures_are_put_together_without_seams():
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "JPEG2000"])
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled(file_format):
     rgb = reading.read(encoded(Image.fromarray(RAMP), file_format))
     assert np.array_equal(rgb, np.rint(RAMP / 257).astype(np.uint8)[..., None].repeat(3, -1))
-
-
-def test_16_bit_pgm_stays_dark_if_it_is_dark():
-    data = b"P5 2 1 65535\n" + struct.pack(">2H", 0, 250)
-    assert reading.read(data)[0, :, 0].tolist() == [0, 1]
 
 
 def test_16_bit_color_png():
@@ -423,7 +424,7 @@ def test_pipe_errors(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_cut_short_errors(tmp_path, file_format):
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), file_format)
@@ -455,7 +456,7 @@ def test_damaged_files_give_a_picture_or_an_image_error():
     noise = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
     exif = Image.Exif()
     exif[274] = 6
-    for file_format in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TGA", "JPEG2000"):
+    for file_format in ("JPEG", "PNG", "GIF", "WEBP", "BMP"):
         data = encoded(noise, file_format, exif=exif)
         for _ in range(60):
             damaged = bytearray(data)
@@ -515,7 +516,6 @@ def test_bombs_cost_no_memory():
         png(60_000, 60_000, 8, 6, b""),
         encoded(dot, "GIF").replace(struct.pack("<2H", 11, 11), struct.pack("<2H", 65535, 65535)),
         encoded(dot, "JPEG").replace(struct.pack(">2H", 11, 11), struct.pack(">2H", 65535, 65535)),
-        b"P5 60000 60000 255\n",
         # A WebP of 16383 x 16383 in one colour, in 34 bytes.
         bytes.fromhex("524946461a000000574542505650384c0e0000002ffebfff0f071011fd0f4444ff03"),
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -103,3 +105,20 @@ def test_small_copies_are_small(thumbnails):
     for sample in thumbnails.samples:
         with Image.open(sample.thumbnail) as copy:
             assert 240 == max(copy.size)
+
+
+def test_a_small_copy_is_there_whole_or_not_at_all(dataset, monkeypatch):
+    thumbnails, path = Thumbnails(dataset), dataset.path(dataset.images[0].id)
+    target = thumbnails.samples[0].thumbnail.with_name("again.jpg")
+    monkeypatch.setattr("demo.samples.hashlib.sha256", lambda _: SimpleNamespace(hexdigest=lambda: "again"))
+
+    def full(picture, file, **_):
+        Path(file).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            thumbnails._thumbnail(path)
+        assert not target.exists()
+    assert Image.open(thumbnails._thumbnail(path)).size and target.exists()

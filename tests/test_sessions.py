@@ -8,6 +8,7 @@ import io
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import gradio as gr
@@ -16,6 +17,7 @@ import pytest
 from gradio.state_holder import SessionState
 from PIL import Image
 
+from demo.server.listeners import LISTENERS
 from demo.waiting.sessions import Session, Sessions
 from tests.page_client import API, SEGMENT, TASK, Visitor
 from tests.page_server import page_here, running_page
@@ -97,6 +99,27 @@ def test_none_goes_while_something_is_under_way(sessions, blocks, clock):
     clock.now = 1101
     sessions.delete_all_expired_state()
     assert not sessions.session_data
+
+
+def test_whose_page_is_open_goes_for_none_whose_page_is_not(sessions):
+    with ExitStack() as pages:
+        for each in "abc":
+            pages.enter_context(opened(each))
+            sessions[each]
+        for number in range(10):
+            sessions[f"made up {number}"]
+            assert set("abc") < set(sessions.session_data)
+        assert len(sessions.session_data) == 4
+        pages.enter_context(opened("d"))
+        sessions["d"]
+        assert set(sessions.session_data) == set("bcd")
+    sessions["e"]
+    assert set(sessions.session_data) == set("cde")
+
+
+def opened(session):
+    scope = {"type": "http", "method": "GET", "path": f"/gradio_api/heartbeat/{session}"}
+    return LISTENERS.during(scope)
 
 
 def test_what_was_told_and_not_fetched_goes_too(sessions, blocks):
@@ -186,7 +209,7 @@ def _reads_all(url: str) -> dict[str, bytes]:
     [labels] = guest.trigger(guest.known["partial"], [None, *TASK, False])  # the first of the downloads
     content = guest.http.get(f"{API}/file={labels['path']}").raise_for_status().content
     guest.trigger(guest.known["on_truth"], [guest.upload("truth.png", content), None])
-    guest.look(guest.known)
+    guest.viewer(guest.known)
     return guest.gone()
 
 

@@ -10,7 +10,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from demo.waiting import visits
-from demo.waiting.turns import BusyError, Place, Ticket, Turns, in_words
+from demo.waiting.turns import ASIDE, BusyError, Place, Ticket, Turns, in_words
 from demo.waiting.visits import Visit
 from segcore.errors import Cancelled, UsageError
 
@@ -71,6 +71,73 @@ def test_how_long_it_takes_is_learnt_for_each_unit_of_size():
     assert turns.place(turns.submit("two", work, kind="images", size=5)).seconds == 2
     assert turns.place(turns.submit("three", work, kind="images")).seconds == 2 + 5 * 2
     held.set()
+
+
+def test_a_turn_that_is_lent_serves_another(counter):
+    """Decoding is done by another process: who waits for the network need not wait for that."""
+    lent, back = threading.Event(), threading.Event()
+
+    def work():
+        with counter.turns.aside() as given_up:
+            assert not given_up()
+            lent.set()
+            assert back.wait(10)
+        counter.done.append("lender")
+
+    lender, hurried = counter.turns.submit("lender", work), counter.ask("other", "other")
+    counter.open(hurried)
+    assert lent.is_set() and counter.done == ["other"] and not lender.future.done()
+
+    held, opened = threading.Event(), threading.Event()
+    last = counter.turns.submit("last", lambda: (held.set(), opened.wait(10), counter.done.append("last")))
+    assert held.wait(10)
+    back.set()
+    with pytest.raises(TimeoutError):  # its turn is at work for another
+        lender.future.result(0.2)
+    opened.set()
+    last.future.result(10)
+    lender.future.result(10)
+    assert counter.done == ["other", "last", "lender"]
+
+
+def test_few_lend_their_turns_at_a_time(counter):
+    back = threading.Event()
+
+    def work():
+        with counter.turns.aside():
+            assert back.wait(10)
+
+    lenders = [counter.turns.submit(number, work) for number in range(ASIDE + 2)]
+    counter.open(counter.first)
+    waiting = [each for each in lenders if each.started is None]
+    while len(waiting) > 1:
+        waiting = [each for each in lenders if each.started is None]
+    assert counter.turns.place(waiting[0]) is not None
+    back.set()
+    assert [each.future.result(10) for each in lenders] == [None] * (ASIDE + 2)
+
+
+def test_work_under_way_can_ask_whether_it_was_given_up(counter):
+    asked, said = threading.Event(), []
+
+    def work():
+        with counter.turns.aside() as given_up:
+            assert asked.wait(10)
+            said.append(given_up())
+
+    ticket = counter.turns.submit("one", work)
+    counter.open(counter.first)
+    while ticket.started is None:
+        pass
+    counter.turns.cancel(ticket)
+    asked.set()
+    ticket.future.result(10)
+    assert said == [True]
+
+
+def test_who_has_no_turn_lends_none(counter):
+    with counter.turns.aside() as given_up:
+        assert not given_up()
 
 
 def test_visitors_take_turns_whatever_each_has_asked_for(counter):

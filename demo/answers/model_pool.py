@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from demo.server.decoding import DECODERS
 from demo.settings import MAX_SEGMENTERS, Limits
 from demo.waiting.turns import Turns
 from segcore.categories import VOC, Categories
@@ -94,10 +95,13 @@ class Engine:
         return catalogue.resolve(catalogue.FORMER_NAMES.get(model, model))  # silently: visitors see no notice
 
     def read(self, photograph: str | Path) -> np.ndarray:
-        """A visitor's photograph as `image.read` gives it, which raises for one that is over the page's limits."""
-        from segcore.imaging import reading
+        """A visitor's photograph as `image.read` gives it, decoded in another process, beside the line.
 
-        return reading.read(photograph, max_pixels=self.limits.max_pixels, max_bytes=self.limits.max_bytes)
+        Raises ImageError for one that is damaged or over the page's limits, Cancelled where nobody waits any more.
+        """
+        with self.turns.aside() as given_up:
+            limits = {"max_pixels": self.limits.max_pixels, "max_bytes": self.limits.max_bytes}
+            return DECODERS.photograph(Path(photograph), **limits, given_up=given_up)
 
     def segmenter(self, model: str, arithmetic: Arithmetic) -> Segmenter:
         """The one segmenter of that model and arithmetic, loaded at first use.
@@ -159,6 +163,7 @@ class Engine:
         """
         import numpy as np
 
+        DECODERS.start()
         if self.segmenter(self.default, self.arithmetic).device == "cpu":
             self.segment(np.zeros((8, 8, 3), np.uint8), self.default, resize="squeeze")
 

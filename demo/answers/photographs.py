@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from demo.answers.model_pool import Engine
 from demo.markup import tables
+from demo.server.decoding import DECODERS, stays
 from demo.settings import AUTOMATIC_THRESHOLD
 from demo.view import pictures
 from demo.waiting.visits import GoneError
@@ -22,9 +23,9 @@ from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.imaging import reading
 from segcore.inference.export import Found, decide
-from segcore.inference.segmentation import Segmentation
+from segcore.inference.segmenter import Segmentation
 from segcore.inference.task import AUTOMATIC, Task
-from segcore.truth.supplied import OwnTruth, read_truth
+from segcore.truth.supplied import OwnTruth
 
 SCREEN_SIDE = 1600
 MAX_RESULTS = 6  # kept for each visitor, 0.7 MB each where squeezed
@@ -103,7 +104,9 @@ def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful
     """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
     if is_known(engine, shown, model, resize, careful):
         return _segmented(engine, shown, None, model, resize, careful)
-    return _segmented(engine, shown, _read_again(shown), model, resize, careful)
+    with engine.turns.aside() as given_up:
+        photograph = _read_again(shown, given_up)
+    return _segmented(engine, shown, photograph, model, resize, careful)
 
 
 def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
@@ -113,10 +116,10 @@ def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: boo
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
     """The same with a truth that the visitor brought, read as `own_truth.read_truth` does, errors included."""
-    return replace(shown, truth=read_truth(source, shown.source, shown.result.size_hw))
+    return replace(shown, truth=DECODERS.truth(Path(source), shown.source, shown.result.size_hw))
 
 
-def _read_again(shown: Shown) -> np.ndarray:
+def _read_again(shown: Shown, given_up: Callable[[], bool] = stays) -> np.ndarray:
     """The photograph, which was within the limits before."""
     try:
         size = shown.source.stat().st_size
@@ -124,7 +127,8 @@ def _read_again(shown: Shown) -> np.ndarray:
         raise GoneError(
             "This photograph is no longer kept here: uploads are deleted after a while. Please give it again."
         ) from error
-    return reading.read(shown.source, max_pixels=math.prod(shown.result.size_hw), max_bytes=size)
+    pixels = math.prod(shown.result.size_hw)
+    return DECODERS.photograph(shown.source, max_pixels=pixels, max_bytes=size, given_up=given_up)
 
 
 def _result_key(engine: Engine, shown: Shown, model: str, resize: str, careful: bool) -> tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -24,6 +25,9 @@ from demo.settings import is_loopback
 _UPLOAD = "/gradio_api/upload"
 MAX_JSON_BYTES = 1024 * 1024  # of any other request: the page's own have a few thousand
 _FORM_BYTES = 64 * 1024  # what a form adds to the file in it
+MAX_SESSION = 64  # characters of a session's name; Gradio's own have up to 36
+_NAMED_BY_PATH = ("/gradio_api/heartbeat/", "/gradio_api/call/")
+_LONG_SESSION = f"The name of a session has at most {MAX_SESSION} characters.\n"
 _DRAINED = 16  # times what is allowed; a browser reads the answer only when all is sent
 
 # Routes of Gradio's that this page does not need, and that write files, start programs, ask other servers in a
@@ -101,6 +105,10 @@ class Guard:
 
     def _refusal(self, scope: Scope, path: str) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
+        if _is_foreign(headers) and not _opens_the_page(scope, path, headers):
+            return PlainTextResponse("This page does not answer to pages of other sites. Open it by itself.\n", 403)
+        if _has_long_session(scope, path):
+            return PlainTextResponse(_LONG_SESSION, 400)
         if self.hosts is not None:
             for name in filter(None, (headers.get("host"), headers.get("origin"))):
                 if _host(name) not in self.hosts:
@@ -164,6 +172,11 @@ class Sense:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") == "POST" and not scope["path"].endswith(_UPLOAD):
+            body, receive = await _read_ahead(receive)
+            if _names_long_session(body):
+                await PlainTextResponse(_LONG_SESSION, 400)(scope, receive, send)
+                return
         started = False
 
         async def watched(message: Message) -> None:
@@ -183,6 +196,31 @@ class Sense:
                 await answer(scope, receive, watched)
 
 
+async def _read_ahead(receive: Receive) -> tuple[bytes, Receive]:
+    """The body of a request, and what gives it once more."""
+    messages = []
+    while not messages or messages[-1].get("more_body"):
+        messages.append(await receive())
+    body = b"".join(each.get("body", b"") for each in messages)
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return body, again
+
+
+def _names_long_session(body: bytes) -> bool:
+    """The same of what asks for an event, whose session is named in its body."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(asked, dict):
+        return False
+    session = asked.get("session_hash")
+    return isinstance(session, str) and len(session) > MAX_SESSION
+
+
 async def _read_to_the_end(receive: Receive) -> None:
     while (await receive()).get("more_body"):
         pass
@@ -192,6 +230,25 @@ def _is_ours(error: Exception) -> bool:
     """Whether our code was asked before it was raised; the first frame is the middleware's own."""
     files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__.tb_next)]
     return any(file.is_relative_to(folder) for file in files for folder in _OURS)
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a browser says that a page of another site asks; of a loopback address another port is another site."""
+    site, host = headers.get("sec-fetch-site", ""), _host(headers.get("host", "")) or ""
+    return site == "cross-site" or (site == "same-site" and is_loopback(host))
+
+
+def _opens_the_page(scope: Scope, path: str, headers: Headers) -> bool:
+    """A link to the page, or a frame around it, as Hugging Face has; its pages may come from anywhere."""
+    return scope["method"] == "GET" and path in ("", "/") and headers.get("sec-fetch-mode") == "navigate"
+
+
+def _has_long_session(scope: Scope, path: str) -> bool:
+    """Gradio keeps under its name what it has of a session; that name is the last part of a path, or in the query."""
+    asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [])
+    if path.startswith(_NAMED_BY_PATH):
+        asked.append(path.rstrip("/").rpartition("/")[2])
+    return any(len(each) > MAX_SESSION for each in asked)
 
 
 def _too_large(most: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from demo.server.decoding import DECODERS
 from segcore.inference import memory
 
 _EVERY = 5.0  # seconds
@@ -19,4 +20,5 @@ def keep_compact() -> None:
 def _give_back_for_ever() -> None:
     while True:
         time.sleep(_EVERY)
+        DECODERS.renew()
         memory.give_back()

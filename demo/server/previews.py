@@ -3,51 +3,137 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from gradio.utils import get_upload_folder, is_in_or_equal
-from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from demo.server.decoding import DECODERS, stays
 from segcore.errors import SegcoreError
 from segcore.imaging import reading
 
 PREVIEW_SIDE = 640
+LONGEST = 16  # photographs that wait for their small copies
+KEPT_SECONDS = 60.0
+
+
+class _File(NamedTuple):
+    """A file as it is now; another one under its name differs."""
+
+    path: Path
+    number: int
+    changed: int
+    size: int
+
+
+@dataclass(eq=False)
+class _Copy:
+    """A small copy that is being made, or was. asking: how many wait for it."""
+
+    task: asyncio.Task[bytes | None] | None = None
+    asking: int = 0
+
+    def given_up(self) -> bool:
+        return not self.asking
 
 
 class Previews:
-    """Answers a browser that wants to show a file of the upload folder; a link or a program gets the file itself."""
+    """Answers a browser that wants to show a file of the upload folder; a link or a program gets the file itself.
+
+    One small copy is made at a time and kept for a minute. Who hangs up is waited for no more, and of too many that
+    wait the last is refused.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._one_at_a_time = asyncio.Lock()  # however many are asked for, memory is for one
+        self._copies: dict[_File, _Copy] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._app
-        # All browsers begin so what they accept in the place of an <img>, and nowhere else.
-        if scope["type"] == "http" and Headers(scope=scope).get("accept", "").startswith("image/"):
-            path = scope["path"].partition("/file=")[2]
-            if path and is_in_or_equal(path, get_upload_folder()):
-                async with self._one_at_a_time:
-                    jpeg = await run_in_threadpool(small_copy, Path(path))
-                answer = answer if jpeg is None else Response(jpeg, media_type="image/jpeg")
-        await answer(scope, receive, send)
+        file = _asked_for(scope)
+        if file is None:
+            await self._app(scope, receive, send)
+            return
+        waiting = sum(not copy.task.done() for copy in self._copies.values())
+        if file not in self._copies and waiting >= LONGEST:
+            busy = PlainTextResponse("Too many photographs are being opened. Try again later.\n", 503)
+            await busy(scope, receive, send)
+            return
+        request = await receive()
+        jpeg = await self._until_gone(file, receive)
+        answer = partial(self._app, scope, _again(request, receive), send)
+        await (answer() if jpeg is None else Response(jpeg, media_type="image/jpeg")(scope, receive, send))
+
+    async def _until_gone(self, file: _File, receive: Receive) -> bytes | None:
+        """The small copy; None where there is none to give, or nobody to give it to."""
+        copy = self._copies.get(file) or self._begin(file)
+        copy.asking += 1
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait((copy.task, gone), return_when=asyncio.FIRST_COMPLETED)
+            return copy.task.result() if copy.task.done() else None
+        finally:
+            gone.cancel()
+            copy.asking -= 1
+            if copy.given_up() and not copy.task.done():
+                self._forget(file, copy)  # who asks again begins again; the task ends by itself
+
+    def _begin(self, file: _File) -> _Copy:
+        copy = self._copies[file] = _Copy()
+        copy.task = asyncio.create_task(self._made(file, copy))
+        return copy
+
+    async def _made(self, file: _File, copy: _Copy) -> bytes | None:
+        async with self._one_at_a_time:
+            jpeg = None if copy.given_up() else await run_in_threadpool(small_copy, file.path, copy.given_up)
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget, file, copy)
+        return jpeg
+
+    def _forget(self, file: _File, copy: _Copy) -> None:
+        if self._copies.get(file) is copy:
+            del self._copies[file]
 
 
-def small_copy(path: Path) -> bytes | None:
+def _asked_for(scope: Scope) -> _File | None:
+    """The upload that a browser wants to show. All of them begin so what they accept for an <img>, and nowhere else."""
+    if scope["type"] != "http" or not Headers(scope=scope).get("accept", "").startswith("image/"):
+        return None
+    path = scope["path"].partition("/file=")[2]
+    try:
+        if not path or not is_in_or_equal(path, get_upload_folder()):
+            return None
+        status = os.stat(path)
+    except (OSError, ValueError):  # it is not there, or cannot be a path
+        return None
+    return _File(Path(path), status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _again(message: Message, receive: Receive) -> Receive:
+    """`receive`, which gives `message` once more at first."""
+    messages = [message]
+
+    async def received() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return received
+
+
+def small_copy(path: Path, given_up: Callable[[], bool] = stays) -> bytes | None:
     """A JPEG of the photograph, upright, its longer side PREVIEW_SIDE; None where it is no larger, or no photograph."""
     try:
-        with reading.opened(path) as picture:
-            if max(picture.size) <= PREVIEW_SIDE:
-                return None
-            picture.draft("RGB", (PREVIEW_SIDE, PREVIEW_SIDE))
-            small = reading.fit_within(reading.read(picture), PREVIEW_SIDE)
+        return DECODERS.small_copy(path, PREVIEW_SIDE, max_pixels=reading.MAX_PIXELS, given_up=given_up)
     except SegcoreError:
         return None
-    buffer = io.BytesIO()
-    Image.fromarray(small).save(buffer, "JPEG")
-    return buffer.getvalue()

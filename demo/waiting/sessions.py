@@ -11,6 +11,8 @@ from typing import Any
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
 
+from demo.server.listeners import LISTENERS
+
 LOST = "Visit lost"  # the title by which connection.js knows the error
 
 
@@ -53,8 +55,8 @@ class Session(SessionState):
 
 
 class Sessions(StateHolder):
-    """The sessions of all visitors. One goes `keep_seconds` after its last request, and the least recent of too many;
-    none does while something that it has asked for is under way or waits.
+    """The sessions of all visitors. One goes `keep_seconds` after its last request, and of too many those whose page is
+    not open, the least recent first; none does while something that it has asked for is under way or waits.
 
     Gradio would keep each until `capacity` newer ones have come, and of one that is closed only delete the values of
     `gr.State`; whether it is closed it takes from a connection that a phone's sleep ends, and nothing begins again.
@@ -83,11 +85,22 @@ class Sessions(StateHolder):
             self.session_data.move_to_end(session_id)
             self._last_used[session_id] = self._clock()
             session = self.session_data[session_id]
-        if len(self.session_data) > self.capacity:
-            idle = [each for each in self.session_data if each not in self._busy()]
-            for each in idle[: len(self.session_data) - self.capacity]:
-                self.forget(each)
+        for each in self._too_many():
+            self.forget(each)
         return session
+
+    def _too_many(self) -> list[str]:
+        """Those that go where there are too many, the least recent first. Of those whose page is open none goes for one
+        that is not, as a made-up one.
+        """
+        many, busy = len(self.session_data) - self.capacity, self._busy()
+        if many <= 0:
+            return []
+        opened = [each for each in list(self.session_data) if LISTENERS.is_open(each)]
+        idle = [each for each in list(self.session_data)[:-1] if each not in busy]
+        closed = [each for each in idle if each not in opened]
+        too_many_opened = max(0, len(opened) - self.capacity)
+        return closed[:many] + [each for each in idle if each in opened][:too_many_opened]
 
     def delete_all_expired_state(self) -> None:
         """Gradio calls this once a second."""
@@ -100,11 +113,15 @@ class Sessions(StateHolder):
 
     def forget(self, session_id: str) -> None:
         """Let go of all that is kept of a visitor, what they were told and have not fetched included."""
+        self.forget_state(session_id)
+        self.blocks._queue.pending_messages_per_session.pop(session_id, None)
+        self.blocks._queue.pending_event_ids_session.pop(session_id, None)
+
+    def forget_state(self, session_id: str) -> None:
+        """Let go of what is kept of a visitor but for what they are told now."""
         with self.lock:
             self.session_data.pop(session_id, None)
             self._last_used.pop(session_id, None)
-        self.blocks._queue.pending_messages_per_session.pop(session_id, None)
-        self.blocks._queue.pending_event_ids_session.pop(session_id, None)
 
     def _busy(self) -> set[str]:
         events = list(self.blocks._queue.event_ids_to_events.values())

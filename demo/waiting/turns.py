@@ -11,8 +11,9 @@ import itertools
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from segcore.errors import Cancelled, SegcoreError
 
 LONGEST = 64  # requests that wait; what comes after them is refused
 AT_ONCE = 2
+ASIDE = 2  # pieces of work more that may be under way where as many have lent their turns
 FIRST_GUESS = 1.0  # seconds that a run takes, until some were seen
 _LATEST = 0.2  # how much the newest run counts in the mean
 
@@ -39,6 +41,11 @@ class Ticket:
     size: float = 1.0  # how many times as long it takes as the unit of its kind
     future: Future = field(default_factory=Future, repr=False)
     started: float | None = None
+    cancelled: bool = False
+
+    def given_up(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.cancelled or self.has_left()
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,9 @@ class Turns:
         # By visitor, in the order of their turns; whoever is served goes to the end.
         self._waiting: OrderedDict[Hashable, deque[Ticket]] = OrderedDict()
         self._running: list[Ticket] = []
+        self._aside: list[Ticket] = []  # of those
+        self._returning = 0  # of those that are aside, as many wait for their turn
+        self._own = threading.local()  # the ticket that a thread works on
         self._seconds: dict[Hashable, float] = {}
         self._threads: list[threading.Thread] = []
 
@@ -99,7 +109,7 @@ class Turns:
                 self._make_room_for(visitor)
             self._waiting.setdefault(visitor, deque()).append(ticket)
             self._start_threads()
-            self._changed.notify()
+            self._changed.notify_all()
         return ticket
 
     def place(self, ticket: Ticket) -> Place | None:
@@ -113,11 +123,35 @@ class Turns:
             return Place(len(ahead) + len(self._running), self._expected(ahead))
 
     def cancel(self, ticket: Ticket) -> None:
-        """Give its place up; what is under way goes on to its end, for nobody."""
+        """Give its place up; what is under way goes on for nobody, to its end or until it asks `given_up`."""
         with self._changed:
+            ticket.cancelled = True
             if not self._remove(ticket):
                 return
         ticket.future.set_exception(Cancelled("this request was given up"))
+
+    @contextmanager
+    def aside(self) -> Iterator[Callable[[], bool]]:
+        """For work of another process: the calling thread's turn is lent to who is next, and had back in the end.
+
+        Gives what says whether anybody still waits for the outcome. Of a thread without a turn nothing is lent.
+        """
+        ticket = getattr(self._own, "ticket", None)
+        if ticket is None:
+            yield stays
+            return
+        with self._changed:
+            self._aside.append(ticket)
+            self._changed.notify_all()
+        try:
+            yield ticket.given_up
+        finally:
+            with self._changed:
+                self._returning += 1
+                self._changed.wait_for(lambda: self._under_way() < self.at_once)
+                self._returning -= 1
+                self._aside.remove(ticket)
+                self._changed.notify_all()
 
     @property
     def crowded(self) -> bool:
@@ -129,6 +163,9 @@ class Turns:
 
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))
+
+    def _under_way(self) -> int:
+        return len(self._running) - len(self._aside)
 
     def _order(self) -> list[Ticket]:
         """Those that wait, in the order of their turns if nobody else comes."""
@@ -180,17 +217,19 @@ class Turns:
     # ---- the threads
 
     def _start_threads(self) -> None:
-        while len(self._threads) < self.at_once:
+        while len(self._threads) < self.at_once + ASIDE:
             thread = threading.Thread(target=self._serve, name=f"turn {len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _serve(self) -> None:
         while True:
-            ticket = self._next()
+            ticket = self._own.ticket = self._next()
             outcome, error = _outcome(ticket.work)
+            self._own.ticket = None
             with self._changed:
                 self._running.remove(ticket)
+                self._changed.notify_all()
                 if error is None:
                     took = (self._clock() - ticket.started) / ticket.size
                     before = self._seconds.get(ticket.kind, took)
@@ -205,7 +244,7 @@ class Turns:
         with self._changed:
             while True:
                 self._drop_those_who_left()
-                if self._waiting:
+                if self._waiting and self._under_way() + self._returning < self.at_once:
                     break
                 self._changed.wait()
             visitor, own = next(iter(self._waiting.items()))

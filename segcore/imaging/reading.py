@@ -18,10 +18,11 @@ import numpy as np
 from PIL import ExifTags, Image, JpegImagePlugin
 
 from ..errors import ImageError, SegcoreError, shown
+from . import headers
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 64 * 1024 * 1024
-SUFFIXES = (".jpg", ".jpeg", ".png", ".avif", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".avif", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,9 @@ class File:
 Source = str | Path | bytes | File | Image.Image | np.ndarray
 
 # Left out of what Pillow knows: formats that start other programs (EPS, WMF), that Pillow can only name
-# (MPEG, HDF5), that decode before their size can be checked (ICO, ICNS), and those that nobody keeps
-# photographs in.
-_FORMATS = (
-    *("JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF", "TIFF", "BMP"),
-    *("JPEG2000", "PPM", "QOI", "PCX", "SGI", "TGA"),
-)
+# (MPEG, HDF5), that decode before their size can be checked (ICO, ICNS), and those that no camera and no phone
+# writes, some of which take very long to decode (JPEG 2000, PPM, QOI).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF", "TIFF", "BMP")
 _HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf")
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)  # as in Pillow's own search
 
@@ -64,11 +62,13 @@ _TIFF_DNG_VERSION = 50706
 _TIFF_COMPRESSION, _TIFF_JPEG = 259, 7
 _TIFF_ROWS_PER_STRIP, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 278, 322, 323
 _TIFF_STRIP_PLACES, _TIFF_TILE_PLACES = (273, 279), (324, 325)  # where each begins, and its bytes
+_TIFF_READ_AGAIN = 2  # times; of some old programs' files the last part is said to be as large as the others
 
 _DAMAGED = (
     "{name} is damaged, cut short or of an unusual kind and cannot be decoded; "
     "use another copy of it, or save it again as PNG"
 )
+_COSTLY = "{name} has far more parts than a photograph has, and would take too long to decode; save it again as PNG"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as `Path` leaves "https://"; a drive has one letter
 _UNNAMED = "the image"
 _UNNAMED_BYTES = "the file"
@@ -256,6 +256,7 @@ def _from_pil(image: Image.Image, name: str, upright: bool, max_pixels: int) -> 
         _check_pixels(image.width, image.height, name, max_pixels)
         _refuse_raw(image, name)
         turned = orientation(image) if image.format == "TIFF" else 1
+        _refuse_overlapping(image, name)
         _refuse_unfilled(image, name)
         image.load()
         stored_as = orientation(image) if upright else _INVERSE_ORIENTATION[turned]
@@ -294,6 +295,8 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
         verdict = factory is not None and (accepts is None or accepts(prefix))
         if not verdict or isinstance(verdict, str):  # a text says which library is missing
             continue
+        if headers.is_costly(file, each):
+            raise ImageError(_COSTLY.format(name=name))
         file.seek(0)
         try:
             return factory(file, "")
@@ -332,6 +335,19 @@ def _refuse_raw(image: Image.Image, name: str) -> None:
         raise ImageError(f"{name} looks like a camera's raw file; export it as JPEG, PNG or TIFF")
 
 
+def _refuse_overlapping(image: Image.Image, name: str) -> None:
+    """A TIFF whose parts lie upon each other is read again for each of them."""
+    tags = getattr(image, "tag_v2", {})
+    if not tags or image.fp is None:
+        return
+    said = sum(sum(tags.get(sizes, ())) for _, sizes in (_TIFF_STRIP_PLACES, _TIFF_TILE_PLACES))
+    place = image.fp.tell()
+    there = image.fp.seek(0, os.SEEK_END)
+    image.fp.seek(place)
+    if said > _TIFF_READ_AGAIN * there:
+        raise ImageError(_COSTLY.format(name=name))
+
+
 def _refuse_unfilled(image: Image.Image, name: str) -> None:
     """Where a TIFF's JPEG parts are smaller than it says, libtiff would show what lies in memory beside them."""
     tags = getattr(image, "tag_v2", {})
@@ -344,7 +360,11 @@ def _refuse_unfilled(image: Image.Image, name: str) -> None:
     place = image.fp.tell()
     for number, (offset, size) in enumerate(zip(offsets, sizes, strict=True)):
         image.fp.seek(offset)
-        with JpegImagePlugin.JpegImageFile(io.BytesIO(image.fp.read(size))) as part:
+        content = io.BytesIO(image.fp.read(size))
+        if headers.is_costly(content, "JPEG"):
+            raise ImageError(_COSTLY.format(name=name))
+        content.seek(0)
+        with JpegImagePlugin.JpegImageFile(content) as part:
             wanted = rows if tiled else min(rows, image.height - number * rows % (-(-image.height // rows) * rows))
             if part.width < width or part.height < wanted:
                 raise ImageError(_DAMAGED.format(name=name))
@@ -399,8 +419,6 @@ def _value_range(image: Image.Image) -> tuple[float, float] | None:
         return 0, 65535
     if image.mode not in ("I", "F"):
         return None
-    if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits there, however dark the picture
-        return 0, 65535
     low, high = _finite_extrema(image)
     for top in (255, 65535) if image.mode == "I" else (1,):
         if 0 <= low and high <= top:

@@ -1,0 +1,192 @@
+"""Decodes visitors' files in other processes: what a stranger made may take for ever, and a process can be killed."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segcore import errors
+from segcore.errors import Cancelled, ImageError, SegcoreError
+
+if TYPE_CHECKING:
+    from segcore.truth.supplied import OwnTruth
+
+KEPT = 2  # processes that wait for files: each has 40 MB
+RENEWED_AFTER = 20.0  # seconds; then nothing of the last photograph is left
+LONGEST = 180.0  # seconds; each process ends itself long before
+_LOOK_EVERY = 0.2  # seconds
+_PIPE = 2**20  # bytes; what passes in pieces of the usual 64 KB takes three times as long
+_ROOT = Path(__file__).resolve().parents[2]
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}  # memory is limited
+
+_TOO_MUCH = (
+    "{name} is damaged, or takes too long or too much memory to decode; make it smaller, or save it again as JPEG or "
+    "PNG"
+)
+
+
+def stays() -> bool:
+    """Of one who never gives up."""
+    return False
+
+
+class Decoders:
+    """As many processes as are asked for at a time; a few of them wait for the next file. For several threads."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Decoder] = []
+        self._lock = threading.Lock()
+
+    def photograph(
+        self, path: Path, *, max_pixels: int, max_bytes: int, given_up: Callable[[], bool] = stays
+    ) -> np.ndarray:
+        """What `image.read` gives, errors included, and ImageError for what takes too much.
+
+        given_up: asked now and then; raises Cancelled once it is true.
+        """
+        fields, pixels = self._ask(path, given_up, job="photograph", max_pixels=max_pixels, max_bytes=max_bytes)
+        return pixels.reshape(fields["shape"])
+
+    def small_copy(
+        self, path: Path, side: int, *, max_pixels: int, given_up: Callable[[], bool] = stays
+    ) -> bytes | None:
+        """A JPEG of the photograph, upright, its longer side `side`; None where it is no larger. Raises as above."""
+        _, jpeg = self._ask(path, given_up, job="small_copy", side=side, max_pixels=max_pixels)
+        return jpeg.tobytes() or None
+
+    def truth(self, path: Path, photograph: Path, size_hw: tuple[int, int]) -> OwnTruth:
+        """What `own_truth.read_truth` gives, errors included, and ImageError for what takes too much."""
+        from segcore.truth.supplied import OwnTruth
+
+        fields, packed = self._ask(path, stays, job="truth", photograph=str(photograph.resolve()), size_hw=size_hw)
+        listed = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return OwnTruth(**fields | listed, packed=packed.tobytes())
+
+    def start(self) -> None:
+        """Have one ready, so that the first photograph need not wait for it."""
+        with self._lock:
+            if not self._idle:
+                self._idle.append(_Decoder())
+
+    def renew(self) -> None:
+        """Replace those that have been idle for a while by one that has seen no photograph."""
+        long_ago = time.monotonic() - RENEWED_AFTER
+        with self._lock:
+            stale = [each for each in self._idle if each.used is not None and each.used < long_ago]
+            self._idle = [each for each in self._idle if each not in stale]
+        for each in stale:
+            each.end()
+        if stale:
+            self.start()
+
+    def close(self) -> None:
+        """End those that wait."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for each in idle:
+            each.end()
+
+    def _ask(self, path: Path, given_up: Callable[[], bool], **asked: Any) -> tuple[dict[str, Any], np.ndarray]:
+        decoder = self._take()
+        over = threading.Event()
+        watch = threading.Thread(target=decoder.watch, args=(over, given_up), name="watch decoder", daemon=True)
+        watch.start()
+        try:
+            fields, payload = decoder.ask({"path": str(Path(path).resolve())} | asked)
+        except (OSError, EOFError):
+            if decoder.given_up:
+                raise Cancelled("whoever asked has left") from None
+            print(f"segcore: decoding {path.name!r} ended with status {decoder.end()}", file=sys.stderr)
+            raise ImageError(_TOO_MUCH.format(name=path.name)) from None
+        finally:
+            over.set()
+            watch.join()
+            self._put_back(decoder)
+        if "error" in fields:
+            raise getattr(errors, fields["error"])(fields["sentence"])
+        return fields, payload
+
+    def _take(self) -> _Decoder:
+        with self._lock:
+            while self._idle:
+                decoder = self._idle.pop()
+                if decoder.runs():
+                    return decoder
+        return _Decoder()
+
+    def _put_back(self, decoder: _Decoder) -> None:
+        """Its place is filled at once, so that the next photograph need not wait for a start."""
+        ended = decoder.used is None
+        if ended:
+            decoder.end()
+        with self._lock:
+            if len(self._idle) < KEPT:
+                self._idle.append(_Decoder() if ended else decoder)
+                return
+        decoder.end()
+
+
+class _Decoder:
+    """One process. used: when it gave its last answer, None before that and once it is of no more use."""
+
+    def __init__(self) -> None:
+        self.used: float | None = None
+        self.given_up = False
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "demo.server.decoding_process"],
+                cwd=_ROOT,
+                env=os.environ | _ENVIRONMENT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pipesize=_PIPE,
+            )
+        except OSError as error:
+            raise SegcoreError("The machine that runs this page is too busy to open a picture; try again.") from error
+
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
+        """The answer's fields and bytes, uint8 (n,). Raises OSError or EOFError where the process ended instead."""
+        self.used = None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        if not (line := self._process.stdout.readline()).endswith(b"\n"):
+            raise EOFError
+        fields = json.loads(line)
+        payload = np.empty(fields.pop("bytes"), np.uint8)
+        if self._process.stdout.readinto(payload) < len(payload):
+            raise EOFError
+        self.used = time.monotonic()
+        return fields, payload
+
+    def watch(self, over: threading.Event, given_up: Callable[[], bool]) -> None:
+        """Kill it where whoever asked has given up, or where it does not end itself."""
+        ends = time.monotonic() + LONGEST
+        while not over.wait(_LOOK_EVERY):
+            self.given_up = given_up()
+            if self.given_up or time.monotonic() > ends:
+                self._process.kill()
+                return
+
+    def end(self) -> int:
+        """End it; returns its exit status."""
+        self._process.kill()
+        self._process.communicate()
+        return self._process.returncode
+
+
+DECODERS = Decoders()
+atexit.register(DECODERS.close)
