@@ -130,7 +130,10 @@ def test_one_that_saw_a_photograph_goes_in_time(tmp_path, monkeypatch):
 
 
 def limited(seconds: float, room: int, program: str) -> subprocess.CompletedProcess:
-    begin = f"from demo.server import decoding_process as it; it._memory_at_first = it._memory(); it.limit({seconds}, {room}); "
+    begin = (
+        "from demo.server import decoding_process as it; it._memory_at_first = it._memory(); "
+        f"it.limit({seconds}, {room}); "
+    )
     command = [sys.executable, "-c", f"import os; {begin.replace('it.limit', NOWHERE + 'it.limit')}{program}"]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
