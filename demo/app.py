@@ -104,7 +104,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     from demo.server.guard import Guard, Sense
     from demo.server.listeners import Listening, keep_listened
     from demo.server.previews import Previews
-    from demo.waiting.sessions import Sessions
+    from demo.server.sessions import Sessions
 
     engine = Engine(
         settings.model,

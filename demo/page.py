@@ -15,12 +15,11 @@ from demo.answers.samples import Thumbnails
 from demo.endpoints import Endpoints
 from demo.markup import tables
 from demo.markup.guide import about
-from demo.server import failures
+from demo.server import failures, sessions
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
 from demo.tabs.whole_set import WholeSetTab
-from demo.waiting import sessions
 from segcore.models import catalogue
 from segcore.report import parts
 

@@ -6,6 +6,7 @@ import importlib.machinery
 import sys
 import threading
 import types
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def test_an_engine_of_ones_own_runs_all_but_scores():
     engine = Engine(arithmetic=Arithmetic("float32", "openvino"))
     shown, exact = (engine.segment(PHOTOGRAPH, "auto", resize="squeeze", exact=exact) for exact in (False, True))
     assert (shown.made_by.engine, exact.made_by.engine) == ("openvino", "torch")
-    assert "OpenVINO" in tables.made_by(shown.made_by, network_runs=1)
+    assert "OpenVINO" in tables.made_by(SimpleNamespace(made_by=shown.made_by, network_runs=1))
     np.testing.assert_allclose(shown.logits, exact.logits, atol=0.02)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from demo.answers import ground_truth, photographs, whole_set
 from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
+from demo.markup import tables
 from segcore.categories import Categories
 from segcore.errors import SegcoreError
 from segcore.inference.task import Task
@@ -82,7 +83,7 @@ def test_objects_beside_the_models_own_are_told(engine, dataset):
     compared = ground_truth.compare(engine, None, dataset, 1, "auto", "original", "squeeze")
     view = ground_truth.view_compared(compared, Task(categories=engine.categories), "original")
     assert "objects that the model does not know (vice)" in view.warning and "20" not in view.warning
-    assert LAST in view.per_class and LAST in view.verdict
+    assert LAST in tables.per_class(view) and LAST in view.verdict
 
 
 def test_nobody_learns_where_the_model_lies(engine, datasets, dataset, secret, tmp_path):
@@ -104,7 +105,7 @@ def test_nobody_learns_where_the_model_lies(engine, datasets, dataset, secret, t
     for suffix in (".json", ".csv"):
         texts.append(ground_truth.scores_file(view, tmp_path / "files", suffix).read_text(encoding="utf-8"))
     shown = photographs.open_photograph(engine, None, dataset.path(1), "auto", "squeeze")
-    texts += [view.made_by, photographs.view_photograph(shown, task).made_by]
+    texts += [tables.made_by(each) for each in (view, photographs.view_photograph(shown, task))]
     for text in texts:
         assert "secret-place" not in text
 

@@ -15,6 +15,7 @@ from PIL import Image
 from demo.answers import ground_truth, photographs
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
+from demo.markup import tables
 from demo.tabs import photograph
 from demo.waiting.visits import Visit
 from segcore.errors import LabelError, UsageError
@@ -136,7 +137,7 @@ def test_counts_are_of_the_full_size_and_pictures_of_the_screens(engine, tmp_pat
     kinds, matrix = drawing.count_errors(view.errors), np.array(view.record["confusion"])
     assert sum(kinds.values()) == 600 * 3200 == matrix.sum() + 7
     assert kinds["ignored"] == 7 and kinds["correct"] + kinds["missed"] + kinds["wrong class"] == 300 * 2000
-    assert "1,920,000" in view.per_class
+    assert "1,920,000" in tables.per_class(view)
     legend = {entry["name"]: entry["note"] for entry in view.viewer["panels"][3]["legend"]}
     assert legend == {name: f"{pixels:,} px" for name, pixels in kinds.items() if pixels and name != "true background"}
     for panel in view.viewer["panels"][1:]:

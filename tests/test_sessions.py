@@ -18,7 +18,7 @@ from gradio.state_holder import SessionState
 from PIL import Image
 
 from demo.server.listeners import LISTENERS
-from demo.waiting.sessions import Session, Sessions
+from demo.server.sessions import Session, Sessions
 from tests.page_client import API, SEGMENT, TASK, Visitor
 from tests.page_server import page_here, running_page
 

@@ -18,7 +18,6 @@ from PIL import Image
 from demo.answers import photographs
 from demo.answers.datasets import OTHER_CATEGORIES
 from demo.answers.model_pool import Engine
-from demo.markup import tables
 from demo.view import pictures
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
@@ -75,14 +74,21 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ComparedView:
-    """All that a tab shows of a result beside its truth; `record` is what files and the endpoint say."""
+    """All that a tab shows of a result beside its truth.
+
+    matrix: confusion matrix, int64 (n, n), rows are truth. kinds: the kinds of the map of errors that occur, with their
+    pixels. record: what files and the endpoint say.
+    """
 
     viewer: dict
+    task: Task
     verdict: str
     warning: str
-    overall: str
-    per_class: str
-    made_by: str
+    matrix: np.ndarray
+    kinds: Sequence[tuple[drawing.ErrorKind, int]]
+    made_by: MadeBy
+    network_runs: int
+    protocol: Protocol
     record: dict
     prediction: np.ndarray = field(repr=False)
     truth: np.ndarray = field(repr=False)
@@ -208,9 +214,12 @@ def _against_truth(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
         verdict=verdict.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
         warning=_other_objects(subject.other_objects),
-        overall=tables.overall(record["dataset"], task),
-        per_class=tables.per_class(record["per_class"], counted.matrix, task) + tables.errors(_kinds(errors)),
-        made_by=tables.made_by(result.made_by, network_runs=network_runs, protocol=chosen),
+        task=task,
+        matrix=counted.matrix,
+        kinds=_kinds(errors),
+        made_by=result.made_by,
+        network_runs=network_runs,
+        protocol=chosen,
         record=record,
         prediction=prediction,
         truth=truth,

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from demo.answers.model_pool import Engine
-from demo.markup import tables
 from demo.server.decoding import DECODERS, stays
 from demo.settings import AUTOMATIC_THRESHOLD
 from demo.view import pictures
@@ -23,8 +22,10 @@ from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.imaging import reading
 from segcore.inference.export import Found, decide
+from segcore.inference.provenance import MadeBy
 from segcore.inference.segmenter import Segmentation
 from segcore.inference.task import AUTOMATIC, Task
+from segcore.report.terms import percent
 from segcore.truth.supplied import OwnTruth
 
 SCREEN_SIDE = 1600
@@ -149,11 +150,13 @@ def _segmented(
 
 @dataclass(frozen=True)
 class PhotographView:
-    """All that the photograph tab shows of one result: the viewer's value, a table, and what made it."""
+    """All that the photograph tab shows of one result: the viewer's value, what was found, and what made it."""
 
     viewer: dict
-    table: str
-    made_by: str
+    task: Task
+    found: Sequence[Found]
+    made_by: MadeBy
+    network_runs: int
 
 
 def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> PhotographView:
@@ -165,8 +168,10 @@ def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> Photograph
     message = "" if found else nothing_found(task)
     return PhotographView(
         viewer=pictures.view(shown.photo, [panel], message=message),
-        table=tables.found(found, task),
-        made_by=tables.made_by(result.made_by, network_runs=shown.network_runs),
+        task=task,
+        found=found,
+        made_by=result.made_by,
+        network_runs=shown.network_runs,
     )
 
 
@@ -186,7 +191,7 @@ def nothing_found(task: Task) -> str:
 def class_legend(task: Task, found: Sequence[Found]) -> list[dict]:
     """The viewer's legend of a picture's classes."""
     return [
-        pictures.legend_entry(each.number, each.friendly, color_of(task, each.number), tables.percent(each.share))
+        pictures.legend_entry(each.number, each.friendly, color_of(task, each.number), percent(each.share))
         for each in found
     ]
 

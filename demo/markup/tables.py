@@ -11,13 +11,11 @@ from segcore.models import catalogue
 from segcore.report.terms import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from demo.answers.ground_truth import ComparedView
     from demo.answers.model_pool import Fetching
+    from demo.answers.photographs import PhotographView
     from demo.answers.samples import Credit, Sample
-    from segcore.evaluation.protocols import Protocol
     from segcore.imaging.drawing import ErrorKind
-    from segcore.inference.export import Found
     from segcore.inference.provenance import MadeBy
     from segcore.inference.task import Task
 
@@ -44,28 +42,30 @@ def _color(task: Task, row: int) -> str:
     return "#" + bytes(task.palette[row]).hex()
 
 
-def found(classes: Sequence[Found], task: Task) -> str:
+def found(view: PhotographView) -> str:
     """The classes of a picture, largest first, with their area and the model's mean confidence."""
-    if not classes:
+    if not view.found:
         return ""
     rows = [
-        (_swatched(each.friendly, _color(task, each.number)), percent(each.share), f"{each.confidence:.2f}")
-        for each in classes
+        (_swatched(each.friendly, _color(view.task, each.number)), percent(each.share), f"{each.confidence:.2f}")
+        for each in view.found
     ]
-    return _table(("Class", "Area", "Confidence"), rows, caption="What was found", keys=[each.name for each in classes])
+    keys = [each.name for each in view.found]
+    return _table(("Class", "Area", "Confidence"), rows, caption="What was found", keys=keys)
 
 
-def overall(scores: dict[str, float | None], task: Task) -> str:
+def overall(view: ComparedView) -> str:
     """The scores that are one number, with what each means."""
-    rows = []
+    rows, scores, task = [], view.record["dataset"], view.task
     for key in OVERALL:
         name, meaning = score_words(key, task.friendly_names[1] if task.binary else None)
         rows.append((escape(name), f'<b data-score="{key}">{number(scores[key])}</b>', escape(meaning)))
     return _table(("Score", "Value", "What it says"), rows, caption="Scores of this picture", keys=OVERALL)
 
 
-def per_class(scores: dict[str, dict[str, float | None]], matrix: np.ndarray, task: Task) -> str:
-    """The scores of every class that is in the truth or in the prediction."""
+def per_class(view: ComparedView) -> str:
+    """The scores of every class that is in the truth or in the prediction, and the kinds of error."""
+    scores, matrix, task = view.record["per_class"], view.matrix, view.task
     true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     present = [row for row in range(len(matrix)) if true[row] or predicted[row]]
     rows, keys = [], []
@@ -76,10 +76,10 @@ def per_class(scores: dict[str, dict[str, float | None]], matrix: np.ndarray, ta
         rows.append((swatch, *values, f"{true[row]:,}", f"{predicted[row]:,}"))
         keys.append(name)
     header = ("Class", *PER_CLASS.values(), "True pixels", "Predicted pixels")
-    return _table(header, rows, caption="Scores of each class", keys=keys)
+    return _table(header, rows, caption="Scores of each class", keys=keys) + _errors(view.kinds)
 
 
-def errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
+def _errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
     """The kinds of the map of errors with their pixels, and their sum, which is the picture."""
     total = sum(pixels for _, pixels in kinds)
     rows = [
@@ -91,8 +91,9 @@ def errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
     return _table(("Kind", "Pixels", "Share"), rows, caption="The map of errors", keys=keys)
 
 
-def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None) -> str:
+def made_by(view: PhotographView | ComparedView) -> str:
     """The line under a result: which model, device and protocol gave it."""
+    made, protocol = view.made_by, getattr(view, "protocol", None)
     parts = [
         f"<b>{escape(catalogue.entry(made.model).title)}</b>",
         f"weights {made.weights_sha256[:8]}",
@@ -105,9 +106,9 @@ def made_by(made: MadeBy, *, network_runs: int, protocol: Protocol | None = None
     ]
     if protocol:
         parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")
-    times = "once" if network_runs == 1 else f"{network_runs} times"
+    times = "once" if view.network_runs == 1 else f"{view.network_runs} times"
     parts.append(f"network {made.seconds:.2f} s, run {times} on your visit")
-    return f'<p class="made-by" data-network-runs="{network_runs}">{" · ".join(parts)}</p>'
+    return f'<p class="made-by" data-network-runs="{view.network_runs}">{" · ".join(parts)}</p>'
 
 
 def kept(megabytes: float, how_long: str) -> str:

@@ -18,7 +18,7 @@ from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Sample
 from demo.markup import tables
-from demo.waiting import sessions
+from demo.server import sessions
 from demo.waiting.turns import Turns
 from demo.waiting.visits import GoneError, Visit
 from segcore.categories import Categories

@@ -262,7 +262,7 @@ class GroundTruthTab:
         warning = tables.notice(view.warning) + tables.fails(sample, compared.result.made_by)
         said = tables.credit(sample and sample.credit), tables.verdict(view.verdict), warning
         viewer = pictures.unless_known(view.viewer, known)
-        return viewer, *said, view.overall, view.per_class, view.made_by
+        return viewer, *said, tables.overall(view), tables.per_class(view), tables.made_by(view)
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """The report's figure, or the scores as a file."""

@@ -14,10 +14,10 @@ from demo.answers.model_pool import Engine
 from demo.answers.samples import Sample, Thumbnails
 from demo.markup import tables
 from demo.markup.guide import kept_for
+from demo.server import sessions
 from demo.tabs import controls
 from demo.view import pictures
 from demo.view.component import picture_viewer
-from demo.waiting import sessions
 from demo.waiting.visits import Visit
 from segcore.errors import LabelError, UsageError
 
@@ -302,14 +302,15 @@ def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
     alone = photographs.view_photograph(shown, asked, sharp)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
     credit, fails = tables.credit(sample and sample.credit), tables.fails(sample, shown.result.made_by)
+    nothing_scored = tables.found(alone), "", "", tables.made_by(alone)
     if shown.truth is None:
-        return alone.viewer, credit, "", fails, alone.table, "", "", alone.made_by, "", hidden, hidden, ""
+        return alone.viewer, credit, "", fails, *nothing_scored, "", hidden, hidden, ""
     given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
     try:
         view = ground_truth.view_own_truth(shown, asked, sharp)
     except LabelError as error:
         why = tables.notice(str(error), kind="error")
-        return alone.viewer, credit, why, fails, alone.table, "", "", alone.made_by, *given, hidden, ""
+        return alone.viewer, credit, why, fails, *nothing_scored, *given, hidden, ""
     said = credit, tables.verdict(view.verdict), tables.notice(view.warning) + fails
-    scores = alone.table, view.overall, view.per_class
-    return view.viewer, *said, *scores, view.made_by, *given, visible, ""
+    scores = tables.found(alone), tables.overall(view), tables.per_class(view), tables.made_by(view)
+    return view.viewer, *said, *scores, *given, visible, ""

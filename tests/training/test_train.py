@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from demo.answers import ground_truth, photographs, whole_set
 from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
+from demo.markup import tables
 from segcore import Segmenter
 from segcore.categories import VOC, Categories
 from segcore.cli.main import main
@@ -894,7 +895,8 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
     shown = photographs.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
     task = photographs.task_of("binary", "disc", True, None, shown.result.categories)
     view = photographs.view_photograph(shown, task)
-    assert "disc" in view.table and "box" not in view.table and "model.safetensors" not in view.table
+    table = tables.found(view)
+    assert "disc" in table and "box" not in table and "model.safetensors" not in table
     dataset = CocoDataset.open(shapes, "train", engine.categories)
     datasets = Datasets(shapes, examples_coco, shapes / "none", categories=engine.categories)
     wanted = whole_set.Wanted("own:train", 2, Task(categories=engine.categories), "original", "squeeze", "auto")
