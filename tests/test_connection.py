@@ -30,11 +30,13 @@ def visit(chromium):
     """Open the page for a visitor whose browser may complain of what breaks; nothing may load the page anew."""
     contexts = []
 
-    def open_one(url):
+    def open_one(url, heartbeat=True):
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(LONG)
+        if not heartbeat:  # as of a phone that sleeps: the page is not known to be open
+            page.route("**/heartbeat/**", lambda route: route.abort())
         page.goto(url)
         drawn(page, PHOTOGRAPH)
         page.evaluate("window.isTheFirst = true")
@@ -187,7 +189,7 @@ def test_a_page_that_was_started_again_gets_the_photograph_from_the_browser(visi
 
 def test_a_visit_that_was_pushed_out_goes_on_with_its_sample(visit, no_downloads):
     with running_page(env={"SEGCORE_SESSIONS": "1"}) as running:
-        browser = visit(running.url)
+        browser = visit(running.url, heartbeat=False)
         shows(browser, PHOTOGRAPH, lambda: browser.locator("#photograph-samples button").nth(3).click())
         found = browser.text_content("#photograph-table")
         other = Visitor(running.url)
