@@ -1,13 +1,12 @@
 """Semantic segmentation with DeepLabV3: photographs in, label maps and honest scores out."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers take it for true; `typing` would take most of the time until Ctrl-C is awaited
 if TYPE_CHECKING:
     from .inference.predictor import prepare
     from .inference.segmentation import Segmentation
     from .inference.segmenter import Segmenter
-
 
 __version__ = "0.1.0"
 _WHERE = {"Segmentation": "segmentation", "Segmenter": "segmenter", "prepare": "predictor"}  # in `inference`

@@ -496,7 +496,7 @@ def test_requirements_name_everything_that_is_imported():
         if line and not line.startswith("#")
     }
     distributions = metadata.packages_distributions()
-    ours, part_of_gradio = {"segcore", "demo"}, {"gradio_client"}
+    ours, part_of_gradio = {"segcore", "demo"}, {"gradio_client", "markupsafe"}
     optional = {"spaces", "openvino", "nncf", "ray", "tflite"}
     known = {*sys.stdlib_module_names, *ours, *optional, *part_of_gradio}
     for module in sorted(imported_modules() - known):

@@ -230,7 +230,7 @@ def test_chart_is_accessible_and_takes_the_pages_ink(draw):
     assert root.get("aria-label") == root[0].text
     assert len(root[0].text) > 10 and len(root[1].text) > 10
     assert "currentColor" in svg
-    assert sheets._INK not in svg and "#000000" not in svg
+    assert sheets.INK not in svg and "#000000" not in svg
     assert "DejaVu" not in svg and "system-ui" in root.get("style")
 
 

@@ -730,7 +730,7 @@ def test_program_whose_reader_has_left():
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
-@pytest.mark.parametrize("module", ["typing", "segcore.cli", "tqdm", "numpy", "torch", "torchvision"])
+@pytest.mark.parametrize("module", ["typing", "segcore.cli.main", "tqdm", "numpy", "torch", "torchvision"])
 def test_program_stopped_while_it_starts(cat, tmp_path, module):
     """The user presses Ctrl-C just when this module is looked for."""
     program = f"""

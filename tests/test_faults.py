@@ -328,7 +328,7 @@ def test_safetensors_with_an_absurd_header(tmp_path, size):
 
 def calls() -> Iterator[tuple[Path, str, ast.Call]]:
     """Every call in the product's code, by the name that it is called by."""
-    for path in [*ROOT.glob("segcore/*.py"), *ROOT.glob("demo/**/*.py"), *ROOT.glob("examples/*.py")]:
+    for path in [*ROOT.glob("segcore/**/*.py"), *ROOT.glob("demo/**/*.py"), *ROOT.glob("examples/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 yield path, ast.unparse(node.func), node
@@ -338,9 +338,14 @@ def test_nothing_that_is_read_can_run_code():
     keywords = {}
     for path, name, node in calls():
         assert name not in ("eval", "exec", "pickle.load", "pickle.loads", "os.system", "os.popen"), path
-        assert not name.startswith(("subprocess.", "yaml.", "marshal.", "shelve.")), path
+        assert not name.startswith(("yaml.", "marshal.", "shelve.")), path
         given = {each.arg: ast.unparse(each.value) for each in node.keywords}
         assert "allow_pickle" not in given, path
+        if name.startswith("subprocess."):  # this Python, with a module of ours
+            assert (
+                ast.unparse(node.args[0]) == "[sys.executable, '-m', 'demo.server.decoding_process']"
+                and "shell" not in given
+            )
         if name in ("torch.load", "load_state_dict_from_url"):
             keywords[path.name] = given.get("weights_only")
     assert keywords, "it is looked for by the right name"

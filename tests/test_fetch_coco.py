@@ -325,8 +325,9 @@ def official(monkeypatch):
     """A server that is taken for COCO's own."""
     with served() as server:
         monkeypatch.setattr(fetching, "OFFICIAL_URL", server.url)
+        monkeypatch.setattr(fetch_job, "OFFICIAL_URL", server.url)
         known = {"expected_bytes": len(ZIP), "sha256_prefix": hashlib.sha256(ZIP).hexdigest()}
-        monkeypatch.setattr(fetching, "_OFFICIAL_ARCHIVE", known)
+        monkeypatch.setattr(fetch_annotations, "_OFFICIAL_ARCHIVE", known)
         yield server
 
 

@@ -44,7 +44,7 @@ HELD_AFTERWARDS = """
 import time
 import numpy as np
 from pathlib import Path
-from demo import memory
+from demo.server import memory
 {first}
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

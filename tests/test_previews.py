@@ -109,7 +109,7 @@ class Asking:
 @pytest.fixture
 def decoded(monkeypatch, tmp_path):
     """The photographs that a small copy was made of; none is made until `go` is set, but of who gives up."""
-    monkeypatch.setattr("demo.previews.get_upload_folder", lambda: str(tmp_path))
+    monkeypatch.setattr("demo.server.previews.get_upload_folder", lambda: str(tmp_path))
     done, go = [], threading.Event()
 
     def small_copy(path, given_up):
@@ -118,7 +118,7 @@ def decoded(monkeypatch, tmp_path):
         done.append((path.name, given_up()))
         return path.name.encode()
 
-    monkeypatch.setattr("demo.previews.small_copy", small_copy)
+    monkeypatch.setattr("demo.server.previews.small_copy", small_copy)
     done_and_go = SimpleNamespace(done=done, go=go)
     yield done_and_go
     go.set()
@@ -175,7 +175,7 @@ def test_the_line_has_an_end(decoded, tmp_path):
 
 
 def test_a_small_copy_goes_in_time(decoded, tmp_path, monkeypatch):
-    monkeypatch.setattr("demo.previews.KEPT_SECONDS", 0.01)
+    monkeypatch.setattr("demo.server.previews.KEPT_SECONDS", 0.01)
 
     async def asked():
         page, [path] = Asking(), uploads(tmp_path, 1)

@@ -110,7 +110,7 @@ def test_small_copies_are_small(thumbnails):
 def test_a_small_copy_is_there_whole_or_not_at_all(dataset, monkeypatch):
     thumbnails, path = Thumbnails(dataset), dataset.path(dataset.images[0].id)
     target = thumbnails.samples[0].thumbnail.with_name("again.jpg")
-    monkeypatch.setattr("demo.samples.hashlib.sha256", lambda _: SimpleNamespace(hexdigest=lambda: "again"))
+    monkeypatch.setattr("demo.answers.samples.hashlib.sha256", lambda _: SimpleNamespace(hexdigest=lambda: "again"))
 
     def full(picture, file, **_):
         Path(file).write_bytes(b"half")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from segcore import Segmenter
-from segcore.models import catalogue, loading
+from segcore.models import catalogue, checkpoint, loading
 from segcore.models.architectures import DeepLabV3Plus, HalvingConv
 from segcore.models.transforms import Preprocess
 from segcore.training import start_weights
@@ -73,7 +73,7 @@ def test_labels_are_those_of_tensorflow_lite(file):
 def test_the_file_is_a_model_like_any_other(converted, file):
     segmenter = Segmenter(converted, precision="float32")
     assert segmenter.preprocess == loading.preprocess_for(catalogue.SHIPPED)
-    provenance = loading.trained.read_header(converted).provenance
+    provenance = checkpoint.read_header(converted).provenance
     assert provenance["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert segmenter(np.zeros((40, 50, 3), np.uint8)).labels.shape == (40, 50)
 

@@ -54,7 +54,7 @@ def picture_viewer(
         value,
         html_template=_SKELETON,
         css_template=_read("viewer.css"),
-        js_on_load=_read("viewer_labels.js") + _read("viewer.js"),
+        js_on_load=_read("labels.js") + _read("viewer.js"),
         apply_default_css=False,
         placeholder=placeholder,
         **kwargs,

@@ -1,4 +1,4 @@
-// The viewer itself. Runs once per component, after viewer_labels.js; Gradio hands in `element`, `props` and `watch`.
+// The viewer itself. Runs once per component, after labels.js; Gradio hands in `element`, `props` and `watch`.
 const root = element.querySelector(".viewer");
 const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "legends"].map((name) =>
   root.querySelector(`.${name}`),

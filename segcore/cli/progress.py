@@ -42,7 +42,7 @@ def _how_far(label: str, unit: str, done: int, total: int | None, seconds: float
 @contextmanager
 def stage_bars() -> Iterator[Callable[[str, int, int | None], None]]:
     """As `progress_bar`, but for functions that go through stages: a bar for each."""
-    from ..truth.fetch_coco import ANNOTATIONS
+    from ..truth.fetch_job import ANNOTATIONS
 
     with ExitStack() as current:
         shown, show = "", None
