@@ -1,12 +1,12 @@
-# make demo: the page. make test: all tests. make quick: those that need no browser and little time. make check, make format: ruff, mypy.
-# make docs: the documentation's site. make bench COCO=DIR SPLIT=val2017: the documents' numbers. Each sets up .venv by itself.
+# make demo: the page. make test: all tests. make check, make format: ruff. make docs: the documentation's site.
+# make bench COCO=DIR SPLIT=val2017: the documents' numbers. Each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 COCO ?= examples
 SPLIT ?= samples
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick check format docs bench clean
+.PHONY: demo test check format docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo/app.py
@@ -14,13 +14,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-quick: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not page and not slow"
-
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check --fix .
