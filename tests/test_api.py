@@ -326,7 +326,7 @@ def test_addresses_are_refused_without_a_request(page, quiet, elsewhere, payload
     image = payload(f"{elsewhere.url}/photo.jpg")
     answer = raw_call(page.url, "segment", [image, "multiclass", "any", -1, "auto"])
     assert elsewhere.requests == []
-    assert answer.startswith("event: error")
+    assert "event: error" in answer
     assert re.search("Please upload the file|Give an image|upload files themselves", answer)
 
 
@@ -340,7 +340,7 @@ def test_the_clients_own_addresses_are_refused_too(client, quiet, elsewhere):
 def test_files_of_the_server_are_refused(page, quiet, marks):
     image = {"path": str(sample(CAT)), **marks}
     answer = raw_call(page.url, "segment", [image, "multiclass", "any", -1, "auto"])
-    assert answer.startswith("event: error")
+    assert "event: error" in answer
     assert "Please upload the file" in answer
 
 

@@ -83,12 +83,15 @@ def upload(url: str, content: bytes, name: bytes = b"photo.jpg") -> tuple[int, s
     return status, text
 
 
+HEARTBEAT = "event: heartbeat\ndata: null\n\n"  # while an answer takes long, as on a busy machine
+
+
 def call(url: str, data: list, endpoint: str = "segment") -> str:
     """What an endpoint says in the end: "event: ..." and its data."""
     status, text = ask_json(f"{url}/gradio_api/call/{endpoint}", {"data": data})
     if status != 200:
         return text
-    return ask(f"{url}/gradio_api/call/{endpoint}/{json.loads(text)['event_id']}")[2]
+    return ask(f"{url}/gradio_api/call/{endpoint}/{json.loads(text)['event_id']}")[2].replace(HEARTBEAT, "")
 
 
 def segment(url: str, photograph: object) -> str:

@@ -173,7 +173,11 @@ class Sense:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("method") == "POST" and not scope["path"].endswith(_UPLOAD):
-            body, receive = await _read_ahead(receive)
+            try:
+                body, receive = await _read_ahead(receive)
+            except _Refused as refused:  # Gradio, which would answer it, lies further in
+                await PlainTextResponse(refused.detail, refused.status_code)(scope, receive, send)
+                return
             if _names_long_session(body):
                 await PlainTextResponse(_LONG_SESSION, 400)(scope, receive, send)
                 return
