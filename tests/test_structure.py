@@ -77,3 +77,9 @@ def test_what_needs_no_torch_does_not_import_it():
     names = [name for name, _ in modules("segcore") if name.startswith(tuple(WITHOUT_TORCH))]
     program = f"import sys, {', '.join([*names, 'segcore.models.catalogue'])}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_the_page_is_laid_out_without_torch():
+    """It takes seconds to import, in which nobody sees anything."""
+    program = "import sys, demo.app, demo.page; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .openvino import Calibration
+if TYPE_CHECKING:
+    from .openvino import Calibration
 
 
 def arithmetic(settings: Mapping[str, Any]) -> str:
