@@ -31,7 +31,18 @@ _SKELETON = """
       <input type="checkbox" data-control="names" checked><span>Names and outlines</span>
     </label>
   </div>
-  <div class="stage"></div>
+  <div class="frame">
+    <div class="stage"></div>
+    <div class="zoom" role="group" aria-label="Zoom">
+      <button type="button" data-action="zoom-out" aria-label="Zoom out" title="Zoom out (−)">−</button>
+      <output>100 %</output>
+      <button type="button" data-action="zoom-in" aria-label="Zoom in" title="Zoom in (+, double click)">+</button>
+      <button type="button" data-action="zoom-all" aria-label="Show all of it" title="Show all of it (0)">Fit</button>
+      <button type="button" data-action="fullscreen" aria-label="Full screen" title="Full screen">
+        <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M2 6V2h4m4 0h4v4m0 4v4h-4m-4 0H2v-4"/></svg>
+      </button>
+    </div>
+  </div>
   <p class="message" role="status">Loading…</p>
   <div class="legends"></div>
 </section>
@@ -48,13 +59,13 @@ def picture_viewer(
 
     What a visitor chose (view, opacity, names, labels hidden or alone) stays when the value changes. The
     section `.viewer` tells it in data attributes: view, opacity, names, hidden ("15,12,errors:2"), layout,
-    empty, ready ("true" once the latest value is drawn) and version (+1 with each value drawn).
+    zoomed, empty, ready ("true" once the latest value is drawn) and version (+1 with each value drawn).
     """
     return gr.HTML(
         value,
         html_template=_SKELETON,
         css_template=_read("viewer.css"),
-        js_on_load=_read("labels.js") + _read("viewer.js"),
+        js_on_load=_read("labels.js") + _read("zoom.js") + _read("viewer.js"),
         apply_default_css=False,
         placeholder=placeholder,
         **kwargs,

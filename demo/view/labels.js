@@ -155,10 +155,12 @@ function paintLabels(canvas, { ids }, wordOfLabel) {
   });
 }
 
-// Light lines with a dark halo wherever `regionOfLabel` differs; `thickness` of a line in the canvas's pixels.
-function strokeBorders(canvas, { width, height, borders }, regionOfLabel, thickness) {
+// Light lines with a dark halo wherever `regionOfLabel` differs; `thickness` of a line in the canvas's pixels. The
+// canvas shows the part of the picture that zoom.js describes.
+function strokeBorders(canvas, { width, height, borders }, regionOfLabel, thickness, { scale: zoom, left, top }) {
   const lines = new Path2D();
-  const scale = new DOMMatrix([canvas.width / width, 0, 0, canvas.height / height, 0, 0]);
+  const [wide, high] = [canvas.width * zoom, canvas.height * zoom];
+  const scale = new DOMMatrix([wide / width, 0, 0, high / height, -left * wide, -top * high]);
   for (const [pair, path] of borders) {
     if (regionOfLabel[pair >> 8] !== regionOfLabel[pair & 255]) lines.addPath(path, scale);
   }

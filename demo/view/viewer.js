@@ -1,4 +1,4 @@
-// The viewer itself. Runs once per component, after labels.js; Gradio hands in `element`, `props` and `watch`.
+// The viewer itself. Runs once per component, after labels.js and zoom.js; Gradio hands in `element`, `props`, `watch`.
 const root = element.querySelector(".viewer");
 const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "legends"].map((name) =>
   root.querySelector(`.${name}`),
@@ -6,6 +6,10 @@ const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "lege
 const WHAT_IS_DRAWN = { overlay: "Overlay", compare: "Photograph on the left, overlay on the right", mask: "Mask" };
 const MAX_PHOTOS = 8;
 const MAX_OUTLINE_WIDTH = 4096; // pixels
+const ZOOM_STEP = 1.5; // of a button or a key
+const KEY_PAN = 0.15; // of what is in view
+const GRIP_REACH = 28; // CSS pixels beside the divider that still take hold of it
+const EXACT_FROM = 4; // from this scale on pixels are shown as squares
 
 // Photographs by key; on `window`, so that they outlive a component that Gradio takes down and mounts again.
 const photos = (window.segcorePhotos ??= new Map());
@@ -15,6 +19,9 @@ const solo = new Map(); // group -> id
 let inView = {}; // this viewer's own photograph stays, however many the other one has shown since
 let panels = [];
 let groups = new Map(); // group -> Map of id -> legend entry
+let zoom = WHOLE; // the same in all panels
+const fingers = new Map(); // pointer id -> fractions of what is in view, of the pointers that are down on a picture
+let isPanning = false;
 let latestTurn = 0;
 let version = 0;
 
@@ -105,9 +112,13 @@ async function show(value) {
     sentence = "This picture could not be shown: please choose it again.";
   }
   if (turn !== latestTurn) return; // a later value has overtaken this one
+  const isNew = root.dataset.photo !== (value?.photo.key ?? "");
+  if (isNew) zoom = WHOLE;
+  root.dataset.photo = value?.photo.key ?? "";
   root.dataset.layout = value?.layout ?? "single";
   root.dataset.empty = drawn.described.length === 0;
   build(drawn);
+  for (const { figure } of panels) figure.classList.toggle("arrives", isNew);
   message.textContent = sentence;
   refresh();
   root.dataset.version = ++version;
@@ -153,7 +164,9 @@ function buildPanel({ title, group, legend, unpainted, named }, map, photo) {
   range.value = state.divider;
   const cross = make("div", { class: "cross", hidden: "" });
   const tip = make("div", { class: "tip", hidden: "" });
-  const picture = make("div", { class: "picture" }, image, ...(map ? [layer, range, divider] : []), cross, tip);
+  const about = { tabindex: 0, role: "group", "aria-label": `${title}: + and − zoom, arrow keys move, 0 shows all` };
+  const drawn = map ? [layer, range, divider] : [];
+  const picture = make("div", { class: "picture", ...about }, image, ...drawn, cross, tip);
   const enlarge = make("button", { type: "button", class: "enlarge", "data-action": "enlarge", "data-title": title });
   enlarge.setAttribute("aria-label", `Enlarge ${title}`);
   const figure = make("figure", { class: "panel" }, make("figcaption", {}, make("span", {}, title), enlarge), picture);
@@ -199,6 +212,7 @@ function applyControls() {
     opacity: state.opacity,
     hidden: hiddenList.join(","),
   });
+  applyZoom();
   root.style.setProperty("--overlay-opacity", state.opacity / 100);
   root.style.setProperty("--divider", `${state.divider}%`);
   for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.checked = radio.value === state.view;
@@ -221,22 +235,56 @@ function applyControls() {
   }
 }
 
+function applyZoom() {
+  const { scale, left, top } = zoom;
+  Object.assign(root.dataset, { zoomed: scale > 1, exact: scale >= EXACT_FROM });
+  for (const [name, number] of Object.entries({ scale, left, top })) root.style.setProperty(`--zoom-${name}`, number);
+  root.querySelector(".zoom output").textContent = `${Math.round(scale * 100)} %`;
+  root.querySelector("[data-action=zoom-out]").disabled = scale === 1;
+  root.querySelector("[data-action=zoom-in]").disabled = scale === MAX_SCALE;
+  root.querySelector("[data-action=zoom-all]").hidden = scale === 1;
+}
+
+// Once a frame, however many events there are.
+let isZoomDue = false;
+function setZoom(part) {
+  zoom = part;
+  if (isZoomDue) return;
+  isZoomDue = true;
+  requestAnimationFrame(() => {
+    isZoomDue = false;
+    applyZoom();
+    panels.forEach(drawLines);
+  });
+}
+
 function draw(panel) {
-  const { group, map, named, fill, outline, pills, picture } = panel;
+  const { group, map, fill } = panel;
   if (!map) return;
-  const shown = shownEntries(group);
-  const spot = shown.filter(({ id }) => state.highlight?.group === group && state.highlight.id === id);
-  const lit = spot.length ? spot : shown;
+  const { spot, lit } = litEntries(group);
   const words = new Uint32Array(256).fill(spot.length ? DIMMED : 0);
   for (const { id, color } of lit) words[id] = opaqueWord(color);
   paintLabels(fill, map, words);
+  drawLines(panel);
+}
 
+function litEntries(group) {
+  const shown = shownEntries(group);
+  const spot = shown.filter(({ id }) => state.highlight?.group === group && state.highlight.id === id);
+  return { spot, lit: spot.length ? spot : shown };
+}
+
+// Outlines and names, which keep their size however far the picture is enlarged.
+function drawLines(panel) {
+  const { group, map, named, outline, pills, picture } = panel;
+  if (!map) return;
+  const { lit } = litEntries(group);
   const regions = new Uint8Array(256);
   for (const { id } of state.names && named ? lit : []) regions[id] = id;
   const pixelsWide = Math.min((picture.clientWidth || map.width) * devicePixelRatio, MAX_OUTLINE_WIDTH);
   outline.width = Math.max(1, Math.round(pixelsWide)); // as fine as the screen, whatever the map's own size
   outline.height = Math.max(1, Math.round((pixelsWide * map.height) / map.width));
-  strokeBorders(outline, map, regions, 2 * devicePixelRatio);
+  strokeBorders(outline, map, regions, 2 * devicePixelRatio, zoom);
   for (const [id, pill] of pills) pill.hidden = !state.names || !lit.some((entry) => entry.id === id);
   placePills(panel);
 }
@@ -248,7 +296,11 @@ function placePills({ picture, map, pills }) {
   const radiusOf = ([id]) => map.anchors.get(id).radius;
   const visible = [...pills].filter(([, pill]) => !pill.hidden);
   for (const [id, pill] of visible.sort((a, b) => radiusOf(b) - radiusOf(a))) {
-    const { x, y, radius } = map.anchors.get(id);
+    const anchor = map.anchors.get(id);
+    const [x, y] = [(anchor.x - zoom.left) * zoom.scale, (anchor.y - zoom.top) * zoom.scale];
+    pill.classList.toggle("outside", Math.min(x, y) < 0 || Math.max(x, y) > 1);
+    if (pill.classList.contains("outside")) continue;
+    const radius = anchor.radius * zoom.scale;
     const [wide, high] = [pill.offsetWidth, pill.offsetHeight];
     const lift = radius * width < high * 0.6 ? radius * width + high * 0.6 : 0;
     const left = clamp(x * width - wide / 2, 4, Math.max(4, width - wide - 4));
@@ -264,10 +316,11 @@ function placePills({ picture, map, pills }) {
 // ---- pointing at the picture: what lies there, in every panel
 
 function pointAt(x, y) {
+  const [column, row] = pictureFractions(zoom, x, y);
   const grid = root.dataset.layout === "grid";
   const under = new Set();
   for (const { group, unpainted, map, cross, tip, picture } of panels) {
-    const id = map ? labelAt(map, x, y) : undefined;
+    const id = map ? labelAt(map, column, row) : undefined;
     const entry = isShown(group, id) ? groups.get(group).get(id) : undefined;
     if (entry) under.add(`${group}:${id}`);
     const text = entry?.name ?? (grid ? unpainted[id] : undefined);
@@ -294,11 +347,54 @@ function pointAway() {
   for (const chip of root.querySelectorAll(".chip.under")) chip.classList.remove("under");
 }
 
-function followPointer(event, picture) {
+function fractions(event, picture) {
   const box = picture.getBoundingClientRect();
-  const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  if (picture.hasPointerCapture(event.pointerId)) moveDivider(x * 100);
+  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+}
+
+function followPointer(event, picture) {
+  const [x, y] = fractions(event, picture);
+  const before = fingers.get(event.pointerId);
+  if (before) {
+    fingers.set(event.pointerId, [x, y]);
+    if (fingers.size > 1) pinch(event.pointerId, before, [x, y]);
+    else if (isPanning) setZoom(movedBy(zoom, x - before[0], y - before[1]));
+    else if (picture.hasPointerCapture(event.pointerId)) moveDivider(x * 100);
+  }
   pointAt(clamp(x, 0, 1), clamp(y, 0, 1));
+}
+
+// One of two fingers went from `before` to `now`; the other is what it goes away from.
+function pinch(moved, before, now) {
+  const [, other] = [...fingers].find(([id]) => id !== moved);
+  const apart = (point) => Math.max(0.02, Math.hypot(point[0] - other[0], point[1] - other[1]));
+  const middle = [(before[0] + other[0]) / 2, (before[1] + other[1]) / 2];
+  const enlarged = zoomedAt(zoom, apart(now) / apart(before), ...middle);
+  setZoom(movedBy(enlarged, (now[0] - before[0]) / 2, (now[1] - before[1]) / 2));
+}
+
+// What a pressed pointer moves: the divider, or the picture where it is enlarged.
+function takeHold(event, picture) {
+  const [x, y] = fractions(event, picture);
+  fingers.set(event.pointerId, [x, y]);
+  const onDivider = Math.abs(x - state.divider / 100) * picture.clientWidth <= GRIP_REACH;
+  const holdsDivider = state.view === "compare" && (zoom.scale === 1 || onDivider);
+  isPanning = !holdsDivider && zoom.scale > 1;
+  if (!holdsDivider && !isPanning && fingers.size === 1) return;
+  event.preventDefault();
+  picture.setPointerCapture(event.pointerId);
+  const focused = holdsDivider ? picture.querySelector(".divider-range") : picture;
+  focused.focus({ preventScroll: true, focusVisible: false });
+}
+
+function letGo(event) {
+  fingers.delete(event.pointerId);
+  if (fingers.size === 0) isPanning = false;
+}
+
+function toggleFullscreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else root.requestFullscreen();
 }
 
 function moveDivider(percent) {
@@ -323,6 +419,20 @@ const actions = {
   only: ({ group, id }) => toggleSolo(group, Number(id)),
   "show-all": () => [hidden, solo].forEach((each) => each.clear()),
   enlarge: ({ title }) => (state.enlarged = state.enlarged === title ? null : title),
+  "zoom-in": () => setZoom(zoomedAt(zoom, ZOOM_STEP, 0.5, 0.5)),
+  "zoom-out": () => setZoom(zoomedAt(zoom, 1 / ZOOM_STEP, 0.5, 0.5)),
+  "zoom-all": () => setZoom(WHOLE),
+  fullscreen: toggleFullscreen,
+};
+const keys = {
+  "+": actions["zoom-in"],
+  "=": actions["zoom-in"],
+  "-": actions["zoom-out"],
+  0: actions["zoom-all"],
+  ArrowLeft: () => setZoom(movedBy(zoom, KEY_PAN, 0)),
+  ArrowRight: () => setZoom(movedBy(zoom, -KEY_PAN, 0)),
+  ArrowUp: () => setZoom(movedBy(zoom, 0, KEY_PAN)),
+  ArrowDown: () => setZoom(movedBy(zoom, 0, -KEY_PAN)),
 };
 const controls = {
   view: ({ value }) => (state.view = value),
@@ -346,12 +456,34 @@ root.addEventListener("input", (event) => {
 root.addEventListener("pointerdown", (event) => {
   const picture = within(event.target, ".picture");
   if (!picture) return pointAway();
-  if (state.view === "compare" && event.isPrimary && event.button === 0) {
-    event.preventDefault();
-    picture.setPointerCapture(event.pointerId);
-    picture.querySelector(".divider-range").focus({ preventScroll: true, focusVisible: false });
+  if (event.button === 0) takeHold(event, picture);
+  if (state.view === "compare" && !isPanning && fingers.size === 1 && event.button === 0) {
+    moveDivider(fractions(event, picture)[0] * 100);
   }
   followPointer(event, picture);
+});
+for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) root.addEventListener(name, letGo);
+root.addEventListener("dblclick", (event) => {
+  const picture = within(event.target, ".picture");
+  if (picture && state.view !== "compare") setZoom(zoomedAt(zoom, 2, ...fractions(event, picture)));
+});
+root.addEventListener(
+  "wheel",
+  (event) => {
+    const picture = within(event.target, ".picture");
+    const isWanted = event.ctrlKey || event.metaKey || zoom.scale > 1 || document.fullscreenElement;
+    if (!picture || !isWanted) return; // the page scrolls
+    event.preventDefault();
+    const lines = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : 30 * event.deltaY;
+    setZoom(zoomedAt(zoom, Math.exp(-clamp(lines, -120, 120) / 300), ...fractions(event, picture)));
+  },
+  { passive: false },
+);
+root.addEventListener("keydown", (event) => {
+  if (!event.target.matches(".picture") || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key.startsWith("Arrow") && zoom.scale === 1) return; // the page scrolls
+  event.preventDefault();
+  keys[event.key]();
 });
 root.addEventListener("pointermove", (event) => {
   const picture = within(event.target, ".picture");
@@ -376,6 +508,7 @@ const resizes = new ResizeObserver((entries) => {
   panels.filter(({ picture }) => resized.has(picture)).forEach(draw);
 });
 
+root.querySelector("[data-action=fullscreen]").hidden = !document.fullscreenEnabled; // iPhones have none
 for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.name = `${element.id}-view`;
 watch("value", () => show(props.value || null));
 show(props.value || null);
