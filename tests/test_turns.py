@@ -353,21 +353,57 @@ def test_a_failed_request_leaves_what_was_shown(counter):
     assert (visit.shown, visit.wanted) == ("FIRST", "first")
 
 
-def test_who_stops_listening_gives_the_place_up(counter):
-    visit = Visit()
+async def is_cancelled(visit, places):
+    """Stop listening as a request does whose connection is lost; gives the ticket that it had."""
+    listening = asyncio.create_task(anext(places))
+    await asyncio.sleep(0)
+    ticket = visit.ticket
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    return ticket
+
+
+async def closes(visit, places):
+    """Stop listening after the first place in the line; gives the ticket that it had."""
+    assert (await anext(places)).ahead == 1
+    ticket = visit.ticket
+    await places.aclose()
+    return ticket
+
+
+@pytest.mark.parametrize("leave", [is_cancelled, closes])
+def test_who_stops_listening_gives_the_place_up_and_changes_nothing(counter, monkeypatch, leave):
+    monkeypatch.setattr(visits, "SAY_AFTER", 0.01)
+    visit = Visit(shown="FIRST", wanted="first", answered="first")
 
     async def leaves():
-        listening = asyncio.create_task(ask(visit, counter, "a", "A"))
-        await asyncio.sleep(0)
-        waiting = visit.ticket
-        listening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await listening
-        return waiting
+        places = visit.ask(counter.turns, "visitor", "a", lambda: "A", kind=None, has_left=lambda: False)
+        ticket = await leave(visit, places)
+        assert ticket.cancelled
+        with pytest.raises(Cancelled):
+            ticket.future.result(0)
 
-    waiting = asyncio.run(leaves())
-    with pytest.raises(Cancelled):
-        waiting.future.result(10)
+    asyncio.run(leaves())
+    assert (visit.shown, visit.wanted, visit.answered, visit.ticket) == ("FIRST", "first", "first", None)
+
+
+def test_who_stops_listening_leaves_what_was_asked_for_since(counter, monkeypatch):
+    monkeypatch.setattr(visits, "SAY_AFTER", 0.01)
+    visit = Visit()
+
+    async def clicks():
+        places = visit.ask(counter.turns, "visitor", "a", lambda: "A", kind=None, has_left=lambda: False)
+        await anext(places)
+        newer = asyncio.create_task(ask(visit, counter, "b", "B"))
+        await asyncio.sleep(0)
+        await places.aclose()
+        assert visit.wanted == "b" and visit.ticket
+        counter.open()
+        await newer
+
+    asyncio.run(clicks())
+    assert (visit.shown, visit.answered, visit.ticket) == ("B", "b", None)
 
 
 @pytest.mark.parametrize(("seconds", "least", "most"), [(0.1, 4, 10), (3.0, 1, 1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class Visit:
         Takes the place of what the visitor asked for before: that is given up, or not shown any more.
 
         Raises Cancelled where a newer request took its place, or the visitor has left; SegcoreError as `work` does, and
-        BusyError: then all is as it was.
+        BusyError. After an error, or where the listener has left, all is as it was.
         """
         self.newest = number = next(_numbers)
         self.wanted = wanted
@@ -62,17 +62,17 @@ class Visit:
             turns.cancel(self.ticket)
         try:
             self.ticket = ticket = turns.submit(visitor, work, kind=kind, has_left=has_left)
-            async for place in waiting(turns, ticket):
-                if self.newest == number:
-                    yield place
+            async with aclosing(waiting(turns, ticket)) as places:
+                async for place in places:
+                    if self.newest == number:
+                        yield place
             outcome = ticket.future.result()
-        except Exception:
+            if self.newest != number:
+                raise Cancelled("something newer was asked for")
+            self.shown, self.answered = outcome, wanted
+        finally:
             if self.newest == number:
                 self.wanted, self.ticket = self.answered, None
-            raise
-        if self.newest != number:
-            raise Cancelled("something newer was asked for")
-        self.shown, self.answered, self.ticket = outcome, wanted, None
 
     def answer(self, turns: Turns, outcome: Any) -> None:
         """Show what needs no waiting; a picture that is still waited for is given up."""
