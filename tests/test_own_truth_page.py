@@ -275,7 +275,7 @@ def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog
             with at_it:
                 time.sleep(0.3)
 
-        monkeypatch.setattr(ground_truth, "_against_truth", compare)
+        monkeypatch.setattr(ground_truth, "against_truth", compare)
         monkeypatch.setattr(ground_truth, "LARGE", limit)
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(lambda _: ground_truth.view_own_truth(given, Task()), range(6)))

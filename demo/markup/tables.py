@@ -11,7 +11,7 @@ from segcore.models import catalogue
 from segcore.report.terms import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
 
 if TYPE_CHECKING:
-    from demo.answers.ground_truth import ComparedView
+    from demo.answers.comparison import ComparedView
     from demo.answers.model_pool import Fetching
     from demo.answers.photographs import PhotographView
     from demo.answers.samples import Credit, Sample

@@ -1,0 +1,197 @@
+"""Sets one result against its truth: scores, verdict, map of errors, and all that a tab shows of them; no Gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from demo.answers import photographs
+from demo.view import pictures
+from segcore.classes import BACKGROUND, IGNORE_INDEX
+from segcore.evaluation import counts, run
+from segcore.evaluation.bootstrap import intervals
+from segcore.evaluation.protocols import Protocol
+from segcore.imaging import drawing
+from segcore.inference.provenance import MadeBy, arithmetic_record
+from segcore.inference.segmentation import Segmentation
+from segcore.inference.task import Task
+from segcore.models import loading
+from segcore.models.catalogue import public_name
+from segcore.report import verdict
+from segcore.truth.dataset import ImageId
+
+
+class Subject(NamedTuple):
+    """Which picture is scored.
+
+    image_id: None outside data sets; other_objects: the names of its objects that are of none of the model's classes.
+    """
+
+    image_id: ImageId | None
+    file_name: str
+    split: str
+    other_objects: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedView:
+    """All that a tab shows of a result beside its truth.
+
+    matrix: confusion matrix, int64 (n, n), rows are truth. kinds: the kinds of the map of errors that occur, with their
+    pixels. record: what files and the endpoint say.
+    """
+
+    viewer: dict
+    task: Task
+    verdict: str
+    warning: str
+    matrix: np.ndarray
+    kinds: Sequence[tuple[drawing.ErrorKind, int]]
+    made_by: MadeBy
+    network_runs: int
+    protocol: Protocol
+    record: dict
+    prediction: np.ndarray = field(repr=False)
+    truth: np.ndarray = field(repr=False)
+    errors: np.ndarray = field(repr=False)
+
+
+def against_truth(
+    result: Segmentation,
+    truth: np.ndarray,
+    task: Task,
+    chosen: Protocol,
+    subject: Subject,
+    *,
+    photo: dict,
+    shown_hw: tuple[int, int],
+    network_runs: int,
+) -> ComparedView:
+    """Set a result against a truth as `task` counts it, uint8 (H, W) of the scored size; runs no network.
+
+    photo: what the viewer gets of the photograph; shown_hw: the size at which it shows the label maps.
+    """
+    prediction = task.predict(result.logits, truth.shape, result.edges)
+    temperature = loading.temperature(result.made_by.model)
+    counted = counts.count(result.logits, prediction, truth, task, temperature)
+    scores = counted.scores()
+    record = _score_record(subject, result.made_by, task, chosen, scores, counted)
+    record["reliability"] = counted.reliability_record(temperature)
+    errors = drawing.errors_map(truth, prediction, task.num_classes)
+    return ComparedView(
+        viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
+        verdict=verdict.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
+        warning=_other_objects(subject.other_objects),
+        task=task,
+        matrix=counted.matrix,
+        kinds=_kinds(errors),
+        made_by=result.made_by,
+        network_runs=network_runs,
+        protocol=chosen,
+        record=record,
+        prediction=prediction,
+        truth=truth,
+        errors=errors,
+    )
+
+
+def _score_record(
+    subject: Subject,
+    made_by: MadeBy,
+    task: Task,
+    chosen: Protocol,
+    scores: dict[str, Any],
+    counted: counts.Counts,
+) -> dict[str, object]:
+    """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
+    numbers = counts.overall(scores)
+    return {
+        "schema": run.SCHEMA,
+        "image_id": subject.image_id,
+        "file_name": subject.file_name,
+        "model": public_name(made_by.model),
+        "weights_sha256": made_by.weights_sha256,
+        "protocol": chosen.name,
+        "resize": made_by.resize,
+        **task.record(),
+        "split": subject.split,
+        **arithmetic_record(made_by),
+        **numbers,
+        "confusion": counted.matrix.tolist(),
+        "dataset": numbers,
+        "categories": list(task.categories.names),
+        "per_class": counts.per_class(scores, task.names),
+        "intervals": intervals(counts.Counts.stacked([counted], task.num_classes), task.names),
+    }
+
+
+def _comparison(
+    photo: dict,
+    task: Task,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    errors: np.ndarray,
+    shown_hw: tuple[int, int],
+) -> dict:
+    """The viewer's value: photograph, prediction, truth and errors side by side; its numbers are of the scored size."""
+    unpainted = photographs.unpainted(task)
+    error_legend = [
+        pictures.legend_entry(kind.number, kind.name, kind.color, f"{pixels:,} px")
+        for kind, pixels in _kinds(errors)
+        if kind.color
+    ]
+    panels = [
+        pictures.panel("Photograph"),
+        pictures.panel("Prediction", _resized(prediction, shown_hw), _shares(task, prediction), unpainted=unpainted),
+        pictures.panel("Ground truth", _resized(truth, shown_hw), _shares(task, truth), unpainted=unpainted),
+        pictures.panel(
+            "Errors",
+            _resized(errors, shown_hw),
+            error_legend,
+            group="errors",
+            unpainted={0: "rightly background"},
+            named=False,
+        ),
+    ]
+    return pictures.view(photo, panels, layout="grid")
+
+
+def _resized(labels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """A label map at another size by nearest neighbours, itself where it has that size."""
+    if labels.shape == size_hw:
+        return labels
+    return np.asarray(Image.fromarray(labels).resize(size_hw[::-1], Image.Resampling.NEAREST))
+
+
+def _kinds(errors: np.ndarray) -> list[tuple[drawing.ErrorKind, int]]:
+    """The kinds of error that the map holds, with their pixels."""
+    pixels = drawing.count_errors(errors)
+    return [(kind, pixels[kind.name]) for kind in drawing.ERROR_KINDS if pixels[kind.name]]
+
+
+def _shares(task: Task, labels: np.ndarray) -> list[dict]:
+    # Not bincount: it would make a copy of 8 bytes a pixel.
+    pixels = np.array([np.count_nonzero(labels == number) for number in range(task.num_classes)])
+    numbers = [number for number in np.argsort(-pixels, kind="stable") if pixels[number]]
+    entries = [
+        pictures.legend_entry(int(number), task.friendly_names[number], photographs.color_of(task, number))
+        for number in numbers
+        if number != BACKGROUND
+    ]
+    if IGNORE_INDEX in labels:
+        entries.append(pictures.legend_entry(IGNORE_INDEX, "left out", "#9a9a9a"))
+    return entries
+
+
+def _other_objects(names: Sequence[str]) -> str:
+    """The warning about objects that are of none of the model's classes."""
+    if not names:
+        return ""
+    return (
+        f"This picture also holds objects that the model does not know ({', '.join(names)}). "
+        "The truth counts them as background, so calling one of them a known class is scored as wrong."
+    )
