@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import gradio as gr
 import numpy as np
@@ -17,7 +16,9 @@ from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
 from demo.markup import tables
 from demo.settings import AUTOMATIC_THRESHOLD
-from demo.tabs.controls import NETWORK, has_left, has_session, photograph_input, visitor_of
+from demo.tabs.controls import photograph_input
+from demo.tabs.downloads import new_folder
+from demo.tabs.events import NETWORK, has_left, has_session, visitor_of
 from demo.waiting.visits import waiting
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
@@ -132,7 +133,7 @@ def _as_files(work: Callable, *args: Any) -> tuple:
 
 
 def _file(picture: np.ndarray) -> str:
-    folder = Path(gr.utils.get_upload_folder(), "downloads", uuid4().hex)
+    folder = new_folder()
     folder.mkdir(parents=True)
     path = folder / "image.png"
     Image.fromarray(picture).save(path, compress_level=1)

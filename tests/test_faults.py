@@ -217,13 +217,13 @@ def test_who_is_still_sending_is_told_that_the_disk_is_full(small_disk):
 def test_a_download_that_cannot_be_written_is_a_sentence(monkeypatch, capsys):
     import gradio as gr
 
-    from demo.tabs import controls
+    from demo.tabs import downloads
 
     def full(kind, folder):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(gr.Error, match="cannot write the file, perhaps because its disk is full. Try again later"):
-        controls._write(full, "labels")
+        downloads._write(full, "labels")
     assert "No space left" in capsys.readouterr().err, "and the operator is told"
 
 

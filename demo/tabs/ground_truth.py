@@ -12,7 +12,8 @@ from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
-from demo.tabs import controls
+from demo.tabs import controls, downloads, events
+from demo.tabs.asking import Asking
 from demo.view import pictures
 from demo.view.component import picture_viewer
 from demo.waiting.visits import Visit
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PER_PAGE = 24
 OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, made_by, notice
 ALL = "background"  # no object is called so, whatever a model's categories are
-spoken = controls.spoken(OUTPUTS)
+spoken = events.spoken(OUTPUTS)
 
 
 class GroundTruthTab:
@@ -52,7 +53,7 @@ class GroundTruthTab:
         self.page_number = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.asking = controls.Asking(self.engine.turns, "truth")
+                self.asking = Asking(self.engine.turns, "truth")
                 self.verdict = controls.html("truth-verdict")
                 self.viewer = picture_viewer(
                     elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
@@ -84,7 +85,7 @@ class GroundTruthTab:
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.engine)
                 with gr.Accordion("Take it away", open=False):
-                    controls.download_buttons(
+                    downloads.download_buttons(
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
                         [self.asking.visit, *self.task, self.sharp],
@@ -103,7 +104,7 @@ class GroundTruthTab:
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab, go_on: gr.Button) -> None:
         choice = [self.asking.visit, self.model, self.protocol, self.resize]
-        self._network = controls.NETWORK | {
+        self._network = events.NETWORK | {
             "outputs": self.asking.outputs,
             "api_visibility": "private",
             "show_progress_on": self.viewer,
@@ -118,23 +119,23 @@ class GroundTruthTab:
         gr.on([self.source.change, self.class_filter.change], self.on_filter, which, **pages)
         self.previous.click(self.on_previous, [*which, self.page_number], **pages)
         self.next.click(self.on_next, [*which, self.page_number], **pages)
-        tab.select(self.on_sources, self.source, self.source, **controls.LIGHT)
+        tab.select(self.on_sources, self.source, self.source, **events.LIGHT)
         opened = tab.select(self.on_open, [self.offered, *choice], **self._network)
         picked = self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
         other = gr.on(run_again, self.on_setting, choice, **self._network)
         looks = [self.asking.arrived.change, *(each.change for each in (*self.task, self.sharp))]
         seen = [self.asking.visit, *self.task, self.sharp, self.asking.known]
-        gr.on(looks, self.on_look, seen, self._outputs, **controls.LOOK)
+        gr.on(looks, self.on_look, seen, self._outputs, **events.LOOK)
         again = go_on.click(self.on_go_on, [gr.JSON(visible=False), *choice], js=_IN_BROWSER, **self._network)
         self.asking.fails_in_words(opened, picked, other, again)
 
-    def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, events: list[Any]) -> None:
-        """After each of `events`, show the image of `sent`, as it was scored, in this tab: [settings, image id]."""
+    def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, picks: list[Any]) -> None:
+        """Show the image of `sent`, [settings, image id], as it was scored, in this tab after each event of `picks`."""
         settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
-        for event in events:
+        for event in picks:
             shown = event.success(
-                lambda it: (gr.update(selected=own_id), *_sent(it)[0]), sent, [tabs, *settings], **controls.LIGHT
+                lambda it: (gr.update(selected=own_id), *_sent(it)[0]), sent, [tabs, *settings], **events.LIGHT
             ).success(self.on_sent, [sent, self.asking.visit], **self._network)
             self.asking.fails_in_words(shown)
 
@@ -268,7 +269,7 @@ class GroundTruthTab:
         """The report's figure, or the scores as a file."""
         from demo.answers import ground_truth, photographs
 
-        compared, (*task, sharp) = controls.required(visit.shown), how
+        compared, (*task, sharp) = events.required(visit.shown), how
         asked = photographs.task_of(*task, compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         if kind == "figure":

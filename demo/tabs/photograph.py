@@ -15,7 +15,8 @@ from demo.answers.samples import Sample, Thumbnails
 from demo.markup import tables
 from demo.markup.guide import kept_for
 from demo.server import sessions
-from demo.tabs import controls
+from demo.tabs import controls, downloads, events
+from demo.tabs.asking import Asking
 from demo.view import pictures
 from demo.view.component import picture_viewer
 from demo.waiting.visits import Visit
@@ -30,7 +31,7 @@ TRUTH_HELP = (
     "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
     "white), or **COCO annotations** as JSON: you see every wrong pixel, and the scores."
 )
-spoken = controls.spoken(OUTPUTS)
+spoken = events.spoken(OUTPUTS)
 
 
 class PhotographTab:
@@ -46,7 +47,7 @@ class PhotographTab:
     def _lay_out(self) -> None:
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.asking = controls.Asking(self.engine.turns, "photograph")
+                self.asking = Asking(self.engine.turns, "photograph")
                 self.verdict = controls.html("photograph-verdict")
                 self.viewer = picture_viewer(
                     elem_id="photograph-viewer", placeholder="The first photograph is on its way: loading the model."
@@ -86,7 +87,7 @@ class PhotographTab:
                     )
                 with gr.Accordion("Take it away", open=False):
                     gr.Markdown("At the photograph's full size, without its date, place or other metadata.")
-                    controls.download_buttons(
+                    downloads.download_buttons(
                         {
                             "labels": "Label map (PNG)",
                             "overlay": "Overlay (PNG)",
@@ -97,7 +98,7 @@ class PhotographTab:
                         [self.asking.visit, *self.task, self.sharp],
                     )
                     with gr.Column(visible=False) as self.score_downloads:
-                        controls.download_buttons(
+                        downloads.download_buttons(
                             {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                             self.write_scores,
                             [self.asking.visit, *self.task, self.sharp],
@@ -121,7 +122,7 @@ class PhotographTab:
         visit, arrived = self.asking.visit, self.asking.arrived
         inputs = [visit, self.model, self.resize, self.careful]
         private = {"api_visibility": "private"}
-        network = private | controls.NETWORK | {"outputs": self.asking.outputs, "show_progress_on": self.viewer}
+        network = private | events.NETWORK | {"outputs": self.asking.outputs, "show_progress_on": self.viewer}
         loaded = page.load(self.on_load, inputs, **network)
         # Emptied at once, so that the next file can be dropped there, whatever became of this one.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
@@ -137,7 +138,7 @@ class PhotographTab:
         other = gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
         looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
         seen = [visit, *self.task, self.sharp, self.asking.known]
-        gr.on(looks, self.on_look, seen, self.outputs, **controls.LOOK)
+        gr.on(looks, self.on_look, seen, self.outputs, **events.LOOK)
         kept = [controls.photograph_input(visible=False), gr.Number(precision=0, visible=False)]
         again = go_on.click(self.on_go_on, [*kept, *inputs], js=_KEPT_IN_BROWSER, **network)
         self.asking.fails_in_words(loaded, uploaded, picked, other, again)
@@ -237,21 +238,21 @@ class PhotographTab:
         viewer, *others = _look(_with_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
         return pictures.unless_known(viewer, known), *others
 
-    @controls.spoken(3)
+    @events.spoken(3)
     def on_truth(self, path: str | None, visit: Visit) -> tuple | None:
         """A truth was given, so edges are the network's own until asked for; None is the place for it, emptied."""
         from demo.answers import photographs
 
         if path is None:
             return None
-        shown = controls.required(visit.shown)
+        shown = events.required(visit.shown)
         truth = photographs.with_truth(shown, path).truth
         if visit.shown.key != shown.key:
             raise UsageError("Another photograph came while this truth was read. Please give the truth of that one.")
         visit.truth = shown.key, truth
         return uuid.uuid4().hex, False
 
-    @controls.spoken(3)
+    @events.spoken(3)
     def on_remove(self, visit: Visit) -> tuple | None:
         """The photograph alone again."""
         visit.truth = None
@@ -261,7 +262,7 @@ class PhotographTab:
         """One file of what is shown, at full size."""
         from demo.answers import photographs
 
-        shown, (*task, sharp) = controls.required(visit.shown), how
+        shown, (*task, sharp) = events.required(visit.shown), how
         asked = photographs.task_of(*task, shown.result.categories)
         return photographs.write_download(shown, asked, kind, folder, sharp)
 
@@ -269,7 +270,7 @@ class PhotographTab:
         """The report's figure, or the scores against the visitor's truth as a file."""
         from demo.answers import ground_truth, photographs
 
-        controls.required(visit.shown)
+        events.required(visit.shown)
         shown, (*task, sharp) = _with_truth(visit), how
         if shown.truth is None:
             raise UsageError("There is no truth of this photograph: give one first.")

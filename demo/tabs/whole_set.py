@@ -16,7 +16,7 @@ from demo.answers.datasets import MAX_FETCHED, Datasets
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
 from demo.markup import set_tables, tables
-from demo.tabs import controls
+from demo.tabs import controls, downloads, events
 from demo.waiting.turns import Place, Turns
 from segcore.categories import VOC
 from segcore.classes import ANY_OBJECT
@@ -51,7 +51,7 @@ class WholeSetTab:
     ) -> None:
         """counts: a folder for what is counted, of all visitors.
 
-        show_image(sent, events): open the image that is put into `sent` where it can be looked at.
+        show_image(sent, picks): after each event of `picks`, open the image that is put into `sent`.
         """
         self.engine = engine
         self.datasets = datasets
@@ -62,7 +62,7 @@ class WholeSetTab:
         self._lay_out()
         self._wire(page, tab)
         picked = [
-            gallery.select(function, self.pictured, self.sent, **controls.LIGHT)
+            gallery.select(function, self.pictured, self.sent, **events.LIGHT)
             for gallery, function in ((self.worst, self.on_worst), (self.best, self.on_best))
         ]
         show_image(self.sent, picked)
@@ -118,7 +118,7 @@ class WholeSetTab:
                         filterable=False,
                     )
                 with gr.Accordion("Take it away", open=False):
-                    controls.download_buttons(
+                    downloads.download_buttons(
                         {".html": "Report (HTML)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
                         [self.shown],
@@ -162,19 +162,19 @@ class WholeSetTab:
             self.on_asked,
             self.stopping,
             [self.stopping, self.start, self.stop, self.progress, self.notice],
-            **controls.LIGHT,
+            **events.LIGHT,
         ).success(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
-        controls.ends_on_failure(scored, idle, self.notice, FAILED)
-        self.stop.click(self.on_stop, self.stopping, self.stop, **controls.LIGHT)
-        self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **controls.LIGHT)
-        tab.select(self.on_open, self.dataset, self.dataset, **controls.LIGHT)
+        events.ends_on_failure(scored, idle, self.notice, FAILED)
+        self.stop.click(self.on_stop, self.stopping, self.stop, **events.LIGHT)
+        self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **events.LIGHT)
+        tab.select(self.on_open, self.dataset, self.dataset, **events.LIGHT)
         fetching = [self.getting, self.get, self.stop_getting, self.clock, self.dataset]
-        self.get.click(self.on_get, [self.count, self.kind], fetching, **controls.LIGHT)
-        self.stop_getting.click(self.on_stop_getting, None, None, **controls.LIGHT)
+        self.get.click(self.on_get, [self.count, self.kind], fetching, **events.LIGHT)
+        self.stop_getting.click(self.on_stop_getting, None, None, **events.LIGHT)
         for event in (page.load, self.clock.tick):
-            event(self.on_clock, None, fetching, **controls.LIGHT)
+            event(self.on_clock, None, fetching, **events.LIGHT)
 
     # ---- scoring
 
@@ -218,7 +218,7 @@ class WholeSetTab:
             count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
             asked = self._line, self.engine, self.datasets, wanted, self._counts, stop or threading.Event()
-            evaluation = whole_set.evaluate_in_turn(*asked, controls.visitor_of(request), controls.has_left())
+            evaluation = whole_set.evaluate_in_turn(*asked, events.visitor_of(request), events.has_left())
             async with aclosing(evaluation):
                 async for said in evaluation:
                     if isinstance(said, Place):
@@ -232,7 +232,7 @@ class WholeSetTab:
             yield idle | {self.progress: "", self.notice: tables.notice(str(error), kind="error")}
         except OSError as error:  # what was scored could not be kept
             print(f"segcore: an evaluation has failed: {error}", file=sys.stderr)
-            yield idle | {self.progress: "", self.notice: tables.notice(controls.NO_ROOM, kind="error")}
+            yield idle | {self.progress: "", self.notice: tables.notice(downloads.NO_ROOM, kind="error")}
 
     def _shown(self, outcome: Any) -> dict:
         dataset = self.datasets.get(outcome.wanted.dataset)

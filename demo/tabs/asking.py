@@ -1,0 +1,69 @@
+"""How a visitor asks a tab for what takes a while: they are told how long it takes, and then that it is there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Hashable
+from typing import Any
+
+import gradio as gr
+
+from demo.markup import tables
+from demo.server import sessions
+from demo.tabs.controls import html
+from demo.tabs.events import ends_on_failure, has_left, visitor_of
+from demo.waiting.turns import Turns
+from demo.waiting.visits import GoneError, Visit
+from segcore.errors import Cancelled, SegcoreError
+
+FAILED = "This did not work. Please try again."
+
+
+class Asking:
+    """A tab's places for what a visitor asked for: `visit` keeps it, `arrived` changes when it is there."""
+
+    def __init__(self, turns: Turns, name: str) -> None:
+        self.turns = turns
+        self.visit = gr.State(Visit())
+        self.arrived = gr.State(0)
+        self.known = gr.Textbox(visible=False)
+        self.waiting = html(f"{name}-waiting")
+        self.notice = html(f"{name}-notice")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `ask` gives, in this order."""
+        return [self.visit, self.arrived, self.waiting, self.notice]
+
+    async def ask(
+        self, visit: Visit, request: gr.Request, wanted: Any, work: Callable[[], Any], *, kind: Hashable
+    ) -> AsyncIterator[tuple]:
+        """Have it done in this visitor's turn, saying meanwhile how long it takes; errors are told as sentences."""
+        same = gr.skip()
+        places = visit.ask(self.turns, visitor_of(request), wanted, work, kind=kind, has_left=has_left())
+        try:
+            async with contextlib.aclosing(places):
+                async for place in places:
+                    yield same, same, tables.waiting(place.ahead, place.seconds), ""
+        except Cancelled:  # what came instead says how it is
+            yield self.same
+        except GoneError as error:
+            raise sessions.lost() from error
+        except SegcoreError as error:
+            yield same, same, "", tables.notice(str(error), kind="error")
+        else:
+            yield self.there(visit)
+
+    def fails_in_words(self, *events: Any) -> None:
+        """Where one of these ends as nobody expects, nothing is waited for any more."""
+        for event in events:
+            ends_on_failure(event, [(self.waiting, "")], self.notice, FAILED)
+
+    @property
+    def same(self) -> tuple:
+        """Nothing is new; a generator that gives nothing at all would empty the places."""
+        return (gr.skip(),) * len(self.outputs)
+
+    def there(self, visit: Visit) -> tuple:
+        """What is kept has changed: look at it."""
+        return visit, visit.newest, "", ""
