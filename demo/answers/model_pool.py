@@ -95,7 +95,7 @@ class Engine:
         return catalogue.resolve(catalogue.FORMER_NAMES.get(model, model))  # silently: visitors see no notice
 
     def read(self, photograph: str | Path) -> np.ndarray:
-        """A visitor's photograph as `image.read` gives it, decoded in another process, beside the line.
+        """A visitor's photograph as `reading.read` gives it, decoded in another process, beside the line.
 
         Raises ImageError for one that is damaged or over the page's limits, Cancelled where nobody waits any more.
         """

@@ -116,7 +116,7 @@ def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: boo
 
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
-    """The same with a truth that the visitor brought, read as `own_truth.read_truth` does, errors included."""
+    """The same with a truth that the visitor brought, read as `supplied.read_truth` does, errors included."""
     return replace(shown, truth=DECODERS.truth(Path(source), shown.source, shown.result.size_hw))
 
 

@@ -50,7 +50,7 @@ class Decoders:
     def photograph(
         self, path: Path, *, max_pixels: int, max_bytes: int, given_up: Callable[[], bool] = stays
     ) -> np.ndarray:
-        """What `image.read` gives, errors included, and ImageError for what takes too much.
+        """What `reading.read` gives, errors included, and ImageError for what takes too much.
 
         given_up: asked now and then; raises Cancelled once it is true.
         """
@@ -65,7 +65,7 @@ class Decoders:
         return jpeg.tobytes() or None
 
     def truth(self, path: Path, photograph: Path, size_hw: tuple[int, int]) -> OwnTruth:
-        """What `own_truth.read_truth` gives, errors included, and ImageError for what takes too much."""
+        """What `supplied.read_truth` gives, errors included, and ImageError for what takes too much."""
         from segcore.truth.supplied import OwnTruth
 
         fields, packed = self._ask(path, stays, job="truth", photograph=str(photograph.resolve()), size_hw=size_hw)

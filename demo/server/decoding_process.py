@@ -39,7 +39,7 @@ _Answer = tuple[dict[str, Any], bytes | memoryview]
 
 
 def photograph(path: str, max_pixels: int, max_bytes: int) -> _Answer:
-    """What `image.read` gives, and its shape."""
+    """What `reading.read` gives, and its shape."""
     limit(SECONDS, BYTES)
     with reading.opened(path, max_pixels=max_pixels, max_bytes=max_bytes) as picture:
         _limit_by_size(picture)
@@ -62,7 +62,7 @@ def small_copy(path: str, side: int, max_pixels: int) -> _Answer:
 
 
 def truth(path: str, photograph: str, size_hw: list[int]) -> _Answer:
-    """What `own_truth.read_truth` gives: its fields, and its packed pixels as the bytes."""
+    """What `supplied.read_truth` gives: its fields, and its packed pixels as the bytes."""
     from segcore.truth.supplied import read_truth
 
     limit(TRUTH_SECONDS, TRUTH_BYTES)
