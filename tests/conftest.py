@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 
 from demo.server.failures import FAILED
 from tests.browser import LONG, PHOTOGRAPH, drawn
@@ -75,9 +76,16 @@ def page_url(no_downloads):
     """Where the page answers, started for the tests of one file; in the end its log is looked at."""
     with running_page() as page:
         yield page.url
+        assert page.process.poll() is None, f"the page died:\n{page.log()}"
         assert "Traceback" not in page.log()
         assert FAILED not in page.log()
         assert "Warning" not in page.log()
+
+
+@pytest.fixture(scope="module")
+def client(page_url, tmp_path_factory):
+    """A program that asks the page."""
+    return Client(page_url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import numpy as np
 
 API = "/gradio_api"
 TASK = ["multiclass", "any", True, 0.5]
+FILE_DATA = {"_type": "gradio.FileData"}
 SEGMENT = ["multiclass", "any", -1, "auto"]
 
 
@@ -50,7 +51,7 @@ class Visitor:
     def upload(self, name: str, content: bytes) -> dict:
         """Hand a file over; returns what an event takes for it."""
         answer = self.http.post(f"{API}/upload", files={"files": (name, content)}).raise_for_status()
-        return {"path": answer.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        return {"path": answer.json()[0], "orig_name": name, "meta": FILE_DATA}
 
     def begin(self) -> None:
         """Say that the page was opened, as its script does; else the page answers that it has lost the visit."""

@@ -28,8 +28,10 @@ from segcore.errors import UsageError, WeightsError
 from segcore.files import download
 from segcore.models import checkpoint
 from segcore.training.state import CHECKPOINT, MovingAverage, TrainingState
+from tests.page_client import FILE_DATA
 from tests.page_server import running_page
-from tests.test_security import FILE_DATA, PHOTOGRAPH, call, form, segment, upload
+from tests.plain_http import call, form, segment, upload
+from tests.samples import CAT, DOG, sample
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/proc/segcore"  # where not even root can make a folder
@@ -189,9 +191,9 @@ def test_the_page_on_a_full_disk_says_so_and_lives(small_disk):
         status, said = upload(page.url, bytes(2 * 2**20))
         assert (status, said) == (507, "The disk of the machine that runs this page is full. Try again later.\n")
         filler = fill(small_disk)
-        assert upload(page.url, PHOTOGRAPH.read_bytes())[0] == 507
+        assert upload(page.url, sample(DOG).read_bytes())[0] == 507
         filler.unlink()
-        [path] = json.loads(upload(page.url, PHOTOGRAPH.read_bytes())[1])
+        [path] = json.loads(upload(page.url, sample(DOG).read_bytes())[1])
         assert "event: complete" in segment(page.url, {"path": path, "meta": FILE_DATA})
         assert "Traceback" not in page.log()
 
@@ -234,7 +236,7 @@ def test_a_download_that_cannot_be_written_is_a_sentence(monkeypatch, capsys):
 def test_the_page_runs_where_the_home_cannot_be_written(examples_coco):
     home = {name: NOWHERE for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR")}
     with running_page(env=home) as page:
-        assert "event: complete" in call(page.url, [900002, "multiclass", "any", "original", "auto"], "evaluate_coco")
+        assert "event: complete" in call(page.url, [CAT, "multiclass", "any", "original", "auto"], "evaluate_coco")
         assert "Traceback" not in page.log()
 
 
