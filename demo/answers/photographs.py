@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from demo.answers.model_pool import Engine
-from demo.server.decoding import DECODERS, stays
+from demo.server.decoding import DECODERS
 from demo.settings import AUTOMATIC_THRESHOLD
 from demo.view import pictures
+from demo.waiting.turns import stays
 from demo.waiting.visits import GoneError
 from segcore.categories import VOC, Categories
 from segcore.classes import BACKGROUND, IGNORE_INDEX

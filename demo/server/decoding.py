@@ -1,4 +1,4 @@
-"""Decodes visitors' files in other processes: what a stranger made may take for ever, and a process can be killed."""
+"""Decodes visitors' files in other processes: a stranger's file may take for ever, and a process can be killed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from demo.waiting.turns import stays
 from segcore import errors
 from segcore.errors import Cancelled, ImageError, SegcoreError
 
@@ -35,13 +36,11 @@ _TOO_MUCH = (
 )
 
 
-def stays() -> bool:
-    """Of one who never gives up."""
-    return False
-
-
 class Decoders:
-    """As many processes as are asked for at a time; a few of them wait for the next file. For several threads."""
+    """Starts a process for each file that is decoded at a time, and keeps KEPT of them for the next files.
+
+    Every method may be called from several threads.
+    """
 
     def __init__(self) -> None:
         self._idle: list[_Decoder] = []
@@ -79,7 +78,7 @@ class Decoders:
                 self._idle.append(_Decoder())
 
     def renew(self) -> None:
-        """Replace those that have been idle for a while by one that has seen no photograph."""
+        """End the processes that have been idle for RENEWED_AFTER seconds, and start a new one in their place."""
         long_ago = time.monotonic() - RENEWED_AFTER
         with self._lock:
             stale = [each for each in self._idle if each.used is not None and each.used < long_ago]
@@ -125,7 +124,7 @@ class Decoders:
         return _Decoder()
 
     def _put_back(self, decoder: _Decoder) -> None:
-        """Its place is filled at once, so that the next photograph need not wait for a start."""
+        """Keep a process for the next photograph; a new one, where this one has ended."""
         ended = decoder.used is None
         if ended:
             decoder.end()
@@ -137,7 +136,11 @@ class Decoders:
 
 
 class _Decoder:
-    """One process. used: when it gave its last answer, None before that and once it is of no more use."""
+    """One process.
+
+    used: when it gave its last answer; None before its first, and after it has failed. given_up: whether it was killed
+    because nobody waited for it any more.
+    """
 
     def __init__(self) -> None:
         self.used: float | None = None
@@ -149,7 +152,7 @@ class _Decoder:
                 env=os.environ | _ENVIRONMENT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # libraries write there, as much as a damaged file has faults
                 pipesize=_PIPE,
             )
         except OSError as error:

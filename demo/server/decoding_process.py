@@ -7,6 +7,7 @@ JSON, and as many bytes as its "bytes" says. It ends when its input does, which 
 from __future__ import annotations
 
 import faulthandler
+import functools
 import io
 import json
 import math
@@ -80,20 +81,22 @@ def _limit_by_size(picture: Image.Image) -> None:
 
 
 def limit(seconds: float, room: int) -> None:
-    """From now on this process may take so many seconds of a processor, and bytes more memory than it had at first;
-    it is ended where it takes more time, and gets a MemoryError for more memory.
+    """Limit what this process may still take: seconds of a processor, and bytes of memory beyond what it had at first.
+
+    It is ended where it takes more time, and gets a MemoryError where it asks for more memory.
     """
-    faulthandler.dump_traceback_later(BY_THE_CLOCK * seconds, exit=True, file=_nowhere)
+    faulthandler.dump_traceback_later(BY_THE_CLOCK * seconds, exit=True)
     if resource:
         used = resource.getrusage(resource.RUSAGE_SELF)
         most = math.ceil(used.ru_utime + used.ru_stime + seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
-    if _memory_at_first:
-        resource.setrlimit(resource.RLIMIT_AS, (_memory_at_first + room, resource.RLIM_INFINITY))
+    if at_first := _memory_at_first():
+        resource.setrlimit(resource.RLIMIT_AS, (at_first + room, resource.RLIM_INFINITY))
 
 
-def _memory() -> int:
-    """The bytes of this process's address space; 0 where the system does not limit them."""
+@functools.cache
+def _memory_at_first() -> int:
+    """The bytes of this process's address space when this was asked first; 0 where the system does not limit them."""
     if sys.platform != "linux":
         return 0
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -120,16 +123,12 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-_memory_at_first = _memory()
-_nowhere = open(os.devnull, "wb")  # noqa: SIM115 - until the end
-
-
 def main() -> None:
-    """Serve the page that started this process."""
+    """Serve the page that started this process, and that lets nobody read its stderr."""
+    _memory_at_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the page, with which this ends
     answers = os.fdopen(os.dup(1), "wb")
-    for each in (1, 2):  # what libraries print is neither an answer nor for the page's log
-        os.dup2(_nowhere.fileno(), each)
+    os.dup2(2, 1)  # what libraries print is no answer
     if resource:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Image.init()

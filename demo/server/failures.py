@@ -1,4 +1,4 @@
-"""What the page's log says of a request that failed: one line, however deep the fault lies."""
+"""Writes one line into the page's log for a request that failed, however deep the fault lies."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ _LONGEST = 200  # characters of what an error says
 _OURS = [Path(__file__).parents[2] / package for package in ("demo", "segcore")]
 
 
+def is_ours(file_name: str) -> bool:
+    """Whether a file of code is the product's own."""
+    return any(Path(file_name).is_relative_to(folder) for folder in _OURS)
+
+
 class Told(gr.Blocks):
-    """Blocks whose failures have one line in the log, where Gradio writes a traceback of some thirty."""
+    """Blocks that write one line into the log for each failure; Gradio would write a traceback of some thirty lines."""
 
     async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -38,5 +43,4 @@ def tell(error: Exception) -> None:
 
 def _place(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if any(Path(each.filename).is_relative_to(folder) for folder in _OURS)]
-    return ", ".join(f"{Path(each.filename).name}:{each.lineno}" for each in reversed(own))
+    return ", ".join(f"{Path(each.filename).name}:{each.lineno}" for each in reversed(frames) if is_ours(each.filename))

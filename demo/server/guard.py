@@ -20,6 +20,7 @@ from starlette.formparsers import MultiPartException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from demo.server.failures import is_ours
 from demo.settings import is_loopback
 
 _UPLOAD = "/gradio_api/upload"
@@ -61,9 +62,6 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-
-
-_OURS = [Path(__file__).parents[2] / package for package in ("demo", "segcore")]
 
 
 class _Refused(HTTPException, MultiPartException):
@@ -232,8 +230,8 @@ async def _read_to_the_end(receive: Receive) -> None:
 
 def _is_ours(error: Exception) -> bool:
     """Whether our code was asked before it was raised; the first frame is the middleware's own."""
-    files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__.tb_next)]
-    return any(file.is_relative_to(folder) for file in files for folder in _OURS)
+    frames = traceback.walk_tb(error.__traceback__.tb_next)
+    return any(is_ours(frame.f_code.co_filename) for frame, _ in frames)
 
 
 def _is_foreign(headers: Headers) -> bool:

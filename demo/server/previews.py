@@ -16,7 +16,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.server.decoding import DECODERS, stays
+from demo.server.decoding import DECODERS
+from demo.waiting.turns import stays
 from segcore.errors import SegcoreError
 from segcore.imaging import reading
 

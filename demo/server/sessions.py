@@ -93,14 +93,14 @@ class Sessions(StateHolder):
         """Those that go where there are too many, the least recent first. Of those whose page is open none goes for one
         that is not, as a made-up one.
         """
-        many, busy = len(self.session_data) - self.capacity, self._busy()
-        if many <= 0:
+        everyone = list(self.session_data)
+        if len(everyone) <= self.capacity:
             return []
-        opened = [each for each in list(self.session_data) if LISTENERS.is_open(each)]
-        idle = [each for each in list(self.session_data)[:-1] if each not in busy]
-        closed = [each for each in idle if each not in opened]
-        too_many_opened = max(0, len(opened) - self.capacity)
-        return closed[:many] + [each for each in idle if each in opened][:too_many_opened]
+        busy, opened = self._busy(), set(filter(LISTENERS.is_open, everyone))
+        idle = [each for each in everyone[:-1] if each not in busy]
+        closed_that_go = [each for each in idle if each not in opened][: len(everyone) - self.capacity]
+        opened_that_go = [each for each in idle if each in opened][: max(0, len(opened) - self.capacity)]
+        return closed_that_go + opened_that_go
 
     def delete_all_expired_state(self) -> None:
         """Gradio calls this once a second."""

@@ -57,7 +57,7 @@ class Place:
 
 
 def stays() -> bool:
-    """Of one who cannot leave."""
+    """Whether one has left who cannot leave, or given up who never does."""
     return False
 
 
