@@ -85,7 +85,12 @@ def page_url(no_downloads):
 @pytest.fixture(scope="module")
 def client(page_url, tmp_path_factory):
     """A program that asks the page."""
-    return Client(page_url, download_files=tmp_path_factory.mktemp("downloads"), verbose=False)
+    return Client(
+        page_url,
+        download_files=tmp_path_factory.mktemp("downloads"),
+        verbose=False,
+        httpx_kwargs={"timeout": 300},  # a busy machine answers late
+    )
 
 
 @pytest.fixture(scope="module")
