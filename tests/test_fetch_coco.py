@@ -21,7 +21,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from misbehaving_server import GOOD, MisbehavingServer, Twist
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -32,6 +31,7 @@ from segcore.truth import coco_json, fetch_annotations, fetch_job
 from segcore.truth import fetch_coco as fetching
 from segcore.truth.coco import CocoDataset
 from segcore.truth.fetch_coco import fetch_coco
+from tests.misbehaving_server import GOOD, MisbehavingServer, Twist
 
 ROOT = Path(__file__).parents[1]
 SPLIT = "val2017"
