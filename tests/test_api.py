@@ -23,6 +23,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from segcore.cli import main
+from segcore.cli.common import DONE
 from segcore.models import catalogue
 from tests.misbehaving_server import MisbehavingServer
 from tests.page_server import free_port, running_page
@@ -59,7 +60,7 @@ def quiet(page):
 
 def predict(folder: Path, photograph: Path, *flags: str) -> tuple[dict, np.ndarray]:
     """The command line's record and overlay."""
-    assert main.main(["predict", str(photograph), "--out", str(folder), *flags]) == main.DONE
+    assert main.main(["predict", str(photograph), "--out", str(folder), *flags]) == DONE
     record = json.loads((folder / f"{photograph.stem}.json").read_text())
     return record, pixels(folder / f"{photograph.stem}_overlay.png")
 
@@ -68,7 +69,7 @@ def evaluate(folder: Path, image_id: int, *flags: str) -> dict:
     """The command line's JSON for one of the samples."""
     file = folder / "scores.json"
     arguments = ["evaluate", "--dataset", str(ROOT / "examples"), "--image-ids", str(image_id), "--json", str(file)]
-    assert main.main([*arguments, *flags]) == main.DONE
+    assert main.main([*arguments, *flags]) == DONE
     return json.loads(file.read_text())
 
 
