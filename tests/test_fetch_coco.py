@@ -769,7 +769,9 @@ def test_a_process_killed_among_photographs(folder):
         )
         found = [each for each in files(folder) if not each.endswith(".lock")]
         assert found == [each for each in expected_files(set(OF_IMAGE) - {3, 7}) if "annotations/inst" not in each]
-        (folder / "annotations" / "whole" / ".segcore.tmp").write_bytes(b"as if it had been killed while it wrote")
+        (folder / "annotations" / "whole" / ".part-12345678.json").write_bytes(
+            b"as if it had been killed while it wrote"
+        )
         asked_for(server)
         server.behaviour = ()
         done = program(*arguments, server.url)

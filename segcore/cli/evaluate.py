@@ -13,7 +13,7 @@ from PIL import Image
 from ..categories import Categories
 from ..errors import AnnotationError, UsageError, told
 from ..evaluation.protocols import protocol
-from ..files.atomic import described, whole, write_json, write_text
+from ..files.atomic import atomic_write, described, write_json, write_text
 from ..truth.layouts import open_dataset
 from .arguments import add_cluster_arguments, add_model_argument, add_scoring_arguments, add_task_arguments
 from .common import DONE, FAILED, make_folder, make_room_for, output_stems, start_network, task_of
@@ -111,10 +111,10 @@ def _keep_samples(run: Run, arguments: argparse.Namespace) -> Callable[[Sample],
     def keep(sample: Sample) -> None:
         stem = stems[Path(sample.image.file_name)]
         if arguments.save_labels:
-            with whole(arguments.save_labels / f"{stem}.png") as file:
+            with atomic_write(arguments.save_labels / f"{stem}.png") as file:
                 Image.fromarray(sample.prediction).save(file, pnginfo=described(run.caption(sample.image)))
         if arguments.figures:
-            with whole(arguments.figures / f"{stem}.png") as file:
+            with atomic_write(arguments.figures / f"{stem}.png") as file:
                 file.write_bytes(sample.figure(run))
 
     return keep if arguments.save_labels or arguments.figures else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ..errors import SegcoreError, UsageError
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from ..imaging.reading import photographs_in
 from ..inference.task import Task
 from .arguments import add_cluster_arguments, add_model_argument, add_task_arguments
@@ -96,7 +96,7 @@ def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
     """Write files by the ends of their names. Returns what went wrong."""
     try:
         for end, content in results.items():
-            with whole(f"{target}{end}") as file:
+            with atomic_write(f"{target}{end}") as file:
                 file.write_bytes(content)
     except OSError as error:
         return reason(error)
