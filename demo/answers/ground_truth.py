@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,16 +21,14 @@ from demo.answers.model_pool import Engine
 from demo.view import pictures
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
-from segcore.evaluation import counts, results, run
-from segcore.evaluation.bootstrap import intervals
-from segcore.evaluation.objects import found_of, judge_objects, objects_record
+from segcore.evaluation import results, run
 from segcore.evaluation.protocols import Protocol, protocol
+from segcore.evaluation.score import ImageScore, score_image
 from segcore.imaging import drawing, figures, reading
-from segcore.inference.provenance import MadeBy, arithmetic_record
+from segcore.inference.provenance import MadeBy
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
 from segcore.models import loading
-from segcore.models.catalogue import public_name
 from segcore.report import terms, verdict, words
 from segcore.truth import supplied
 from segcore.truth.dataset import Dataset, ImageId
@@ -147,9 +145,11 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
         dataset.split,
         dataset.other_categories(compared.image_id),
     )
-    view = _against_truth(
-        compared.sharp if sharp else compared.result,
-        truth,
+    result = compared.sharp if sharp else compared.result
+    scored = _score(result, truth, task, (dataset, compared.image_id))
+    view = _view(
+        scored,
+        result,
         task,
         chosen,
         subject,
@@ -157,17 +157,10 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
         shown_hw=truth.shape,
         network_runs=compared.network_runs,
     )
-    outcomes = judge_objects(dataset, compared.image_id, view.prediction, task)
-    record = view.record | found_of(outcomes)
-    if outcomes is None:
-        warning = f"{view.warning} {terms.NO_OBJECTS}".strip()
-        return replace(view, warning=warning, record=record | {"objects": None})
-    objects = words.objects_sentence(outcomes, task.friendly_names) if outcomes else ""
-    return replace(
-        view,
-        verdict=f"{view.verdict} {objects}".strip(),
-        record=record | {"objects": objects_record(outcomes, dataset.categories.names)},
-    )
+    if scored.objects is None:
+        return replace(view, warning=f"{view.warning} {terms.NO_OBJECTS}".strip())
+    objects = words.objects_sentence(scored.objects, task.friendly_names) if scored.objects else ""
+    return replace(view, verdict=f"{view.verdict} {objects}".strip())
 
 
 def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) -> ComparedView:
@@ -176,9 +169,10 @@ def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) ->
     Of large ones, LARGE_AT_A_TIME at a time. Raises LabelError where their truth says nothing on this task.
     """
     with _room_for_large if math.prod(shown.result.size_hw) > LARGE else nullcontext():
-        return _against_truth(
-            shown.seen(sharp),
-            shown.truth.labels(task),
+        result = shown.seen(sharp)
+        return _view(
+            _score(result, shown.truth.labels(task), task),
+            result,
             task,
             protocol("original"),
             Subject(None, shown.source.name, supplied.SPLIT, shown.truth.others),
@@ -188,9 +182,9 @@ def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) ->
         )
 
 
-def _against_truth(
+def _view(
+    scored: ImageScore,
     result: Segmentation,
-    truth: np.ndarray,
     task: Task,
     chosen: Protocol,
     subject: Subject,
@@ -199,20 +193,17 @@ def _against_truth(
     shown_hw: tuple[int, int],
     network_runs: int,
 ) -> ComparedView:
-    """Set a result against a truth as `task` counts it, uint8 (H, W) of the scored size; runs no network.
+    """What a tab shows of one scored image.
 
     photo: what the viewer gets of the photograph; shown_hw: the size at which it shows the label maps.
     """
-    prediction = task.predict(result.logits, truth.shape, result.edges)
-    temperature = loading.temperature(result.made_by.model)
-    counted = counts.count(result.logits, prediction, truth, task, temperature)
-    scores = counted.scores()
-    record = _score_record(subject, result.made_by, task, chosen, scores, counted)
-    record["reliability"] = counted.reliability_record(temperature)
+    prediction, truth, counted = scored.prediction, scored.truth, scored.counts
+    settings = run.settings(result.made_by, chosen, result.made_by.resize, task, subject.split)
+    boundary_iou = counted.scores()["per_class"]["boundary_iou"]
     errors = drawing.errors_map(truth, prediction, task.num_classes)
     return ComparedView(
         viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
-        verdict=verdict.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
+        verdict=verdict.verdict(counted.matrix, boundary_iou, task.friendly_names).sentence,
         warning=_other_objects(subject.other_objects),
         task=task,
         matrix=counted.matrix,
@@ -220,41 +211,19 @@ def _against_truth(
         made_by=result.made_by,
         network_runs=network_runs,
         protocol=chosen,
-        record=record,
+        record=results.image_record(settings, subject.image_id, subject.file_name, scored, task),
         prediction=prediction,
         truth=truth,
         errors=errors,
     )
 
 
-def _score_record(
-    subject: Subject,
-    made_by: MadeBy,
-    task: Task,
-    chosen: Protocol,
-    scores: dict[str, Any],
-    counted: counts.Counts,
-) -> dict[str, object]:
-    """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
-    numbers = counts.overall(scores)
-    return {
-        "schema": run.SCHEMA,
-        "image_id": subject.image_id,
-        "file_name": subject.file_name,
-        "model": public_name(made_by.model),
-        "weights_sha256": made_by.weights_sha256,
-        "protocol": chosen.name,
-        "resize": made_by.resize,
-        **task.record(),
-        "split": subject.split,
-        **arithmetic_record(made_by),
-        **numbers,
-        "confusion": counted.matrix.tolist(),
-        "dataset": numbers,
-        "categories": list(task.categories.names),
-        "per_class": counts.per_class(scores, task.names),
-        "intervals": intervals(counts.Counts.stacked([counted], task.num_classes), task.names),
-    }
+def _score(
+    result: Segmentation, truth: np.ndarray, task: Task, annotated: tuple[Dataset, ImageId] | None = None
+) -> ImageScore:
+    """Set a result against a truth as `task` counts it, uint8 (H, W) of the scored size; runs no network."""
+    temperature = loading.temperature(result.made_by.model)
+    return score_image(result.logits, truth, task, temperature=temperature, edges=result.edges, annotated=annotated)
 
 
 def _comparison(
