@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from misbehaving_server import MisbehavingServer, Twist
 
 from segcore.errors import Cancelled, DownloadError, NoRoomError, UsageError
 from segcore.files import download, requests
 from segcore.files.download import fetch
+from tests.misbehaving_server import MisbehavingServer, Twist
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)

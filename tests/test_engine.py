@@ -37,10 +37,8 @@ def other_model(monkeypatch, tmp_path):
     header = checkpoint.read_header(loading.weights_path(catalogue.SHIPPED))
     checkpoint.write(path, header, loading.build_network(catalogue.SHIPPED).state_dict())
     digest = loading._sha256(path, 0, 0)
-    added = catalogue.ModelEntry(OTHER, "Another", "Knows nothing.", shipped_sha256=digest)
+    added = catalogue.ModelEntry(OTHER, "Another", "Knows nothing.", path=path, sha256=digest)
     monkeypatch.setitem(catalogue.CATALOGUE, OTHER, added)
-    shipped_path = catalogue.shipped_path
-    monkeypatch.setattr(catalogue, "shipped_path", lambda name: path if name == OTHER else shipped_path(name))
     return OTHER
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from demo.answers.datasets import Collecting, Datasets
 from segcore.categories import Categories
-from segcore.cli import main
+from segcore.cli.common import DONE, FAILED
 from segcore.errors import UsageError, WeightsError
 from segcore.files import download
 from segcore.models import checkpoint
@@ -85,7 +85,7 @@ def start(*flags: str, **environment: str) -> subprocess.CompletedProcess:
 def test_predictions_on_a_full_disk_are_named_and_not_left_half(small_disk, tmp_path, flags):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)).save(tmp_path / "noise.png")
     ended = run("predict", tmp_path / "noise.png", "--out", small_disk, *flags)
-    assert ended.returncode == main.FAILED, "and no signal ended it"
+    assert ended.returncode == FAILED, "and no signal ended it"
     assert f"noise.png: {FULL}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert {path.name for path in small_disk.iterdir()} <= {"noise_overlay.png", "noise_labels.png"}
@@ -96,21 +96,21 @@ def test_predictions_on_a_full_disk_are_named_and_not_left_half(small_disk, tmp_
 def test_an_evaluation_on_a_full_disk_goes_on_once_there_is_room(small_disk, examples_coco, tmp_path):
     arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 3)
     journal = ("--resume", small_disk / "journal")
-    assert run(*arguments, "--limit", 1, *journal).returncode == main.DONE
+    assert run(*arguments, "--limit", 1, *journal).returncode == DONE
     filler = fill(small_disk)
     ended = run(*arguments, *journal)
-    assert ended.returncode == main.FAILED
+    assert ended.returncode == FAILED
     assert FULL in ended.stderr
     filler.unlink()
-    assert run(*arguments, *journal, "--json", tmp_path / "resumed.json").returncode == main.DONE
-    assert run(*arguments, "--json", tmp_path / "whole.json").returncode == main.DONE
+    assert run(*arguments, *journal, "--json", tmp_path / "resumed.json").returncode == DONE
+    assert run(*arguments, "--json", tmp_path / "whole.json").returncode == DONE
     resumed, whole = (json.loads((tmp_path / name).read_text()) for name in ("resumed.json", "whole.json"))
     assert resumed["confusion"] == whole["confusion"]
 
 
 def test_a_torn_journal_is_mended_where_there_is_no_room(small_disk, examples_coco):
     arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 2, "--resume", small_disk)
-    assert run(*arguments).returncode == main.DONE
+    assert run(*arguments).returncode == DONE
     journal = small_disk / "progress.jsonl"
     whole = journal.read_bytes()
     os.truncate(journal, len(whole) - 10)
@@ -124,7 +124,7 @@ def test_a_table_on_a_full_disk_says_so(small_disk, examples_coco):
     fill(small_disk)
     scores = ("--json", small_disk / "scores.json")
     ended = run("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 1, *scores)
-    assert (ended.returncode, "Traceback" in ended.stderr) == (main.FAILED, False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (FAILED, False)
     assert FULL in ended.stderr
 
 

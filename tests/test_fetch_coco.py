@@ -21,7 +21,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from misbehaving_server import GOOD, MisbehavingServer, Twist
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -32,6 +31,7 @@ from segcore.truth import coco_json, fetch_annotations, fetch_job
 from segcore.truth import fetch_coco as fetching
 from segcore.truth.coco import CocoDataset
 from segcore.truth.fetch_coco import fetch_coco
+from tests.misbehaving_server import GOOD, MisbehavingServer, Twist
 
 ROOT = Path(__file__).parents[1]
 SPLIT = "val2017"
@@ -769,7 +769,9 @@ def test_a_process_killed_among_photographs(folder):
         )
         found = [each for each in files(folder) if not each.endswith(".lock")]
         assert found == [each for each in expected_files(set(OF_IMAGE) - {3, 7}) if "annotations/inst" not in each]
-        (folder / "annotations" / "whole" / ".segcore.tmp").write_bytes(b"as if it had been killed while it wrote")
+        (folder / "annotations" / "whole" / ".part-12345678.json").write_bytes(
+            b"as if it had been killed while it wrote"
+        )
         asked_for(server)
         server.behaviour = ()
         done = program(*arguments, server.url)

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from segcore.errors import ImageError
-from segcore.imaging import reading
+from segcore.imaging import formats, reading
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 A, B, C, D, E, F = RED, GREEN, BLUE, (10, 20, 30), (255, 255, 255), (0, 0, 0)
@@ -170,7 +170,7 @@ def test_heic_plugin_is_registered_when_needed(monkeypatch):
 
 
 def test_heic_without_its_library_names_it(monkeypatch):
-    monkeypatch.setattr(reading.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(ImageError, match="pip install pillow-heif"):
         reading.read(b"\0\0\0\x18ftypheic" + bytes(100))

@@ -209,8 +209,9 @@ def test_damaged_weights_errors(content, tmp_path, monkeypatch, published_as_wei
     with pytest.raises(WeightsError, match=f"damaged.*fetch-weights {MOBILENET}"):
         loading.load(MOBILENET)
 
-    monkeypatch.setattr(catalogue, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
-    (tmp_path / f"{SHIPPED}.safetensors").write_bytes(content)
+    path = tmp_path / f"{SHIPPED}.safetensors"
+    path.write_bytes(content)
+    monkeypatch.setitem(catalogue.CATALOGUE, SHIPPED, replace(catalogue.CATALOGUE[SHIPPED], path=path))
     with pytest.raises(WeightsError, match="damaged.*install it again"):
         loading.load(SHIPPED)
 
@@ -218,8 +219,9 @@ def test_damaged_weights_errors(content, tmp_path, monkeypatch, published_as_wei
 def test_one_flipped_bit_in_the_shipped_weights_is_seen(tmp_path, monkeypatch):
     content = bytearray(loading.weights_path(SHIPPED).read_bytes())
     content[-1000] ^= 1
-    monkeypatch.setattr(catalogue, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
-    (tmp_path / f"{SHIPPED}.safetensors").write_bytes(content)
+    path = tmp_path / f"{SHIPPED}.safetensors"
+    path.write_bytes(content)
+    monkeypatch.setitem(catalogue.CATALOGUE, SHIPPED, replace(catalogue.CATALOGUE[SHIPPED], path=path))
     with pytest.raises(WeightsError, match="damaged"):
         loading.load(SHIPPED)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from segcore.cli import main
+from segcore.cli.common import DONE
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -37,7 +38,7 @@ def executed(no_downloads):
 def record(no_downloads, tmp_path_factory):
     """What the command line says of the same photographs."""
     file = tmp_path_factory.mktemp("scores") / "scores.json"
-    assert main.main(["evaluate", "--dataset", str(EXAMPLES), "--json", str(file)]) == main.DONE
+    assert main.main(["evaluate", "--dataset", str(EXAMPLES), "--json", str(file)]) == DONE
     return json.loads(file.read_text())
 
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from segcore.files.atomic import whole
+from segcore.files.atomic import atomic_write
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     """Two runs with one --out: each leaves its own file whole, and the later one stays."""
     path = tmp_path / "labels.png"
-    with whole(path) as first:
+    with atomic_write(path) as first:
         first.write_text("the first, which takes longer")
-        with whole(path) as second:
+        with atomic_write(path) as second:
             second.write_text("the second")
         assert path.read_text() == "the second"
     assert path.read_text() == "the first, which takes longer"
@@ -19,17 +19,17 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 
 def test_the_longest_name_can_be_written(tmp_path):
     path = tmp_path / f"{'x' * 251}.png"
-    with whole(path) as file:
+    with atomic_write(path) as file:
         assert file.suffix == ".png"  # by which some libraries know what to write
         file.write_text("done")
     assert path.read_text() == "done"
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, alone):
+@pytest.mark.parametrize("single_writer", [False, True])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, single_writer):
     path = tmp_path / "model.safetensors"
     path.write_text("before")
-    with pytest.raises(ZeroDivisionError), whole(path, alone=alone) as file:
+    with pytest.raises(ZeroDivisionError), atomic_write(path, single_writer=single_writer) as file:
         file.write_text("half of")
         raise ZeroDivisionError
     assert path.read_text() == "before"
@@ -39,7 +39,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, alone):
 def test_a_single_writer_clears_away_what_was_left_by_a_kill(tmp_path):
     path = tmp_path / "checkpoint.pt"
     for text in ("killed", "done"):
-        writing = whole(path, alone=True)
+        writing = atomic_write(path, single_writer=True)
         writing.__enter__().write_text(text)
     writing.__exit__(None, None, None)
     assert [each.name for each in tmp_path.iterdir()] == [path.name] and path.read_text() == "done"

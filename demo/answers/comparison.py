@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,17 +12,16 @@ from PIL import Image
 from demo.answers import photographs
 from demo.view import pictures
 from segcore.classes import BACKGROUND, IGNORE_INDEX
-from segcore.evaluation import counts, run
-from segcore.evaluation.bootstrap import intervals
+from segcore.evaluation import results, run
 from segcore.evaluation.protocols import Protocol
+from segcore.evaluation.score import score_image
 from segcore.imaging import drawing
-from segcore.inference.provenance import MadeBy, arithmetic_record
+from segcore.inference.provenance import MadeBy
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
 from segcore.models import loading
-from segcore.models.catalogue import public_name
-from segcore.report import verdict
-from segcore.truth.dataset import ImageId
+from segcore.report import terms, verdict
+from segcore.truth.dataset import Dataset, ImageId
 
 
 class Subject(NamedTuple):
@@ -70,63 +69,33 @@ def against_truth(
     photo: dict,
     shown_hw: tuple[int, int],
     network_runs: int,
+    annotated: tuple[Dataset, ImageId] | None = None,
 ) -> ComparedView:
     """Set a result against a truth as `task` counts it, uint8 (H, W) of the scored size; runs no network.
 
-    photo: what the viewer gets of the photograph; shown_hw: the size at which it shows the label maps.
+    photo: what the viewer gets of the photograph. shown_hw: the size at which it shows the label maps. annotated: the
+    dataset and the image whose objects are judged; None where no objects are known.
     """
-    prediction = task.predict(result.logits, truth.shape, result.edges)
     temperature = loading.temperature(result.made_by.model)
-    counted = counts.count(result.logits, prediction, truth, task, temperature)
-    scores = counted.scores()
-    record = _score_record(subject, result.made_by, task, chosen, scores, counted)
-    record["reliability"] = counted.reliability_record(temperature)
-    errors = drawing.errors_map(truth, prediction, task.num_classes)
+    scored = score_image(result.logits, truth, task, temperature=temperature, edges=result.edges, annotated=annotated)
+    settings = run.settings(result.made_by, chosen, result.made_by.resize, task, subject.split)
+    matrix, boundary_iou = scored.counts.matrix, scored.counts.scores()["per_class"]["boundary_iou"]
+    errors = drawing.errors_map(truth, scored.prediction, task.num_classes)
     return ComparedView(
-        viewer=_comparison(photo, task, prediction, truth, errors, shown_hw),
-        verdict=verdict.verdict(counted.matrix, scores["per_class"]["boundary_iou"], task.friendly_names).sentence,
-        warning=_other_objects(subject.other_objects),
+        viewer=_comparison(photo, task, scored.prediction, truth, errors, shown_hw),
+        verdict=verdict.verdict(matrix, boundary_iou, task.friendly_names, scored.objects).sentence,
+        warning=_warning(subject.other_objects, counts_objects=annotated is None or scored.objects is not None),
         task=task,
-        matrix=counted.matrix,
+        matrix=matrix,
         kinds=_kinds(errors),
         made_by=result.made_by,
         network_runs=network_runs,
         protocol=chosen,
-        record=record,
-        prediction=prediction,
+        record=results.image_record(settings, subject.image_id, subject.file_name, scored, task),
+        prediction=scored.prediction,
         truth=truth,
         errors=errors,
     )
-
-
-def _score_record(
-    subject: Subject,
-    made_by: MadeBy,
-    task: Task,
-    chosen: Protocol,
-    scores: dict[str, Any],
-    counted: counts.Counts,
-) -> dict[str, object]:
-    """The settings, this image's scores by the keys of `evaluate`, flat and as a "dataset" of one, and per class."""
-    numbers = counts.overall(scores)
-    return {
-        "schema": run.SCHEMA,
-        "image_id": subject.image_id,
-        "file_name": subject.file_name,
-        "model": public_name(made_by.model),
-        "weights_sha256": made_by.weights_sha256,
-        "protocol": chosen.name,
-        "resize": made_by.resize,
-        **task.record(),
-        "split": subject.split,
-        **arithmetic_record(made_by),
-        **numbers,
-        "confusion": counted.matrix.tolist(),
-        "dataset": numbers,
-        "categories": list(task.categories.names),
-        "per_class": counts.per_class(scores, task.names),
-        "intervals": intervals(counts.Counts.stacked([counted], task.num_classes), task.names),
-    }
 
 
 def _comparison(
@@ -187,11 +156,14 @@ def _shares(task: Task, labels: np.ndarray) -> list[dict]:
     return entries
 
 
-def _other_objects(names: Sequence[str]) -> str:
-    """The warning about objects that are of none of the model's classes."""
-    if not names:
-        return ""
-    return (
-        f"This picture also holds objects that the model does not know ({', '.join(names)}). "
-        "The truth counts them as background, so calling one of them a known class is scored as wrong."
-    )
+def _warning(other_objects: Sequence[str], *, counts_objects: bool) -> str:
+    """What a reader has to know of the truth; nothing where all is as usual."""
+    sentences = []
+    if other_objects:
+        sentences.append(
+            f"This picture also holds objects that the model does not know ({', '.join(other_objects)}). "
+            "The truth counts them as background, so calling one of them a known class is scored as wrong."
+        )
+    if not counts_objects:
+        sentences.append(terms.NO_OBJECTS)
+    return " ".join(sentences)

@@ -7,7 +7,7 @@ import json
 import math
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,11 @@ from demo.answers.model_pool import Engine
 from demo.view import pictures
 from segcore.errors import UsageError
 from segcore.evaluation import results, run
-from segcore.evaluation.objects import found_of, judge_objects, objects_record
 from segcore.evaluation.protocols import protocol
 from segcore.imaging import drawing, figures, reading
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
 from segcore.models import loading
-from segcore.report import terms, words
 from segcore.truth import supplied
 from segcore.truth.dataset import Dataset, ImageId
 
@@ -110,7 +108,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
         dataset.split,
         dataset.other_categories(compared.image_id),
     )
-    view = against_truth(
+    return against_truth(
         compared.sharp if sharp else compared.result,
         truth,
         task,
@@ -119,17 +117,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
         photo=photo,
         shown_hw=truth.shape,
         network_runs=compared.network_runs,
-    )
-    outcomes = judge_objects(dataset, compared.image_id, view.prediction, task)
-    record = view.record | found_of(outcomes)
-    if outcomes is None:
-        warning = f"{view.warning} {terms.NO_OBJECTS}".strip()
-        return replace(view, warning=warning, record=record | {"objects": None})
-    objects = words.objects_sentence(outcomes, task.friendly_names) if outcomes else ""
-    return replace(
-        view,
-        verdict=f"{view.verdict} {objects}".strip(),
-        record=record | {"objects": objects_record(outcomes, dataset.categories.names)},
+        annotated=(dataset, compared.image_id),
     )
 
 

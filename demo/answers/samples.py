@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from segcore.errors import AnnotationError
-from segcore.files.atomic import whole
+from segcore.files.atomic import atomic_write
 from segcore.truth.coco import CocoDataset, annotation_file
 from segcore.truth.coco_json import read_document
 from segcore.truth.dataset import Dataset, ImageId, ImageRecord
@@ -89,7 +89,7 @@ class Thumbnails:
     def _thumbnail(self, path: Path) -> Path:
         target = Path(self._folder.name, hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".jpg")
         if not target.exists():
-            with whole(target) as file:
+            with atomic_write(target) as file:
                 _small_copy(path).save(file, quality=85)
         return target
 

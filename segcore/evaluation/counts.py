@@ -26,7 +26,7 @@ _FRACTIONS = 1 << 16  # sums of probabilities are kept in whole 65,536ths: addin
 class Counts:
     """The counts of one image, of several added up, or, with leading axes (...), of each of many.
 
-    All are int64, for n classes and b = `postprocess.RELIABILITY_BINS`.
+    All are int64, for n classes and b = `upsampling.RELIABILITY_BINS`.
     matrix: (..., n, n), rows are truth; boundary_intersection, boundary_union: (..., n), pixels of the boundary bands;
     squared_error: (...), in 65,536ths, over squared_error_terms: (...), is the Brier score; reliability: (..., 3, b),
     for each bin of confidence the pixels, the rightly labelled ones, and the sum of their confidences in 65,536ths;

@@ -16,7 +16,7 @@ from ..truth.dataset import ImageId, ImageRecord
 from .journal import Journal
 from .results import Evaluation, to_csv
 from .run import BatchScorer, Network, Outcomes, Run, Sample, Scored, choose_images
-from .score import Loaded, load, run_network, score
+from .score import Loaded, load, run_network, score_batch
 
 __all__ = [
     "Evaluation",
@@ -119,7 +119,7 @@ def _score_here(run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_sampl
                 images, futures = ahead.popleft()
                 loaded = [future.result() for future in futures]
                 logits = run_network(run, [each for each in loaded if not isinstance(each, str)])
-                behind.append(pool.submit(score, run, images, loaded, logits, keep_samples))
+                behind.append(pool.submit(score_batch, run, images, loaded, logits, keep_samples))
                 while behind and (len(behind) > WORKERS or behind[0].done()):
                     yield behind.popleft().result()
             for future in behind:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
-from ..files.atomic import held
+from ..files.locks import lock_or_refuse
 from ..truth.dataset import ImageId, ImageRecord
 from .counts import Counts
 from .objects import ObjectOutcome
@@ -41,7 +41,7 @@ class Journal:
     def held(self) -> Iterator[Journal]:
         """Keep other processes and threads out. Raises UsageError where one is at it."""
         problem = f"another evaluation is writing to {self.path}; wait for it, or use another folder"
-        with held(self.path.with_suffix(".lock"), problem):
+        with lock_or_refuse(self.path.with_suffix(".lock"), problem):
             yield self
 
     def read(self) -> dict[ImageId, Scored]:

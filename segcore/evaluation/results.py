@@ -1,4 +1,4 @@
-"""The outcome of an evaluation as dictionary, table and text: every score, with its 95 % interval."""
+"""The outcome of an evaluation, or of one image, as dictionary and table: every score, with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ..inference.task import Task
 from ..metrics import confusion
+from ..truth.dataset import ImageId
 from . import counts
 from .bootstrap import intervals
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts
 from .objects import found_of, objects_record
 from .run import Run, Scored
+from .score import ImageScore
 
 RANKED_BY = "foreground_mean_iou"
 _FORMULA = tuple("=+-@＝＋－＠")  # how a formula begins in a spreadsheet
@@ -62,9 +66,7 @@ class Evaluation:
         reliability and all classes of the model; undefined is None, and so is what needs objects where the truth does
         not tell them apart.
         """
-        names = self.run.task.names
-        total, by_image = self.per_image.total(), self.per_image.scores()
-        scores = total.scores()
+        by_image, temperature = self.per_image.scores(), self.run.segmenter.temperature
         left_out = sorted((each for each in self.scored if not each.counts), key=lambda each: each.image.id)
         return self.run.record() | {
             "images": len(self.counted),
@@ -73,13 +75,8 @@ class Evaluation:
                 for each in left_out
             ],
             "seconds": round(self.seconds, 3),
-            "confusion": total.matrix.tolist(),
-            "dataset": counts.overall(scores),
+            **scores_record(self.per_image, self.run.task, temperature),
             "image_mean": {key: counts.json_number(confusion.mean_defined(by_image[key])) for key in OVERALL_KEYS},
-            "per_class": counts.per_class(scores, names),
-            "categories": list(self.run.task.categories.names),
-            "intervals": intervals(self.per_image, names),
-            "reliability": total.reliability_record(self.run.segmenter.temperature),
             "objects": self._objects_record(),
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}
@@ -98,6 +95,36 @@ class Evaluation:
     def to_csv(self) -> str:
         """The same as a table: a row for the dataset, the image mean, each class and each image; undefined is empty."""
         return to_csv(self.to_dict())
+
+
+def scores_record(per_image: Counts, task: Task, temperature: float | None) -> dict[str, Any]:
+    """The scores of N images together: confusion matrix, dataset and class scores, intervals, reliability.
+
+    per_image: the counts along a first axis; temperature: the model's, None if it has none.
+    """
+    total = per_image.total()
+    scores = total.scores()
+    return {
+        "confusion": total.matrix.tolist(),
+        "dataset": counts.overall(scores),
+        "per_class": counts.per_class(scores, task.names),
+        "categories": list(task.categories.names),
+        "intervals": intervals(per_image, task.names),
+        "reliability": total.reliability_record(temperature),
+    }
+
+
+def image_record(
+    settings: dict[str, Any], image_id: ImageId | None, file_name: str, scored: ImageScore, task: Task
+) -> dict[str, Any]:
+    """The record of one image: its scores by the keys of `evaluate`, flat and as a "dataset" of one image.
+
+    settings: as `run.settings` gives them; image_id: None outside datasets.
+    """
+    shared = scores_record(Counts.stacked([scored.counts], task.num_classes), task, scored.temperature)
+    objects = None if scored.objects is None else objects_record(scored.objects, task.categories.names)
+    named = {"image_id": image_id, "file_name": file_name}
+    return settings | named | shared["dataset"] | found_of(scored.objects) | shared | {"objects": objects}
 
 
 def worst_first(record: dict) -> list[dict]:

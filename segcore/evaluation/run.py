@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
-from typing import runtime_checkable
 
 import numpy as np
 import torch
@@ -83,18 +83,9 @@ class Run:
     def resize(self) -> str:
         return self.protocol.resize_for(self.segmenter.resize)
 
-    def record(self) -> dict[str, object]:
+    def record(self) -> dict[str, Any]:
         """The settings, as every exported file says them."""
-        return {
-            "schema": SCHEMA,
-            "model": public_name(self.segmenter.model),
-            "weights_sha256": self.segmenter.weights_sha256,
-            "protocol": self.protocol.name,
-            "resize": self.resize,
-            **self.task.record(),
-            "split": self.dataset.split,
-            **arithmetic_record(self.segmenter),
-        }
+        return settings(self.segmenter, self.protocol, self.resize, self.task, self.dataset.split)
 
     def caption(self, image: ImageRecord) -> str:
         """One line that says what a picture of one of its images shows."""
@@ -102,6 +93,20 @@ class Run:
 
     def batches(self) -> list[tuple[ImageRecord, ...]]:
         return [self.images[start : start + self.batch_size] for start in range(0, len(self.images), self.batch_size)]
+
+
+def settings(network: Any, protocol: Protocol, resize: str, task: Task, split: str) -> dict[str, Any]:
+    """What was scored and how, as every exported file says it. network: a `Segmenter`, a `Network` or a `MadeBy`."""
+    return {
+        "schema": SCHEMA,
+        "model": public_name(network.model),
+        "weights_sha256": network.weights_sha256,
+        "protocol": protocol.name,
+        "resize": resize,
+        **task.record(),
+        "split": split,
+        **arithmetic_record(network),
+    }
 
 
 def caption(record: dict, subject: str) -> str:

@@ -1,4 +1,4 @@
-"""One batch through the steps: its images made ready, the network, and what is counted of each."""
+"""Scores one image against its truth, for all callers; and one batch of a run, from files to counts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,47 @@ import torch
 from ..errors import AnnotationError, ImageError
 from ..imaging.reading import File
 from ..inference.refine import Edges
+from ..inference.task import Logits, Task
 from ..models import loading
-from ..truth.dataset import ImageRecord
-from .counts import count
-from .objects import judge_objects
+from ..truth.dataset import Dataset, ImageId, ImageRecord
+from .counts import Counts, count
+from .objects import ObjectOutcome, judge_objects
 from .run import Outcomes, Run, Sample, Scored
+
+
+class ImageScore(NamedTuple):
+    """One image set against its truth.
+
+    prediction, truth: uint8 (H, W), as the task counts them; objects: None where the truth does not tell them apart;
+    temperature: what the logits have been divided by, None if the model has none.
+    """
+
+    prediction: np.ndarray
+    truth: np.ndarray
+    counts: Counts
+    objects: tuple[ObjectOutcome, ...] | None
+    temperature: float | None
+
+
+def score_image(
+    logits: Logits,
+    truth: np.ndarray,
+    task: Task,
+    *,
+    temperature: float | None = None,
+    edges: Edges | None = None,
+    annotated: tuple[Dataset, ImageId] | None = None,
+) -> ImageScore:
+    """Decide at the size of `truth`, uint8 (H, W) as `task.truth` gives it, and count.
+
+    temperature: as in `ImageScore`. edges: what decides instead of the
+    logits, where borders follow the photograph. annotated: the image of a dataset whose objects are judged as well.
+    Raises UsageError for logits of other categories than the task's, and for an unknown image.
+    """
+    prediction = task.predict(logits, truth.shape, edges)
+    counted = count(logits, prediction, truth, task, temperature)
+    objects = judge_objects(*annotated, prediction, task) if annotated else None
+    return ImageScore(prediction, truth, counted, objects, temperature)
 
 
 class Loaded(NamedTuple):
@@ -30,7 +66,7 @@ def score_files(run: Run, files: Sequence[File | str], *, keep_samples: bool) ->
     """The outcomes of all images of the run as one batch, of files that were read, or could not be (why), elsewhere."""
     loaded = [load(run, image, file) for image, file in zip(run.images, files, strict=True)]
     logits = run_network(run, [each for each in loaded if not isinstance(each, str)])
-    return score(run, run.images, loaded, logits, keep_samples)
+    return score_batch(run, run.images, loaded, logits, keep_samples)
 
 
 def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded | str:
@@ -58,7 +94,7 @@ def run_network(run: Run, loaded: list[Loaded]) -> Iterator[torch.Tensor]:
     return (logits[position] for position in range(len(loaded)))
 
 
-def score(
+def score_batch(
     run: Run,
     images: tuple[ImageRecord, ...],
     loaded: list[Loaded | str],
@@ -71,10 +107,15 @@ def score(
         if isinstance(each, str):
             outcomes.append((Scored(image, None, skipped=each), None))
             continue
-        truth, values = run.task.truth(each.truth), next(logits)
-        edges = Edges(values, each.photograph) if run.segmenter.refine else None
-        prediction = run.task.predict(values, truth.shape, edges)
-        objects = judge_objects(run.dataset, image.id, prediction, run.task)
-        scored = Scored(image, count(values, prediction, truth, run.task, run.segmenter.temperature), objects)
-        outcomes.append((scored, Sample(image, each.photograph, prediction, truth) if keep_samples else None))
+        values = next(logits)
+        scored = score_image(
+            values,
+            run.task.truth(each.truth),
+            run.task,
+            temperature=run.segmenter.temperature,
+            edges=Edges(values, each.photograph) if run.segmenter.refine else None,
+            annotated=(run.dataset, image.id),
+        )
+        sample = Sample(image, each.photograph, scored.prediction, scored.truth) if keep_samples else None
+        outcomes.append((Scored(image, scored.counts, scored.objects), sample))
     return outcomes

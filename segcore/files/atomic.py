@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what a picture among them says of itself."""
+"""Atomic writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 from PIL.PngImagePlugin import PngInfo
 
-from ..errors import UsageError
+PARTIAL = ".part-"  # how the name of a temporary file begins
 
 
 @contextmanager
-def whole(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
-    """A file to write that takes the name `path` once it is complete; of one that fails nothing is left.
+def atomic_write(path: str | Path, *, single_writer: bool = False) -> Iterator[Path]:
+    """Yield a temporary file to write to; it gets the name `path` when the block ends, and is deleted if that fails.
 
-    alone: nobody else writes the same file meanwhile. Then its name until it is complete is always the same, so that
-    what a killed process left there is written over.
+    The temporary file lies beside `path`, and its name begins with PARTIAL. single_writer: nobody else writes `path` at
+    the same time. The temporary name is then always the same, so the next write replaces what a killed process left.
     """
     path = Path(path)
     if path.exists() and not path.is_file():  # such as /dev/stdout
         yield path
         return
-    own = path.name if alone else secrets.token_hex(4) + path.suffix  # short: `path` may have the longest name there is
-    partial = path.with_name(f".part-{own}")
+    # The random name is short, because `path` may have the longest name that the file system allows.
+    name = path.name if single_writer else secrets.token_hex(4) + path.suffix
+    partial = path.with_name(PARTIAL + name)
     try:
         yield partial
         os.replace(partial, path)
@@ -35,30 +35,19 @@ def whole(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-@contextmanager
-def held(lock: Path, problem: str) -> Iterator[None]:
-    """Keep other processes and threads out. Raises UsageError with the `problem` where one holds the same lock."""
-    try:
-        acquired = filelock.FileLock(lock).acquire(timeout=0)
-    except filelock.Timeout:
-        raise UsageError(problem) from None
-    with acquired:
-        yield
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write text, in UTF-8."""
-    with whole(path) as file:
+    """Write text in UTF-8, atomically."""
+    with atomic_write(path) as file:
         file.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, record: dict) -> None:
-    """Write a record as JSON, which has no word for nan and infinity: ValueError where it holds one."""
+    """Write a record as JSON, atomically. Raises ValueError for nan and infinity, which JSON does not have."""
     write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def described(text: str) -> PngInfo:
-    """What `Image.save` takes as `pnginfo` for a PNG with that description, which says where the picture is from."""
+    """The `pnginfo` for `Image.save` that gives a PNG this description. It says where the picture comes from."""
     info = PngInfo()
     info.add_text("Description", text)
     return info

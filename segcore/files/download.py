@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Cancelled, DownloadError, UsageError
-from .locks import alone, disk
+from .locks import disk, lock_or_wait
 from .requests import TryAgain, check_url, open_url, read_body
 
 LONGEST_PAUSE = 120.0  # seconds; a server that wants to be left alone for longer is asked again after this
@@ -61,7 +61,7 @@ def fetch(
         return path
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with alone(job.beside(".lock"), url, cancel):
+    with lock_or_wait(job.beside(".lock"), url, cancel):
         fault = _fault(job, path)  # again: another process may have brought it while this one waited
         if fault and path.exists():
             log.warning("%s %s; fetching it again", path, fault)

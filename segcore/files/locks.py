@@ -1,4 +1,4 @@
-"""One process at a time, and a disk that may be full."""
+"""Locks between processes, and errors of the disk in words."""
 
 from __future__ import annotations
 
@@ -10,15 +10,26 @@ from pathlib import Path
 
 import filelock
 
-from ..errors import Cancelled, DownloadError, NoRoomError
+from ..errors import Cancelled, DownloadError, NoRoomError, UsageError
 
 
 @contextmanager
-def alone(path: Path, subject: str, cancel: threading.Event) -> Iterator[None]:
-    """Hold the lock `path`, waiting while another thread or process does, and remove its file in the end.
+def lock_or_refuse(path: Path, problem: str) -> Iterator[None]:
+    """Hold the lock `path`. Raises UsageError with the text `problem` if another thread or process holds it."""
+    try:
+        held = filelock.FileLock(path).acquire(timeout=0)
+    except filelock.Timeout:
+        raise UsageError(problem) from None
+    with held:
+        yield
 
-    It is the operating system's own: it ends with its process, however that ends. Raises Cancelled, which says
-    that another process was fetching the `subject`, and DownloadError where there can be no such file.
+
+@contextmanager
+def lock_or_wait(path: Path, subject: str, cancel: threading.Event) -> Iterator[None]:
+    """Hold the lock `path`; wait while another thread or process holds it. The lock's file is removed at the end.
+
+    The operating system releases the lock when its process ends, however it ends. Raises Cancelled, saying that
+    another process was fetching `subject`, and DownloadError if the lock's file cannot be created.
     """
     lock = filelock.FileLock(path)
     with disk(path):

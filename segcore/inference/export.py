@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ..classes import BACKGROUND
-from ..files.atomic import described, whole, write_json
+from ..files.atomic import atomic_write, described, write_json
 from ..imaging import drawing
 from ..models.catalogue import public_name
 from . import provenance
@@ -160,15 +160,15 @@ def write_results(
     """
     decided = decide(result, task)
     record = decided.record(name)
-    with whole(f"{target}_overlay.png") as file:
+    with atomic_write(f"{target}_overlay.png") as file:
         decided.save(decided.overlay(result.image), file)
-    with whole(f"{target}_labels.png") as file:
+    with atomic_write(f"{target}_labels.png") as file:
         decided.save(decided.labels_image(), file)
     if cutout:
-        with whole(f"{target}_cutout.png") as file:
+        with atomic_write(f"{target}_cutout.png") as file:
             decided.save(decided.cutout(result.image), file)
     if probabilities:
-        with whole(f"{target}.npz") as file:
+        with atomic_write(f"{target}.npz") as file:
             decided.save_probabilities(file)
     write_json(Path(f"{target}.json"), record)
 

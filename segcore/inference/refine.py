@@ -94,7 +94,7 @@ def _one_thread(cv2: ModuleType) -> Iterator[None]:
 class Edges:
     """What logits say of a photograph, decided along its edges. May be used from several threads.
 
-    logits: float (classes, h, w), as in `postprocess`; photograph: uint8 (H, W, 3), of which those are.
+    logits: float (classes, h, w), as in `upsampling`; photograph: uint8 (H, W, 3), of which those are.
 
     The last label map of screen size and the last class's probability are kept for the next question: 8 MB at most.
     Raises UsageError where OpenCV is not installed, ImageError and LabelError for arrays of another kind.
@@ -115,7 +115,7 @@ class Edges:
     def binary_mask(
         self, size_hw: tuple[int, int], object_id: int | None, threshold: float | None = None
     ) -> np.ndarray:
-        """As `postprocess.binary_mask`: bool (H, W)."""
+        """As `upsampling.binary_mask`: bool (H, W)."""
         if threshold is None:
             labels = self.label_map(size_hw)
             return labels != BACKGROUND if object_id is None else labels == object_id
@@ -155,7 +155,7 @@ class Edges:
         return labels.copy(), confidence.copy()
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
-        """As `postprocess.mean_confidence`, of the smoothed probabilities: float64 (classes,)."""
+        """As `upsampling.mean_confidence`, of the smoothed probabilities: float64 (classes,)."""
         result = np.full(len(self._logits), np.nan)
         for number in np.setdiff1d(labels, BACKGROUND):
             total = 0.0

@@ -29,7 +29,7 @@ class Segmenter:
     model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps >
     cpu) or one of them; precision: "auto", "float32", "bfloat16" or "int8"; resize: "squeeze" (520 x 520) or "aspect"
     (shorter side 520, long side at most 2080); engine: "auto" (openvino for int8, else torch), "torch" or "openvino",
-    which is to be installed and quicker on a CPU; careful: look several times, as `careful.look_carefully` does, which
+    which is to be installed and quicker on a CPU; careful: look several times, as `tta.look_carefully` does, which
     takes some six times as long; calibration: a folder of photographs that int8 is measured by, the
     samples by default; refine: "edges" for borders that follow the photograph, which needs OpenCV, or None.
 

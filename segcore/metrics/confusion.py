@@ -214,9 +214,3 @@ def _chosen(class_id: int | None, num_classes: int) -> slice | int:
     if not BACKGROUND < class_id < num_classes:
         raise UsageError(f"there is no class {class_id}; choose one from 1 to {num_classes - 1}, or None for any")
     return class_id
-
-
-# ---- boundaries
-
-
-# ---- in plain words

@@ -11,52 +11,72 @@ from pathlib import Path
 from ..errors import UsageError
 
 AUTO = "auto"
-_SHIPPED_FOLDER = Path(__file__).parents[1] / "weights"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
     """One model. `title` and `summary` are for people: a few words, and one sentence that helps to choose.
 
-    Exactly one of these says where its weights are from: `torchvision_weights`, the entry for
-    `torchvision.models.get_weight`, which knows their URL, hash, transforms and categories;
-    `shipped_sha256`, the hash of the file of that name in segcore/weights; or `file`, one that training wrote.
+    The weights come from torchvision, from this package, or from a file that training wrote. All that depends on this
+    is decided here. torchvision_weights: the entry for `torchvision.models.get_weight`, which knows URL, hash,
+    transforms and categories; None for a file in our own format. path: that file; None for torchvision's, whose name
+    torchvision knows. sha256: the hash that the file must have; "" where none is published, or where torchvision's
+    file name has it. how_to_get: what to do where the weights are missing or damaged.
     """
 
     name: str
     title: str
     summary: str
     torchvision_weights: str | None = None
-    shipped_sha256: str | None = None
-    file: Path | None = None
+    path: Path | None = None
+    sha256: str = ""
+    how_to_get: str = ""
+
+
+def _torchvision(name: str, title: str, summary: str, builder: str) -> ModelEntry:
+    weights = f"{builder}_Weights.COCO_WITH_VOC_LABELS_V1"
+    how_to_get = f"fetch them with: python -m segcore fetch-weights {name}"
+    return ModelEntry(name, title, summary, torchvision_weights=weights, how_to_get=how_to_get)
+
+
+def _shipped(name: str, title: str, summary: str, sha256: str) -> ModelEntry:
+    path = Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
+    how_to_get = "they are part of segcore: install it again (in a clone that keeps them in LFS: git lfs pull)"
+    return ModelEntry(name, title, summary, path=path, sha256=sha256, how_to_get=how_to_get)
+
+
+def _trained(name: str) -> ModelEntry:
+    path = Path(name)
+    summary = f"Trained by segcore, from {path.name}."
+    return ModelEntry(name, path.stem, summary, path=path, how_to_get="give the path of a file that training wrote")
 
 
 CATALOGUE = {
     each.name: each
     for each in (
-        ModelEntry(
+        _torchvision(
             "deeplabv3_resnet101",
             "DeepLabV3, ResNet-101",
             "The most accurate of the four; a large download and the slowest.",
-            torchvision_weights="DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1",
+            "DeepLabV3_ResNet101",
         ),
-        ModelEntry(
+        _torchvision(
             "deeplabv3_resnet50",
             "DeepLabV3, ResNet-50",
             "Nearly as accurate as ResNet-101, for about two thirds of the work.",
-            torchvision_weights="DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
+            "DeepLabV3_ResNet50",
         ),
-        ModelEntry(
+        _torchvision(
             "deeplabv3_mobilenet_v3_large",
             "DeepLabV3, MobileNetV3-Large",
             "Small and quick; the least accurate of torchvision's three.",
-            torchvision_weights="DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
+            "DeepLabV3_MobileNet_V3_Large",
         ),
-        ModelEntry(
+        _shipped(
             "deeplabv3_mobilenet_v2",
             "DeepLabV3+, MobileNetV2",
             "Ships with segcore and needs no download; by far the quickest, and less accurate than the ResNets.",
-            shipped_sha256="1f9ac90a7f6015ec7129947310a3533652eeb743e298080ecfdb9422bd63aa86",
+            "1f9ac90a7f6015ec7129947310a3533652eeb743e298080ecfdb9422bd63aa86",
         ),
     )
 }
@@ -91,17 +111,11 @@ def current_name(name: str) -> str:
 def entry(name: str) -> ModelEntry:
     """The model of that name, former name or path. Raises UsageError, with the names there are, for any other."""
     if is_file(name):
-        path = Path(name)
-        return ModelEntry(name, path.stem, f"Trained by segcore, from {path.name}.", file=path)
+        return _trained(name)
     name = current_name(name)
     if name not in CATALOGUE:
         raise UsageError(f"there is no model {name!r}; choose one of: {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
-
-
-def shipped_path(name: str) -> Path:
-    """Where the package keeps the weights of a model that it ships."""
-    return _SHIPPED_FOLDER / f"{name}.safetensors"
 
 
 def checkpoints_folder() -> Path:
@@ -120,11 +134,9 @@ def on_disk(name: str) -> bool:
     The exact name is torchvision's to know, and importing that takes seconds. But published checkpoints are
     called after their builder and end in their hash: `<name>-<8 hex digits>.pth`, or `<name>_coco-...`.
     """
-    if is_file(name):
-        return Path(name).is_file()
     model = entry(name)
-    if model.torchvision_weights is None:
-        return shipped_path(model.name).is_file()
+    if model.path:
+        return model.path.is_file()
     published = re.compile(rf"{model.name}(_coco)?-[0-9a-f]{{8}}\.pth")
     folder = checkpoints_folder()
     return folder.is_dir() and any(published.fullmatch(each.name) for each in folder.iterdir())

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from ..categories import Categories
 from ..errors import SegcoreError, UsageError, WeightsError, shown
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from .transforms import Preprocess
 
 SCHEMA = 1
@@ -107,7 +107,7 @@ def write(path: Path, header: Header, state: Mapping[str, torch.Tensor]) -> None
         )
     halves = {name: values.half() for name, values in tensors.items()}
     fit = all(values.isfinite().all() for values in halves.values())
-    with whole(path, alone=True) as file:
+    with atomic_write(path, single_writer=True) as file:
         file.write_bytes(save(halves if fit else tensors, metadata={_KEY: header.to_json()}))
 
 

@@ -7,7 +7,6 @@ answers what needs neither.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,17 +61,14 @@ class Facts:
     pixel_accuracy: float | None
 
 
-def _published(name: str) -> WeightsEnum | None:
-    """torchvision's entry of the model's weights, None for a shipped or a trained model.
+def _published(name: str) -> WeightsEnum:
+    """torchvision's entry of the model's weights, of a model whose catalogue entry has no path.
 
-    Raises WeightsError should their classes not be segcore's, in order.
+    Raises WeightsError if their classes are not segcore's, in the same order.
     """
-    identifier = entry(name).torchvision_weights
-    if identifier is None:
-        return None
     from torchvision.models import get_weight
 
-    weights = get_weight(identifier)
+    weights = get_weight(entry(name).torchvision_weights)
     classes = tuple(each.strip("_") for each in weights.meta["categories"])  # they say "__background__"
     if classes != VOC_NAMES:
         raise WeightsError(
@@ -84,33 +80,27 @@ def _published(name: str) -> WeightsEnum | None:
 
 def facts(name: str) -> Facts:
     """Size and published scores of a model, on disk or not. Raises UsageError for an unknown name."""
-    weights = _published(name)
-    path = weights_path(name)
-    if weights is None:
+    if path := entry(name).path:
         return Facts(path.name, path.stat().st_size / 1e6 if path.is_file() else float("nan"), None, None)
-    scores = weights.meta["_metrics"]["COCO-val2017-VOC-labels"]
-    mebibytes = weights.meta["_file_size"]
-    return Facts(path.name, mebibytes * 2**20 / 1e6, scores["miou"] / 100, scores["pixel_acc"] / 100)
+    meta = _published(name).meta
+    scores = meta["_metrics"]["COCO-val2017-VOC-labels"]
+    mebibytes = meta["_file_size"]
+    return Facts(weights_path(name).name, mebibytes * 2**20 / 1e6, scores["miou"] / 100, scores["pixel_acc"] / 100)
 
 
 def weights_path(name: str) -> Path:
     """Where the model's weights are, or would be once fetched: torch.hub's folder, the package's own, or a path."""
-    weights = _published(name)
-    if weights is None:
-        model = entry(name)
-        return model.file or catalogue.shipped_path(model.name)
-    return catalogue.checkpoints_folder() / weights.url.rpartition("/")[2]
+    if path := entry(name).path:
+        return path
+    return catalogue.checkpoints_folder() / _published(name).url.rpartition("/")[2]
 
 
 def _expected_sha256(name: str) -> str:
-    """The SHA-256, or its beginning, that the weights must have; published files carry it in their names.
-
-    "" for a trained model, of which nobody has said so.
-    """
-    if entry(name).file:
-        return ""
-    shipped = entry(name).shipped_sha256
-    return shipped or re.search(r"-([0-9a-f]{8,64})\.", weights_path(name).name)[1]
+    """The SHA-256, or its beginning, that the weights must have; "" for a trained model, of which none is published."""
+    model = entry(name)
+    if model.path:
+        return model.sha256
+    return weights_path(name).stem.rpartition("-")[2]  # torchvision's files end in the first digits of their hash
 
 
 @lru_cache(maxsize=16)
@@ -129,17 +119,9 @@ def weights_sha256(name: str) -> str:
         status = path.stat()
         return _sha256(path, status.st_mtime_ns, status.st_size)
     except FileNotFoundError:
-        raise WeightsError(f"the weights of {name} are not on disk ({path}); {_how_to_get(name)}") from None
+        raise WeightsError(f"the weights of {name} are not on disk ({path}); {entry(name).how_to_get}") from None
     except OSError as error:
         raise WeightsError(f"the weights of {name} cannot be read: {error}") from error
-
-
-def _how_to_get(name: str) -> str:
-    if entry(name).file:
-        return "give the path of a file that training wrote"
-    if entry(name).torchvision_weights is None:
-        return "they are part of segcore: install it again (in a clone that keeps them in LFS: git lfs pull)"
-    return f"fetch them with: python -m segcore fetch-weights {name}"
 
 
 def fetch_weights(
@@ -156,11 +138,10 @@ def fetch_weights(
     Raises DownloadError when it failed for good, Cancelled, UsageError for a name not in the catalogue, and
     WeightsError for a shipped model that is missing or damaged.
     """
-    weights, path = _published(name), weights_path(name)
-    if weights is None:
-        _checked_path(name)
-        return path
-    url = weights.url if base_url is None else f"{base_url.rstrip('/')}/{path.name}"
+    if entry(name).path:
+        return _checked_path(name)
+    path = weights_path(name)
+    url = _published(name).url if base_url is None else f"{base_url.rstrip('/')}/{path.name}"
     return download.fetch(url, path, sha256_prefix=_expected_sha256(name), progress=progress, cancel=cancel)
 
 
@@ -172,7 +153,7 @@ def build_network(
     auxiliary: with the second head that torchvision's published checkpoints hold. output_stride: of the shipped
     network, 8 or 16, by default that of its weights; torchvision's have their own.
     """
-    if _published(name) is None:
+    if entry(name).path:
         stride = _header(name).output_stride if output_stride is None else output_stride
         return deeplabv3_mobilenet_v2(num_classes, stride)
     from torchvision.models import get_model
@@ -186,7 +167,7 @@ def _checked_path(name: str) -> Path:
     if not found.startswith(expected):
         raise WeightsError(
             f"the weights of {name} are damaged: the SHA-256 of {path} begins with {found[: len(expected)]}, "
-            f"not {expected}; {_how_to_get(name)}"
+            f"not {expected}; {entry(name).how_to_get}"
         )
     return path
 
@@ -210,7 +191,7 @@ def load(name: str, *, output_stride: int | None = None) -> nn.Module:
         state = load_file(path)
     if misfit := next(_misfits(network.state_dict(), state), None):
         called = header.network if header else name
-        raise WeightsError(f"the weights in {path} cannot be used for {called}: {misfit}; {_how_to_get(name)}")
+        raise WeightsError(f"the weights in {path} cannot be used for {called}: {misfit}; {entry(name).how_to_get}")
     network.load_state_dict(state, strict=False)
     network.aux_classifier = None
     return network.float().eval()
@@ -246,9 +227,9 @@ def _misfits(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Ten
 def _header(name: str) -> checkpoint.Header | None:
     """What the model's file says besides its weights; None for torchvision's, whose files say nothing."""
     model = entry(name)
-    if model.torchvision_weights:
+    if model.path is None:
         return None
-    return checkpoint.read_header(model.file or _checked_path(name))
+    return checkpoint.read_header(_checked_path(name) if model.sha256 else model.path)
 
 
 def network_of(name: str) -> str:
@@ -256,8 +237,8 @@ def network_of(name: str) -> str:
 
     Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
     """
-    model = entry(name)
-    return checkpoint.read_header(model.file).network if model.file else model.name
+    header = _header(name)
+    return header.network if header else entry(name).name
 
 
 def output_stride(name: str) -> int:

@@ -309,6 +309,3 @@ def _left_out(record: Record) -> str:
     if not skipped:
         return ""
     return f"{count_of_images(skipped)} could not be read and {'is' if skipped == 1 else 'are'} in none of the numbers."
-
-
-# ---- what a comparison of two runs found

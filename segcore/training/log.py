@@ -8,7 +8,7 @@ import math
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TrainingLog:
             below.plot([row.step for row in validated], scores, marker="o", label="validation")
         below.set(xlabel="step", ylabel="mean IoU", ylim=(0, 1))
         below.legend()
-        with whole(self.plot_path, alone=True) as file:
+        with atomic_write(self.plot_path, single_writer=True) as file:
             figure.savefig(file, format="png")
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ def _read(path: Path) -> list[Row]:
 
 
 def _write(path: Path, rows: list[Row]) -> None:
-    with whole(path, alone=True) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path, single_writer=True) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(map(_cells, rows))

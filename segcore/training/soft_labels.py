@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..classes import BACKGROUND, IGNORE_INDEX
 from ..errors import Cancelled
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
@@ -110,7 +110,7 @@ class SoftLabels:
     def _save(self, done: int) -> None:
         self._values.flush()
         self._done = done
-        with whole(self._state_file) as file:
+        with atomic_write(self._state_file) as file:
             file.write_text(json.dumps({"key": self._key, "done": done}), encoding="utf-8")
 
     def _of(self, photograph: np.ndarray) -> np.ndarray:

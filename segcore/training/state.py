@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError, shown
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -62,7 +62,7 @@ class TrainingState:
             "average": self.average.state,
         }
         try:
-            with whole(path, alone=True) as partial, partial.open("wb") as file:
+            with atomic_write(path, single_writer=True) as partial, partial.open("wb") as file:
                 torch.save(state, file)
         except RuntimeError as error:
             refusal = error.__context__  # PyTorch covers what the system says of a write with an error of its own

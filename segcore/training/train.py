@@ -13,7 +13,7 @@ from torch import nn
 from ..categories import VOC, Categories
 from ..classes import BACKGROUND
 from ..errors import UsageError
-from ..files.atomic import held
+from ..files.locks import lock_or_refuse
 from ..inference.predictor import pick_device
 from ..inference.segmenter import Segmenter
 from ..inference.task import MULTICLASS
@@ -69,7 +69,7 @@ def train(
     out = settings.out
     _check_folder(out, resume)
     out.mkdir(parents=True, exist_ok=True)
-    with held(out / _LOCK, f"another training is writing to {out}; wait for it, or name another folder"):
+    with lock_or_refuse(out / _LOCK, f"another training is writing to {out}; wait for it, or name another folder"):
         training = prepare(settings, on_soft_label=on_soft_label, cancel=cancel)
         if resume and (out / CHECKPOINT).exists():
             training.state.restore(out, settings.record())

@@ -18,16 +18,16 @@ from typing import Any
 from ..classes import object_id
 from ..errors import Cancelled, DownloadError, ImageError, NoRoomError, UsageError
 from ..files import download
-from ..files.locks import alone, disk
+from ..files.atomic import PARTIAL
+from ..files.locks import disk, lock_or_wait
 from ..imaging import reading
 from . import coco
 from .coco import CocoDataset
 from .coco_json import CocoImage
 from .fetch_annotations import annotations_of
-from .fetch_job import ARCHIVE, CHECKING, OFFICIAL_URL, PHOTOGRAPHS, TEMPORARY, THREADS, Job, in_threads, replacing
+from .fetch_job import ARCHIVE, CHECKING, OFFICIAL_URL, PHOTOGRAPHS, THREADS, Job, in_threads, replacing
 
 MAX_BYTES = 4 * 10**9
-
 
 _GIVE_UP_AFTER = 3 * THREADS  # failures in a row
 _SAVE_EVERY = 30.0  # seconds
@@ -103,7 +103,7 @@ def fetch_coco(
     job = Job(Path(folder), split, base_url, max_bytes, timeout, progress, cancel or threading.Event())
     with disk(job.own):
         job.own.parent.mkdir(parents=True, exist_ok=True)
-    with alone(job.own.with_name(".fetch-coco.lock"), f"into {folder}", job.cancel):
+    with lock_or_wait(job.own.with_name(".fetch-coco.lock"), f"into {folder}", job.cancel):
         with disk(job.folder):
             job.used = _tidy(job)
         plan = _plan(job, numbers, count, seed)
@@ -119,14 +119,11 @@ def _tidy(job: Job) -> int:
     for name in {"annotations", job.split, *coco.splits(job.folder)}:
         for folder, _, files in os.walk(job.folder / name):
             for file in (Path(folder, each) for each in files):
-                if file.name == TEMPORARY:
+                if file.name.startswith(PARTIAL):
                     file.unlink()
                 elif not file.name.startswith(ARCHIVE) and file.suffix != ".part":  # those count as they come
                     used += file.lstat().st_size
     return used
-
-
-# ---- what to fetch
 
 
 @dataclass(frozen=True)
@@ -166,12 +163,6 @@ def _part(document: dict[str, Any], ids: set[int]) -> dict[str, Any]:
         "images": [each for each in document["images"] if each["id"] in ids],
         "annotations": [each for each in document["annotations"] if each["image_id"] in ids],
     }
-
-
-# ---- annotations
-
-
-# ---- photographs
 
 
 def _check(job: Job, present: Sequence[CocoImage]) -> set[int]:
@@ -256,6 +247,3 @@ def _save(job: Job, plan: _Plan, here: set[int]) -> None:
     if plan.document is not None:
         with replacing(job.own) as file:
             file.write(json.dumps(_part(plan.document, here)).encode())
-
-
-# ---- threads that keep nobody waiting

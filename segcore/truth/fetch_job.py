@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import queue
 import threading
 import time
@@ -16,11 +15,11 @@ from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
 from ..errors import Cancelled, NoRoomError
+from ..files.atomic import atomic_write
 from ..files.locks import disk
 from . import coco
 from .coco_json import CocoImage
 
-TEMPORARY = ".segcore.tmp"
 THREADS = 8
 Item = TypeVar("Item")
 
@@ -79,16 +78,11 @@ class Job:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when all is written; only who has the folder's lock writes in it."""
-    temporary = path.with_name(TEMPORARY)
+    """Write `path` atomically, with its folder. Raises DownloadError or NoRoomError where the disk refuses."""
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                yield file
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            yield file
 
 
 def in_background(work: Callable[[threading.Event], Any], cancel: threading.Event) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from segcore.cli import main
+from segcore.cli.common import DONE, FAILED, WRONG_USAGE
 from tests.fuzz.oracle import Target, no_warnings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -134,9 +135,9 @@ def check_arguments(argv: list[str]) -> None:
             os.chdir(before)
     err.flush()
     said = err.buffer.getvalue().decode()
-    assert status in (main.DONE, main.FAILED, main.WRONG_USAGE), status
+    assert status in (DONE, FAILED, WRONG_USAGE), status
     assert "Traceback" not in said
-    assert status == main.DONE or said.strip(), "it failed and said nothing"
+    assert status == DONE or said.strip(), "it failed and said nothing"
 
 
 TARGETS = (Target("command_line", arguments(), check_arguments, smoke=5),)

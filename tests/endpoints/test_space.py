@@ -1,6 +1,4 @@
-"""The page as a Hugging Face Space runs it: from its own files alone, read-only, and reached from outside."""
-
-from __future__ import annotations
+"""The page as a Hugging Face Space runs it."""
 
 import ast
 import re
@@ -14,10 +12,8 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
+from tests.endpoints.calls import DOG, ROOT, sample
 from tests.page_server import free_port, running_page
-from tests.samples import DOG, sample
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -75,8 +71,8 @@ def outward_address() -> str:
             return "127.0.0.2"
 
 
-def test_page_listens_on_loopback_alone(page_url):
-    port = int(page_url.rsplit(":", 1)[1])
+def test_page_listens_on_loopback_alone(page):
+    port = int(page.url.rsplit(":", 1)[1])
     if outward_address().startswith("127."):
         pytest.skip("this machine has no other address")
     with pytest.raises(OSError), socket.create_connection((outward_address(), port), timeout=5):

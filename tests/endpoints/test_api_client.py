@@ -1,6 +1,4 @@
-"""The example of a program that asks the page: `examples/api_client.py`."""
-
-from __future__ import annotations
+"""The example client, `examples/api_client.py`."""
 
 import re
 import runpy
@@ -11,10 +9,10 @@ import numpy as np
 import pytest
 from gradio_client import handle_file
 
+from tests.endpoints.calls import ASTRONAUT, CAT, ROOT, pixels, sample
 from tests.page_server import free_port
-from tests.samples import ASTRONAUT, CAT, EXAMPLES, pixels, sample
 
-API_CLIENT = EXAMPLES / "api_client.py"
+API_CLIENT = ROOT / "examples" / "api_client.py"
 
 
 @pytest.fixture
@@ -31,15 +29,15 @@ def run_client(monkeypatch, capsys, tmp_path):
     return run
 
 
-def test_api_client_by_itself(page_url, tmp_path):
-    done = subprocess.run([sys.executable, API_CLIENT, page_url], cwd=tmp_path, capture_output=True, text=True)
+def test_api_client_by_itself(page, tmp_path):
+    done = subprocess.run([sys.executable, API_CLIENT, page.url], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"cat +\d+\.\d% of the picture", done.stdout)
     assert pixels(tmp_path / "overlay.png").shape == (300, 451, 3)
 
 
-def test_api_client_segments_a_photograph(page_url, client, run_client):
-    status, printed, complaints = run_client(page_url, str(sample(ASTRONAUT)), "--mode", "binary", "--class", "person")
+def test_api_client_segments_a_photograph(page, client, run_client):
+    status, printed, complaints = run_client(page.url, str(sample(ASTRONAUT)), "--mode", "binary", "--class", "person")
     assert (status, complaints) == (0, "")
     overlay, result = client.predict(handle_file(sample(ASTRONAUT)), "binary", "person", api_name="/segment")
     assert f"{sample(ASTRONAUT).name}, 512 x 512, by {result['model']}" in printed
@@ -47,9 +45,9 @@ def test_api_client_segments_a_photograph(page_url, client, run_client):
     np.testing.assert_array_equal(pixels("overlay.png"), pixels(overlay))
 
 
-def test_api_client_scores_an_image(page_url, client, run_client):
+def test_api_client_scores_an_image(page, client, run_client):
     arguments = ("--coco-image", str(CAT), "--protocol", "torchvision", "--out", "cat.png")
-    status, printed, complaints = run_client(page_url, *arguments)
+    status, printed, complaints = run_client(page.url, *arguments)
     assert (status, complaints) == (0, "")
     overlay, *_, result = client.predict(CAT, protocol="torchvision", api_name="/evaluate_coco")
     assert f"{sample(CAT).name} by {result['model']}, protocol torchvision, float32" in printed
@@ -57,11 +55,11 @@ def test_api_client_scores_an_image(page_url, client, run_client):
     np.testing.assert_array_equal(pixels("cat.png"), pixels(overlay))
 
 
-def test_api_client_errors(page_url, run_client, tmp_path):
+def test_api_client_errors(page, run_client, tmp_path):
     nowhere = f"http://127.0.0.1:{free_port()}"
     for arguments, status, sentence in (
-        ((page_url, "--model", "unet"), 1, "there is no model 'unet'"),
-        ((page_url, "absent.jpg"), 1, "absent.jpg"),
+        ((page.url, "--model", "unet"), 1, "there is no model 'unet'"),
+        ((page.url, "absent.jpg"), 1, "absent.jpg"),
         ((nowhere,), 1, nowhere),
         (("somebody/some-space",), 2, "begins with http"),
     ):

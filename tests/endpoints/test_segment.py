@@ -1,6 +1,4 @@
-"""What the two endpoints for programs answer: the same as the command line."""
-
-from __future__ import annotations
+"""`/segment`: what a program gets of a photograph, and what is there to be called."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -9,40 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from segcore.cli import main
+from segcore.cli.common import DONE
 from segcore.models import catalogue
-from tests.samples import ASTRONAUT, CAT, DOG, EXAMPLES, pixels, sample
-
-
-def predict(folder: Path, photograph: Path, *flags: str) -> tuple[dict, np.ndarray]:
-    """The command line's record and overlay."""
-    assert main.main(["predict", str(photograph), "--out", str(folder), *flags]) == main.DONE
-    record = json.loads((folder / f"{photograph.stem}.json").read_text())
-    return record, pixels(folder / f"{photograph.stem}_overlay.png")
-
-
-def evaluate(folder: Path, image_id: int, *flags: str) -> dict:
-    """The command line's JSON for one of the samples."""
-    file = folder / "scores.json"
-    arguments = ["evaluate", "--dataset", str(EXAMPLES), "--image-ids", str(image_id), "--json", str(file)]
-    assert main.main([*arguments, *flags]) == main.DONE
-    return json.loads(file.read_text())
-
-
-def without(record: dict, *keys: str) -> dict:
-    return {key: value for key, value in record.items() if key not in keys}
-
-
-def mask_of(result: dict, name: str) -> np.ndarray:
-    """bool (H, W): where `/segment` sees a class."""
-    [found] = [each for each in result["classes"] if each["name"] == name]
-    return coco_mask.decode(found["rle"]).astype(bool)
-
-
-# ------------------------------------------------------------------------------------------------ what there is
+from tests.endpoints.calls import ASTRONAUT, CAT, DOG, mask_of, pixels, sample, without
 
 
 def test_two_endpoints_are_listed_and_every_argument_but_the_first_has_a_default(client):
@@ -73,7 +45,11 @@ def test_two_endpoints_are_listed_and_every_argument_but_the_first_has_a_default
     assert not listed["unnamed_endpoints"]
 
 
-# ------------------------------------------------------------------------------------------------ /segment
+def predict(folder: Path, photograph: Path, *flags: str) -> tuple[dict, np.ndarray]:
+    """The command line's record and overlay."""
+    assert main.main(["predict", str(photograph), "--out", str(folder), *flags]) == DONE
+    record = json.loads((folder / f"{photograph.stem}.json").read_text())
+    return record, pixels(folder / f"{photograph.stem}_overlay.png")
 
 
 @pytest.mark.parametrize(
@@ -149,55 +125,37 @@ def test_sixteen_bits_are_scaled(client, tmp_path):
     assert same[~painted].mean() > 0.95, "what is not painted, but for outlines, is the photograph"
 
 
-# ------------------------------------------------------------------------------------------------ /evaluate_coco
-
-
 @pytest.mark.parametrize(
-    ("arguments", "flags"),
+    ("arguments", "sentence"),
     [
-        ({}, []),
-        ({"protocol": "torchvision"}, ["--protocol", "torchvision"]),
-        ({"protocol": "report"}, ["--protocol", "report"]),
-        ({"mode": "binary", "class_name": "cat"}, ["--mode", "binary", "--class", "cat"]),
+        ({"mode": "binary", "class_name": "unicorn"}, "no class 'unicorn'; choose one of: .*tvmonitor"),
+        ({"mode": "binary", "class_name": "background"}, "the background is no object; choose 'any'"),
+        ({"model": "unet"}, "no model 'unet'; choose 'auto' or one of: deeplabv3_resnet101"),
+        ({"model": "deeplabv3_resnet50"}, "ResNet-50 is not on this machine.*choose another"),
+        ({"mode": "both"}, "mode must be 'multiclass' or 'binary', got 'both'"),
+        ({"mode": "binary", "threshold": 3}, "probability from 0 to 1.*got 3"),
+        ({"mode": "binary", "threshold": "high"}, "probability from 0 to 1.*got 'high'"),
     ],
-    ids=["original", "torchvision", "report", "binary"],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
-def test_evaluate_coco_gives_the_scores_of_evaluate(client, tmp_path, arguments, flags):
-    *pictures, result = client.predict(CAT, api_name="/evaluate_coco", **arguments)
-    labels = tmp_path / "labels"
-    record = evaluate(tmp_path, CAT, "--save-labels", str(labels), *flags)
-    [row] = record["per_image"]
-    assert {key: result[key] for key in row} == row
-    assert result["dataset"] == record["dataset"]
-    shared = set(record) - {"images", "skipped", "seconds", "image_mean", "per_image"}
-    assert {key: result[key] for key in shared} == {key: record[key] for key in shared}
-    scored_size = np.asarray(Image.open(labels / f"{CAT:012d}.png")).shape
-    assert [pixels(each).shape for each in pictures] == [(*scored_size, 3)] * 3
+def test_segment_errors(client, quiet, arguments, sentence):
+    with pytest.raises(AppError, match=sentence):
+        client.predict(handle_file(sample(CAT)), api_name="/segment", **arguments)
 
 
-def test_pictures_show_prediction_truth_and_errors(client):
-    overlay, truth, errors, result = client.predict(CAT, api_name="/evaluate_coco")
-    [cat] = [each for each in annotations() if each["image_id"] == CAT]
-    rle = coco_mask.frPyObjects(cat["segmentation"], *pixels(truth).shape[:2])
-    drawn = coco_mask.decode(coco_mask.merge(rle)).astype(bool)
-    assert result["per_class"]["cat"]["iou"] > 0.5
-    original = np.asarray(Image.open(sample(CAT)))
-    painted = np.any(pixels(truth) != original, axis=2)
-    assert np.mean(painted == drawn) > 0.98, "but for the outline"
-    assert not np.array_equal(pixels(overlay), pixels(truth))
-    assert not np.array_equal(pixels(errors), pixels(truth))
+def test_segment_errors_for_what_is_no_photograph(client, quiet, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "cut.jpg").write_bytes(sample(CAT).read_bytes()[:3000])
+    for name, sentence in (("notes.txt", "notes.txt is not an image.*use JPEG"), ("cut.jpg", "cut.jpg is damaged")):
+        with pytest.raises(AppError, match=sentence):
+            client.predict(handle_file(tmp_path / name), api_name="/segment")
+    with pytest.raises(AppError, match="Give an image"):
+        client.predict(None, api_name="/segment")
 
 
-def annotations() -> list[dict]:
-    return json.loads((EXAMPLES / "annotations" / "instances_samples.json").read_text())["annotations"]
-
-
-# ------------------------------------------------------------------------------------------------ several at once
-
-
-def test_two_clients_at_once_each_get_their_own(page_url, tmp_path):
+def test_two_clients_at_once_each_get_their_own(page, tmp_path):
     def ask(image_id: int, mode: str) -> list:
-        mine = Client(page_url, download_files=tmp_path / mode, verbose=False)
+        mine = Client(page.url, download_files=tmp_path / mode, verbose=False)
         return [mine.predict(handle_file(sample(image_id)), mode=mode, api_name="/segment") for _ in range(2)]
 
     with ThreadPoolExecutor(2) as both:

@@ -1,0 +1,129 @@
+"""`segcore predict`: photographs in, label maps, overlays and JSON out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from ..errors import SegcoreError, UsageError
+from ..files.atomic import atomic_write
+from ..imaging.reading import photographs_in
+from ..inference.task import Task
+from .arguments import add_cluster_arguments, add_model_argument, add_task_arguments
+from .common import DONE, FAILED, complain, make_folder, output_stems, reason, start_network, task_of
+from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from ..evaluation.ray_cluster import Cluster
+    from ..inference.segmentation import Segmentation
+    from ..inference.segmenter import Segmenter
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("input", nargs="+", type=Path, metavar="INPUT", help="a photograph, or a folder of them")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    command.add_argument("--cutout", action="store_true", help="also the objects on a transparent ground")
+    command.add_argument("--probabilities", action="store_true", help="also every class's probability, as .npz")
+    add_model_argument(command)
+    add_task_arguments(command, precision="auto")
+    add_cluster_arguments(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segment files and folders of photographs into --out."""
+    task = task_of(arguments, arguments.model)
+    files, problems = _image_files(arguments.input)
+    stems = output_stems(files)
+    make_folder(arguments.out)
+    status = DONE
+    for problem in problems:
+        status = complain(problem, FAILED)
+    with start_network(arguments) as network, progress_bar("predict", "image") as progress:
+        problems = _predict_each(network, task, {path: arguments.out / stem for path, stem in stems.items()}, arguments)
+        for done, (path, problem) in enumerate(zip(files, problems, strict=True), start=1):
+            if problem:
+                tqdm.write(f"segcore: {path}: {problem}", file=sys.stderr)
+                status = FAILED
+            progress(done, len(files))
+    return status
+
+
+def _predict_each(
+    network: Segmenter | Cluster, task: Task, targets: dict[Path, Path], arguments: argparse.Namespace
+) -> Iterator[str | None]:
+    """Write the results of each file beside its target; yield, in order, what was wrong with it.
+
+    One photograph is written while the network looks at the next: writing takes a core for half as long as the network
+    takes all of them. So two photographs are in memory.
+    """
+    from ..evaluation.ray_cluster import Cluster
+    from ..inference.export import write_results
+
+    options = {"cutout": arguments.cutout, "probabilities": arguments.probabilities}
+    if isinstance(network, Cluster):
+        for target, results in zip(targets.values(), network.predict(targets, task, **options), strict=True):
+            yield results if isinstance(results, str) else _write_all(target, results)
+        return
+
+    def outcome_of(work: Callable, *given: Any) -> tuple[Any, str | None]:
+        try:
+            return work(*given), None
+        except (SegcoreError, OSError) as error:
+            return None, reason(error)
+
+    def write(result: Segmentation, path: Path) -> str | None:
+        return outcome_of(partial(write_results, result, task, path.name, targets[path], **options))[1]
+
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        before: Future[str | None] | None = None
+        for path in targets:
+            result, problem = outcome_of(network, path)
+            if before:
+                yield before.result()
+            before = writer.submit(write, result, path) if result else writer.submit(str, problem)
+        if before:
+            yield before.result()
+
+
+def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
+    """Write files by the ends of their names. Returns what went wrong."""
+    try:
+        for end, content in results.items():
+            with atomic_write(f"{target}{end}") as file:
+                file.write_bytes(content)
+    except OSError as error:
+        return reason(error)
+
+
+def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:
+    """The named files, and of each folder the files that are called like images, in order and each once; and what is
+    wrong with folders that give none.
+
+    Raises UsageError where that leaves nothing. A named file that is not there fails later, by itself.
+    """
+    files: list[Path] = []
+    problems: list[str] = []
+    for path in inputs:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        try:
+            inside = photographs_in(path)
+        except OSError as error:
+            problems.append(f"{path}: this folder cannot be read: {error.strerror}")
+            continue
+        files += inside
+        if not inside:
+            problems.append(f"{path}: there are no images in this folder")
+    if not files:
+        raise UsageError(
+            f"there are no images in {', '.join(map(str, inputs))}; name files or a folder that holds some"
+        )
+    return list(dict.fromkeys(files)), problems

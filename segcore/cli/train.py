@@ -1,0 +1,130 @@
+"""`segcore train`: a model fine-tuned on images whose truth is known."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..inference.task import BINARY, MULTICLASS
+from ..models import catalogue
+from ..training.settings import StepDone, TrainSettings
+from .arguments import add_dataset_argument, comma_separated, model_name
+from .common import DONE
+from .progress import progress_bar
+
+_TOLD_STEPS = 20  # between two lines of progress where stderr is no terminal
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    add_dataset_argument(command)
+    _add_learning_arguments(command.add_argument)
+    _add_photograph_arguments(command.add_argument)
+    _add_validation_arguments(command.add_argument)
+
+
+def _add_learning_arguments(add: Callable[..., Any]) -> None:
+    """Which network learns, and how."""
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for the model, its curves and the checkpoint",
+    )
+    add("--resume", action="store_true", help="go on with the run in --out that was stopped")
+    names = ", ".join(catalogue.CATALOGUE)
+    add("--model", type=model_name, default=catalogue.SHIPPED,
+        help=f"where to start: the file of a trained model, or one of: {names}")  # fmt: skip
+    add("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
+    add("--categories", default="own", choices=("own", "voc"), help="the dataset's own (default), or VOC's 20")
+    add("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
+    add("--steps", type=int, default=1000, metavar="N")
+    add("--batch-size", type=int, default=8, metavar="N", help="crops a step; default 8")
+    add("--crop", type=int, default=256, metavar="PIXELS", help="side of the crops; default 256")
+    add("--learning-rate", type=float, default=1e-3, metavar="X", help="of the head, at first; default 0.001")
+    add("--backbone-rate", type=float, default=0.3, metavar="X", help="the backbone's, as a share of it; default 0.3")
+    add("--weight-decay", type=float, default=0.01, metavar="X")
+    add(
+        "--loss",
+        default="plain",
+        choices=("plain", "balanced"),
+        help="cross entropy; balanced: rare classes count more",
+    )
+    add("--dice", type=float, default=0.0, metavar="X", help="what the Dice loss counts beside it; default 0")
+    add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
+    add("--frozen-depthwise", action="store_true", help="keep the backbone's depthwise kernels; quicker on a CPU")
+    add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
+    add("--output-stride", type=int, choices=(8, 16), help="of the shipped network; default: as in --model")
+
+
+def _add_photograph_arguments(add: Callable[..., Any]) -> None:
+    """What is learned from beside the dataset, and how crops are cut."""
+    pairs = {"type": Path, "nargs": 2, "metavar": ("IMAGES", "LABELS"), "action": "append", "default": []}
+    add("--truth", **pairs, help="more photographs and their label maps (PNG, 255 ignored); may be given several times")
+    add("--incomplete-truth", **pairs, help="likewise, where label maps leave objects out; needs --teacher")
+    add("--truth-share", type=float, default=0.5, metavar="X", help="of the crops, of both; default 0.5")
+    add("--incomplete", action="store_true", help="the dataset itself leaves objects out; needs --teacher")
+    add("--leave-out", type=comma_separated, default=(), metavar="NAMES",
+        help="photographs that nothing is learned from: file names without suffix, by commas")  # fmt: skip
+    add("--unlabelled", type=Path, action="append", default=[], metavar="IMAGES",
+        help="photographs without labels; needs --teacher; may be given several times")  # fmt: skip
+    add("--unlabelled-share", type=float, default=0.2, metavar="X", help="of the crops; default 0.2")
+    add("--teacher", metavar="MODEL", help="a model, by name or file, whose probabilities are learned from as well")
+    add("--teacher-share", type=float, default=0.3, metavar="X", help="what it counts beside the truth; default 0.3")
+    add("--cache", type=Path, metavar="DIR", help="keeps the teacher's probabilities, for several runs; default --out")
+    add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),
+        help="photographs, and label maps (and .npz) as `predict` writes them, to be mixed in")  # fmt: skip
+    add("--scale", type=float, nargs=2, default=(0.5, 1.6), metavar=("LEAST", "MOST"),
+        help="of the photographs, 1 being the size in use; default 0.5 1.6")  # fmt: skip
+    add("--paste", type=float, default=0.0, metavar="X",
+        help="share of crops that an object of another photograph is pasted onto; default 0")  # fmt: skip
+    add("--pseudo-share", type=float, default=0.5, metavar="X", help="of the crops; default 0.5")
+    add(
+        "--balanced", type=float, default=0.75, metavar="X", help="share of crops on a class drawn evenly; default 0.75"
+    )
+    add("--centred", type=float, default=1.0, metavar="X", help="share of these centred on the class; default 1")
+
+
+def _add_validation_arguments(add: Callable[..., Any]) -> None:
+    """When the network is validated and kept, and what it runs on."""
+    add("--validation-split", metavar="SPLIT", help="validate on another split; default: on images held back")
+    add("--hold-back", type=float, default=0.1, metavar="X", help="share of images to validate on; default 0.1")
+    add("--validate-every", type=int, default=500, metavar="N", help="steps; default 500, and at the end")
+    add("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    add("--precision", default="auto", help="auto (default), float32 or bfloat16, which is mixed with float32")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fine-tune a model on images whose truth is known; the result is one file, which --model takes."""
+    from ..training.train import train
+
+    given = vars(arguments) | {"coco": arguments.dataset}
+    chosen = {field.name: given[field.name] for field in fields(TrainSettings)}
+    for name in ("pseudo", "scale", "truth", "incomplete_truth", "leave_out", "unlabelled"):
+        chosen[name] = _tuples(chosen[name])
+    settings = TrainSettings(**chosen)
+    with tqdm(desc="train", unit="step", total=settings.steps, disable=None) as bar:
+
+        def show(done: StepDone) -> None:
+            bar.update(done.step - bar.n)
+            bar.set_postfix_str(f"loss {done.loss:.3f}, mean IoU {done.mean_iou:.2f}", refresh=False)
+            if done.validation_mean_iou is not None or (bar.disable and done.step % _TOLD_STEPS == 0):
+                bar.write(done.line(), file=sys.stderr)
+
+        with progress_bar("soft labels", "photograph") as looked_at:
+            path = train(settings, resume=arguments.resume, on_step=show, on_soft_label=looked_at)
+    print(path)
+    return DONE
+
+
+def _tuples(values: Any) -> Any:
+    """Lists, also within lists, as tuples; anything else as it is."""
+    return tuple(map(_tuples, values)) if isinstance(values, list) else values

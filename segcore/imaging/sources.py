@@ -1,0 +1,114 @@
+"""Files that pictures are read from: opened with limits on their size, or refused in words."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ImageError, shown
+
+MAX_BYTES = 64 * 1024 * 1024
+SUFFIXES = (".jpg", ".jpeg", ".png", ".avif", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif")
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as `Path` leaves "https://"; a drive has one letter
+
+
+@dataclass(frozen=True)
+class File:
+    """What a file holds, with the name that messages call it by: to be decoded on another machine."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+    @classmethod
+    def at(cls, path: str | Path, name: str | None = None) -> File:
+        """The file at `path`, not decoded; `name` is by default its own.
+
+        Raises ImageError where `read` would for want of a file that can be read.
+        """
+        path = Path(path)
+        name = name or path.name or str(path)
+        with _opened_file(path, name, MAX_BYTES) as file, _access_failures_named(name):
+            return cls(name, file.read())
+
+
+def photographs_in(folder: Path) -> list[Path]:
+    """The files of a folder that are called like images, by name. Raises OSError for a folder that cannot be read.
+
+    Hidden ones are not meant: a Mac leaves `._IMG.jpg` on other disks, and a killed program what it had not finished.
+    """
+    return sorted(
+        each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith(".")
+    )
+
+
+@contextmanager
+def opened_source(source: str | Path | File, max_bytes: int) -> Iterator[tuple[BinaryIO, str]]:
+    """A file to read from, and the name that messages call it by."""
+    if isinstance(source, File):
+        _check_bytes(len(source.content), source.name, max_bytes)
+        yield io.BytesIO(source.content), source.name
+        return
+    path = Path(source)
+    name = path.name or str(path)
+    with _opened_file(path, name, max_bytes) as file:
+        yield file, name
+
+
+@contextmanager
+def _opened_file(path: Path, name: str, max_bytes: int) -> Iterator[BinaryIO]:
+    if _ADDRESS.match(str(path)) and not os.path.exists(path):
+        raise ImageError(
+            f"{shown(str(path))} is an address, which is not fetched; download the photograph and give its file"
+        )
+    with _access_failures_named(name):
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{name} is a folder; give an image file")
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+        raise ImageError(f"{name} is not a regular file; give an image file")
+    _check_bytes(status.st_size, name, max_bytes)
+    with _access_failures_named(name):
+        file = _ReadingNoMore(path.open("rb", buffering=0), status.st_size)
+    with file:
+        yield file
+
+
+class _ReadingNoMore(io.BufferedReader):
+    """A file of `size` bytes that makes no room for more: a few damaged bytes can announce gigabytes."""
+
+    def __init__(self, raw: io.RawIOBase, size: int) -> None:
+        super().__init__(raw)
+        self._size = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None else min(size, self._size))
+
+
+@contextmanager
+def _access_failures_named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ImageError(f"there is no file {name}; check its name and folder") from error
+    except PermissionError as error:
+        raise ImageError(f"{name} may not be read; check its permissions") from error
+    except (OSError, ValueError) as error:  # ValueError: no path has a zero byte in it
+        raise ImageError(f"{name} cannot be opened; give the path of an image file") from error
+
+
+def _check_bytes(size: int, name: str, max_bytes: int) -> None:
+    if size == 0:
+        raise ImageError(f"{name} is empty (0 bytes); give it again, or another copy of it")
+    if size > max_bytes:
+        raise ImageError(
+            f"{name} has {size / 2**20:.1f} MB, and {max_bytes / 2**20:.1f} MB is the most that is read; "
+            "save it smaller, as JPEG for instance"
+        )
