@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from segcore.classes import FRIENDLY_NAMES, IGNORE_INDEX
+from segcore.classes import IGNORE_INDEX
 from segcore.errors import LabelError, UsageError
 from segcore.metrics import boundary, confusion
-from segcore.report.verdict import verdict as judge
 
 CLASSES = range(21)
 
@@ -357,89 +356,3 @@ def test_boundary_counts_errors():
         boundary.boundary_counts(np.zeros((3, 3), int), np.full((3, 3), 21))
     with pytest.raises(LabelError, match=r"\(height, width\).*\(9,\)"):
         boundary.boundary_counts(np.zeros(9, int), np.zeros(9, int))
-
-
-# ---- the verdict
-
-
-def matrix_of(**pixels: int) -> np.ndarray:
-    """int64 (21, 21) of `truth_prediction=pixels`, in friendly names."""
-    matrix = np.zeros((21, 21), np.int64)
-    for pair, count in pixels.items():
-        truth, prediction = (FRIENDLY_NAMES.index(name) for name in pair.split("_"))
-        matrix[truth, prediction] += count
-    return matrix
-
-
-def boundary_of(**values: float) -> np.ndarray:
-    boundary = np.full(21, np.nan)
-    for name, value in values.items():
-        boundary[FRIENDLY_NAMES.index(name)] = value
-    return boundary
-
-
-def test_verdict_of_a_mixed_picture():
-    matrix = matrix_of(
-        background_background=900, person_person=90, person_background=10, dog_dog=50, dog_background=50,
-        cat_cat=20, cat_background=80, chair_chair=9, chair_background=91,
-    )  # fmt: skip
-    boundary = boundary_of(background=0.9, person=0.5, dog=0.4, cat=0.33, chair=0.1)
-    verdict = judge(matrix, boundary)
-    assert (verdict.found, verdict.partly, verdict.missed) == ((12, 15), (8,), (9,))
-    assert verdict.extra == ()
-    assert verdict.edges == "fair"
-    assert verdict.edges_iou == pytest.approx(0.41)
-    assert verdict.sentence == (
-        "Found 2 of 4 classes; partly found: cat; missed: chair. The edges are fair (boundary IoU 0.41)."
-    )
-
-
-@pytest.mark.parametrize(("edges", "word"), [(0.6, "tight"), (0.599, "fair"), (0.35, "fair"), (0.349, "loose")])
-def test_verdict_on_edges(edges, word):
-    verdict = judge(matrix_of(cat_cat=9, dog_dog=9), boundary_of(cat=edges, dog=edges))
-    assert verdict.sentence == f"Found both classes. The edges are {word} (boundary IoU {edges:.2f})."
-
-
-@pytest.mark.parametrize(
-    ("pixels", "sentence"),
-    [
-        ({"cat_cat": 9, "dog_dog": 9, "cow_cow": 9}, "Found all 3 classes."),
-        ({"cat_cat": 50, "cat_background": 50}, "Found the only class here: cat."),
-        ({"cat_cat": 49, "cat_background": 51}, "Only partly found the only class here: cat."),
-        ({"cat_cat": 10, "cat_background": 90}, "Only partly found the only class here: cat."),
-        ({"cat_cat": 9, "cat_background": 91}, "Missed the only class here: cat."),
-        ({"cat_cow": 50, "dog_cow": 50}, "Found none of the 2 classes; missed: cat and dog. "
-                                         "The model also sees cow, which is not there."),
-        ({"cat_cat": 990, "cat_cow": 5, "cat_bus": 5}, "Found the only class here: cat. "
-                                                       "The model also sees bus and cow, which are not there."),
-        ({"cat_cat": 996, "cat_cow": 4}, "Found the only class here: cat."),
-        ({"background_background": 9}, "There is nothing of the 20 classes to score in this picture, "
-                                       "and the model rightly found nothing."),
-        ({"background_background": 999, "background_cat": 1}, "There is nothing of the 20 classes to score in "
-                                                              "this picture, and the model found next to nothing."),
-        ({"background_background": 9, "background_cat": 1}, "There is nothing of the 20 classes to score in "
-                                                            "this picture, but the model sees cat."),
-        ({}, "This picture cannot be scored: its ground truth leaves every pixel out."),
-    ],
-)  # fmt: skip
-def test_verdict_sentences(pixels, sentence):
-    assert judge(matrix_of(**pixels), boundary_of()).sentence == sentence
-
-
-@pytest.mark.parametrize(
-    ("matrix", "name", "sentence"),
-    [
-        ([[5, 0], [1, 4]], "dog", "Found the dog. The edges are tight (boundary IoU 0.70)."),
-        ([[5, 0], [4, 1]], "any object", "Only partly found the objects. The edges are tight (boundary IoU 0.70)."),
-        ([[5, 0], [5, 0]], "TV", "Missed the TV."),
-        ([[5, 0], [0, 0]], "dog", "There is no dog to score in this picture, and the model rightly found nothing."),
-        ([[5, 5], [0, 0]], "any object", "There are no objects to score in this picture, but the model sees some."),
-    ],
-)
-def test_verdict_in_binary_mode(matrix, name, sentence):
-    assert judge(matrix, [0.9, 0.7], names=("background", name)).sentence == sentence
-
-
-def test_verdict_errors():
-    with pytest.raises(LabelError, match="the matrix has 2.*21 boundary IoUs and 21 names"):
-        judge([[1, 0], [0, 1]], boundary_of())

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import pytest
 
-from segcore.classes import FRIENDLY_NAMES, class_id
+from segcore.classes import FRIENDLY_NAMES
 from segcore.report import differences, terms, words
 from tests.records import binary_record, comparison, difference, record, reliability, size_counts
-
-
-class Seen(NamedTuple):
-    class_id: int
-    area: int
-    found: bool
-    taken_for: int = 0
-
-
-def seen(name: str, area: int = 100, taken_for: str | None = None) -> Seen:
-    """A found object, or with `taken_for` a missed one."""
-    number = class_id(name)
-    return Seen(number, area, taken_for is None, number if taken_for is None else class_id(taken_for))
-
-
-def missed(name: str, area: int = 100, taken_for: str = "background") -> Seen:
-    return seen(name, area, taken_for)
 
 
 def told(findings: list[str], beginning: str) -> str:
@@ -72,69 +53,6 @@ def test_numbers():
 def test_binary_mode_has_another_name_for_the_headline():
     assert terms.score_words("foreground_mean_iou")[0] == "Mean IoU of the objects"
     assert terms.score_words("foreground_mean_iou", "person")[0] == "IoU of person"
-
-
-# ---- one picture's objects
-
-
-@pytest.mark.parametrize(
-    ("objects", "sentence"),
-    [
-        ([], "There are no objects to find in this picture."),
-        ([seen("dog")], "Found the dog."),
-        ([missed("cat")], "Missed the cat."),
-        ([missed("cat", taken_for="dog")], "Missed the cat, which was taken for a dog."),
-        ([missed("boat", taken_for="aeroplane")], "Missed the boat, which was taken for an aeroplane."),
-        ([missed("cat", taken_for="cat")], "Missed the cat."),  # seen as what it is, but not enough of it
-        ([seen("bus"), seen("bus")], "Found both buses."),
-        ([missed("sheep"), missed("sheep")], "Missed both sheep."),
-        ([seen("tv")] * 3, "Found all 3 TVs."),
-        ([missed("sofa", taken_for="chair")] * 3, "Missed all 3 sofas, which were taken for chairs."),
-        (
-            [seen("person", 100 + number) for number in range(5)] + [missed("person", 9), missed("person", 10)],
-            "Found 5 of 7 people; missed the two smallest.",
-        ),
-        ([seen("person", 50), seen("person", 60), missed("person", 9)], "Found 2 of 3 people; missed the smallest."),
-        ([seen("person", 50), seen("person", 60), missed("person", 99)], "Found 2 of 3 people; missed the largest."),
-        ([seen("person", 50), seen("person", 70), missed("person", 60)], "Found 2 of 3 people; missed one."),
-        ([seen("person", 50), missed("person", 50)], "Found 1 of 2 people; missed one."),
-        (
-            [seen("cow", 50), seen("cow", 90), missed("cow", 60, "horse"), missed("cow", 70, "horse")],
-            "Found 2 of 4 cows; missed two, which were taken for horses.",
-        ),
-        (
-            [seen("cow", 90), missed("cow", 60, "horse"), missed("cow", 70, "dog")],
-            "Found 1 of 3 cows; missed the two smallest.",
-        ),
-        ([seen("cow", 900)] + [missed("cow", 9)] * 13, "Found 1 of 14 cows; missed the 13 smallest."),
-    ],
-)
-def test_objects_of_one_class(objects, sentence):
-    assert words.objects_sentence(objects) == sentence
-
-
-def test_objects_of_several_classes():
-    people = [seen("person", 90), seen("person", 80), missed("person", 9)]
-    tables = [seen("diningtable"), seen("diningtable")]
-    cat = [missed("cat", taken_for="dog")]
-    assert words.objects_sentence([*cat, *tables, *people]) == (
-        "Found 2 of 3 people, missed the smallest; found both dining tables; missed the cat, which was taken for a dog."
-    )
-    assert words.objects_sentence([*people, *tables, *cat, seen("bird")]) == (
-        "Found 2 of 3 people, missed the smallest; found both dining tables; "
-        "missed the cat, which was taken for a dog; and more."
-    )
-
-
-def test_objects_in_binary_mode():
-    any_object, person = ("background", "any object"), ("background", "person")
-    mixed = [seen("dog", 90), seen("cat", 80), missed("person", 9)]
-    assert words.objects_sentence(mixed, any_object) == "Found 2 of 3 objects; missed the smallest."
-    assert words.objects_sentence([missed("dog", taken_for="cat")], any_object) == "Missed the only object."
-    assert words.objects_sentence([seen("person")], person) == "Found the person."
-    assert words.objects_sentence([Seen(1, 10, True, 1), Seen(1, 5, True, 1)], person) == "Found both people."
-    assert words.objects_sentence([], any_object) == "There are no objects to find in this picture."
-    assert words.objects_sentence([], person) == "There are no people to find in this picture."
 
 
 # ---- the headline

@@ -1,21 +1,51 @@
-"""One image judged in plain words: what was found, what was missed, and how well the edges fit."""
+"""One image judged in a headline: what was missed, what was found, and how well the edges fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..classes import ANY_OBJECT_NAME, BACKGROUND, FRIENDLY_NAMES
 from ..errors import LabelError
 from ..metrics.confusion import checked_counts, mean_defined, scores
+from .terms import counted, listed, plural, with_article
 
 FOUND_FROM_IOU, PARTLY_FOUND_FROM_IOU = 0.5, 0.1
 TIGHT_FROM_BOUNDARY_IOU, LOOSE_UNDER_BOUNDARY_IOU = 0.6, 0.35
 EXTRA_FROM_SHARE = 0.005  # a class that is not there is worth a word from this share of the picture on
-_Numbers = tuple[int, ...]  # class numbers, in order
+CLASSES_NAMED = 4  # in one clause
+FOUND, PARTLY_FOUND, MISSED = "found", "partly found", "missed"
+
+
+class FoundOrMissed(Protocol):
+    """One object of a picture: its class number, its area in pixels, whether it was found, and as what it was seen."""
+
+    class_id: int
+    area: int
+    found: bool
+    taken_for: int
+
+
+@dataclass(frozen=True)
+class ClassFinding:
+    """The one judgement on a class of the truth.
+
+    Where objects are told apart, they decide: all, some or none of them found. A class of which no object was found is
+    found partly if its pixels overlap all the same (IoU of at least PARTLY_FOUND_FROM_IOU). Without objects (crowds,
+    label maps) the class's IoU decides alone.
+
+    number: of the class. objects: those of the class. overstated: whether most of what the model calls so is something
+    else. name: what people call the class.
+    """
+
+    number: int
+    name: str
+    outcome: str
+    objects: tuple[FoundOrMissed, ...]
+    overstated: bool
 
 
 @dataclass(frozen=True)
@@ -24,7 +54,7 @@ class Verdict:
 
     `extra` are the classes seen in at least EXTRA_FROM_SHARE of the picture that are not in its truth. `edges` is
     "tight", "fair", "loose" or None where nothing was found; `edges_iou` is the mean boundary IoU of the classes
-    found at least partly, or nan. `sentence` says it all.
+    found at least partly, or nan. `sentence` is the headline.
     """
 
     found: tuple[int, ...]
@@ -36,11 +66,18 @@ class Verdict:
     sentence: str
 
 
-def verdict(matrix: Any, boundary: Any, names: Sequence[str] = FRIENDLY_NAMES) -> Verdict:
-    """Judge one image by its confusion matrix, integers (n, n), and its boundary IoU per class, float (n,).
+def verdict(
+    matrix: Any,
+    boundary: Any,
+    names: Sequence[str] = FRIENDLY_NAMES,
+    objects: Sequence[FoundOrMissed] | None = None,
+) -> Verdict:
+    """Judge one image.
 
-    `names` are what people call the n classes, background first; the second of binary mode's two is a class's
-    name or ANY_OBJECT_NAME. Raises LabelError for sizes that do not belong together.
+    matrix: confusion matrix, integers (n, n), rows are truth. boundary: boundary IoU per class, float (n,).
+    `names` are what people call the n classes, background first; the second of binary mode's two is a class's name or
+    ANY_OBJECT_NAME, and every object is one of it. `objects` is None where the truth does not tell objects apart.
+    Raises LabelError for sizes that do not belong together.
     """
     counts, boundary = checked_counts(matrix), np.asarray(boundary, np.float64)
     if not len(counts) == len(boundary) == len(names):
@@ -48,26 +85,55 @@ def verdict(matrix: Any, boundary: Any, names: Sequence[str] = FRIENDLY_NAMES) -
             f"a verdict needs as many boundary IoUs and names as classes: the matrix has {len(counts)}, "
             f"and there are {len(boundary)} boundary IoUs and {len(names)} names"
         )
-    iou = scores(counts)["iou"]
-    true, predicted = counts.sum(axis=1), counts.sum(axis=0)
-    objects = range(BACKGROUND + 1, len(counts))
-    here = [number for number in objects if true[number]]
-    found = tuple(number for number in here if iou[number] >= FOUND_FROM_IOU)
-    missed = tuple(number for number in here if iou[number] < PARTLY_FOUND_FROM_IOU)
-    partly = tuple(number for number in here if number not in found + missed)
+    findings = _findings(counts, names, objects or ())
+    here = {each.number for each in findings}
     enough = max(1, EXTRA_FROM_SHARE * counts.sum())
-    extra = tuple(number for number in objects if not true[number] and predicted[number] >= enough)
+    seen = counts.sum(axis=0)
+    extra = tuple(n for n in range(BACKGROUND + 1, len(counts)) if n not in here and seen[n] >= enough)
+    found, partly, missed = (
+        tuple(sorted(each.number for each in findings if each.outcome == outcome))
+        for outcome in (FOUND, PARTLY_FOUND, MISSED)
+    )
     edges_iou = mean_defined(boundary[list(found + partly)])
     edges = _edges(edges_iou)
-
     if not counts.any():
         sentences = ["This picture cannot be scored: its ground truth leaves every pixel out."]
-    elif not here:
-        sentences = [_nothing_there(extra, bool(predicted[BACKGROUND + 1 :].any()), names)]
+    elif not findings:
+        sentences = [_nothing_there(extra, bool(seen[BACKGROUND + 1 :].any()), names)]
     else:
-        sentences = [_found(found, partly, missed, names), _seen_besides(extra, names)]
-        sentences.append(f"The edges are {edges} (boundary IoU {edges_iou:.2f})." if edges else "")
+        sentences = [
+            _found_and_missed(findings, names, told_apart=objects is not None),
+            _overstated(findings),
+            _seen_besides(extra, findings, names),
+            f"Edges are {edges}." if edges else "",
+        ]
     return Verdict(found, partly, missed, extra, edges, edges_iou, " ".join(filter(None, sentences)))
+
+
+def _findings(counts: np.ndarray, names: Sequence[str], objects: Sequence[FoundOrMissed]) -> list[ClassFinding]:
+    """One judgement on each class of the truth, the class with the most pixels first."""
+    iou, true, seen = scores(counts)["iou"], counts.sum(axis=1), counts.sum(axis=0)
+    by_class: dict[int, list[FoundOrMissed]] = {}
+    for each in objects:
+        by_class.setdefault(1 if len(names) == 2 else each.class_id, []).append(each)
+    here = [number for number in range(BACKGROUND + 1, len(counts)) if true[number] or number in by_class]
+    findings = []
+    for number in sorted(here, key=lambda number: (-true[number], number)):
+        own = tuple(by_class.get(number, ()))
+        outcome = _outcome(float(np.nan_to_num(iou[number])), own)
+        overstated = outcome != MISSED and counts[number, number] < seen[number] / 2
+        findings.append(ClassFinding(number, names[number], outcome, own, overstated))
+    return findings
+
+
+def _outcome(iou: float, objects: Sequence[FoundOrMissed]) -> str:
+    if objects and all(each.found for each in objects):
+        return FOUND
+    if objects and any(each.found for each in objects):
+        return PARTLY_FOUND
+    if not objects and iou >= FOUND_FROM_IOU:
+        return FOUND
+    return PARTLY_FOUND if iou >= PARTLY_FOUND_FROM_IOU else MISSED
 
 
 def _edges(iou: float) -> str | None:
@@ -78,10 +144,10 @@ def _edges(iou: float) -> str | None:
     return "loose" if iou < LOOSE_UNDER_BOUNDARY_IOU else "fair"
 
 
-def _nothing_there(extra: _Numbers, something_seen: bool, names: Sequence[str]) -> str:
+def _nothing_there(extra: tuple[int, ...], something_seen: bool, names: Sequence[str]) -> str:
     """The sentence for a truth without objects; "to score", since ignored ones may be in the picture."""
     if len(names) > 2:
-        there, seen = f"is nothing of the {len(names) - 1} classes", _listed(extra, names)
+        there, seen = f"is nothing of the {len(names) - 1} classes", listed([with_article(names[n]) for n in extra])
     else:
         there, seen = ("are no objects" if names[1] == ANY_OBJECT_NAME else f"is no {names[1]}"), "some"
     outcome = "and the model rightly found nothing"
@@ -92,29 +158,80 @@ def _nothing_there(extra: _Numbers, something_seen: bool, names: Sequence[str]) 
     return f"There {there} to score in this picture, {outcome}."
 
 
-def _found(found: _Numbers, partly: _Numbers, missed: _Numbers, names: Sequence[str]) -> str:
-    here = found + partly + missed
-    if len(here) == 1:
-        verb = "Found" if found else "Only partly found" if partly else "Missed"
-        if len(names) > 2:
-            return f"{verb} the only class here: {_listed(here, names)}."
-        return f"{verb} the {'objects' if names[1] == ANY_OBJECT_NAME else names[1]}."
-    if len(found) == len(here):
-        return "Found both classes." if len(here) == 2 else f"Found all {len(here)} classes."
-    parts = [f"Found {len(found)} of {len(here)} classes" if found else f"Found none of the {len(here)} classes"]
-    kinds = ("partly found", partly), ("missed", missed)
-    parts += [f"{kind}: {_listed(numbers, names)}" for kind, numbers in kinds if numbers]
-    return "; ".join(parts) + "."
+def _found_and_missed(findings: Sequence[ClassFinding], names: Sequence[str], *, told_apart: bool) -> str:
+    """Missed all 3 bottles and the dining table; found the chair."""
+    groups: dict[str, list[str]] = {}
+    for outcome in (MISSED, PARTLY_FOUND, FOUND):
+        for each in findings:
+            if each.outcome == outcome:
+                verb, told = _told(each, names, told_apart=told_apart)
+                groups.setdefault(verb, []).append(told)
+    clauses = []
+    for verb, told in groups.items():
+        left = len(told) - CLASSES_NAMED
+        more = [f"{counted(left)} more {'class' if left == 1 else 'classes'}"] if left > 0 else []
+        clauses.append(f"{verb} {listed([*told[:CLASSES_NAMED], *more])}")
+    sentence = "; ".join(clauses) + "."
+    return sentence[0].upper() + sentence[1:]
 
 
-def _seen_besides(extra: _Numbers, names: Sequence[str]) -> str:
-    if not extra:
+def _told(finding: ClassFinding, names: Sequence[str], *, told_apart: bool) -> tuple[str, str]:
+    """The verb and what it is said of: ("found", "5 of 7 people (not the two smallest)")."""
+    several, total = plural(finding.name), len(finding.objects)
+    missed = [each for each in finding.objects if not each.found]
+    if not told_apart:
+        return f"{finding.outcome}:", several if finding.name == ANY_OBJECT_NAME else finding.name
+    if not total:
+        everything = f"the {several}"
+    elif total == 1:
+        everything = "the only object" if finding.name == ANY_OBJECT_NAME else f"the {finding.name}"
+    else:
+        everything = f"both {several}" if total == 2 else f"all {total} {several}"
+    if finding.outcome == MISSED:
+        return "missed", everything + _taken_for(missed, names)
+    if finding.outcome == FOUND:
+        return "found", everything
+    if len(missed) == total:
+        return "found only part of", everything
+    remark = _taken_for(missed, names, counted(len(missed)) + " ") or _which(missed, finding.objects)
+    return "found", f"{total - len(missed)} of {total} {several}{remark}"
+
+
+def _which(missed: Sequence[FoundOrMissed], objects: Sequence[FoundOrMissed]) -> str:
+    """(not the two smallest), (not the largest), or nothing where sizes do not tell."""
+    found = [each.area for each in objects if each.found]
+    count = "" if len(missed) == 1 else f"{counted(len(missed))} "
+    if max(each.area for each in missed) < min(found):
+        return f" (not the {count}{'smaller' if len(objects) == 2 else 'smallest'})"
+    if min(each.area for each in missed) > max(found):
+        return f" (not the {count}{'larger' if len(objects) == 2 else 'largest'})"
+    return ""
+
+
+def _all_taken_for(missed: Sequence[FoundOrMissed]) -> int:
+    """The class of objects that all of them were called instead, or BACKGROUND."""
+    called = {BACKGROUND if each.taken_for == each.class_id else each.taken_for for each in missed}
+    return called.pop() if len(called) == 1 else BACKGROUND
+
+
+def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str], count: str = "") -> str:
+    """(taken for a dog), (two taken for dogs), or nothing."""
+    other = _all_taken_for(missed)
+    if other == BACKGROUND or len(names) == 2:
         return ""
-    verb = "is" if len(extra) == 1 else "are"
-    return f"The model also sees {_listed(extra, names)}, which {verb} not there."
+    return f" ({count}taken for {with_article(names[other]) if len(missed) == 1 else plural(names[other])})"
 
 
-def _listed(numbers: _Numbers, names: Sequence[str]) -> str:
-    """bird; bird and boat; bird, boat and bus; nothing for none."""
-    words = [names[number] for number in numbers]
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+def _overstated(findings: Sequence[ClassFinding]) -> str:
+    """What keeps the IoU low although objects were found: the model marks more than there is."""
+    names = [plural(each.name) for each in findings if each.overstated]
+    return f"Most of what it marks as {listed(names[:CLASSES_NAMED])} is something else." if names else ""
+
+
+def _seen_besides(extra: Sequence[int], findings: Sequence[ClassFinding], names: Sequence[str]) -> str:
+    """The classes that are not there; those that missed objects were taken for have been told."""
+    told = {_all_taken_for([one for one in each.objects if not one.found]) for each in findings}
+    unknown = [with_article(names[number]) for number in extra if number not in told]
+    if not unknown:
+        return ""
+    return f"Also sees {listed(unknown)} that {'is' if len(unknown) == 1 else 'are'} not there."

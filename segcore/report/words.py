@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import numpy as np
 
-from ..classes import ANY_OBJECT_NAME, BACKGROUND, FRIENDLY_NAMES
+from ..classes import ANY_OBJECT_NAME, BACKGROUND
 from .terms import (
     NO_OBJECTS,
     Record,
     count_of_images,
-    counted,
     friendly,
     interval,
     intervals,
@@ -33,15 +29,6 @@ RELIABLE_FROM_OBJECTS = 5  # a class or size with fewer says little about how we
 TELLING_BIN_SHARE = 0.01  # a bin of confidence with fewer of the pixels is no example
 
 
-class FoundOrMissed(Protocol):
-    """One object of a picture: its class 1..20, its area in pixels, whether it was found, and as what it was seen."""
-
-    class_id: int
-    area: int
-    found: bool
-    taken_for: int
-
-
 # ---- numbers and names
 
 
@@ -51,68 +38,6 @@ def calibrated(photographs: int, agreement: float) -> str:
     if agreement < INT8_AGREES_FROM:
         said += "; that is little: give more photographs of your kind with --calibration, or choose another precision"
     return said
-
-
-# ---- what was found of one picture's objects
-
-
-def objects_sentence(objects: Sequence[FoundOrMissed], names: Sequence[str] = FRIENDLY_NAMES) -> str:
-    """Which of a picture's objects were found: "Found 5 of 7 people; missed the two smallest."
-
-    names: what people call the classes, by number; with two, binary mode's, every object is one of the second. At most
-    three classes are told of, those with the most objects first.
-    """
-    binary = len(names) == 2
-    if not objects:
-        return f"There are no {plural(names[1]) if binary else 'objects'} to find in this picture."
-    by_name: dict[str, list[FoundOrMissed]] = {}
-    for each in objects:
-        by_name.setdefault(names[1] if binary else names[each.class_id], []).append(each)
-    ordered = sorted(by_name, key=lambda name: -len(by_name[name]))
-    between = "; " if len(ordered) == 1 else ", "
-    clauses = [_found_of_class(name, by_name[name], names, between) for name in ordered[:CLASSES_NAMED]]
-    if len(ordered) > CLASSES_NAMED:
-        clauses.append("and more")
-    sentence = "; ".join(clauses) + "."
-    return sentence[0].upper() + sentence[1:]
-
-
-def _found_of_class(name: str, objects: Sequence[FoundOrMissed], names: Sequence[str], between: str) -> str:
-    """The clause on one class: found all, some or none of it, and what is to be said of the missed ones."""
-    missed = [each for each in objects if not each.found]
-    several, total = plural(name), len(objects)
-    if total == 1:
-        one = "only object" if name == ANY_OBJECT_NAME else name
-        return f"missed the {one}{_taken_for(missed, names)}" if missed else f"found the {one}"
-    everything = f"both {several}" if total == 2 else f"all {total} {several}"
-    if not missed:
-        return f"found {everything}"
-    if len(missed) == total:
-        return f"missed {everything}{_taken_for(missed, names)}"
-    found = f"found {total - len(missed)} of {total} {several}"
-    return f"{found}{between}missed {_which(missed, objects)}{_taken_for(missed, names)}"
-
-
-def _which(missed: Sequence[FoundOrMissed], objects: Sequence[FoundOrMissed]) -> str:
-    """the two smallest, the largest, or three; equal areas settle nothing."""
-    found = [each.area for each in objects if each.found]
-    count = "" if len(missed) == 1 else f"{counted(len(missed))} "
-    if max(each.area for each in missed) < min(found):
-        return f"the {count}smallest"
-    if min(each.area for each in missed) > max(found):
-        return f"the {count}largest"
-    return counted(len(missed))
-
-
-def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str]) -> str:
-    """What the missed objects were all called instead, if that is another class of objects."""
-    called = {each.taken_for for each in missed}
-    other = called.pop() if len(called) == 1 else BACKGROUND
-    if other == BACKGROUND or len(names) == 2 or other == missed[0].class_id:
-        return ""
-    if len(missed) == 1:
-        return f", which was taken for {with_article(names[other])}"
-    return f", which were taken for {plural(names[other])}"
 
 
 # ---- what an evaluation found
