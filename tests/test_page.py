@@ -253,7 +253,7 @@ def test_bring_your_own_truth(open_page, examples_coco, tmp_path):
         *("Photograph", "Prediction", "Ground truth", "Errors")
     ]
     assert page.inner_text("#photograph-overall [data-score=pixel_accuracy]") == "1.0000"
-    assert "Found the only class here: dog." in page.inner_text("#photograph-verdict")
+    assert "Found: dog." in page.inner_text("#photograph-verdict")
     assert "Read as a label map of VOC ids: dog." in page.inner_text("#photograph-read-as")
 
     Image.new("L", (640, 480)).save(tmp_path / "other.png")
