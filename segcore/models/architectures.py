@@ -32,10 +32,10 @@ class HalvingConv(nn.Conv2d):
     """A 3 x 3 convolution of stride 2: (N, C, h, w) with even sides -> (N, C', h / 2, w / 2).
 
     late: output pixel i is centred on input pixel 2 i + 1, as with TensorFlow's "same" padding; otherwise on 2 i, as
-    with PyTorch's padding of 1. Taking them in turns keeps every map within a few pixels of the photograph.
+    with PyTorch's padding of 1.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, late: bool, groups: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, *, late: bool = False, groups: int = 1) -> None:
         super().__init__(inputs, outputs, 3, 2, 0 if late else 1, groups=groups)
         self.late = late
 
@@ -73,22 +73,26 @@ class MobileNetV2(nn.Module):
     all sizes lie over it in the same way.
     output_stride: s, 16 or 8. A stride that would go beyond it becomes dilation: the block that would have halved the
     map keeps its kernel, and the blocks after it are dilated (Chen et al. 2017).
+
+    The last halving alone is late: pixel i of "out" is then centred on s i + s / 2 of the photograph, half a pixel from
+    s i + (s - 1) / 2, where bilinear interpolation with half-pixel centres takes it to be. Were all halvings early or
+    in turns, labels would lie some pixels beside the objects, and elsewhere at stride 8 than at stride 16.
     """
 
     def __init__(self, output_stride: int = 16) -> None:
         super().__init__()
         self.padded_to = 16  # what both sides of the image are made divisible by
-        self.stem = HalvingConv(3, STEM_CHANNELS, late=True)
+        self.stem = HalvingConv(3, STEM_CHANNELS)
         self.act = nn.ReLU6(inplace=True)
         self.blocks = nn.ModuleList()
-        inputs, reached, dilation, late = STEM_CHANNELS, 2, 1, False
+        inputs, reached, dilation = STEM_CHANNELS, 2, 1
         for expansion, outputs, count, stage_stride in STAGES:
             for index in range(count):
                 wanted = stage_stride if index == 0 else 1
                 stride = wanted if reached < output_stride else 1
-                self.blocks.append(InvertedResidual(inputs, outputs, expansion, stride, dilation, late=late))
-                inputs, reached = outputs, reached * stride
-                late ^= stride > 1
+                inputs_of_block, inputs, reached = inputs, outputs, reached * stride
+                late = stride == 2 and reached == output_stride
+                self.blocks.append(InvertedResidual(inputs_of_block, outputs, expansion, stride, dilation, late=late))
                 dilation *= wanted // stride
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
