@@ -6,7 +6,7 @@ COCO ?= examples
 SPLIT ?= samples
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format docs bench clean
+.PHONY: demo test check format docs bench train-small clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo/app.py
@@ -47,6 +47,24 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed tests/requirements.txt
 $(VENV)/.installed-for-docs: $(VENV)/.installed docs/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	touch $@
+
+# The steps that made the small model, on photographs with truth in DATA and into RUN (see segcore/weights/README.md).
+DATA ?= data
+RUN ?= runs/small
+train-small: $(VENV)/.installed-for-tests
+	mkdir -p $(RUN)
+	$(BIN)/python -m segcore.training.start_weights $(DATA)/deeplabv3_mnv2_pascal_quant.tflite --to $(RUN)/start.safetensors
+	$(BIN)/python -m segcore train --dataset $(DATA)/coco --split train2017 --categories voc \
+		--leave-out 000000000086,000000000542,000000204805 --truth $(DATA)/truth/coco/images $(DATA)/truth/coco/labels \
+		--incomplete-truth $(DATA)/truth/voc/images $(DATA)/truth/voc/labels --truth-share 0.6 \
+		--unlabelled $(DATA)/unlabelled/images --unlabelled-share 0.22 \
+		--model $(RUN)/start.safetensors --teacher $(RUN)/start.safetensors --steps 2400 --batch-size 8 --crop 328 \
+		--scale 0.6 1.9 --learning-rate 3e-4 --backbone-rate 0.1 --frozen-stages 4 --average 0.997 --output-stride 16 \
+		--balanced 0.4 --centred 0.5 --hold-back 0 --save-every 50 --precision bfloat16 --out $(RUN)/trained --resume
+	$(BIN)/python -m segcore.training.average $(RUN)/trained/model.safetensors $(RUN)/start.safetensors $(RUN)/start.safetensors \
+		--to $(RUN)/mean.safetensors
+	$(BIN)/python -m segcore.training.calibrate $(RUN)/mean.safetensors --dataset $(DATA)/voc --split val \
+		--to $(RUN)/deeplabv3_mobilenet_v2.safetensors
 
 clean:
 	rm -rf $(VENV)
