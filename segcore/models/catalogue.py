@@ -76,7 +76,7 @@ CATALOGUE = {
             "deeplabv3_mobilenet_v2",
             "DeepLabV3+, MobileNetV2",
             "Ships with segcore and needs no download; by far the quickest, and less accurate than the ResNets.",
-            "1f9ac90a7f6015ec7129947310a3533652eeb743e298080ecfdb9422bd63aa86",
+            "86467e81c773d6140f7e581f99eb1b56fef6ab4ab3181d1a3dc25bed7067dc19",
         ),
     )
 }
