@@ -33,6 +33,7 @@ class Arithmetic(NamedTuple):
 
     precision: str = "auto"
     engine: str = "auto"
+    device: str = "auto"
 
 
 USUAL = Arithmetic()
@@ -241,8 +242,10 @@ def _loaded(model: str, arithmetic: Arithmetic, most: int) -> Segmenter:
         with _loaded_lock:
             _segmenters[key] = segmenter
             _segmenters.move_to_end(key)
-            while len(_segmenters) > most:
-                _segmenters.popitem(last=False)
+            dropped = [_segmenters.popitem(last=False) for _ in range(len(_segmenters) - most)]
+    if dropped:
+        dropped.clear()
+        _release_memory()
     return segmenter
 
 
@@ -250,6 +253,12 @@ def _load(model: str, arithmetic: Arithmetic) -> Segmenter:
     from segcore.inference.segmenter import Segmenter
 
     return Segmenter(model, **arithmetic._asdict())
+
+
+def _release_memory() -> None:
+    from segcore.inference.torch_core import release_memory
+
+    release_memory()  # a graphics card's; others may need it
 
 
 def _use_threads(threads: int) -> None:

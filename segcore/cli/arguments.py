@@ -75,7 +75,9 @@ def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> N
     )
     command.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     command.add_argument(
-        "--precision", default=precision, help=f"auto, float32, bfloat16 or int8 (by openvino); default {precision}"
+        "--precision",
+        default=precision,
+        help=f"auto, float32, bfloat16, float16 (graphics cards) or int8 (by openvino); default {precision}",
     )
     command.add_argument(
         "--engine", default="auto", help="auto (default), torch, or openvino, quicker on a CPU where it is installed"

@@ -127,13 +127,8 @@ def count(
     temperature: what the logits have been divided by, None if the model has none.
     Raises UsageError for logits of other categories than the task's.
     """
-    if len(logits) != len(task.categories):
-        raise UsageError(
-            f"the model tells {len(logits)} classes apart, and the task {len(task.categories)}; make the task with the "
-            "model's categories"
-        )
+    check_categories(logits, task)
     matrix = confusion.confusion_matrix(truth, prediction, num_classes=task.num_classes)
-    intersection, union = boundary_counts(truth, prediction, num_classes=task.num_classes)
     judged = upsampling.judge_probabilities(logits, truth, prediction, binary=task.binary, object_id=task.object_id)
     before = judged
     if temperature is not None:
@@ -141,6 +136,30 @@ def count(
         before = upsampling.judge_probabilities(
             undivided, truth, prediction, binary=task.binary, object_id=task.object_id
         )
+    return counts_of(matrix, prediction, truth, judged, before)
+
+
+def check_categories(logits: Logits, task: Task) -> None:
+    """Raises UsageError for logits of other categories than the task's."""
+    if len(logits) != len(task.categories):
+        raise UsageError(
+            f"the model tells {len(logits)} classes apart, and the task {len(task.categories)}; make the task with the "
+            "model's categories"
+        )
+
+
+def counts_of(
+    matrix: np.ndarray,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    judged: upsampling.JudgedProbabilities,
+    before: upsampling.JudgedProbabilities,
+) -> Counts:
+    """The counts of one image whose confusion matrix and probabilities are counted; its boundaries are counted here.
+
+    before: `judged` without the model's temperature.
+    """
+    intersection, union = boundary_counts(truth, prediction, num_classes=len(matrix))
     error, terms = _fractions(judged.squared_error), np.array(judged.terms, np.int64)
     return Counts(matrix, intersection, union, error, terms, _reliability(judged), _reliability(before))
 

@@ -196,7 +196,7 @@ class Cluster:
         ours = {"segcore": __version__, "torch": torch.__version__, "weights": self.weights_sha256}
         ours["opencv"] = opencv_version() if self.refine else None
         for key, needed in (self._workers[0].facts if self._workers else ours).items():
-            if key not in ("host", "pid") and facts[key] != needed:
+            if key not in ("host", "pid", "card") and facts[key] != needed:
                 self._ray.kill(hired.actor)
                 raise ClusterError(
                     f"the worker on {facts['host']} has {key} {facts[key]}, but {needed} is needed: results are "

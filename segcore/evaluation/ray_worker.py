@@ -37,6 +37,7 @@ class Worker:
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "card": os.environ.get("CUDA_VISIBLE_DEVICES"),  # Ray gives each worker its own
             "segcore": __version__,
             "torch": torch.__version__,
             "weights": self.segmenter.weights_sha256,

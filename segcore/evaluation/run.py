@@ -29,7 +29,8 @@ SCHEMA = 1
 class Network:
     """What an evaluation needs of a `Segmenter`, for callers that run the network in their own way.
 
-    predict_logits: normalised float (N, 3, h, w) -> float32 logits (N, 21, h', w'), on the CPU.
+    predict_logits: normalised float (N, 3, h, w) -> float32 logits (N, 21, h', w'), on the CPU. on_device: likewise,
+    but they stay on the graphics card, which then decides and counts; None where that cannot be.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Network:
     calibration: Calibration | None = None
     refine: str | None = None
     temperature: float | None = None
+    on_device: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from ..inference.task import Logits, Task
 from ..models import loading
 from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .counts import Counts, count
+from .device_counts import counts_on_card, predict_and_count
 from .objects import ObjectOutcome, judge_objects
 from .run import Outcomes, Run, Sample, Scored
 
@@ -41,15 +42,20 @@ def score_image(
     temperature: float | None = None,
     edges: Edges | None = None,
     annotated: tuple[Dataset, ImageId] | None = None,
+    on_card: bool = False,
 ) -> ImageScore:
     """Decide at the size of `truth`, uint8 (H, W) as `task.truth` gives it, and count.
 
     temperature: as in `ImageScore`. edges: what decides instead of the
     logits, where borders follow the photograph. annotated: the image of a dataset whose objects are judged as well.
+    on_card: decide and count where the logits are, for tasks without a threshold and without `edges`.
     Raises UsageError for logits of other categories than the task's, and for an unknown image.
     """
-    prediction = task.predict(logits, truth.shape, edges)
-    counted = count(logits, prediction, truth, task, temperature)
+    if on_card:
+        prediction, counted = predict_and_count(logits, truth, task, temperature)
+    else:
+        prediction = task.predict(logits, truth.shape, edges)
+        counted = count(logits, prediction, truth, task, temperature)
     objects = judge_objects(*annotated, prediction, task) if annotated else None
     return ImageScore(prediction, truth, counted, objects, temperature)
 
@@ -87,10 +93,11 @@ def run_network(run: Run, loaded: list[Loaded]) -> Iterator[torch.Tensor]:
     by_size: dict[torch.Size, list[int]] = {}
     for position, each in enumerate(loaded):
         by_size.setdefault(each.tensor.shape, []).append(position)
+    predict = run.segmenter.on_device if counts_on_card(run) else run.segmenter.predict_logits
     logits: dict[int, torch.Tensor] = {}
     for positions in by_size.values():
         batch = torch.cat([loaded[position].tensor for position in positions])
-        logits.update(zip(positions, run.segmenter.predict_logits(batch), strict=True))
+        logits.update(zip(positions, predict(batch), strict=True))
     return (logits[position] for position in range(len(loaded)))
 
 
@@ -115,6 +122,7 @@ def score_batch(
             temperature=run.segmenter.temperature,
             edges=Edges(values, each.photograph) if run.segmenter.refine else None,
             annotated=(run.dataset, image.id),
+            on_card=counts_on_card(run),
         )
         sample = Sample(image, each.photograph, scored.prediction, scored.truth) if keep_samples else None
         outcomes.append((Scored(image, scored.counts, scored.objects), sample))

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import DeviceMemoryError, UsageError
+from ..errors import UsageError
 from . import openvino
 from .openvino import Calibration
+from .torch_core import PRECISIONS, TorchCore, in_parts
 
 AUTO = "auto"
 TORCH, OPENVINO = ENGINES = ("torch", "openvino")
 DEVICES = ("cuda", "mps", "cpu")  # in the order of preference
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 INT8 = "int8"
 # What torch.cpu.get_capabilities() calls the instructions that multiply bfloat16: Intel and AMD, then ARM.
 _BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
@@ -87,6 +87,8 @@ def pick_precision(precision: str = AUTO, device: str = "cpu", engine: str = TOR
     if precision not in (*PRECISIONS, INT8):
         choices = ", ".join((AUTO, *PRECISIONS, INT8))
         raise UsageError(f"there is no precision {precision!r}; choose one of: {choices}")
+    if precision == "float16" and (device == "cpu" or engine != TORCH):
+        raise UsageError("the precision 'float16' is for graphics cards; choose 'auto' or 'float32' on a processor")
     return precision
 
 
@@ -142,52 +144,12 @@ def _fold_batch_norms(core: nn.Module) -> nn.Module:
     return folded if difference <= _FOLDING_ERROR * expected.abs().max() else core
 
 
-class _TorchCore:
-    """A core on a device of PyTorch's: float32 (N, 3, h, w) -> float32 logits, both on the CPU."""
-
-    def __init__(self, core: nn.Module, device: str, precision: str) -> None:
-        self.device = device
-        self.dtype = PRECISIONS[precision]
-        self.core = core.to(device, self.dtype, memory_format=torch.channels_last)
-
-    def __call__(self, batch: Tensor) -> Tensor:
-        on_cuda = self.device.startswith("cuda")
-        if on_cuda:
-            batch = batch.pin_memory()
-        batch = batch.to(self.device, self.dtype, memory_format=torch.channels_last, non_blocking=on_cuda)
-        return self.core(batch).to("cpu", torch.float32, memory_format=torch.contiguous_format)
-
-
-# Only CUDA has an exception of its own; this is how Metal's and the processor's begin.
-_OUT_OF_MEMORY = ("MPS backend out of memory", "can't allocate memory", "not enough memory")
-
-
-def _in_parts(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """`run(batch)`, or, where the device's memory is too small for that, of its halves, one after the other."""
-    try:
-        return run(batch)
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and not any(each in str(error) for each in _OUT_OF_MEMORY):
-            raise
-    # The traceback kept the failed run's tensors alive: only here are they free.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if torch.backends.mps.is_available():
-        torch.mps.empty_cache()
-    if len(batch) == 1:
-        height, width = batch.shape[-2:]
-        raise DeviceMemoryError(
-            f"the device's memory is too small for one image of {width} x {height} pixels; choose the resize "
-            "'squeeze', a smaller model, or the device 'cpu'"
-        )
-    return torch.cat([_in_parts(run, part) for part in batch.chunk(2)])
-
-
 class Predictor:
     """A network ready to run, as `prepare` makes it. May be called from several threads.
 
     run: float (N, 3, h, w) -> float32 logits, on the CPU; device: where it runs ("cpu", "cuda", ...); precision:
-    "float32", "bfloat16" or "int8"; engine: "torch" or "openvino"; calibration: what int8 was measured by, else None.
+    "float32", "bfloat16", "float16" or "int8"; engine: "torch" or "openvino"; calibration: what int8 was measured by,
+    else None.
     """
 
     def __init__(
@@ -210,6 +172,13 @@ class Predictor:
         A batch that is too large for the device's memory goes through in parts.
         Raises UsageError for a tensor of another shape or type, and DeviceMemoryError where one image is too large.
         """
+        return self._checked_run(self._run, batch)
+
+    def on_device(self, batch: Tensor) -> Tensor:
+        """As a call, but the logits stay on the device: what is made of them there need not wait for their way back."""
+        return self._checked_run(self._run.on_device if isinstance(self._run, TorchCore) else self._run, batch)
+
+    def _checked_run(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         if not isinstance(batch, Tensor):
             raise UsageError(f"expected a tensor as preprocessing gives it, got {type(batch).__name__}")
         if not batch.is_floating_point() or batch.ndim != 4 or batch.shape[1] != 3:
@@ -218,7 +187,7 @@ class Predictor:
             raise UsageError(f"expected at least one image of at least 1 x 1 pixel, got {tuple(batch.shape)}")
         # Not inference_mode: its tensors may not be written to afterwards, and here it saves no time.
         with torch.no_grad():
-            return _in_parts(self._run, batch)
+            return in_parts(run, batch)
 
 
 def prepare(
@@ -234,9 +203,9 @@ def prepare(
     network: has a `backbone` that returns a dictionary of features and a `classifier` that takes its "out"
     (FCN, DeepLabV3 and those made like them) or all of it (LRASPP, and classifiers whose `takes_all_features` is true).
     It is copied, and left as it was.
-    device: "auto", "cuda", "cuda:N", "mps" or "cpu"; precision: "auto", "float32", "bfloat16" or "int8"; engine:
-    "auto", "torch" or "openvino", as `pick_engine` has it. calibration: gives what int8 is measured by, preprocessed
-    photographs, float32 (1, 3, h, w) each; called for int8 alone.
+    device: "auto", "cuda", "cuda:N", "mps" or "cpu"; precision: "auto", "float32", "bfloat16", "float16" (not on a CPU)
+    or "int8"; engine: "auto", "torch" or "openvino", as `pick_engine` has it. calibration: gives what int8 is measured
+    by, preprocessed photographs, float32 (1, 3, h, w) each; called for int8 alone.
 
     Evaluation mode, no gradients, no auxiliary head. Batch norm is folded into the convolutions in float32
     and only then rounded to `precision`. The memory format is channels-last, the quicker one in both.
@@ -254,7 +223,7 @@ def prepare(
     core = copy.deepcopy(Core(network)).cpu().float().eval().requires_grad_(False)
     core = _fold_batch_norms(core)
     if engine == TORCH:
-        return Predictor(_TorchCore(core, device, precision), device, precision)
+        return Predictor(TorchCore(core, device, precision), device, precision)
     if precision != INT8:
         return Predictor(openvino.compiled(core, precision), device, precision, engine)
     if calibration is None:

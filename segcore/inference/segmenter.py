@@ -77,8 +77,17 @@ class Segmenter:
             return look_carefully(self._calibrated_logits, batch)
         return self._calibrated_logits(batch)
 
+    def on_device(self, batch: Tensor) -> Tensor:
+        """As `predict_logits`, but the logits stay on the device: what is made of them there need not wait for them."""
+        return look_carefully(self._calibrated_on_device, batch) if self.careful else self._calibrated_on_device(batch)
+
     def _calibrated_logits(self, batch: Tensor) -> Tensor:
-        logits = self._predictor(batch)
+        return self._calibrated(self._predictor(batch))
+
+    def _calibrated_on_device(self, batch: Tensor) -> Tensor:
+        return self._calibrated(self._predictor.on_device(batch))
+
+    def _calibrated(self, logits: Tensor) -> Tensor:
         return logits if self.temperature is None else logits.div_(self.temperature)
 
     def __call__(

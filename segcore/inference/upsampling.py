@@ -28,7 +28,8 @@ class _Taps(NamedTuple):
     weight: np.ndarray  # float32 (n,)
 
 
-def _taps(source: int, size: int) -> _Taps:
+def taps(source: int, size: int) -> _Taps:
+    """Where each of `size` positions along an axis lies between the centres of `source` ones."""
     scale = float(np.float32(source / size))
     position = np.maximum((np.arange(size) + 0.5) * scale - 0.5, 0).astype(np.float32)
     lower = np.minimum(position.astype(np.int64), source - 1)
@@ -63,7 +64,7 @@ def _stripes(
     """
     classes, h, w = logits.shape
     height, width = size_hw
-    ys, xs = _taps(h, height), _taps(w, width)
+    ys, xs = taps(h, height), taps(w, width)
     wide = _mix(logits.take(xs.lower, axis=2), logits.take(xs.upper, axis=2), xs.weight)  # (classes, h, width)
     step = max(1, STRIPE_VALUES // (classes * width))
     memory = np.empty((2, classes, min(step, height), width), np.float32)
@@ -89,7 +90,7 @@ def resized_stripes(planes: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tu
     if (h, w) == (height, width):
         yield (slice(0, height), columns), planes
         return
-    ys, xs = _taps(h, height), _taps(w, width)
+    ys, xs = taps(h, height), taps(w, width)
     step = max(1, STRIPE_VALUES // (count * max(w, width)))
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
@@ -137,7 +138,7 @@ def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
     """
     logits = checked(logits, size_hw)
     _, h, w = logits.shape
-    ys, xs = _taps(h, size_hw[0]), _taps(w, size_hw[1])
+    ys, xs = taps(h, size_hw[0]), taps(w, size_hw[1])
     corners = _corner_values(logits)
     winners = corners.argmax(axis=1).astype(np.uint8)  # (4, h, w)
     disputed = (winners != winners[0]).any(axis=0)  # (h, w)

@@ -43,7 +43,11 @@ def confusion_matrix(target: Any, prediction: Any, num_classes: int = NUM_CLASSE
         raise UsageError(f"num_classes must be from 2 to {IGNORE_INDEX}, not {num_classes}")
     target, prediction = checked_labels(target, "target"), checked_labels(prediction, "prediction")
     _check_shapes(target.shape, prediction.shape)
-    pairs = count_pairs(target, prediction)
+    return matrix_of_pairs(count_pairs(target, prediction), num_classes)
+
+
+def matrix_of_pairs(pairs: np.ndarray, num_classes: int) -> np.ndarray:
+    """The confusion matrix of `count_pairs`' counts, int64 (256, 256). Raises LabelError as `confusion_matrix` does."""
     _check_values(pairs.any(axis=1), "target", num_classes, IGNORE_INDEX)
     _check_values(pairs.any(axis=0), "prediction", num_classes)
     return pairs[:num_classes, :num_classes].copy()

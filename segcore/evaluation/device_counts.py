@@ -1,0 +1,44 @@
+"""Decides and counts on the graphics card that has the logits: only the label map and the counts come back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..inference import device_upsampling
+from ..inference.task import Task
+from ..inference.torch_core import is_card
+from ..metrics import confusion
+from .counts import Counts, check_categories, counts_of
+from .run import Run
+
+
+def counts_on_card(run: Run) -> bool:
+    """Whether the images of a run are decided and counted on a card.
+
+    Not with a threshold, which asks for the CPU's probabilities to the last bit, nor where borders are refined.
+    """
+    segmenter = run.segmenter
+    on_card = is_card(segmenter.device) and getattr(segmenter, "on_device", None) is not None
+    return on_card and run.task.threshold is None and not segmenter.refine
+
+
+def predict_and_count(
+    logits: Tensor, truth: np.ndarray, task: Task, temperature: float | None = None
+) -> tuple[np.ndarray, Counts]:
+    """The prediction, uint8 (H, W), and its counts against a truth; logits: float32 (classes, h, w) on any device.
+
+    truth, temperature and errors: as of `counts.count`. The prediction and the confusion matrix are those of the CPU to
+    the last pixel.
+    """
+    check_categories(logits, task)
+    how = {"binary": task.binary, "object_id": task.object_id}
+    there = torch.tensor(truth).to(logits.device)
+    labels, judged = device_upsampling.decide_and_judge(logits, there, **how)
+    before = judged
+    if temperature is not None:
+        before = device_upsampling.decide_and_judge(logits * temperature, there, prediction=labels, **how)[1]
+    matrix = confusion.matrix_of_pairs(device_upsampling.count_pairs(there, labels).cpu().numpy(), task.num_classes)
+    prediction = labels.cpu().numpy()
+    return prediction, counts_of(matrix, prediction, truth, judged, before)

@@ -1,0 +1,121 @@
+"""Upsampling, arg-max and probabilities by PyTorch, where the logits are: from a card only labels and sums come back.
+
+The same arithmetic as `upsampling`, operation for operation, so that labels are equal to the last pixel. No two
+operations may be fused: a fused multiplication and addition rounds once instead of twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..classes import BACKGROUND, IGNORE_INDEX
+from .upsampling import RELIABILITY_BINS, JudgedProbabilities, taps
+
+STRIPE_VALUES = 64_000_000  # float32 values worked on at once: 0.25 GB, which a common photograph stays below
+
+
+class _Taps(NamedTuple):
+    """`upsampling`'s, on a device: for each output position its two neighbours and the weight of the upper one."""
+
+    lower: Tensor
+    upper: Tensor
+    weight: Tensor
+
+
+def _taps(source: int, size: int, device: torch.device) -> _Taps:
+    return _Taps(*(torch.from_numpy(each).to(device) for each in taps(source, size)))
+
+
+def _mix(lower: Tensor, upper: Tensor, weight: Tensor) -> Tensor:
+    mixed = lower * (1 - weight)
+    mixed += upper * weight  # the product is rounded before it is added
+    return mixed
+
+
+def stripes(logits: Tensor, size_hw: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (rows, float32 (classes, rows, W)): the upsampled logits, float32 (classes, h, w), some rows at a time."""
+    classes, h, w = logits.shape
+    height, width = size_hw
+    ys, xs = _taps(h, height, logits.device), _taps(w, width, logits.device)
+    wide = _mix(logits[:, :, xs.lower], logits[:, :, xs.upper], xs.weight)
+    step = max(1, STRIPE_VALUES // (classes * width))
+    for start in range(0, height, step):
+        rows = slice(start, min(start + step, height))
+        yield rows, _mix(wide[:, ys.lower[rows]], wide[:, ys.upper[rows]], ys.weight[rows, None])
+
+
+def label_map(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """The class of highest logit of every pixel, uint8 (H, W) on the device of the logits, float32 (classes, h, w).
+
+    Of equal logits the lower class wins, as in `upsampling.label_map`, to which it is equal.
+    """
+    labels = torch.empty(size_hw, dtype=torch.uint8, device=logits.device)
+    for rows, values in stripes(logits, size_hw):
+        labels[rows] = values.argmax(0).to(torch.uint8)
+    return labels
+
+
+def count_pairs(target: Tensor, prediction: Tensor) -> Tensor:
+    """int64 (256, 256): how often each value of `target` meets each of `prediction`; both uint8, of one shape."""
+    pairs = target.flatten().long() * 256 + prediction.flatten()
+    return torch.bincount(pairs, minlength=256 * 256).reshape(256, 256)
+
+
+def decide_and_judge(
+    logits: Tensor,
+    truth: Tensor,
+    *,
+    binary: bool = False,
+    object_id: int | None = None,
+    prediction: Tensor | None = None,
+) -> tuple[Tensor, JudgedProbabilities]:
+    """The decision of every pixel, uint8 (H, W) on the device, and what `upsampling.judge_probabilities` says of it.
+
+    logits: float32 (classes, h, w); truth: uint8 (H, W) on the same device, of classes, or with `binary` of 0 and 1 for
+    `object_id` (None: any object), and of 255, which is left out; prediction: a decision made before, as of logits that
+    differ by a temperature. Each stripe is upsampled once for all of it. Probabilities are those of the CPU but for the
+    last bits of exp; sums are taken in float64, in which those of float32 probabilities are exact in any order.
+    """
+    labels = torch.empty(truth.shape, dtype=torch.uint8, device=logits.device) if prediction is None else prediction
+    sums = torch.zeros(4, RELIABILITY_BINS, dtype=torch.float64, device=logits.device)
+    for rows, values in stripes(logits, truth.shape):
+        if prediction is None:
+            labels[rows] = _decided(values.argmax(0), binary, object_id)
+        target, answer = truth[rows], labels[rows]
+        sure, error = _confidence_and_error(values, target, answer, binary, object_id)
+        bins = (sure * RELIABILITY_BINS).long().clamp_(max=RELIABILITY_BINS - 1).flatten()
+        weight = (target != IGNORE_INDEX).double()
+        added = weight, weight * (answer == target), weight * sure, weight * error
+        for row, each in zip(sums, added, strict=True):
+            row += torch.bincount(bins, each.flatten(), minlength=RELIABILITY_BINS)
+    pixels, right, confidence, error = sums.cpu().numpy()
+    terms = int(pixels.sum()) * (1 if binary else len(logits))
+    judged = JudgedProbabilities(float(error.sum()), terms, pixels.astype("int64"), right.astype("int64"), confidence)
+    return labels, judged
+
+
+def _decided(labels: Tensor, binary: bool, object_id: int | None) -> Tensor:
+    if binary:
+        labels = labels != BACKGROUND if object_id is None else labels == object_id
+    return labels.to(torch.uint8)
+
+
+def _confidence_and_error(
+    values: Tensor, target: Tensor, answer: Tensor, binary: bool, object_id: int | None
+) -> tuple[Tensor, Tensor]:
+    """Of upsampled logits (classes, rows, W): the probability of the answer, and the squared error, each (rows, W)."""
+    shares = (values - values.amax(0)).exp_()
+    total = shares.sum(0)
+    if binary:
+        chosen = (total - shares[BACKGROUND] if object_id is None else shares[object_id]) / total
+        return torch.where(answer == 1, chosen, 1 - chosen), (chosen - target).square()
+    own = _of_class(shares, torch.where(target < len(shares), target, 0)) / total
+    return _of_class(shares, answer) / total, shares.square().sum(0) / total.square() - 2 * own + 1
+
+
+def _of_class(planes: Tensor, labels: Tensor) -> Tensor:
+    return planes.gather(0, labels[None].long())[0]
