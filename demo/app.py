@@ -94,18 +94,21 @@ class NoPortError(Exception):
 def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     """Build the page and let it answer, in threads of its own; Gradio reads the environment when it is imported.
 
-    Raises NoPortError, and SegcoreError for what the settings name and cannot be used.
+    Raises NoPortError, and SegcoreError for a Gradio that lacks something, and for what the settings name and cannot be
+    used.
     """
     from starlette.middleware import Middleware
 
     from demo import page
     from demo.answers.datasets import SAMPLES, Datasets, fetched_folder
     from demo.answers.samples import Thumbnails
+    from demo.server import gradio_internals
     from demo.server.guard import Guard, Sense
     from demo.server.listeners import Listening, keep_listened
     from demo.server.previews import Previews
     from demo.server.sessions import Sessions
 
+    gradio_internals.check()
     engine = Engine(
         settings.model,
         offline=settings.offline,
@@ -125,9 +128,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
     blocks = page.build(engine, datasets, Thumbnails(examples), counts)
     blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
-    # Gradio looks a thousand times a second whether there is something to do, also where nobody comes.
-    blocks._queue.sleep_when_free = 0.01
-    blocks._queue.progress_update_sleep_when_free = 0.1
+    gradio_internals.EventLine(blocks).look_less_often()
     keep_listened(blocks)
     limits = settings.limits
     guard = Middleware(
@@ -149,7 +150,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
             run_history=False,
             app_kwargs={"middleware": [guard, Middleware(Listening), Middleware(Previews), Middleware(Sense)]},
             prevent_thread_lock=True,
-            _frontend=False,  # else it gives up where its own page takes 3 seconds to answer, as on a busy machine
+            **gradio_internals.DO_NOT_ASK_OWN_PAGE,
         )
     except OSError as error:
         raise NoPortError(_cannot_listen(settings)) from error
@@ -159,8 +160,8 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
         keep_seconds=limits.keep_seconds,
         unfinished_seconds=limits.upload_seconds,
         keep_bytes=limits.keep_bytes,
-        spared=page.own_files(blocks),
-        named=blocks.temp_file_sets,
+        spared=gradio_internals.own_files(blocks),
+        named=gradio_internals.sets_of_file_names(blocks),
     ).start()
     # Longer than any evaluation may take, so that none loses what it is at.
     Sweeper(counts, keep_seconds=limits.keep_seconds + limits.scoring_seconds).start()

@@ -9,16 +9,16 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio.context import LocalContext
 from PIL import Image
 
 from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
 from demo.markup import tables
+from demo.server.gradio_internals import current_sessions, has_left
 from demo.settings import AUTOMATIC_THRESHOLD
 from demo.tabs.controls import photograph_input
 from demo.tabs.downloads import new_folder
-from demo.tabs.events import NETWORK, has_left, has_session, visitor_of
+from demo.tabs.events import NETWORK, has_session, visitor_of
 from demo.waiting.visits import waiting
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
@@ -124,7 +124,7 @@ class Endpoints:
             raise gr.Error(str(error), print_exception=False) from error
         finally:
             if not has_session(request):  # nobody comes back for it, and it would take a visitor's place
-                LocalContext.blocks.get().state_holder.forget_state(request.session_hash)
+                current_sessions().forget_state(request.session_hash)
 
 
 def _as_files(work: Callable, *args: Any) -> tuple:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio_client import utils as client_utils
 
 from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
@@ -16,6 +15,7 @@ from demo.endpoints import Endpoints
 from demo.markup import tables
 from demo.markup.guide import about
 from demo.server import failures, sessions
+from demo.server.gradio_internals import Call, CheckedBlocks, is_upload, misfit, paths_in
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
@@ -44,56 +44,35 @@ _HEADER = """<header class="masthead"><h1>segcore</h1>
 </header>"""
 
 
-_MISFIT = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
-
-
-class Page(failures.Told):
+class Page(CheckedBlocks):
     """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead. Where nothing
     is kept of a visitor any more, all that needs it is answered in one way.
     """
 
     go_on: gr.Button
 
-    async def process_api(self, *args: Any, event_data: gr.EventData | None = None, **kwargs: Any) -> Any:
-        if event_data is not None:
-            # Which picture was picked is all that is asked for. Gradio would refuse what else is told of it where that
-            # names a file that is not there, as of a page that was started again since.
-            told = event_data._data
-            event_data._data = {"index": told.get("index") if isinstance(told, dict) else None, "value": None}
-        return await super().process_api(*args, event_data=event_data, **kwargs)
-
-    async def preprocess_data(self, block_fn: Any, inputs: list, state: Any, *args: Any, **kwargs: Any) -> Any:
-        by_browser = block_fn.fn is None  # by itself, and no browser asks here
-        if by_browser or any(map(_chooses_several, block_fn.inputs, inputs)):
-            raise gr.Error(_MISFIT, print_exception=False)
-        if any(event == "load" or block == self.go_on._id for block, event in block_fn.targets):
-            state.begun = True
-        elif not state.begun and any(block.stateful for block in (*block_fn.inputs, *block_fn.outputs)):
+    def check_call(self, call: Call) -> None:
+        by_browser = call.function is None  # by itself, and no browser asks here
+        if by_browser or any(map(_chooses_several, call.components, call.values)):
+            raise misfit()
+        if call.is_caused_by(self.go_on) or any(event == "load" for _, event in call.triggers):
+            call.session.begun = True
+        elif call.has_state and not call.session.begun:
             raise sessions.lost()
         try:
-            client_utils.traverse(inputs, _refuse_all_but_uploads, _names_a_file)
-            return await super().preprocess_data(block_fn, inputs, state, *args, **kwargs)
-        except gr.Error as error:  # which is a ValueError too
-            if error.print_exception:  # a component's own
-                raise gr.Error(_MISFIT, print_exception=False) from error
-            raise
-        except (ValueError, OSError) as error:  # inputs that do not fit their components, and no possible paths
-            raise gr.Error(_MISFIT, print_exception=False) from error
+            all_uploaded = all(map(is_upload, paths_in(call.values)))
+        except (ValueError, OSError) as error:  # no possible paths
+            raise misfit() from error
+        if not all_uploaded:
+            raise gr.Error("Please upload the file itself; addresses and paths are not opened.", print_exception=False)
+
+    def failed(self, error: Exception) -> gr.Error:
+        return failures.for_visitors(error)
 
 
 def _chooses_several(block: Any, value: Any) -> bool:
     """Where one is to be chosen, as in all of the page's lists; Gradio takes a list of several there."""
     return isinstance(block, gr.Dropdown) and isinstance(value, list)
-
-
-def _names_a_file(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("path") is not None
-
-
-def _refuse_all_but_uploads(file: dict) -> dict:
-    if not gr.utils.is_in_or_equal(str(file["path"]), gr.utils.get_upload_folder()):
-        raise gr.Error("Please upload the file itself; addresses and paths are not opened.", print_exception=False)
-    return file
 
 
 def build(engine: Engine, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
@@ -119,11 +98,6 @@ def build(engine: Engine, datasets: Datasets, thumbnails: Thumbnails, counts: Pa
             _announce_download(page, engine, banner, run_again, [photograph.model, truth.model, whole_set.model])
         Endpoints(engine, datasets).wire()
     return page
-
-
-def own_files(page: Page) -> set[Path]:
-    """The page's own pictures, which Gradio copies to where uploads are."""
-    return {Path(each) for block in page.blocks.values() for each in getattr(block, "keep_in_cache", ())}
 
 
 def _announce_download(

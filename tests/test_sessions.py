@@ -17,8 +17,9 @@ import pytest
 from gradio.state_holder import SessionState
 from PIL import Image
 
+from demo.server.gradio_internals import Session
 from demo.server.listeners import LISTENERS
-from demo.server.sessions import Session, Sessions
+from demo.server.sessions import Sessions
 from tests.page_client import API, SEGMENT, TASK, Visitor
 from tests.page_server import page_here, running_page
 

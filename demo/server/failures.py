@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -19,20 +18,15 @@ def is_ours(file_name: str) -> bool:
     return any(Path(file_name).is_relative_to(folder) for folder in _OURS)
 
 
-class Told(gr.Blocks):
-    """Blocks that write one line into the log for each failure; Gradio would write a traceback of some thirty lines."""
-
-    async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await super().process_api(block_fn, *args, **kwargs)
-        except gr.Error as error:
-            if error.print_exception:  # Gradio's own
-                tell(error)
-                error.print_exception = False
-            raise
-        except Exception as error:
+def for_visitors(error: Exception) -> gr.Error:
+    """The error that a visitor sees; Gradio would write a traceback of some thirty lines into the log for each."""
+    if isinstance(error, gr.Error):
+        if error.print_exception:  # Gradio's own
             tell(error)
-            raise gr.Error("Something went wrong here. Please try again.", print_exception=False) from error
+            error.print_exception = False
+        return error
+    tell(error)
+    return gr.Error("Something went wrong here. Please try again.", print_exception=False)
 
 
 def tell(error: Exception) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from gradio import Blocks
-from gradio.queueing import Event, Queue
-from gradio.utils import LRUCache
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from demo.server.gradio_internals import Event, EventLine, accept_only_queued_events, names_of_streams
 
 JOIN_SECONDS = 15.0  # in which who has asked for something must have opened a stream for the answer
 MOST_WITHOUT_STREAM = 64  # requests of those whose stream is still to come
@@ -41,7 +41,7 @@ class Listeners:
 
     def listens(self, event: Event) -> bool:
         """Whether somebody waits for the answer to an event."""
-        return event.session_hash in self._streams or event._id in self._streams
+        return any(name in self._streams for name in names_of_streams(event))
 
     def is_open(self, session: str) -> bool:
         """Whether the page of a session is open in some browser."""
@@ -94,78 +94,22 @@ def keep_listened(blocks: Blocks, listeners: Listeners = LISTENERS) -> None:
     """From now on the line of a page, which is still to be launched, begins only what somebody listens to, keeps of
     answers only what is soon read, and cannot be gone round.
     """
-    queue = blocks._queue
-    blocks.api_open = False
-    begin = queue.get_events
-
-    def get_events() -> tuple[list[Event], bool, str] | None:
-        deaf = _take_those_without_stream(queue, listeners)
-        try:
-            return begin()
-        finally:
-            for event in deaf:
-                queue.event_queue_per_concurrency_id[event.concurrency_id].queue.append(event)
-
-    queue.get_events = get_events
-    listeners.when_silent.append(partial(_tidy, queue))
-    queue.pending_messages_per_session = _Unread(queue)
+    line = EventLine(blocks)
+    accept_only_queued_events(blocks)
+    line.put_aside_before_choosing(partial(_take_those_without_stream, line, listeners))
+    line.keep_messages_in(lambda session: Messages(partial(line.give_up, session)))
+    listeners.when_silent.append(line.forget_if_over)
 
 
-def _take_those_without_stream(queue: Queue, listeners: Listeners) -> list[Event]:
+def _take_those_without_stream(line: EventLine, listeners: Listeners) -> list[Event]:
     """Take the events that nobody listens to out of the line; gives those that may still be listened to."""
-    taken = []
-    for line in queue.event_queue_per_concurrency_id.values():
-        deaf = [event for event in line.queue if not listeners.listens(event)]
-        line.queue[:] = [event for event in line.queue if event not in deaf]
-        taken += deaf
-    taken.sort(key=lambda event: event.enqueue_time)
+    taken = line.take(lambda event: not listeners.listens(event))
     too_old = time.monotonic() - JOIN_SECONDS
     kept = [event for event in taken if event.enqueue_time > too_old][-MOST_WITHOUT_STREAM:]
     for event in taken:
         if event not in kept:
-            _drop(queue, event)
+            line.drop(event)
     return kept
-
-
-def _drop(queue: Queue, event: Event) -> None:
-    event.alive = False
-    event.data = None
-    queue.event_ids_to_events.pop(event._id, None)
-    others = queue.pending_event_ids_session.get(event.session_hash, set())
-    others.discard(event._id)
-    if not others:
-        queue.pending_event_ids_session.pop(event.session_hash, None)
-        queue.pending_messages_per_session.pop(event.session_hash, None)
-
-
-def _tidy(queue: Queue, session: str) -> None:
-    """Leave nothing of a session whose answers were all read, or will never come. Gradio leaves an entry for each."""
-    events = map(queue.event_ids_to_events.get, queue.pending_event_ids_session.get(session, ()))
-    messages = queue.pending_messages_per_session.get(session)
-    if not any(event and event.alive for event in events) and (messages is None or messages.empty()):
-        queue.pending_event_ids_session.pop(session, None)
-        queue.pending_messages_per_session.pop(session, None)
-
-
-class _Unread(LRUCache):
-    """The messages of each session that are still to be read. Takes the place of Gradio's, which keeps all."""
-
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(queue.pending_messages_per_session.max_size)
-        self._queue = queue
-
-    def __delitem__(self, session: str) -> None:
-        self.pop(session, None)  # Gradio does so at the end of a stream, of what may be gone by then
-
-    def __setitem__(self, session: str, messages: asyncio.Queue) -> None:
-        super().__setitem__(session, Messages(lambda: self._forget(session)))
-
-    def _forget(self, session: str) -> None:
-        self.pop(session, None)
-        self._queue.pending_event_ids_session.get(session, set()).clear()  # which a stream may still look at
-        for event in list(self._queue.event_ids_to_events.values()):
-            if event.session_hash == session:
-                event.alive = False
 
 
 class Messages(asyncio.Queue):
@@ -204,9 +148,8 @@ class Messages(asyncio.Queue):
             self._look_in(left)
 
     def _let_go(self) -> None:
-        self._queue.clear()
-        self._sizes.clear()
-        self._bytes = 0
+        while not self.empty():
+            self.get_nowait()
         self._forget()
 
 

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from gradio.utils import get_upload_folder, is_in_or_equal
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.server.decoding import DECODERS
+from demo.server.gradio_internals import is_upload
 from demo.waiting.turns import stays
 from segcore.errors import SegcoreError
 from segcore.imaging import reading
@@ -109,7 +109,7 @@ def _asked_for(scope: Scope) -> _File | None:
         return None
     path = scope["path"].partition("/file=")[2]
     try:
-        if not path or not is_in_or_equal(path, get_upload_folder()):
+        if not path or not is_upload(path):
             return None
         status = os.stat(path)
     except (OSError, ValueError):  # it is not there, or cannot be a path

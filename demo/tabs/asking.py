@@ -10,8 +10,9 @@ import gradio as gr
 
 from demo.markup import tables
 from demo.server import sessions
+from demo.server.gradio_internals import has_left
 from demo.tabs.controls import html
-from demo.tabs.events import ends_on_failure, has_left, visitor_of
+from demo.tabs.events import ends_on_failure, visitor_of
 from demo.waiting.turns import Turns
 from demo.waiting.visits import GoneError, Visit
 from segcore.errors import Cancelled, SegcoreError

@@ -10,6 +10,7 @@ import gradio as gr
 from demo.answers.datasets import Datasets
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Sample
+from demo.server.gradio_internals import with_preprocess
 from demo.tabs import events
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
@@ -108,13 +109,9 @@ def protocol_control() -> gr.Radio:
 
 
 def photograph_input(**kwargs: Any) -> gr.Image:
-    """An image input that hands over the uploaded file: `gr.Image` would decode it first, and fail where that does.
-
-    No subclass, since Gradio writes a .pyi file beside the source of each.
-    """
+    """An image input that hands over the uploaded file: `gr.Image` would decode it first, and fail where that does."""
     component = gr.Image(type="filepath", image_mode=None, **kwargs)
-    component.preprocess = lambda payload: None if payload is None else payload.path
-    return component
+    return with_preprocess(component, lambda payload: None if payload is None else payload.path)
 
 
 def unchecked(component: gr.Slider | gr.Dropdown) -> gr.Slider | gr.Dropdown:
@@ -122,8 +119,7 @@ def unchecked(component: gr.Slider | gr.Dropdown) -> gr.Slider | gr.Dropdown:
     because the range or the choices have changed since.
     """
     kinds = (int, float) if isinstance(component, gr.Slider) else (str,)
-    component.preprocess = lambda value: value if isinstance(value, kinds) else None
-    return component
+    return with_preprocess(component, lambda value: value if isinstance(value, kinds) else None)
 
 
 def dataset_choice(datasets: Datasets, **kwargs: Any) -> gr.Dropdown:

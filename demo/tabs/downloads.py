@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demo.server import sessions
+from demo.server.gradio_internals import upload_folder
 from demo.waiting.visits import GoneError
 from segcore.errors import SegcoreError
 
@@ -22,7 +23,7 @@ WRITE = {"api_visibility": "private", "concurrency_id": "write", "concurrency_li
 
 def new_folder() -> Path:
     """The path of a folder for one file that somebody takes; it lies among the uploads, which are deleted in time."""
-    return Path(gr.utils.get_upload_folder(), "downloads", uuid.uuid4().hex)
+    return upload_folder() / "downloads" / uuid.uuid4().hex
 
 
 def download_buttons(labels: dict[str, str], write: Callable[..., Path], inputs: Sequence[Any]) -> None:

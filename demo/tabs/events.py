@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import gradio as gr
-from gradio.context import LocalContext
 
 from demo.markup import tables
+from demo.server.gradio_internals import current_event_id
 from segcore.errors import SegcoreError, UsageError
 
 # What may run the network waits in the engine's own line, so Gradio lets all of it in at once; of impatient clicks the
@@ -78,11 +78,4 @@ def visitor_of(request: gr.Request) -> Hashable:
 
 def has_session(request: gr.Request) -> bool:
     """Whether more may come from the same page or program; Gradio gives each call of others a session of its own."""
-    return request.session_hash is not None and request.session_hash != LocalContext.event_id.get(None)
-
-
-def has_left() -> Callable[[], bool]:
-    """Whether whoever asked for what is being answered now has closed the page, or hung up, since."""
-    blocks, event_id = LocalContext.blocks.get(), LocalContext.event_id.get(None)
-    event = blocks._queue.event_ids_to_events.get(event_id)
-    return lambda: event is not None and not event.alive
+    return request.session_hash is not None and request.session_hash != current_event_id()

@@ -16,6 +16,7 @@ from demo.answers.datasets import MAX_FETCHED, Datasets
 from demo.answers.model_pool import Engine
 from demo.answers.samples import Thumbnails
 from demo.markup import set_tables, tables
+from demo.server.gradio_internals import has_left
 from demo.tabs import controls, downloads, events
 from demo.waiting.turns import Place, Turns
 from segcore.categories import VOC
@@ -218,7 +219,7 @@ class WholeSetTab:
             count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
             asked = self._line, self.engine, self.datasets, wanted, self._counts, stop or threading.Event()
-            evaluation = whole_set.evaluate_in_turn(*asked, events.visitor_of(request), events.has_left())
+            evaluation = whole_set.evaluate_in_turn(*asked, events.visitor_of(request), has_left())
             async with aclosing(evaluation):
                 async for said in evaluation:
                     if isinstance(said, Place):

@@ -1,0 +1,366 @@
+"""Wraps what the page uses of Gradio beyond its documentation, and checks that the installed version has it.
+
+Gradio may rename such things in any release, so no other module of the page uses them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dis
+import importlib.metadata
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NamedTuple, TypeVar
+
+import gradio as gr
+
+from segcore.errors import SegcoreError
+
+EXPECTED = "gradio~=6.31.0"  # as in requirements.txt
+
+
+class IncompatibleGradioError(SegcoreError):
+    """The installed Gradio lacks something that the page uses; the sentence says what, and what to install."""
+
+    def __init__(self, missing: str) -> None:
+        installed = importlib.metadata.version("gradio")
+        super().__init__(f"this page needs {EXPECTED}: {missing} is gone in gradio {installed}; install {EXPECTED!r}")
+
+
+try:
+    from gradio.block_function import BlockFunction
+    from gradio.blocks import Block
+    from gradio.context import LocalContext
+    from gradio.queueing import Event, EventQueue, Queue
+    from gradio.routes import App
+    from gradio.state_holder import SessionState, StateHolder
+    from gradio.utils import LRUCache, get_upload_folder, is_in_or_equal
+except ImportError as error:
+    raise IncompatibleGradioError(f"an import ({str(error).partition(' (')[0]})") from error
+
+_USED_NAMES: dict[type, str] = {  # attributes and methods, by the class that has or sets them
+    App: "state_holder",
+    Block: "_id keep_in_cache stateful",
+    BlockFunction: "fn inputs outputs targets",
+    gr.Blocks: "_queue api_open app blocks default_config preprocess_data process_api temp_file_sets",
+    gr.EventData: "_data",
+    Event: "_id alive concurrency_id data enqueue_time request session_hash",
+    EventQueue: "queue",
+    LRUCache: "max_size",
+    LocalContext: "blocks event_id",
+    Queue: "event_ids_to_events event_queue_per_concurrency_id get_events pending_event_ids_session "
+    "pending_messages_per_session process_events progress_update_sleep_when_free sleep_when_free",
+    SessionState: "STATE_TTL_WHEN_CLOSED _state_ttl _update_config _update_value_in_config blocks_config config_values "
+    "is_closed state_data",
+    StateHolder: "__getitem__ capacity delete_all_expired_state lock session_data state_holder",
+}
+_USED_PARAMETERS: dict[tuple[type, str], str] = {  # of methods
+    (gr.Blocks, "launch"): "_frontend app_kwargs",
+    (gr.Blocks, "preprocess_data"): "block_fn inputs state",
+    (gr.Blocks, "process_api"): "block_fn event_data",
+    (Queue, "process_events"): "events",
+}
+
+
+def check() -> None:
+    """Raise IncompatibleGradioError where something that this module uses is gone from Gradio."""
+    for kind, names in _USED_NAMES.items():
+        there = _names_of(kind)
+        for name in names.split():
+            if name not in there:
+                raise IncompatibleGradioError(f"{kind.__module__}.{kind.__name__}.{name}")
+    for (kind, method), parameters in _USED_PARAMETERS.items():
+        for name in parameters.split():
+            if name not in inspect.signature(getattr(kind, method)).parameters:
+                raise IncompatibleGradioError(f"the parameter {name} of {kind.__module__}.{kind.__name__}.{method}")
+
+
+def _names_of(kind: type) -> set[str]:
+    """The attributes of a class, and those that its methods give to its objects."""
+    names = set(dir(kind))
+    for base in kind.__mro__:
+        for method in vars(base).values():
+            if isinstance(method, FunctionType):
+                code = dis.get_instructions(inspect.unwrap(method))
+                names |= {each.argval for each in code if each.opname == "STORE_ATTR"}
+    return names
+
+
+# Options of `launch`. Without this one Gradio gives up where its own page takes 3 seconds to answer, as on a busy
+# machine.
+DO_NOT_ASK_OWN_PAGE = {"_frontend": False}
+
+
+def upload_folder() -> Path:
+    """The folder into which Gradio puts uploaded files."""
+    return Path(get_upload_folder())
+
+
+def is_upload(path: str | Path) -> bool:
+    """Whether a path lies in the folder for uploads. Raises ValueError or OSError for what cannot be a path."""
+    return is_in_or_equal(str(path), get_upload_folder())
+
+
+def own_files(blocks: gr.Blocks) -> set[Path]:
+    """The page's own pictures, which Gradio copies into the folder for uploads."""
+    return {Path(path) for block in blocks.blocks.values() for path in getattr(block, "keep_in_cache", ())}
+
+
+def sets_of_file_names(blocks: gr.Blocks) -> list[set[str]]:
+    """The sets in which Gradio notes the files that it has made."""
+    return blocks.temp_file_sets
+
+
+_Component = TypeVar("_Component", bound=Block)
+
+
+def with_preprocess(component: _Component, preprocess: Callable[[Any], Any]) -> _Component:
+    """Let `preprocess` read a component's values.
+
+    This is no subclass, since Gradio writes a .pyi file beside the source of each component class.
+    """
+    component.preprocess = preprocess  # type: ignore[attr-defined]
+    return component
+
+
+def current_event_id() -> str | None:
+    """The id of the event that is being answered; None outside events."""
+    return LocalContext.event_id.get(None)
+
+
+def has_left() -> Callable[[], bool]:
+    """A function that says whether whoever asked for the current event has closed the page, or hung up, since."""
+    blocks, event_id = LocalContext.blocks.get(), LocalContext.event_id.get(None)
+    event = blocks._queue.event_ids_to_events.get(event_id)
+    return lambda: event is not None and not event.alive
+
+
+def current_sessions() -> Any:
+    """What holds the sessions of the page whose event is being answered."""
+    return LocalContext.blocks.get().state_holder
+
+
+class Call(NamedTuple):
+    """An event that a browser or a program asks for, before its inputs are read.
+
+    function: None where the browser answers it by itself; components, values: its inputs; has_state: whether it reads
+    or changes a `gr.State`; triggers: the ids of the components and the names of the events that cause it.
+    """
+
+    function: Callable | None
+    components: Sequence[Block]
+    values: list[Any]
+    has_state: bool
+    triggers: Sequence[tuple[int | None, str]]
+    session: Any
+
+    def is_caused_by(self, component: Block) -> bool:
+        return any(number == component._id for number, _ in self.triggers)
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """The paths of all files in an input's value."""
+    if isinstance(value, dict) and value.get("path") is not None:
+        yield str(value["path"])
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from paths_in(each)
+
+
+def misfit() -> gr.Error:
+    """The error for inputs that do not fit their components."""
+    sentence = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
+    return gr.Error(sentence, print_exception=False)
+
+
+class CheckedBlocks(gr.Blocks):
+    """Blocks that check each event before its inputs are read, and say in their own way that it has failed."""
+
+    def check_call(self, call: Call) -> None:
+        """Raise gr.Error where an event must not be answered."""
+        raise NotImplementedError
+
+    def failed(self, error: Exception) -> gr.Error:
+        """The error that a visitor sees of one that was raised."""
+        raise NotImplementedError
+
+    async def process_api(
+        self, block_fn: Any, *args: Any, event_data: gr.EventData | None = None, **kwargs: Any
+    ) -> Any:
+        if event_data is not None:
+            # Functions of the page need only the index of a picture. Gradio would refuse the rest where it names a file
+            # that is not there, for example of a page that was started again since.
+            told = event_data._data
+            event_data._data = {"index": told.get("index") if isinstance(told, dict) else None, "value": None}
+        try:
+            return await super().process_api(block_fn, *args, event_data=event_data, **kwargs)
+        except Exception as error:
+            shown = self.failed(error)
+            if shown is error:
+                raise
+            raise shown from error
+
+    async def preprocess_data(self, block_fn: Any, inputs: list, state: Any, *args: Any, **kwargs: Any) -> Any:
+        has_state = any(block.stateful for block in (*block_fn.inputs, *block_fn.outputs))
+        self.check_call(Call(block_fn.fn, block_fn.inputs, inputs, has_state, block_fn.targets, state))
+        try:
+            return await super().preprocess_data(block_fn, inputs, state, *args, **kwargs)
+        except gr.Error as error:  # which is a ValueError too
+            if error.print_exception:  # a component's own
+                raise misfit() from error
+            raise
+        except (ValueError, OSError) as error:  # inputs that do not fit their components, and no possible paths
+            raise misfit() from error
+
+
+class Session(SessionState):
+    """The state of one visitor, without the copies that Gradio keeps of everything that their page was sent.
+
+    Gradio keeps them for links that lead to a page in a given state, which are not offered here.
+
+    begun: whether the visitor has opened the page, or gone on with it, in this session. Gradio makes a new one for
+    whoever comes under a name that it does not know.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        # Gradio's own __init__ spends some 20 ms on those copies; a test sees that nothing is missing.
+        self.blocks_config = copy(blocks.default_config)
+        self.config_values, self.state_data, self._state_ttl = {}, {}, {}
+        self.is_closed, self.STATE_TTL_WHEN_CLOSED = False, math.inf
+        self.begun = False
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        block = self.blocks_config.blocks.get(key, value)
+        if block.stateful:
+            self.state_data[key] = value
+        else:
+            if own := vars(block).get("preprocess"):  # an update makes another component, which would not have it
+                value.preprocess = own
+            self.blocks_config.blocks[key] = value
+
+    def _update_config(self, key: int) -> None:
+        pass
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        pass
+
+
+def hold_sessions(blocks: gr.Blocks, holder: StateHolder) -> None:
+    """Let `holder` hold the sessions of a page that was launched."""
+    blocks.state_holder = blocks.app.state_holder = holder
+
+
+class EventLine:
+    """Gradio's queue of the events of one page, their ids and the messages that wait to be read."""
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        self._queue = blocks._queue
+
+    def look_less_often(self) -> None:
+        """Look for work a hundred times a second; Gradio does so a thousand times, also where nobody comes."""
+        self._queue.sleep_when_free = 0.01
+        self._queue.progress_update_sleep_when_free = 0.1
+
+    def put_aside_before_choosing(self, take: Callable[[], list[Event]]) -> None:
+        """Before Gradio chooses the next event, put those aside that `take` gives; put them back afterwards."""
+        choose = self._queue.get_events
+
+        def get_events() -> tuple[list[Event], bool, str] | None:
+            aside = take()
+            try:
+                return choose()
+            finally:
+                for event in aside:
+                    self._queue.event_queue_per_concurrency_id[event.concurrency_id].queue.append(event)
+
+        self._queue.get_events = get_events  # type: ignore[method-assign]
+
+    def take(self, is_taken: Callable[[Event], bool]) -> list[Event]:
+        """Take events out of the queue; returns them, the oldest first."""
+        taken = []
+        for line in self._queue.event_queue_per_concurrency_id.values():
+            chosen = [event for event in line.queue if is_taken(event)]
+            line.queue[:] = [event for event in line.queue if event not in chosen]
+            taken += chosen
+        return sorted(taken, key=lambda event: event.enqueue_time)
+
+    def drop(self, event: Event) -> None:
+        """Forget an event that was taken out and is not to be answered."""
+        event.alive = False
+        event.data = None
+        self._queue.event_ids_to_events.pop(event._id, None)
+        others = self._queue.pending_event_ids_session.get(event.session_hash, set())
+        others.discard(event._id)
+        if not others:
+            self.forget(event.session_hash)
+
+    def forget(self, session: str) -> None:
+        """Forget the messages of a session, and which events are its own."""
+        self._queue.pending_messages_per_session.pop(session, None)
+        self._queue.pending_event_ids_session.pop(session, None)
+
+    def forget_if_over(self, session: str) -> None:
+        """Forget a session whose answers were all read, or will never come; Gradio keeps an entry for each session."""
+        ids = self._queue.pending_event_ids_session.get(session, ())
+        events = map(self._queue.event_ids_to_events.get, ids)
+        messages = self._queue.pending_messages_per_session.get(session)
+        if not any(event and event.alive for event in events) and (messages is None or messages.empty()):
+            self.forget(session)
+
+    def give_up(self, session: str) -> None:
+        """Forget the messages of a session and end its events, while a stream may still look at them."""
+        self._queue.pending_messages_per_session.pop(session, None)
+        self._queue.pending_event_ids_session.get(session, set()).clear()
+        for event in list(self._queue.event_ids_to_events.values()):
+            if event.session_hash == session:
+                event.alive = False
+
+    def keep_messages_in(self, make: Callable[[str], asyncio.Queue]) -> None:
+        """Keep the messages of each session in what `make` gives for its name; Gradio would keep all messages."""
+        self._queue.pending_messages_per_session = _Messages(self._queue.pending_messages_per_session.max_size, make)
+
+    def busy_sessions(self) -> set[str]:
+        """The sessions whose events are under way or wait."""
+        events = list(self._queue.event_ids_to_events.values())
+        return {event.session_hash for event in events if event.alive}
+
+    def empty_events_afterwards(self) -> None:
+        """Empty events once they are over; Gradio keeps the last ones, with names of files, until others come."""
+        process = self._queue.process_events
+
+        async def processed(events: list[Event], *args: Any) -> None:
+            try:
+                await process(events, *args)
+            finally:
+                for event in events:
+                    event.data = event.request = None  # type: ignore[assignment]
+
+        self._queue.process_events = processed  # type: ignore[method-assign]
+
+
+def names_of_streams(event: Event) -> tuple[str, str]:
+    """By what a stream of answers may ask for an event: its session, or its own id."""
+    return event.session_hash, event._id
+
+
+def accept_only_queued_events(blocks: gr.Blocks) -> None:
+    """Refuse programs that would have an event answered at once, past the queue."""
+    blocks.api_open = False
+
+
+class _Messages(LRUCache):
+    """The messages of each session that are still to be read."""
+
+    def __init__(self, most: int, make: Callable[[str], asyncio.Queue]) -> None:
+        super().__init__(most)
+        self._make = make
+
+    def __delitem__(self, session: str) -> None:
+        self.pop(session, None)  # Gradio does so at the end of a stream, of what may be gone by then
+
+    def __setitem__(self, session: str, messages: asyncio.Queue) -> None:
+        super().__setitem__(session, self._make(session))
