@@ -1,98 +1,55 @@
-"""Thousands of requests, a third of them bad: that memory stays, no file is left, and no traceback gets into the log.
+"""Thousands of requests, many of them bad: that nobody is stuck, memory stays, and nothing of a photograph is left.
 
     python -m benchmarks.soak [--requests 5000] [--visitors 4] [--seed 0]
 
-Starts the page, on loopback, with uploads that are deleted after a minute. Good requests are photographs of random
-sizes and kinds, on the page and to `/segment`; bad ones are no images, empty, cut off, of huge headers, paths and
-addresses instead of uploads, wrong arguments, classes and models that do not exist. Ends with status 1 where the
-resident memory after the last fifth is more than 5 % above that after the first fifth, where a good request fails or a
-bad one is answered, and where a traceback or a file is left.
+Starts the page, on loopback, with photographs that are kept for a minute. Good requests are photographs of random
+sizes and kinds, on the page and to `/segment`. Bad ones are no images, empty, cut off, of huge headers, paths and
+addresses instead of uploads, wrong arguments, classes and models that do not exist. Among them visitors vanish while
+their photograph is worked on or while they wait, hang up amid an answer of which they read nothing and come again, and
+begin more visits than are kept. Every now and then the page's process is stopped for some seconds and goes on.
+
+Every photograph holds the same random bytes. Ends with status 1 where
+
+- a visitor who stays has neither an answer nor a sentence within two minutes (a stuck visit);
+- a good request fails, or a bad one is answered;
+- the resident memory after the last fifth is more than 5 % above that after the first fifth;
+- two minutes and a half after the last request a file is left, or those bytes are in the memory of the page or of the
+  processes that it has started;
+- there is a traceback in the log.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import random
-import struct
+import signal
 import sys
 import threading
 import time
-import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+import httpx
 
+from benchmarks.soak_requests import MARK, MISBEHAVIOUR, bad_requests, photograph
 from benchmarks.speed import machine
 from segcore.models import catalogue
-from tests.hostile_pictures import COSTLY
-from tests.page_client import Refused, Visitor
-from tests.page_server import running_page
+from tests.page_client import Refused, Stuck, Visitor
+from tests.page_server import RunningPage, running_page
+from tests.process_memory import in_memory, with_children
 
-KINDS = {
-    "jpg": ("JPEG", ("RGB", "L", "CMYK")),
-    "png": ("PNG", ("RGB", "RGBA", "L", "P", "1")),
-    "webp": ("WEBP", ("RGB",)),
-}
 MOST_GROWTH = 0.05
 ROUNDS = 5
 QUIET = 10  # seconds after each, in which what is free goes back to the system
 KEEP_SECONDS = 60
+PATIENCE = 120  # seconds in which a visitor who stays has an answer, stops of the page included
+STOPPED = 2, 6  # seconds for which the page is stopped at a time
+BETWEEN_STOPS = 30, 90
 # So few sessions that they are all taken within the first fifth, as they would be after a day.
 SETTINGS = {"SEGCORE_KEEP_MINUTES": str(KEEP_SECONDS / 60), "SEGCORE_SESSIONS": "20"}
-
-
-def photograph(chance: random.Random) -> tuple[str, bytes]:
-    """A picture of random size, content and kind: its name and its file."""
-    suffix = chance.choice(list(KINDS))
-    kind, modes = KINDS[suffix]
-    side = chance.choice((30, 200, 500, 900, 1500))
-    size = side + chance.randrange(side), side + chance.randrange(side)
-    noise = np.random.default_rng(chance.randrange(2**32)).integers(0, 255, (16, 16, 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(chance.choice(modes)).save(buffer, kind)
-    return f"photo.{suffix}", buffer.getvalue()
-
-
-def huge_header() -> bytes:
-    """A PNG that says it has 60,000 x 60,000 pixels."""
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    data = b"IDAT" + zlib.compress(bytes(1000))
-    chunks = b"".join(
-        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in (chunk, data, b"IEND")
-    )
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-def bad_requests(chance: random.Random) -> dict[str, Callable[[Visitor], object]]:
-    """By name, what must be refused."""
-    name, content = photograph(chance)
-
-    def file(path: str) -> dict:
-        return {"path": path, "meta": {"_type": "gradio.FileData"}}
-
-    return {
-        "not an image": lambda it: it.segment("notes.jpg", b"not an image"),
-        "empty": lambda it: it.segment("empty.png", b""),
-        "cut off": lambda it: it.segment(name, content[: len(content) // 3]),
-        "huge header": lambda it: it.segment("huge.png", huge_header()),
-        "a costly structure": lambda it: it.segment("costly.png", chance.choice(list(COSTLY.values()))()),
-        "a long name of a session": lambda it: it.listen("x" * 1000),
-        "unknown class": lambda it: it.segment(name, content, "binary", "unicorn"),
-        "unknown mode": lambda it: it.segment(name, content, "ternary"),
-        "unknown model": lambda it: it.segment(name, content, "multiclass", "any", -1, "resnet"),
-        "threshold of 7": lambda it: it.segment(name, content, "binary", "any", 7),
-        "no number": lambda it: it.segment(name, content, "binary", "any", "half"),
-        "no image": lambda it: it.segment_file(None),
-        "too few arguments": lambda it: it.segment_file("photo.jpg"),
-        "a path of the server": lambda it: it.segment_file(file("/etc/passwd")),
-        "an address": lambda it: it.segment_file(file("http://127.0.0.1:9/photo.jpg")),
-    }
 
 
 def resident_megabytes(process: int) -> float:
@@ -101,37 +58,66 @@ def resident_megabytes(process: int) -> float:
 
 
 class Soak:
-    """Requests by several visitors, who come again as others now and then; `unexpected` names what went wrong."""
+    """Requests by several visitors, who come again as others now and then.
 
-    def __init__(self, url: str, process: int, seed: int) -> None:
-        self.url, self.process = url, process
+    stuck, unexpected: what went wrong; longest: seconds that a visitor waited for an answer.
+    """
+
+    def __init__(self, page: RunningPage, seed: int) -> None:
+        self.page = page
         self.chance = random.Random(seed)
         self.asked: Counter[str] = Counter()
+        self.stuck: list[str] = []
         self.unexpected: list[str] = []
+        self.longest = 0.0
+        self.stops = 0
         self.memory: list[float] = []
         self._lock = threading.Lock()
-        first = Visitor(url)
+        first = Visitor(page.url)
         self.events = first.events()
         first.close()
 
     def round(self, visitors: int, requests: int) -> None:
         """So many more requests by so many visitors at a time; then all are answered, and memory is looked at."""
         until = self.asked.total() + requests
-        with ThreadPoolExecutor(visitors) as pool:
+        with self._stopped_now_and_then(), ThreadPoolExecutor(visitors) as pool:
             for each in [pool.submit(self._visit, until) for _ in range(visitors)]:
                 each.result()
         time.sleep(QUIET)
-        self.memory.append(resident_megabytes(self.process))
+        self.memory.append(resident_megabytes(self.page.process.pid))
         print(f"{self.asked.total():6} requests, {self.memory[-1]:.0f} MB", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def _stopped_now_and_then(self) -> Iterator[None]:
+        over, chance = threading.Event(), random.Random(self.stops)
+
+        def stop_and_continue() -> None:
+            while not over.wait(chance.uniform(*BETWEEN_STOPS)):
+                self.page.process.send_signal(signal.SIGSTOP)
+                over.wait(chance.uniform(*STOPPED))
+                self.page.process.send_signal(signal.SIGCONT)
+                self.stops += 1
+
+        stopping = threading.Thread(target=stop_and_continue)
+        stopping.start()
+        try:
+            yield
+        finally:
+            over.set()
+            stopping.join()
 
     def _visit(self, until: int) -> None:
         """Ask for this and that, as one visitor after the other."""
         while (seed := self._next(until)) is not None:
             chance = random.Random(seed)
-            visitor = Visitor(self.url)
+            if chance.random() < 1 / 6:
+                self._misbehave(chance)
+                continue
+            visitor = Visitor(self.page.url, PATIENCE)
             try:
-                for _ in range(5):
-                    self._ask(visitor, chance)
+                with visitor.heartbeat():
+                    for _ in range(5):
+                        self._ask(visitor, chance)
             finally:
                 visitor.close()
 
@@ -139,21 +125,39 @@ class Soak:
         with self._lock:
             return None if self.asked.total() >= until else self.chance.randrange(2**32)
 
-    def _ask(self, visitor: Visitor, chance: random.Random) -> None:
-        bad = chance.random() < 1 / 3
-        if bad:
-            kind, action = chance.choice(list(bad_requests(chance).items()))
-        else:
-            kind, action = chance.choice([("/segment", self._segment), ("on the page", self._open_and_look)])
+    def _misbehave(self, chance: random.Random) -> None:
+        kind, action = chance.choice(list(MISBEHAVIOUR.items()))
+        visitor = Visitor(self.page.url, PATIENCE)
         try:
-            action(visitor) if bad else action(visitor, chance)
-            problem = f"{kind}: answered" if bad else None
+            self._note(kind, lambda: action(visitor, self.events, chance))
+        finally:
+            visitor.close()
+
+    def _ask(self, visitor: Visitor, chance: random.Random) -> None:
+        if chance.random() < 1 / 3:
+            kind, bad = chance.choice(list(bad_requests(chance).items()))
+            self._note(kind, lambda: bad(visitor), refused=True)
+        else:
+            kind, good = chance.choice([("/segment", self._segment), ("on the page", self._open_and_look)])
+            self._note(kind, lambda: good(visitor, chance))
+
+    def _note(self, kind: str, action: Callable[[], object], refused: bool = False) -> None:
+        """Do it, and note what differs from what was expected."""
+        started, stuck, problem = time.monotonic(), None, None
+        try:
+            action()
+            problem = f"{kind}: answered" if refused else None
         except Refused as error:
-            problem = None if bad else f"{kind}: {error}"
+            problem = None if refused else f"{kind}: {error}"
+        except (Stuck, httpx.TimeoutException) as error:
+            stuck = f"{kind}: stuck, {error!r}"
+        except httpx.HTTPError as error:
+            problem = f"{kind}: {error!r}"
         with self._lock:
             self.asked[kind] += 1
-            if problem:
-                self.unexpected.append(problem)
+            self.longest = max(self.longest, time.monotonic() - started)
+            self.stuck += [stuck] if stuck else []
+            self.unexpected += [problem] if problem else []
 
     def _segment(self, visitor: Visitor, chance: random.Random) -> None:
         visitor.segment(*photograph(chance), own_session=chance.random() < 0.5)
@@ -168,6 +172,16 @@ def files_in(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
+def holding_photographs(process: int) -> list[int]:
+    """Which of the page's processes have a whole page of memory of the photographs' bytes.
+
+    The system hands memory out, and gets it back, by such pages: less of them may lie beside something else.
+    """
+    middle = len(MARK) // 2
+    wanted = {"photograph": MARK[middle : middle + 4096]}
+    return [each for each in with_children(process) if in_memory(each, wanted)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=5000)
@@ -178,25 +192,29 @@ def main() -> int:
     with running_page("--model", catalogue.SHIPPED, env=SETTINGS) as page:
         [uploads] = (page.log_file.parent / "tmp").glob("*/uploads")
         own = files_in(uploads)
-        soak = Soak(page.url, page.process.pid, arguments.seed)
+        soak = Soak(page, arguments.seed)
         for _ in range(ROUNDS):
             soak.round(arguments.visitors, arguments.requests // ROUNDS)
-        kept = files_in(uploads) - own
+        kept, held = files_in(uploads) - own, holding_photographs(page.process.pid)
         time.sleep(2.5 * KEEP_SECONDS)
-        left = files_in(uploads) - own
+        left, still_held = files_in(uploads) - own, holding_photographs(page.process.pid)
         log = page.log()
     minutes = (time.perf_counter() - started) / 60
     first, last = soak.memory[0], soak.memory[-1]
-    print(f"{soak.asked.total()} requests in {minutes:.0f} minutes\n{machine()}\n")
+    print(f"{soak.asked.total()} requests in {minutes:.0f} minutes, the page stopped {soak.stops} times\n{machine()}\n")
     print(", ".join(f"{count} {kind}" for kind, count in sorted(soak.asked.items())))
+    print(f"stuck visits: {len(soak.stuck)}; the longest wait: {soak.longest:.0f} s")
     print(f"resident: {first:.0f} MB after the first fifth, {last:.0f} MB after the last, {last / first - 1:+.1%}")
     print(f"uploads: {len(kept)} files in the end, {len(left)} once their time was over")
-    problems = Counter(soak.unexpected)
+    print(f"processes with photographs in memory: {len(held)} in the end, {len(still_held)} once their time was over")
+    problems = Counter(soak.stuck + soak.unexpected)
     if "Traceback" in log:
         problems["a traceback in the log: " + log[log.index("Traceback") :][:2000]] += 1
+    if not held:
+        problems["photographs could not be found in memory while they were there"] += 1
     for problem, count in problems.most_common(10):
         print(f"{count} x {problem}", file=sys.stderr)
-    return 1 if problems or left or last > first * (1 + MOST_GROWTH) else 0
+    return 1 if problems or left or still_held or last > first * (1 + MOST_GROWTH) else 0
 
 
 if __name__ == "__main__":

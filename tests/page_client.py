@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 import zlib
 from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -23,13 +25,21 @@ class Refused(Exception):
     """What the page said instead of an answer."""
 
 
-class Visitor:
-    """One session of the page. Not for several threads at once."""
+class Stuck(Exception):
+    """The page answered nothing in time."""
 
-    def __init__(self, url: str) -> None:
+
+class Visitor:
+    """One session of the page. Not for several threads at once.
+
+    patience: seconds in which an answer must have come, else Stuck or httpx.TimeoutException is raised.
+    """
+
+    def __init__(self, url: str, patience: float = 600) -> None:
         # The page closes a connection that was idle for 5 seconds, which must not be just when it is used again.
         limits = httpx.Limits(keepalive_expiry=1)
-        self.http = httpx.Client(base_url=url, timeout=600, trust_env=False, limits=limits)
+        self.http = httpx.Client(base_url=url, timeout=patience, trust_env=False, limits=limits)
+        self.patience = patience
         self.session = uuid.uuid4().hex
         self.said: list[str] = []  # what it was told while it waited
         self.begun = False
@@ -59,23 +69,40 @@ class Visitor:
         self.http.post(f"{API}/run/on_clock", json=body).raise_for_status()
         self.begun = True
 
-    def trigger(self, event: dict, data: list[Any], picked: Any = None, told: Any = None) -> list[Any]:
-        """Do what a click does, on the picture of that index in a gallery, and return the event's last outputs.
+    @contextmanager
+    def heartbeat(self) -> Iterator[None]:
+        """Hold the heartbeat open, as a browser does for as long as the page is open."""
+        with self.http.stream("GET", f"{API}/heartbeat/{self.session}") as answer:
+            next(answer.iter_lines())
+            yield
 
-        told: what is told of the event instead, as it is. Raises Refused.
-        """
+    def join(self, event: dict, data: list[Any], told: Any = None) -> str:
+        """Get in line with an event, and return its id. Raises Refused."""
         if not self.begun:
             self.begin()
         body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
-        if picked is not None:
-            told = {"index": picked, "value": None}
         if told is not None:
             body["event_data"] = told
         joined = self.http.post(f"{API}/queue/join", json=body)
         if joined.is_error:
             raise Refused(joined.text)
-        wanted, outputs = joined.json()["event_id"], []
-        for message in self._messages(f"{API}/queue/data?session_hash={self.session}"):
+        return joined.json()["event_id"]
+
+    @contextmanager
+    def stream(self) -> Iterator[httpx.Response]:
+        """The open stream of this session's answers; the block may leave it unread, and hangs up where it ends."""
+        with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": self.session}) as answer:
+            yield answer
+
+    def trigger(self, event: dict, data: list[Any], picked: Any = None, told: Any = None) -> list[Any]:
+        """Do what a click does, on the picture of that index in a gallery, and return the event's last outputs.
+
+        told: what is told of the event instead, as it is. Raises Refused.
+        """
+        if picked is not None:
+            told = {"index": picked, "value": None}
+        wanted, outputs = self.join(event, data, told), []
+        for message in self._messages():
             if message.get("event_id") != wanted or message["msg"] not in ("process_generating", "process_completed"):
                 continue
             output = message["output"]
@@ -118,7 +145,7 @@ class Visitor:
         path = f"{API}/call/segment/{called.json()['event_id']}"
         with self.http.stream("GET", path) as answer:
             kind = ""
-            for line in answer.iter_lines():
+            for line in self._lines(answer):
                 if line.startswith("event: "):
                     kind = line.removeprefix("event: ")
                 elif line.startswith("data: ") and kind in ("complete", "error"):
@@ -137,8 +164,16 @@ class Visitor:
         if answer.is_error:
             raise Refused(answer.text)
 
-    def _messages(self, path: str) -> Iterator[dict]:
-        with self.http.stream("GET", path) as answer:
-            for line in answer.iter_lines():
+    def _messages(self) -> Iterator[dict]:
+        with self.stream() as answer:
+            for line in self._lines(answer):
                 if line.startswith("data: "):
                     yield json.loads(line.removeprefix("data: "))
+
+    def _lines(self, answer: httpx.Response) -> Iterator[str]:
+        """Those of a stream, which says every few seconds that it is still there."""
+        end = time.monotonic() + self.patience
+        for line in answer.iter_lines():
+            if time.monotonic() > end:
+                raise Stuck(f"no answer within {self.patience:g} s")
+            yield line

@@ -7,7 +7,7 @@ import gc
 import io
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from demo.server.listeners import LISTENERS
 from demo.server.sessions import Sessions
 from tests.page_client import API, SEGMENT, TASK, Visitor
 from tests.page_server import page_here, running_page
+from tests.process_memory import in_memory
 
 KEPT = 15.0  # seconds, in which a model that is not loaded yet can answer
 WITHIN = KEPT + 60  # from the last request until nothing is left
@@ -248,25 +249,6 @@ def becomes_empty(look: Callable[[], Collection[str]]) -> Collection[str]:
     end = time.monotonic() + WITHIN
     while (found := look()) and time.monotonic() < end:
         time.sleep(2)
-    return found
-
-
-def in_memory(process: int, wanted: Mapping[str, bytes]) -> set[str]:
-    """The names of what is found in the memory of a process."""
-    found = set()
-    with open(f"/proc/{process}/maps") as maps, open(f"/proc/{process}/mem", "rb", 0) as memory:
-        for line in maps:
-            addresses, permissions, *_ = line.split()
-            if not permissions.startswith("rw") or "[v" in line:
-                continue
-            start, end = (int(each, 16) for each in addresses.split("-"))
-            for at in range(start, end, 2**26):
-                try:
-                    memory.seek(at)
-                    piece = memory.read(min(2**26, end - at))
-                except OSError:  # given back meanwhile
-                    continue
-                found |= {name for name, trace in wanted.items() if trace in piece}
     return found
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
-_GRACE = 180  # seconds for a process to start, and to end its last round
+_GRACE = 600  # seconds for a process to start, and to end its last round, on a machine that does other things too
 _NO_ATHERIS = "atheris is not installed, so hypothesis fuzzes alone; on Linux, `pip install atheris` adds it."
 
 

@@ -1,0 +1,211 @@
+"""How long a visitor's `/segment` takes alone and beside attacks on the page: a table, one row an attack.
+
+    python -m benchmarks.attacks [--attack NAME] [--repeats 5]
+
+Starts the page, on loopback. The visitor asks some times alone, and as often while each attack goes on, which begins
+anew for as long as that takes. Ends with status 1 where the slowest answer beside an attack took more than 3 s longer
+than the slowest alone, or where the visitor got none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import httpx
+
+from benchmarks.speed import machine
+from segcore.models import catalogue
+from tests.hostile_pictures import COSTLY, encoded, slow_picture
+from tests.page_client import API, TASK, Refused, Visitor
+from tests.page_server import running_page
+
+PHOTOGRAPH = next(iter(sorted((Path(__file__).parents[1] / "examples" / "samples").glob("*.jpg")))).read_bytes()
+MOST_MORE = 3.0  # seconds
+ATTACKERS = 2  # at a time
+LEAD = 1.0  # seconds for which an attack goes on before the visitor asks
+
+slow = cache(slow_picture)
+
+
+def slow_pictures(attacker: Visitor) -> None:
+    """A picture within all limits that takes seconds to decode."""
+    attacker.segment("slow.jpg", slow())
+
+
+def costly_structures(attacker: Visitor) -> None:
+    """Thousands of scans, comments without end, strips that are read again and again."""
+    for make in COSTLY.values():
+        with suppress(Refused):
+            attacker.segment("costly.png", make())
+
+
+def previews(attacker: Visitor) -> None:
+    """Twenty small copies of one huge picture are asked for, and hung up on at once."""
+    path = attacker.upload("huge.png", huge())["path"]
+    for _ in range(20):
+        with suppress(httpx.TimeoutException):
+            attacker.http.get(f"{API}/file={path}", headers={"Accept": "image/avif,image/webp"}, timeout=0.2)
+
+
+@cache
+def huge() -> bytes:
+    return encoded(10_000, 10_000, "PNG")
+
+
+def unread_answers(attacker: Visitor) -> None:
+    """A session asks 100 times for what it looks at, and reads nothing."""
+    events = attacker.events()
+    attacker.open(events, "photo.jpg", PHOTOGRAPH)
+    for _ in range(100):
+        attacker.join(events["on_look"], [None, *TASK, True, ""])
+
+
+def long_names(attacker: Visitor) -> None:
+    """Names of sessions of a megabyte."""
+    for _ in range(20):
+        body = {"data": [], "fn_index": 0, "session_hash": uuid.uuid4().hex + "x" * 2**20}
+        attacker.http.post(f"{API}/queue/join", json=body)
+
+
+def made_up_sessions(attacker: Visitor) -> None:
+    """305 visits are begun, half of them by nothing but a heartbeat."""
+    for number in range(305):
+        session = uuid.uuid4().hex
+        if number % 2:
+            with attacker.http.stream("GET", f"{API}/heartbeat/{session}"):
+                pass
+        else:
+            attacker.http.post(f"{API}/run/on_clock", json={"data": [], "session_hash": session})
+
+
+def unwatched_evaluations(attacker: Visitor) -> None:
+    """Ten scorings of the samples, whose answers nobody listens to."""
+    events = attacker.events()
+    for number in range(10):
+        score(attacker, events, 3 + number)
+
+
+def too_many_images(attacker: Visitor) -> None:
+    """The button of the whole set is pressed with a number above the slider's maximum."""
+    events = attacker.events()
+    score(attacker, events, 10**6)
+    with attacker.stream():
+        time.sleep(1)
+
+
+def score(attacker: Visitor, events: dict[str, dict], images: int) -> None:
+    attacker.session, attacker.begun = uuid.uuid4().hex, False
+    attacker.begin()
+    asked = {"data": [None], "fn_index": events["on_asked"]["id"], "session_hash": attacker.session}
+    attacker.http.post(f"{API}/run/predict", json=asked)
+    attacker.join(events["on_start"], [None, "samples", images, *TASK, "original", "auto", "squeeze", "none", False])
+
+
+def cut_streams(attacker: Visitor) -> None:
+    """A photograph is given, and the stream of its answers cut at once."""
+    events = attacker.events()
+    file = attacker.upload("photo.jpg", PHOTOGRAPH)
+    for _ in range(20):
+        attacker.join(events["on_upload"], [file, None, "auto", "squeeze", False])
+        with attacker.stream():
+            pass
+
+
+def full_log(attacker: Visitor) -> None:
+    """What a decoder, or Gradio, would write thousands of lines about."""
+    whole = encoded(400, 4000, "TIFF", compression="tiff_lzw")
+    broken = bytearray(whole)
+    broken[8 : len(whole) // 2 : 7] = b"\xff" * len(range(8, len(whole) // 2, 7))
+    with suppress(Refused):
+        attacker.segment("broken.tif", bytes(broken))
+    event = attacker.events()["on_sample"]
+    for told in ({"index": 10**6}, {"index": "x"}, "x", [7]):
+        with suppress(Refused):
+            attacker.trigger(event, [None, "auto", "squeeze", False], told=told)
+
+
+ATTACKS: dict[str, Callable[[Visitor], None]] = {
+    each.__name__.replace("_", " "): each
+    for each in (
+        *(too_many_images, slow_pictures, costly_structures, previews, unread_answers, long_names, made_up_sessions),
+        *(unwatched_evaluations, cut_streams, full_log),
+    )
+}
+
+
+@contextmanager
+def under_attack(url: str, attack: Callable[[Visitor], None]) -> Iterator[None]:
+    """Attackers go on until the block ends, and what they have begun then is over."""
+    over = threading.Event()
+
+    def attack_on() -> None:
+        while not over.is_set():
+            attacker = Visitor(url)
+            # An attack that is refused, or hung up on, has failed; the next one begins.
+            with suppress(Refused, httpx.HTTPError):
+                attack(attacker)
+            attacker.close()
+
+    with ThreadPoolExecutor(ATTACKERS) as pool:
+        attacking = [pool.submit(attack_on) for _ in range(ATTACKERS)]
+        try:
+            time.sleep(LEAD)
+            yield
+        finally:
+            over.set()
+        for each in attacking:
+            each.result()
+
+
+def seconds(url: str, repeats: int) -> list[float]:
+    """What the visitor's requests took, each by a session of its own whose page is open."""
+    taken = []
+    for _ in range(repeats):
+        visitor = Visitor(url)
+        with visitor.heartbeat():
+            started = time.perf_counter()
+            visitor.segment("photo.jpg", PHOTOGRAPH)
+            taken.append(time.perf_counter() - started)
+        visitor.close()
+    return taken
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--attack", choices=ATTACKS, help="only this one")
+    parser.add_argument("--repeats", type=int, default=5, help="requests of the visitor (default: %(default)s)")
+    asked = parser.parse_args()
+    slow(), huge()  # made now, not while the visitor waits
+    with running_page("--model", catalogue.SHIPPED) as page:
+        seconds(page.url, 1)  # loads the model
+        alone = max(seconds(page.url, asked.repeats))
+        print(f"the slowest of {asked.repeats} requests, {ATTACKERS} attackers at a time\n{machine()}\n")
+        print(f"| beside | s | more than alone |\n| --- | ---: | ---: |\n| nobody | {alone:.2f} | |", flush=True)
+        exceeded = []
+        for name in [asked.attack] if asked.attack else ATTACKS:
+            try:
+                with under_attack(page.url, ATTACKS[name]):
+                    beside = max(seconds(page.url, asked.repeats))
+            except (Refused, httpx.HTTPError) as error:
+                print(f"| {name} | none: {error} | |", flush=True)
+                exceeded.append(name)
+                continue
+            print(f"| {name} | {beside:.2f} | {beside - alone:+.2f} |", flush=True)
+            if beside - alone > MOST_MORE:
+                exceeded.append(name)
+    if exceeded:
+        print(f"more than {MOST_MORE:g} s: {', '.join(exceeded)}", file=sys.stderr)
+    return 1 if exceeded else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

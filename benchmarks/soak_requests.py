@@ -1,0 +1,125 @@
+"""What the visitors of the soak ask for: photographs, what must be refused, and how visitors misbehave."""
+
+from __future__ import annotations
+
+import io
+import random
+import secrets
+import struct
+import time
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from tests.hostile_pictures import COSTLY
+from tests.page_client import API, Visitor
+
+KINDS = {
+    "jpg": ("JPEG", ("RGB", "L", "CMYK")),
+    "png": ("PNG", ("RGB", "RGBA", "L", "P", "1")),
+    "webp": ("WEBP", ("RGB",)),
+}
+MARK = secrets.token_bytes(16 * 1024)  # in all photographs of a run, and nowhere else
+MADE_UP = 25  # sessions at a time, more than the page of the soak keeps
+
+Events = dict[str, dict]
+
+
+def photograph(chance: random.Random) -> tuple[str, bytes]:
+    """A picture of random size, content and kind: its name and its file, with MARK after its end, and in its pixels."""
+    suffix = chance.choice(list(KINDS))
+    kind, modes = KINDS[suffix]
+    side = chance.choice((30, 200, 500, 900, 1500))
+    size = side + chance.randrange(side), side + chance.randrange(side)
+    noise = np.random.default_rng(chance.randrange(2**32)).integers(0, 255, (16, 16, 3), np.uint8)
+    buffer = io.BytesIO()
+    pixels = np.array(Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC))
+    if pixels.size > 2 * len(MARK):
+        pixels.reshape(-1)[: len(MARK)] = np.frombuffer(MARK, np.uint8)
+    Image.fromarray(pixels).convert(chance.choice(modes)).save(buffer, kind)
+    return f"photo.{suffix}", buffer.getvalue() + MARK
+
+
+def huge_header() -> bytes:
+    """A PNG that says it has 60,000 x 60,000 pixels."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"IDAT" + zlib.compress(bytes(1000))
+    chunks = b"".join(
+        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in (chunk, data, b"IEND")
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def bad_requests(chance: random.Random) -> dict[str, Callable[[Visitor], object]]:
+    """By name, what must be refused."""
+    name, content = photograph(chance)
+
+    def file(path: str) -> dict:
+        return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+    return {
+        "not an image": lambda it: it.segment("notes.jpg", b"not an image"),
+        "empty": lambda it: it.segment("empty.png", b""),
+        "cut off": lambda it: it.segment(name, content[: len(content) // 3]),
+        "huge header": lambda it: it.segment("huge.png", huge_header()),
+        "a costly structure": lambda it: it.segment("costly.png", chance.choice(list(COSTLY.values()))()),
+        "a long name of a session": lambda it: it.listen("x" * 1000),
+        "unknown class": lambda it: it.segment(name, content, "binary", "unicorn"),
+        "unknown mode": lambda it: it.segment(name, content, "ternary"),
+        "unknown model": lambda it: it.segment(name, content, "multiclass", "any", -1, "resnet"),
+        "threshold of 7": lambda it: it.segment(name, content, "binary", "any", 7),
+        "no number": lambda it: it.segment(name, content, "binary", "any", "half"),
+        "no image": lambda it: it.segment_file(None),
+        "too few arguments": lambda it: it.segment_file("photo.jpg"),
+        "a path of the server": lambda it: it.segment_file(file("/etc/passwd")),
+        "an address": lambda it: it.segment_file(file("http://127.0.0.1:9/photo.jpg")),
+    }
+
+
+# ---------------------------------------------------------------------------- visitors who misbehave, events -> nothing
+
+
+def vanishes_at_work(visitor: Visitor, events: Events, chance: random.Random) -> None:
+    """The tab is closed while the photograph is worked on."""
+    with visitor.heartbeat():
+        visitor.join(*_upload(visitor, events, chance))
+        with visitor.stream():
+            time.sleep(chance.random())
+
+
+def vanishes_in_line(visitor: Visitor, events: Events, chance: random.Random) -> None:
+    """The tab is closed before it has asked for its answer."""
+    with visitor.heartbeat():
+        visitor.join(*_upload(visitor, events, chance))
+
+
+def hangs_up(visitor: Visitor, events: Events, chance: random.Random) -> None:
+    """Reads nothing of the answers for a while, hangs up amid them, and comes again: then it must be answered."""
+    with visitor.heartbeat():
+        visitor.join(*_upload(visitor, events, chance))
+        with visitor.stream():
+            time.sleep(chance.uniform(0, 3))
+        visitor.open(events, *photograph(chance))
+        visitor.look(events, sharp=True)
+
+
+def makes_up_sessions(visitor: Visitor, events: Events, chance: random.Random) -> None:
+    """Begins more visits than are kept, and asks nothing."""
+    for _ in range(MADE_UP):
+        body = {"data": [], "session_hash": f"made-up-{chance.getrandbits(64):x}"}
+        visitor.http.post(f"{API}/run/on_clock", json=body).raise_for_status()
+
+
+def _upload(visitor: Visitor, events: Events, chance: random.Random) -> tuple[dict, list]:
+    return events["on_upload"], [visitor.upload(*photograph(chance)), None, "auto", "squeeze", False]
+
+
+MISBEHAVIOUR = {
+    "vanishes at work": vanishes_at_work,
+    "vanishes in line": vanishes_in_line,
+    "hangs up": hangs_up,
+    "makes up sessions": makes_up_sessions,
+}
