@@ -96,7 +96,7 @@ def test_array_sources_errors(array, message):
 
 def test_other_sources_errors():
     for source in (None, 7, [1, 2], open):
-        with pytest.raises(ImageError, match="path, bytes, a PIL image or a NumPy array"):
+        with pytest.raises(ImageError, match="path, bytes, an open file, a PIL image or a NumPy array"):
             reading.read(source)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "File",
     "Source",
     "fit_within",
+    "is_open_file",
     "opened",
     "orientation",
     "photographs_in",
@@ -30,7 +31,7 @@ __all__ = [
     "turn",
 ]
 
-Source = str | Path | bytes | File | Image.Image | np.ndarray
+Source = str | Path | bytes | File | BinaryIO | Image.Image | np.ndarray
 
 _ORIENTATION = ExifTags.Base.Orientation
 _UNNAMED = "the image"
@@ -46,10 +47,10 @@ def read(
 ) -> np.ndarray:
     """The photograph as a new uint8 array (H, W, 3), RGB, C-contiguous.
 
-    `source` is a file's path, a file's bytes, with its name (`File`) or without, a PIL image, or a NumPy array:
-    uint8, uint16 or bool, grey (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4); OpenCV's BGR has to be turned
-    round first. Of an animation or a file of many pages the first is read. A PIL image is read at the frame it
-    stands at, neither changed nor closed.
+    `source` is a file's path, a file's bytes, with its name (`File`) or without, a file that is open for reading bytes
+    (from where it stands; it stays open), a PIL image, or a NumPy array: uint8, uint16 or bool, grey (H, W) or
+    (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4); OpenCV's BGR has to be turned round first. Of an animation or a file of
+    many pages the first is read. A PIL image is read at the frame it stands at, neither changed nor closed.
 
     - `upright` applies the EXIF orientation: right for people's photographs. With False the pixels come as
       they are stored, which is what a data set's annotations refer to. HEIC keeps its rotation elsewhere:
@@ -71,12 +72,33 @@ def read(
         return _from_pil(source, name, upright, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         source = File(_UNNAMED_BYTES, source)
+    elif is_open_file(source):
+        source = _rest_of(source, max_bytes)
     if isinstance(source, File | str | os.PathLike):
         with opened_source(source, max_bytes) as (file, name):
             return _from_file(file, name, upright, max_pixels)
     raise ImageError(
-        f"an image is expected as a path, bytes, a PIL image or a NumPy array, not as {type(source).__name__}"
+        f"an image is expected as a path, bytes, an open file, a PIL image or a NumPy array, not as "
+        f"{type(source).__name__}"
     )
+
+
+def is_open_file(source: object) -> bool:
+    """Whether it can be read from as from a file that is open."""
+    return callable(getattr(source, "read", None))
+
+
+def _rest_of(file: BinaryIO, max_bytes: int) -> File:
+    """What an open file holds from where it stands, of which no more than `max_bytes` and one are read."""
+    path = getattr(file, "name", None)  # a number where it was opened by one
+    name = os.path.basename(os.fsdecode(path)) if isinstance(path, str | bytes | os.PathLike) else _UNNAMED_BYTES
+    try:
+        content = file.read(max_bytes + 1)
+    except (OSError, ValueError, TypeError) as error:  # ValueError: it is closed, or holds text in another encoding
+        raise ImageError(f"{name} cannot be read from ({error}); give a file that is open for reading bytes") from error
+    if not isinstance(content, bytes):
+        raise ImageError(f'{name} is open for reading text; open it with the mode "rb"')
+    return File(name, content)
 
 
 @contextmanager

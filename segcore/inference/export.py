@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ..categories import Categories
 from ..classes import BACKGROUND
+from ..errors import UsageError
 from ..files.atomic import atomic_write, described, write_json
 from ..imaging import drawing
 from ..models.catalogue import public_name
 from . import provenance
-from .provenance import arithmetic_record
-from .segmentation import Segmentation
+from .provenance import MadeBy, arithmetic_record
+from .refine import Edges
 from .task import Task
+from .upsampling import Place
 
 SCHEMA = 1
+
+
+class Result(Protocol):
+    """A `Segmentation`, as far as it is written out; that imports this module."""
+
+    @property
+    def logits(self) -> np.ndarray: ...
+    @property
+    def size_hw(self) -> tuple[int, int]: ...
+    @property
+    def made_by(self) -> MadeBy: ...
+    @property
+    def image(self) -> np.ndarray | None: ...
+    @property
+    def categories(self) -> Categories: ...
+    @property
+    def edges(self) -> Edges | None: ...
+    def probability_stripes(self) -> Iterator[tuple[Place, np.ndarray]]: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +66,7 @@ class Found:
 class Decided:
     """A result seen through a task at one size: the decision for every pixel, and what it says of each class."""
 
-    result: Segmentation
+    result: Result
     task: Task
     prediction: np.ndarray  # uint8 (H, W): 0..20, in binary mode 0 and 1
     confidence: np.ndarray | None = None  # as of `Task.confidence`, where it is known already
@@ -144,7 +167,7 @@ class Decided:
         return Image.fromarray(drawing.cutout(photograph, self.prediction != BACKGROUND))
 
 
-def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
+def decide(result: Result, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
     """Look at `result` through `task`, at the photograph's own size or another."""
     size_hw = size_hw or result.size_hw
     if result.edges or (task.binary and task.threshold is not None):
@@ -152,12 +175,14 @@ def decide(result: Segmentation, task: Task, size_hw: tuple[int, int] | None = N
     return Decided(result, task, task.predict(result.logits, size_hw))
 
 
-def write_results(
-    result: Segmentation, task: Task, name: str, target: Path, *, cutout: bool, probabilities: bool
-) -> None:
+def write_results(result: Result, task: Task, name: str, target: Path, *, cutout: bool, probabilities: bool) -> None:
     """Write what `predict` gives of a photograph called `name`: TARGET_overlay.png, TARGET_labels.png, TARGET.json, and
-    where they are wanted TARGET_cutout.png and TARGET.npz. The result must still hold its photograph.
+    where they are wanted TARGET_cutout.png and TARGET.npz.
+
+    Raises UsageError for a result that no longer holds its photograph, OSError where nothing can be written.
     """
+    if result.image is None:
+        raise UsageError("this result no longer holds its photograph, which its overlay needs")
     decided = decide(result, task)
     record = decided.record(name)
     with atomic_write(f"{target}_overlay.png") as file:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,10 +14,11 @@ from PIL import Image
 from ..categories import VOC, Categories
 from ..classes import BACKGROUND
 from ..errors import LabelError, UsageError
-from ..imaging import drawing, figures
-from . import upsampling
+from ..imaging import drawing, figures, outlines
+from . import coco_annotations, export, upsampling
 from .provenance import MadeBy
 from .refine import EDGES, Edges
+from .task import Task
 from .upsampling import Place
 
 LOGITS = ("float16", "float32")  # what they may be kept in
@@ -29,6 +33,7 @@ class Segmentation:
     size_hw: the photograph's (height, width) in pixels.
     image: uint8 (height, width, 3), the photograph itself, or None once dropped.
     categories: what the model tells apart.
+    name: what files made of it are called.
     """
 
     logits: np.ndarray = field(repr=False)
@@ -37,6 +42,7 @@ class Segmentation:
     image: np.ndarray | None = field(default=None, repr=False)
     categories: Categories = field(default=VOC, repr=False)
     _edges: Edges | None = field(default=None, repr=False)  # where the result is refined
+    name: str = "image"
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 3 or len(self.logits) != len(self.categories):
@@ -102,6 +108,48 @@ class Segmentation:
             )
         palette = self.categories.screen_palette
         return Image.fromarray(drawing.overlay(self.image, self.labels, alpha=alpha, palette=palette))
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        cutout: bool = False,
+        probabilities: bool = False,
+    ) -> Path:
+        """Write what the command `predict` writes: <name>_overlay.png, <name>_labels.png and <name>.json.
+
+        name: by default the result's own, which is its file's without suffix; files of that name are written over.
+        cutout, probabilities: also <name>_cutout.png, <name>.npz. The folder is made where there is none.
+        Returns the path of the JSON. Raises UsageError for a name that leaves the folder and for a result that no
+        longer holds its photograph, OSError where nothing can be written.
+        """
+        name = self.name if name is None else name
+        if not name or Path(name).name != name:
+            raise UsageError(f"expected a name of files without folders, got {name!r}")
+        target = Path(folder) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        task = Task(categories=self.categories)
+        export.write_results(self, task, name, target, cutout=cutout, probabilities=probabilities)
+        return Path(f"{target}.json")
+
+    def to_coco(self, *, image_id: int = 1, polygons: bool = False) -> dict[str, list[dict[str, Any]]]:
+        """The label map as a document in COCO's format, one annotation for each class found.
+
+        image_id: what the photograph is called by in "images" and "annotations". polygons: outlines instead of
+        run-length encodings; both are exact, and regions with holes are cut, since COCO's outlines have none.
+        VOC's classes have COCO's category ids, others their own numbers.
+        """
+        return coco_annotations.coco_document(
+            self.labels, self.categories, file_name=self.name, image_id=image_id, as_polygons=polygons
+        )
+
+    def polygons(self, name: str | int = "any", threshold: float | None = None) -> list[np.ndarray]:
+        """The outlines of a class, or of "any" object, each float64 (n, 2) of x, y in pixels, exact to the pixel.
+
+        Outer outlines run clockwise on the screen, those of holes the other way round. threshold: as in `binary`.
+        """
+        return outlines.rings(self.binary(name, threshold))
 
     def legend(self) -> Image.Image:
         """The names and colours of the classes that the overlay shows, one below the other; else of the background."""

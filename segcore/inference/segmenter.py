@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast, overload
 
 from torch import Tensor
 
@@ -12,10 +15,13 @@ from ..errors import UsageError
 from ..imaging import reading
 from ..models import loading
 from ..models.transforms import Preprocess
+from . import sources, stream
 from .predictor import prepare
 from .provenance import MadeBy
 from .refine import check_refine
 from .segmentation import LOGITS, Segmentation
+from .sources import Photograph
+from .stream import How, Loaded, Outcome
 from .tta import look_carefully
 
 _INSTALLED = Path(__file__).parents[1] / "samples"
@@ -90,31 +96,83 @@ class Segmenter:
     def _calibrated(self, logits: Tensor) -> Tensor:
         return logits if self.temperature is None else logits.div_(self.temperature)
 
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a text is an iterable of texts
+        self, source: Photograph, *, resize: str | None = None, careful: bool | None = None, dtype: str = "float16"
+    ) -> Segmentation: ...
+    @overload
     def __call__(
         self,
-        source: reading.Source,
+        source: Iterable[Photograph],
         *,
+        batch_size: int = 1,
         resize: str | None = None,
         careful: bool | None = None,
         dtype: str = "float16",
-    ) -> Segmentation:
-        """Segment a path, bytes, PIL image or uint8 (H, W, 3) array.
+    ) -> Iterator[Outcome]: ...
+    def __call__(
+        self,
+        source: Photograph | Iterable[Photograph],
+        *,
+        batch_size: int = 1,
+        resize: str | None = None,
+        careful: bool | None = None,
+        dtype: str = "float16",
+    ) -> Segmentation | Iterator[Outcome]:
+        """Segment a photograph, or as `stream` does a folder or an iterable of them.
 
-        resize, careful: override the segmenter's own for once; dtype: what the logits are kept in, "float16" or
-        "float32".
+        source: a path, bytes, an open file, a PIL image, a uint8 array (H, W, 3), or a tensor (3, H, W) of uint8 or of
+        floats from 0 to 1. resize, careful: override the segmenter's own for once; dtype: what the logits are kept in,
+        "float16" or "float32".
 
         Raises ImageError for what is not a readable picture, UsageError for another dtype.
         """
+        if not sources.is_one(source):
+            several = cast(Iterable[Photograph], source)
+            return self.stream(several, batch_size=batch_size, resize=resize, careful=careful, dtype=dtype)
+        how = self._how(resize, careful, dtype)
+        loaded = stream.ready(cast(Photograph, source), how.preprocess)
+        started = time.perf_counter()
+        logits = self.predict_logits(loaded.tensor, careful=careful)[0]
+        return self.result(logits, loaded, time.perf_counter() - started, how)
+
+    def stream(
+        self,
+        photographs: Iterable[Photograph] | str | os.PathLike[str],
+        *,
+        batch_size: int = 1,
+        resize: str | None = None,
+        careful: bool | None = None,
+        dtype: str = "float16",
+    ) -> Iterator[Outcome]:
+        """Yield the result of each photograph of a folder or an iterable, in order and lazily.
+
+        One that cannot be read gives a `SegcoreError` in its place, and the next ones follow. The next photographs are
+        decoded while the network looks at those before; no more than twice `batch_size`, or 3, are in memory, whatever
+        their number. batch_size: how many go through the network at once, which a graphics card needs to be quick.
+
+        Raises UsageError for a folder without photographs and for a batch size under 1; what the iterable raises ends
+        the stream, after the results of what it gave before.
+        """
+        how = self._how(resize, careful, dtype)
+        return stream.segmented(self, sources.each_of(photographs), how, batch_size)
+
+    def _how(self, resize: str | None, careful: bool | None, dtype: str) -> How:
         if dtype not in LOGITS:
             raise UsageError(f"the logits are kept in {' or '.join(map(repr, LOGITS))}, not in {dtype!r}")
-        photograph = reading.read(source)
         preprocess = self.preprocess if resize is None else loading.preprocess_for(self.model, resize)
-        tensor = preprocess(photograph)
-        started = time.perf_counter()
-        logits = self.predict_logits(tensor, careful=careful)[0]
-        made_by = self.made_by(time.perf_counter() - started, resize, careful=careful)
+        return How(preprocess, careful, dtype)
+
+    def result(self, logits: Tensor, loaded: Loaded, seconds: float, how: How) -> Segmentation:
+        """What the logits (classes, h, w) of one photograph are handed out as; seconds: what the network took."""
+        photograph = loaded.photograph
         result = Segmentation(
-            logits.numpy().astype(dtype), photograph.shape[:2], made_by, photograph, categories=self.categories
+            logits.numpy().astype(how.dtype),
+            photograph.shape[:2],
+            self.made_by(seconds, how.preprocess.resize, careful=how.careful),
+            photograph,
+            categories=self.categories,
+            name=loaded.name,
         )
         return result.refined() if self.refine else result
 
