@@ -2,9 +2,9 @@
 
     python -m benchmarks.attacks [--attack NAME] [--repeats 5]
 
-Starts the page, on loopback. The visitor asks some times alone, and as often while each attack goes on, which begins
-anew for as long as that takes. Ends with status 1 where the slowest answer beside an attack took more than 3 s longer
-than the slowest alone, or where the visitor got none.
+Starts the page, on loopback. For each attack the visitor asks some times alone, and then as often while the attack
+goes on, which begins anew for as long as that takes. Ends with status 1 where the slowest answer beside an attack took
+more than 3 s longer than the slowest alone, or where the visitor got none.
 """
 
 from __future__ import annotations
@@ -187,19 +187,19 @@ def main() -> int:
     slow(), huge()  # made now, not while the visitor waits
     with running_page("--model", catalogue.SHIPPED) as page:
         seconds(page.url, 1)  # loads the model
-        alone = max(seconds(page.url, asked.repeats))
         print(f"the slowest of {asked.repeats} requests, {ATTACKERS} attackers at a time\n{machine()}\n")
-        print(f"| beside | s | more than alone |\n| --- | ---: | ---: |\n| nobody | {alone:.2f} | |", flush=True)
+        print("| attack | alone, s | beside it, s | more |\n| --- | ---: | ---: | ---: |", flush=True)
         exceeded = []
         for name in [asked.attack] if asked.attack else ATTACKS:
+            alone = max(seconds(page.url, asked.repeats))
             try:
                 with under_attack(page.url, ATTACKS[name]):
                     beside = max(seconds(page.url, asked.repeats))
             except (Refused, httpx.HTTPError) as error:
-                print(f"| {name} | none: {error} | |", flush=True)
+                print(f"| {name} | {alone:.2f} | none: {error} | |", flush=True)
                 exceeded.append(name)
                 continue
-            print(f"| {name} | {beside:.2f} | {beside - alone:+.2f} |", flush=True)
+            print(f"| {name} | {alone:.2f} | {beside:.2f} | {beside - alone:+.2f} |", flush=True)
             if beside - alone > MOST_MORE:
                 exceeded.append(name)
     if exceeded:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+
+if __name__ == "__main__":
+    # Importing takes a while, in which Ctrl-C would be told with a traceback, and there is nothing to tidy up.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    # Started by path, Python looks for modules in demo/, not beside it.
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+
 import tempfile
 import threading
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-if __name__ == "__main__":  # started by path, Python looks for modules in demo/, not beside it
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from demo.answers.model_pool import Arithmetic, Engine
 from demo.server.files import Sweeper, working_folder
@@ -40,6 +45,8 @@ def main() -> int:
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     # While an answer is awaited it says that often, in seconds, that it is there; connection.js listens for it.
     os.environ.setdefault("GRADIO_HEARTBEAT_INTERVAL", "3")
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(working_folder(_temporary_folder()))

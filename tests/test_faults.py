@@ -29,7 +29,7 @@ from segcore.files import download
 from segcore.models import checkpoint
 from segcore.training.state import CHECKPOINT, MovingAverage, TrainingState
 from tests.page_client import FILE_DATA
-from tests.page_server import running_page
+from tests.page_server import free_port, running_page
 from tests.plain_http import call, form, segment, upload
 from tests.samples import CAT, DOG, sample
 
@@ -350,6 +350,31 @@ def test_nothing_that_is_read_can_run_code():
             keywords[path.name] = given.get("weights_only")
     assert keywords, "it is looked for by the right name"
     assert set(keywords.values()) == {"True"}, keywords
+
+
+# ------------------------------------------------------------------------------------------------ Ctrl-C
+
+
+@pytest.mark.parametrize("module", ["tempfile", "demo.settings", "demo.server.files", "gradio"])
+def test_the_page_is_stopped_while_it_starts(module, tmp_path):
+    """The user presses Ctrl-C just when this module is looked for."""
+    program = f"""
+import os, runpy, signal, sys
+
+class Stop:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts tests in the background may have it ignored
+sys.meta_path.insert(0, Stop())
+sys.argv[1:] = ["--port", "{free_port()}"]
+runpy.run_path("demo/app.py", run_name="__main__")
+"""
+    own = {**os.environ, "TMPDIR": str(tmp_path), "SEGCORE_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=own, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------ clocks
