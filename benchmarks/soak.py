@@ -2,7 +2,7 @@
 
     python -m benchmarks.soak [--requests 5000] [--visitors 4] [--seed 0]
 
-Starts the page, on loopback, with photographs that are kept for a minute. Good requests are photographs of random
+Starts the page, on loopback, with photographs that are kept for three minutes. Good requests are photographs of random
 sizes and kinds, on the page and to `/segment`. Bad ones are no images, empty, cut off, of huge headers, paths and
 addresses instead of uploads, wrong arguments, classes and models that do not exist. Among them visitors vanish while
 their photograph is worked on or while they wait, hang up amid an answer of which they read nothing and come again, and
@@ -13,7 +13,7 @@ Every photograph holds the same random bytes. Ends with status 1 where
 - a visitor who stays has neither an answer nor a sentence within two minutes (a stuck visit);
 - a good request fails, or a bad one is answered;
 - the resident memory after the last fifth is more than 5 % above that after the first fifth;
-- two minutes and a half after the last request a file is left, or those bytes are in the memory of the page or of the
+- five minutes after the last request a file is left, or those bytes are in the memory of the page or of the
   processes that it has started;
 - there is a traceback in the log.
 """
@@ -44,8 +44,9 @@ from tests.process_memory import in_memory, with_children
 MOST_GROWTH = 0.05
 ROUNDS = 5
 QUIET = 10  # seconds after each, in which what is free goes back to the system
-KEEP_SECONDS = 60
 PATIENCE = 120  # seconds in which a visitor who stays has an answer, stops of the page included
+KEEP_SECONDS = 180  # longer, so that no photograph goes while its visitor waits
+GONE_AFTER = KEEP_SECONDS + 120
 STOPPED = 2, 6  # seconds for which the page is stopped at a time
 BETWEEN_STOPS = 30, 90
 # So few sessions that they are all taken within the first fifth, as they would be after a day.
@@ -86,6 +87,12 @@ class Soak:
         time.sleep(QUIET)
         self.memory.append(resident_megabytes(self.page.process.pid))
         print(f"{self.asked.total():6} requests, {self.memory[-1]:.0f} MB", file=sys.stderr, flush=True)
+
+    def look_once_more(self) -> None:
+        """Open a photograph that stays whole in memory for its time."""
+        visitor = Visitor(self.page.url, PATIENCE)
+        self._note("at last", lambda: visitor.open(self.events, *photograph(self.chance, "png", "RGB")))
+        visitor.close()
 
     @contextmanager
     def _stopped_now_and_then(self) -> Iterator[None]:
@@ -195,8 +202,9 @@ def main() -> int:
         soak = Soak(page, arguments.seed)
         for _ in range(ROUNDS):
             soak.round(arguments.visitors, arguments.requests // ROUNDS)
+        soak.look_once_more()
         kept, held = files_in(uploads) - own, holding_photographs(page.process.pid)
-        time.sleep(2.5 * KEEP_SECONDS)
+        time.sleep(GONE_AFTER)
         left, still_held = files_in(uploads) - own, holding_photographs(page.process.pid)
         log = page.log()
     minutes = (time.perf_counter() - started) / 60

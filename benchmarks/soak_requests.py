@@ -27,9 +27,12 @@ MADE_UP = 25  # sessions at a time, more than the page of the soak keeps
 Events = dict[str, dict]
 
 
-def photograph(chance: random.Random) -> tuple[str, bytes]:
-    """A picture of random size, content and kind: its name and its file, with MARK after its end, and in its pixels."""
-    suffix = chance.choice(list(KINDS))
+def photograph(chance: random.Random, suffix: str | None = None, mode: str | None = None) -> tuple[str, bytes]:
+    """A picture of random size, content and kind: its name and its file, with MARK after its end, and in its pixels.
+
+    suffix, mode: its kind, if not at random; of "png" and "RGB" the mark stays whole when it is decoded.
+    """
+    suffix = suffix or chance.choice(list(KINDS))
     kind, modes = KINDS[suffix]
     side = chance.choice((30, 200, 500, 900, 1500))
     size = side + chance.randrange(side), side + chance.randrange(side)
@@ -38,7 +41,7 @@ def photograph(chance: random.Random) -> tuple[str, bytes]:
     pixels = np.array(Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC))
     if pixels.size > 2 * len(MARK):
         pixels.reshape(-1)[: len(MARK)] = np.frombuffer(MARK, np.uint8)
-    Image.fromarray(pixels).convert(chance.choice(modes)).save(buffer, kind)
+    Image.fromarray(pixels).convert(mode or chance.choice(modes)).save(buffer, kind)
     return f"photo.{suffix}", buffer.getvalue() + MARK
 
 
