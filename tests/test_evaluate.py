@@ -277,6 +277,7 @@ def quick():
     segmenter = object.__new__(Segmenter)
     segmenter.model, segmenter.resize, segmenter.weights_sha256 = SHIPPED, "squeeze", "0" * 64
     segmenter.predict_logits = QuickNetwork()
+    segmenter.on_device = None  # the stand-in has no card to count on, whatever device it names
     segmenter.device, segmenter.precision, segmenter.engine = "cpu", "float32", "torch"
     segmenter.careful, segmenter.calibration, segmenter.refine = False, None, None
     segmenter.temperature = None
