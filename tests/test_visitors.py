@@ -15,7 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from demo.tabs.controls import download_buttons
+from demo.tabs.downloads import download_buttons
 from demo.tabs.ground_truth import ALL
 from demo.waiting.turns import ASIDE
 from tests.at_a_time import AtATime
