@@ -247,9 +247,12 @@ def _is_a_program_that_left(url: str) -> dict[str, bytes]:
 def becomes_empty(look: Callable[[], Collection[str]]) -> Collection[str]:
     """What is still found WITHIN seconds after now, at most; an empty collection as soon as nothing is."""
     end = time.monotonic() + WITHIN
-    while (found := look()) and time.monotonic() < end:
+    while True:
+        found = look()
+        if not found or time.monotonic() >= end:
+            return found
+        del found  # it tells of what was found, and would be found itself by the next look
         time.sleep(2)
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux shows a process's memory")
