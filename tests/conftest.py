@@ -1,16 +1,19 @@
-"""Where the tests find photographs with ground truth, and a browser with the page."""
+"""Where the tests find photographs with ground truth, commands to run, and a browser with the page."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from gradio_client import Client
 
 from demo.server.failures import FAILED
+from segcore.cli import main
 from tests.browser import LONG, PHOTOGRAPH, drawn
 from tests.page_server import running_page
 from tests.samples import NINE
@@ -22,6 +25,31 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")
 # Gradio's own client says this when the progress of an upload ends.
 HARMLESS = "Method not implemented."
+
+
+class Done(NamedTuple):
+    """What a command has ended with: its exit status and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., Done]:
+    """Run a command of `segcore` in this process."""
+
+    def run(*arguments: object) -> Done:
+        capsys.readouterr()
+        try:
+            status = main.main([str(each) for each in arguments])
+        except SystemExit as stopped:  # argparse's way
+            status = stopped.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Done(status, out, err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

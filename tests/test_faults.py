@@ -28,6 +28,7 @@ from segcore.errors import UsageError, WeightsError
 from segcore.files import download
 from segcore.models import checkpoint
 from segcore.training.state import CHECKPOINT, MovingAverage, TrainingState
+from tests.ctrl_c import stopped_at
 from tests.page_client import FILE_DATA
 from tests.page_server import free_port, running_page
 from tests.plain_http import call, form, segment, upload
@@ -357,22 +358,9 @@ def test_nothing_that_is_read_can_run_code():
 
 @pytest.mark.parametrize("module", ["tempfile", "demo.settings", "demo.server.files", "gradio"])
 def test_the_page_is_stopped_while_it_starts(module, tmp_path):
-    """The user presses Ctrl-C just when this module is looked for."""
-    program = f"""
-import os, runpy, signal, sys
-
-class Stop:
-    def find_spec(self, name, *_):
-        if name == {module!r}:
-            os.kill(os.getpid(), signal.SIGINT)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts tests in the background may have it ignored
-sys.meta_path.insert(0, Stop())
-sys.argv[1:] = ["--port", "{free_port()}"]
-runpy.run_path("demo/app.py", run_name="__main__")
-"""
     own = {**os.environ, "TMPDIR": str(tmp_path), "SEGCORE_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=own, capture_output=True, text=True)
+    start = 'runpy.run_path("demo/app.py", run_name="__main__")'
+    done = stopped_at(module, start, "--port", free_port(), env=own)
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
 

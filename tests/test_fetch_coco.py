@@ -24,7 +24,6 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segcore.cli import main
 from segcore.errors import AnnotationError, Cancelled, DownloadError, NoRoomError, UsageError
 from segcore.files import download
 from segcore.truth import coco_json, fetch_annotations, fetch_job
@@ -826,21 +825,6 @@ def test_who_waits_for_another_can_be_cancelled(folder):
 
 
 # ---- the command
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        capsys.readouterr()
-        try:
-            status = main.main([str(each) for each in arguments])
-        except SystemExit as stopped:
-            status = stopped.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return status, out, err
-
-    return run
 
 
 def test_command_then_evaluate(run, folder, no_downloads, tmp_path):

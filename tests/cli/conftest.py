@@ -2,12 +2,10 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from segcore.cli import main
 from tests.cli.outputs import read_json
 
 
@@ -15,23 +13,6 @@ from tests.cli.outputs import read_json
 def nothing_downloaded(monkeypatch, tmp_path_factory):
     """What `auto` means must not depend on the machine."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: its exit status and what it wrote."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        try:
-            status = main.main([str(each) for each in arguments])
-        except SystemExit as stopped:  # argparse's way
-            status = stopped.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return SimpleNamespace(status=status, out=out, err=err)
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from PIL import Image
 
 import segcore
 from tests.cli.outputs import SHIPPED, names
+from tests.ctrl_c import stopped_at
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,20 +84,7 @@ def test_program_whose_reader_has_left():
 
 @pytest.mark.parametrize("module", ["typing", "segcore.cli.main", "tqdm", "numpy", "torch", "torchvision"])
 def test_program_stopped_while_it_starts(cat, tmp_path, module):
-    """The user presses Ctrl-C just when this module is looked for."""
-    program = f"""
-import os, runpy, signal, sys
-
-class Stop:
-    def find_spec(self, name, *_):
-        if name == {module!r}:
-            os.kill(os.getpid(), signal.SIGINT)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts tests in the background may have it ignored
-sys.meta_path.insert(0, Stop())
-runpy.run_module("segcore", run_name="__main__", alter_sys=True)
-"""
     model = "deeplabv3_resnet50" if module == "torchvision" else SHIPPED
-    command = [sys.executable, "-c", program, "predict", cat, "--out", tmp_path / "out", "--model", model]
-    done = subprocess.run([str(each) for each in command], cwd=ROOT, capture_output=True, text=True)
+    start = 'runpy.run_module("segcore", run_name="__main__", alter_sys=True)'
+    done = stopped_at(module, start, "predict", cat, "--out", tmp_path / "out", "--model", model)
     assert (done.returncode, done.stderr) == (1, "segcore: stopped\n")
