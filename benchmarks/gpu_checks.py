@@ -31,6 +31,7 @@ from segcore.inference import upsampling
 from segcore.inference.predictor import Predictor, prepare
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
+from segcore.inference.torch_core import release_memory
 from segcore.models import catalogue, loading
 from segcore.truth.voc import LABELS, PHOTOGRAPHS, SPLITS, VocDataset
 
@@ -156,12 +157,14 @@ def _memory_for(predictor: Predictor, batch: Tensor, *, images: int) -> Iterator
 def _limit_card(predictor: Predictor, batch: Tensor, share: float) -> None:
     """Allow the process what it holds, and `share` of what the batch needs beside that."""
     device = torch.device(predictor.device)
-    _empty_cache()
+    gc.collect()
+    release_memory()
     torch.cuda.reset_peak_memory_stats(device)
     held = torch.cuda.memory_reserved(device)
     predictor(batch)
     needed = torch.cuda.max_memory_reserved(device) - held
-    _empty_cache()
+    gc.collect()
+    release_memory()
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, (held + share * needed + 2**21) / total), device)
 
@@ -248,11 +251,6 @@ def zero_gpu_fork(device: str) -> Check:
 def _close(given: Tensor, expected: Tensor) -> bool:
     """Equal but for rounding: another batch size may take another kernel."""
     return given.shape == expected.shape and bool((given - expected).abs().max() <= 1e-3 * expected.abs().max())
-
-
-def _empty_cache() -> None:
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def repeated_run(folder: Path, predictor: Predictor, model: str, count: int, batch_size: int) -> Run:

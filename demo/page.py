@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from demo.endpoints import Endpoints
 from demo.markup import tables
 from demo.markup.guide import about
 from demo.server import failures, sessions
-from demo.server.gradio_internals import Call, CheckedBlocks, is_upload, misfit, paths_in
+from demo.server.gradio_internals import Call, CheckedBlocks, is_upload
 from demo.tabs import controls
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
@@ -54,20 +55,29 @@ class Page(CheckedBlocks):
     def check_call(self, call: Call) -> None:
         by_browser = call.function is None  # by itself, and no browser asks here
         if by_browser or any(map(_chooses_several, call.components, call.values)):
-            raise misfit()
+            raise failures.misfit()
         if call.is_caused_by(self.go_on) or any(event == "load" for _, event in call.triggers):
             call.session.begun = True
         elif call.has_state and not call.session.begun:
             raise sessions.lost()
         try:
-            all_uploaded = all(map(is_upload, paths_in(call.values)))
+            all_uploaded = all(map(is_upload, _paths_in(call.values)))
         except (ValueError, OSError) as error:  # no possible paths
-            raise misfit() from error
+            raise failures.misfit() from error
         if not all_uploaded:
             raise gr.Error("Please upload the file itself; addresses and paths are not opened.", print_exception=False)
 
     def failed(self, error: Exception) -> gr.Error:
         return failures.for_visitors(error)
+
+
+def _paths_in(value: Any) -> Iterator[str]:
+    """The paths of all files in an input's value."""
+    if isinstance(value, dict) and value.get("path") is not None:
+        yield str(value["path"])
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _paths_in(each)
 
 
 def _chooses_several(block: Any, value: Any) -> bool:

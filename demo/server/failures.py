@@ -29,6 +29,12 @@ def for_visitors(error: Exception) -> gr.Error:
     return gr.Error("Something went wrong here. Please try again.", print_exception=False)
 
 
+def misfit() -> gr.Error:
+    """The error for inputs that do not fit their components."""
+    sentence = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
+    return gr.Error(sentence, print_exception=False)
+
+
 def tell(error: Exception) -> None:
     """Write the line: what was raised, and where in our own code it came from."""
     said = repr(str(error)[:_LONGEST])

@@ -10,7 +10,7 @@ import dis
 import importlib.metadata
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
 from types import FunctionType
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
+from demo.server.failures import misfit
 from segcore.errors import SegcoreError
 
 EXPECTED = "gradio~=6.31.0"  # as in requirements.txt
@@ -90,8 +91,7 @@ def _names_of(kind: type) -> set[str]:
     return names
 
 
-# Options of `launch`. Without this one Gradio gives up where its own page takes 3 seconds to answer, as on a busy
-# machine.
+# Options of `launch`. Without this one Gradio gives up where its own page takes 3 seconds, as on a busy machine.
 DO_NOT_ASK_OWN_PAGE = {"_frontend": False}
 
 
@@ -162,31 +162,15 @@ class Call(NamedTuple):
         return any(number == component._id for number, _ in self.triggers)
 
 
-def paths_in(value: Any) -> Iterator[str]:
-    """The paths of all files in an input's value."""
-    if isinstance(value, dict) and value.get("path") is not None:
-        yield str(value["path"])
-    elif isinstance(value, dict | list | tuple):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from paths_in(each)
-
-
-def misfit() -> gr.Error:
-    """The error for inputs that do not fit their components."""
-    sentence = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
-    return gr.Error(sentence, print_exception=False)
-
-
 class CheckedBlocks(gr.Blocks):
     """Blocks that check each event before its inputs are read, and say in their own way that it has failed."""
 
     def check_call(self, call: Call) -> None:
-        """Raise gr.Error where an event must not be answered."""
-        raise NotImplementedError
+        """Raise gr.Error where an event must not be answered. Here all may be."""
 
-    def failed(self, error: Exception) -> gr.Error:
-        """The error that a visitor sees of one that was raised."""
-        raise NotImplementedError
+    def failed(self, error: Exception) -> Exception:
+        """The error that a visitor sees of one that was raised. Here it is that error itself."""
+        return error
 
     async def process_api(
         self, block_fn: Any, *args: Any, event_data: gr.EventData | None = None, **kwargs: Any
