@@ -74,9 +74,9 @@ class MobileNetV2(nn.Module):
     output_stride: s, 16 or 8. A stride that would go beyond it becomes dilation: the block that would have halved the
     map keeps its kernel, and the blocks after it are dilated (Chen et al. 2017).
 
-    The last halving alone is late: pixel i of "out" is then centred on s i + s / 2 of the photograph, half a pixel from
-    s i + (s - 1) / 2, where bilinear interpolation with half-pixel centres takes it to be. Were all halvings early or
-    in turns, labels would lie some pixels beside the objects, and elsewhere at stride 8 than at stride 16.
+    Only the last halving is late. Pixel i of "out" is then centred on s i + s / 2 of the photograph. Bilinear
+    interpolation with half-pixel centres expects it at s i + (s - 1) / 2, half a pixel away. With other paddings labels
+    lie several pixels beside the objects, at stride 8 in another direction than at stride 16.
     """
 
     def __init__(self, output_stride: int = 16) -> None:
