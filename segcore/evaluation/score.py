@@ -16,7 +16,7 @@ from ..models import loading
 from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .counts import Counts, count
 from .objects import ObjectOutcome, judge_objects
-from .run import Outcomes, Run, Sample, Scored
+from .run import BatchScorer, Outcomes, Run, Sample, Scored
 
 
 class ImageScore(NamedTuple):
@@ -84,13 +84,15 @@ def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded
 
 def run_network(run: Run, loaded: list[Loaded]) -> Iterator[torch.Tensor]:
     """The logits of each image in order; images of one size go through the network together."""
+    network = run.segmenter
+    assert not isinstance(network, BatchScorer)  # it scores its batches itself
     by_size: dict[torch.Size, list[int]] = {}
     for position, each in enumerate(loaded):
         by_size.setdefault(each.tensor.shape, []).append(position)
     logits: dict[int, torch.Tensor] = {}
     for positions in by_size.values():
         batch = torch.cat([loaded[position].tensor for position in positions])
-        logits.update(zip(positions, run.segmenter.predict_logits(batch), strict=True))
+        logits.update(zip(positions, network.predict_logits(batch), strict=True))
     return (logits[position] for position in range(len(loaded)))
 
 

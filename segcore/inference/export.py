@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ..classes import BACKGROUND
+from ..errors import UsageError
 from ..files.atomic import atomic_write, described, write_json
 from ..imaging import drawing
 from ..models.catalogue import public_name
@@ -158,15 +159,17 @@ def write_results(
     """Write what `predict` gives of a photograph called `name`: TARGET_overlay.png, TARGET_labels.png, TARGET.json, and
     where they are wanted TARGET_cutout.png and TARGET.npz. The result must still hold its photograph.
     """
-    decided = decide(result, task)
+    decided, photograph = decide(result, task), result.image
+    if photograph is None:
+        raise UsageError("the result no longer holds its photograph, which the overlay shows")
     record = decided.record(name)
     with atomic_write(f"{target}_overlay.png") as file:
-        decided.save(decided.overlay(result.image), file)
+        decided.save(decided.overlay(photograph), file)
     with atomic_write(f"{target}_labels.png") as file:
         decided.save(decided.labels_image(), file)
     if cutout:
         with atomic_write(f"{target}_cutout.png") as file:
-            decided.save(decided.cutout(result.image), file)
+            decided.save(decided.cutout(photograph), file)
     if probabilities:
         with atomic_write(f"{target}.npz") as file:
             decided.save_probabilities(file)

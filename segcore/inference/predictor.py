@@ -101,9 +101,9 @@ class Core(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.backbone = network.backbone
-        self.classifier = network.classifier
-        self.takes_all_features = getattr(network.classifier, "takes_all_features", False) or _is_lraspp(network)
+        self.backbone: nn.Module = network.get_submodule("backbone")
+        self.classifier: nn.Module = network.get_submodule("classifier")
+        self.takes_all_features = getattr(self.classifier, "takes_all_features", False) or _is_lraspp(network)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
@@ -148,7 +148,7 @@ class _TorchCore:
     def __init__(self, core: nn.Module, device: str, precision: str) -> None:
         self.device = device
         self.dtype = PRECISIONS[precision]
-        self.core = core.to(device, self.dtype, memory_format=torch.channels_last)
+        self.core = core.to(device, self.dtype).to(memory_format=torch.channels_last)
 
     def __call__(self, batch: Tensor) -> Tensor:
         on_cuda = self.device.startswith("cuda")
@@ -251,8 +251,7 @@ def prepare(
     device = pick_device(device)
     engine = pick_engine(engine, device, precision)
     precision = pick_precision(precision, device, engine)
-    core = copy.deepcopy(Core(network)).cpu().float().eval().requires_grad_(False)
-    core = _fold_batch_norms(core)
+    core = _fold_batch_norms(copy.deepcopy(Core(network)).cpu().float().eval().requires_grad_(False))
     if engine == TORCH:
         return Predictor(_TorchCore(core, device, precision), device, precision)
     if precision != INT8:

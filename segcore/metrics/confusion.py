@@ -44,8 +44,8 @@ def confusion_matrix(target: Any, prediction: Any, num_classes: int = NUM_CLASSE
     target, prediction = checked_labels(target, "target"), checked_labels(prediction, "prediction")
     _check_shapes(target.shape, prediction.shape)
     pairs = count_pairs(target, prediction)
-    _check_values(pairs.any(axis=1), "target", num_classes, IGNORE_INDEX)
-    _check_values(pairs.any(axis=0), "prediction", num_classes)
+    _check_values(np.any(pairs, axis=1), "target", num_classes, IGNORE_INDEX)
+    _check_values(np.any(pairs, axis=0), "prediction", num_classes)
     return pairs[:num_classes, :num_classes].copy()
 
 

@@ -154,8 +154,7 @@ def build_network(
     network, 8 or 16, by default that of its weights; torchvision's have their own.
     """
     if entry(name).path:
-        stride = _header(name).output_stride if output_stride is None else output_stride
-        return deeplabv3_mobilenet_v2(num_classes, stride)
+        return deeplabv3_mobilenet_v2(num_classes, output_stride or trained_stride(name))
     from torchvision.models import get_model
 
     return get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
@@ -193,7 +192,7 @@ def load(name: str, *, output_stride: int | None = None) -> nn.Module:
         called = header.network if header else name
         raise WeightsError(f"the weights in {path} cannot be used for {called}: {misfit}; {entry(name).how_to_get}")
     network.load_state_dict(state, strict=False)
-    network.aux_classifier = None
+    network.register_module("aux_classifier", None)
     return network.float().eval()
 
 
@@ -241,7 +240,7 @@ def network_of(name: str) -> str:
     return header.network if header else entry(name).name
 
 
-def output_stride(name: str) -> int:
+def trained_stride(name: str) -> int:
     """The output stride that a shipped or trained model's network was trained at; torchvision's are 8 or 16 by design.
 
     Raises as `categories` does.
