@@ -16,6 +16,16 @@ class Renamed(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+class RenamedSwitch(Renamed):
+    """Likewise for a flag without a value: it stores True."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, nargs=0, default=False, **options)
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        super().__call__(parser, namespace, True, option_string)
+
+
 def told_new_name(old: str, new: str) -> None:
     """Say on stderr what to use from now on."""
     print(f"segcore: {old} is now called {new}; the old name still works in this version", file=sys.stderr)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
@@ -181,6 +181,7 @@ def load(name: str, *, output_stride: int | None = None) -> nn.Module:
     name not in the catalogue.
     """
     path, header = _checked_path(name), _header(name)
+    network: Any  # torchvision's attributes are untyped
     if header is None:
         network, state = build_network(name), torch.load(path, map_location="cpu", weights_only=True)
     else:
@@ -192,7 +193,7 @@ def load(name: str, *, output_stride: int | None = None) -> nn.Module:
         called = header.network if header else name
         raise WeightsError(f"the weights in {path} cannot be used for {called}: {misfit}; {entry(name).how_to_get}")
     network.load_state_dict(state, strict=False)
-    network.register_module("aux_classifier", None)
+    network.aux_classifier = None
     return network.float().eval()
 
 
