@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -19,8 +20,8 @@ class Renamed(argparse.Action):
 class RenamedSwitch(Renamed):
     """Likewise for a flag without a value: it stores True."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, nargs=0, default=False, **options)
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, **options | {"nargs": 0, "default": False})
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         super().__call__(parser, namespace, True, option_string)
