@@ -24,6 +24,13 @@ CHROMIUM = shutil.which("chromium")
 HARMLESS = "Method not implemented."
 
 
+def pytest_collection_modifyitems(items):
+    """Mark the tests that need a browser, so that `-m "not page"` leaves them out."""
+    for each in items:
+        if "chromium" in getattr(each, "fixturenames", ()):
+            each.add_marker("page")
+
+
 @pytest.fixture(scope="session")
 def shared_coco() -> Path:
     """A folder of real COCO images in COCO's layout, which not every machine has."""
