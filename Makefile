@@ -1,4 +1,5 @@
 # make demo: the page. make test: all tests. make check, make format: ruff. make docs: the documentation's site.
+# make lock: requirements.lock anew.
 # make bench COCO=DIR SPLIT=val2017: the documents' numbers. Each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +7,7 @@ COCO ?= examples
 SPLIT ?= samples
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format docs bench train-small clean
+.PHONY: demo test check format docs lock bench train-small clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo/app.py
@@ -17,6 +18,7 @@ test: $(VENV)/.installed-for-tests
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check --fix .
@@ -24,6 +26,14 @@ format: $(VENV)/.installed-for-tests
 
 docs: $(VENV)/.installed-for-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+lock:
+	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet -r requirements.txt -r tests/requirements.txt -r docs/requirements.txt
+	echo "# What was tested together, with Python 3.11 on Linux; \`make lock\` writes this file." > requirements.lock
+	$(VENV)-lock/bin/python -m pip freeze --all --exclude pip | sed 's/+cu[0-9]*$$//' >> requirements.lock
+	rm -rf $(VENV)-lock
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks --coco $(COCO) --split $(SPLIT)

@@ -52,6 +52,13 @@ def run(capsys) -> Callable[..., Done]:
     return run
 
 
+def pytest_collection_modifyitems(items):
+    """Mark the tests that need a browser, so that `-m "not page"` leaves them out."""
+    for each in items:
+        if "chromium" in getattr(each, "fixturenames", ()):
+            each.add_marker("page")
+
+
 @pytest.fixture(scope="session")
 def shared_coco() -> Path:
     """A folder of real COCO images in COCO's layout, which not every machine has."""

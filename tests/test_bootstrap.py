@@ -19,7 +19,13 @@ def counts_of(matrix, seed=0):
     union = rng.integers(1, 50, n)
     reliability = np.stack([rng.integers(1, 9, BINS) for _ in range(3)])
     return Counts(
-        np.array(matrix, np.int64), union // 2, union, np.array(seed * 1000), np.array(max(1, n * 500)), reliability
+        np.array(matrix, np.int64),
+        union // 2,
+        union,
+        np.array(seed * 1000),
+        np.array(max(1, n * 500)),
+        reliability,
+        reliability,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..inference.task import BINARY, MULTICLASS
 from ..models import catalogue
-from .old_names import Renamed
+from .old_names import Renamed, RenamedSwitch
 
 
 def add_dataset_argument(command: argparse.ArgumentParser) -> None:
@@ -83,7 +83,13 @@ def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> N
         "--engine", default="auto", help="auto (default), torch, or openvino, quicker on a CPU where it is installed"
     )
     command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to measure int8 by")
-    command.add_argument("--careful", action="store_true", help="look six times and average: six times slower")
+    command.add_argument(
+        *("--tta", "--careful"),
+        dest="careful",
+        action=RenamedSwitch,
+        help="test-time augmentation: average over three sizes, each also mirrored; six times slower. --careful is its "
+        "old name",
+    )
     command.add_argument(
         "--refine", type=_refine, metavar="edges|none", help="edges: borders follow the photograph's; default none"
     )

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -84,7 +84,7 @@ def start_network(arguments: argparse.Namespace) -> Iterator[Segmenter | Cluster
         yield cluster
 
 
-def _how(arguments: argparse.Namespace) -> dict[str, object]:
+def _how(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that a `Segmenter` and a `Cluster` share."""
     names = "device", "precision", "resize", "engine", "careful", "refine"
     return {name: getattr(arguments, name) for name in names}

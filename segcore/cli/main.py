@@ -6,8 +6,11 @@ Exit status: 0 done; 1 something of the input failed, each named on stderr and t
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .. import __doc__ as description
 from .. import __version__
@@ -33,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         memory.keep_pages()
-        status = arguments.run(arguments)
+        with _debug_messages(arguments.verbose):
+            status = arguments.run(arguments)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # who reads has left; what is still to be written goes nowhere
@@ -56,7 +60,28 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=module.run.__doc__, description=module.run.__doc__)
         command.set_defaults(run=module.run)
         module.add_arguments(command)
+        command.add_argument(
+            "--verbose", action="store_true", help="say on stderr what is used: model file, device, ..."
+        )
     return parser
+
+
+@contextmanager
+def _debug_messages(wanted: bool) -> Iterator[None]:
+    """Write segcore's debug messages to stderr while a command runs, if they are wanted."""
+    if not wanted:
+        yield
+        return
+    log, handler = logging.getLogger("segcore"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("segcore: %(message)s"))
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def _replace_closed_streams() -> None:

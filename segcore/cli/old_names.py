@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -14,6 +15,16 @@ class Renamed(argparse.Action):
         if option_string != self.option_strings[0]:
             told_new_name(option_string, self.option_strings[0])
         setattr(namespace, self.dest, values)
+
+
+class RenamedSwitch(Renamed):
+    """Likewise for a flag without a value: it stores True."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, **options | {"nargs": 0, "default": False})
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        super().__call__(parser, namespace, True, option_string)
 
 
 def told_new_name(old: str, new: str) -> None:

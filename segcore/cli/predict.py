@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
     for problem in problems:
         status = complain(problem, FAILED)
     with start_network(arguments) as network, progress_bar("predict", "image") as progress:
-        problems = _predict_each(network, task, {path: arguments.out / stem for path, stem in stems.items()}, arguments)
-        for done, (path, problem) in enumerate(zip(files, problems, strict=True), start=1):
-            if problem:
-                tqdm.write(f"segcore: {path}: {problem}", file=sys.stderr)
+        outcomes = _predict_each(network, task, {path: arguments.out / stem for path, stem in stems.items()}, arguments)
+        for done, (path, failure) in enumerate(zip(files, outcomes, strict=True), start=1):
+            if failure:
+                tqdm.write(f"segcore: {path}: {failure}", file=sys.stderr)
                 status = FAILED
             progress(done, len(files))
     return status
@@ -100,6 +100,7 @@ def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
                 file.write_bytes(content)
     except OSError as error:
         return reason(error)
+    return None
 
 
 def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:

@@ -45,7 +45,8 @@ def stage_bars() -> Iterator[Callable[[str, int, int | None], None]]:
     from ..truth.fetch_job import ANNOTATIONS
 
     with ExitStack() as current:
-        shown, show = "", None
+        shown = ""
+        show: Callable[[int, int | None], None]
 
         def update(stage: str, done: int, total: int | None) -> None:
             nonlocal shown, show

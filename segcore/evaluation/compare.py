@@ -68,7 +68,8 @@ def _paired(first: Evaluation, second: Evaluation) -> tuple[list, Counts, Counts
     counted = [{each.image.id: each for each in evaluation.counted} for evaluation in (first, second)]
     ids = [number for number in counted[0] if number in counted[1]]
     num_classes = first.run.task.num_classes
-    ours, theirs = (Counts.stacked([each[number].counts for number in ids], num_classes) for each in counted)
+    chosen = ([each[number].counts for number in ids] for each in counted)
+    ours, theirs = (Counts.stacked(filter(None, each), num_classes) for each in chosen)
     return [counted[0][number].image for number in ids], ours, theirs
 
 

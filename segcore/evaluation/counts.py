@@ -39,11 +39,7 @@ class Counts:
     squared_error: np.ndarray
     squared_error_terms: np.ndarray
     reliability: np.ndarray
-    uncalibrated: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        if self.uncalibrated is None:
-            object.__setattr__(self, "uncalibrated", self.reliability)
+    uncalibrated: np.ndarray
 
     @staticmethod
     def _shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
@@ -78,7 +74,7 @@ class Counts:
         """The sum over the first axis."""
         return Counts(*(each.sum(axis=0) for each in vars(self).values()))
 
-    def scores(self) -> dict[str, np.ndarray]:
+    def scores(self) -> dict[str, Any]:
         """Each of OVERALL_KEYS to float64 (...), and under "per_class" each of PER_CLASS_KEYS to (..., n); nan where
         undefined.
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,12 +35,12 @@ def predict_and_count(
     the last pixel.
     """
     check_categories(logits, task)
-    how = {"binary": task.binary, "object_id": task.object_id}
+    judge = functools.partial(device_upsampling.decide_and_judge, binary=task.binary, object_id=task.object_id)
     there = torch.tensor(truth).to(logits.device)
-    labels, judged = device_upsampling.decide_and_judge(logits, there, **how)
+    labels, judged = judge(logits, there)
     before = judged
     if temperature is not None:
-        before = device_upsampling.decide_and_judge(logits * temperature, there, prediction=labels, **how)[1]
+        before = judge(logits * temperature, there, prediction=labels)[1]
     matrix = confusion.matrix_of_pairs(device_upsampling.count_pairs(there, labels).cpu().numpy(), task.num_classes)
     prediction = labels.cpu().numpy()
     return prediction, counts_of(matrix, prediction, truth, judged, before)

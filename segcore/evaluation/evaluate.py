@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -63,7 +63,7 @@ def score_images(
     resume: str | Path | None = None,
     on_image: Callable[[Sample], None] | None = None,
     cancel: threading.Event | None = None,
-) -> Iterator[Scored]:
+) -> Generator[Scored]:
     """Yield each image's outcome in the order of the run; whoever stops listening may keep what came until then.
 
     resume: a folder that keeps each image's counts, so that an interrupted run goes on where it was; batches are
@@ -90,7 +90,7 @@ def score_images(
 
 def _scored_batches(
     run: Run, done: dict[ImageId, Scored], *, keep_samples: bool, cancel: threading.Event | None
-) -> Iterator[Outcomes]:
+) -> Generator[Outcomes]:
     """Yield the run's batches in order: those that are done already, and between them those that now are scored."""
     missing = (batch for batch in run.batches() if any(image.id not in done for image in batch))
     source = run.segmenter.score if isinstance(run.segmenter, BatchScorer) else _score_here
@@ -104,7 +104,7 @@ def _scored_batches(
                 yield next(scored)
 
 
-def _score_here(run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+def _score_here(run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Generator[Outcomes]:
     """Yield what comes of each batch in order; the pool decodes the next ones and scores the last ones meanwhile."""
     waiting = iter(batches)
     ahead: deque[tuple[tuple[ImageRecord, ...], list[Future[Loaded | str]]]] = deque()
@@ -136,7 +136,7 @@ def _pool(device: str) -> Executor:
 class _AtOnce(Executor):
     """Does what is submitted before it returns."""
 
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future:
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         future: Future = Future()
-        future.set_result(function(*args))
+        future.set_result(function(*args, **kwargs))
         return future

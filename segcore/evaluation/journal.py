@@ -79,6 +79,7 @@ class Journal:
             file.writelines(self._encode(each) for each in scored)
 
     def _encode(self, scored: Scored) -> str:
+        assert scored.counts is not None  # images that were left out are not written
         line = {
             "image_id": scored.image.id,
             "truth": self.run.dataset.fingerprint(scored.image.id),
@@ -96,8 +97,8 @@ class Journal:
         if numbers.dtype != np.int64 or numbers.ndim != 1 or not all(map(self._is_outcome, objects or ())):
             raise ValueError("it holds other values than were written")
         counts = Counts.from_flat(numbers, self.run.task.num_classes)
-        image, truth = images.get(line["image_id"], (None, None))
-        return Scored(image, counts, objects) if truth == line["truth"] else None
+        image, truth = images.get(line["image_id"]) or (None, None)
+        return Scored(image, counts, objects) if image and truth == line["truth"] else None
 
     def _is_outcome(self, each: ObjectOutcome) -> bool:
         classes = range(len(self.run.task.categories))

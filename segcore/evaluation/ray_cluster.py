@@ -9,17 +9,18 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from .. import __version__
 from ..errors import ClusterError, ImageError, UsageError
 from ..imaging.reading import File
+from ..inference.openvino import Calibration
 from ..inference.refine import check_refine, opencv_version
 from ..inference.task import Task
 from ..models import loading
@@ -87,9 +88,10 @@ class Cluster:
         if precision == "int8":
             raise UsageError("int8 is for one machine; choose the precision float32 or bfloat16 for several workers")
         check_refine(refine)
-        self.careful, self.calibration, self.refine = careful, None, refine
+        self.careful, self.refine = careful, refine
+        self.calibration: Calibration | None = None
         self.temperature = loading.temperature(self.model)
-        self._options = {
+        self._options: dict[str, Any] = {
             "model": self.model,
             "device": device,
             "precision": precision,
@@ -136,7 +138,7 @@ class Cluster:
         """What each worker told of itself as it started, as host, pid, device and precision."""
         return [each.facts for each in self._workers]
 
-    def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+    def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Generator[Outcomes]:
         """Yield what comes of each batch of the run's images, in order."""
         sent: deque[tuple[ImageRecord, ...]] = deque()
 
@@ -144,7 +146,7 @@ class Cluster:
             for images in batches:
                 sent.append(images)
                 files = [_file(run.dataset.path(image.id)) for image in images]
-                part = replace(run, segmenter=None, dataset=run.dataset.part(images), images=images)
+                part = replace(run, segmenter=cast(Any, None), dataset=run.dataset.part(images), images=images)
                 yield part, files, keep_samples
 
         for outcomes in self._results("score", jobs()):
@@ -193,7 +195,7 @@ class Cluster:
         if isinstance(facts, str):
             self._ray.kill(hired.actor)
             raise ClusterError(f"a worker could not be started: {facts}")
-        ours = {"segcore": __version__, "torch": torch.__version__, "weights": self.weights_sha256}
+        ours: dict[str, Any] = {"segcore": __version__, "torch": torch.__version__, "weights": self.weights_sha256}
         ours["opencv"] = opencv_version() if self.refine else None
         for key, needed in (self._workers[0].facts if self._workers else ours).items():
             if key not in ("host", "pid", "card") and facts[key] != needed:

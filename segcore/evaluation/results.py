@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,9 +59,9 @@ class Evaluation:
     @cached_property
     def per_image(self) -> Counts:
         """The counts of the images that were counted, along the first axis."""
-        return Counts.stacked([each.counts for each in self.counted], self.run.task.num_classes)
+        return Counts.stacked([each.counts for each in self.counted if each.counts], self.run.task.num_classes)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Settings, confusion matrix, dataset and image-mean scores with intervals, per class, per image, objects,
         reliability and all classes of the model; undefined is None, and so is what needs objects where the truth does
         not tell them apart.
@@ -89,7 +89,7 @@ class Evaluation:
     def _objects_record(self) -> dict[str, object] | None:
         if not self.run.dataset.has_objects:
             return None
-        outcomes = [outcome for each in self.counted for outcome in each.objects]
+        outcomes = [outcome for each in self.counted for outcome in each.objects or ()]
         return objects_record(outcomes, self.run.task.categories.names)
 
     def to_csv(self) -> str:
@@ -127,7 +127,7 @@ def image_record(
     return settings | named | shared["dataset"] | found_of(scored.objects) | shared | {"objects": objects}
 
 
-def worst_first(record: dict) -> list[dict]:
+def worst_first(record: Mapping[str, Any]) -> list[dict]:
     """The rows of `per_image`, the lowest foreground mean IoU first; where that is undefined all is as it should be."""
     return sorted(record["per_image"], key=lambda row: 1 if (score := row[RANKED_BY]) is None else score)
 

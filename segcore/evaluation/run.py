@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, runtime_checkable
 from typing import Protocol as Interface
@@ -62,7 +62,7 @@ class BatchScorer(Interface):
     refine: str | None
     temperature: float | None
 
-    def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Iterator[Outcomes]:
+    def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Generator[Outcomes]:
         """Yield what comes of each batch of the run's images, in order."""
 
 
@@ -111,7 +111,7 @@ def settings(network: Any, protocol: Protocol, resize: str, task: Task, split: s
     }
 
 
-def caption(record: dict, subject: str) -> str:
+def caption(record: Mapping[str, Any], subject: str) -> str:
     """What was scored and how, in one line: model with its weights, protocol, resize, mode, precision."""
     return (
         f"{subject} of {record['split']} - {record['model']} ({record['weights_sha256'][:8]}) - {mode(record)} - "
@@ -123,7 +123,8 @@ def choose_images(
     dataset: Dataset, *, image_ids: Sequence[ImageId] | None = None, limit: int | None = None
 ) -> tuple[ImageRecord, ...]:
     """The named images, or all, in the order of their ids, at most `limit`. Raises UsageError for unknown ids."""
-    images = dataset.images if image_ids is None else tuple(dataset.image(each) for each in sorted(set(image_ids)))
+    wanted = None if image_ids is None else sorted(set(image_ids))
+    images = tuple(dataset.images if wanted is None else map(dataset.image, wanted))
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 image, got {limit}")
     return images[:limit]

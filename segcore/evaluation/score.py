@@ -17,7 +17,7 @@ from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .counts import Counts, count
 from .device_counts import counts_on_card, predict_and_count
 from .objects import ObjectOutcome, judge_objects
-from .run import Outcomes, Run, Sample, Scored
+from .run import BatchScorer, Outcomes, Run, Sample, Scored
 
 
 class ImageScore(NamedTuple):
@@ -90,10 +90,12 @@ def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded
 
 def run_network(run: Run, loaded: list[Loaded]) -> Iterator[torch.Tensor]:
     """The logits of each image in order; images of one size go through the network together."""
+    network = run.segmenter
+    assert not isinstance(network, BatchScorer)  # it scores its batches itself
     by_size: dict[torch.Size, list[int]] = {}
     for position, each in enumerate(loaded):
         by_size.setdefault(each.tensor.shape, []).append(position)
-    predict = run.segmenter.on_device if counts_on_card(run) else run.segmenter.predict_logits
+    predict = network.on_device if network.on_device and counts_on_card(run) else network.predict_logits
     logits: dict[int, torch.Tensor] = {}
     for positions in by_size.values():
         batch = torch.cat([loaded[position].tensor for position in positions])

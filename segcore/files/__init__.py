@@ -1,1 +1,1 @@
-"""Files written whole, and fetched whole."""
+"""Atomic writes, locks, downloads."""

@@ -102,6 +102,7 @@ def fetch_bytes(
             log.info("%s: %s; trying again in %.1f s", url, problem, pause)
             if cancel.wait(pause):
                 raise Cancelled(f"stopped fetching {url}") from None
+    raise AssertionError("counting never ends")
 
 
 def _body(url: str, max_bytes: int, timeout: float, cancel: threading.Event) -> bytes:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import DownloadError
@@ -45,7 +46,9 @@ def open_url(url: str, headers: dict[str, str], timeout: float) -> http.client.H
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, fp, code, message, headers, url):
+    def redirect_request(
+        self, request: urllib.request.Request, fp: Any, code: int, message: str, headers: Any, url: str
+    ) -> urllib.request.Request | None:
         check_url(url)
         if urlsplit(request.full_url).scheme == "https" and urlsplit(url).scheme == "http":
             raise DownloadError(f"{request.full_url} leads to {url}, which is not encrypted: refused")

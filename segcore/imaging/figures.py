@@ -7,7 +7,7 @@ import math
 import textwrap
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -158,7 +158,7 @@ class _Placer:
     def __init__(self, drawn: Figure, width: int, height: int) -> None:
         self.drawn, self.width, self.height = drawn, width, height
 
-    def text(self, left: float, top: float, text: str, **style) -> None:
+    def text(self, left: float, top: float, text: str, **style: Any) -> None:
         where = left / self.width, 1 - top / self.height
         self.drawn.text(*where, text, parse_math=False, color="#1a1a1a", **style)
 

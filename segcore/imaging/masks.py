@@ -84,7 +84,8 @@ def stored_ids(file: File) -> np.ndarray:
 def values_in(values: np.ndarray) -> list[int]:
     """The values, in order, that a uint8 or uint16 array (H, W) holds."""
     found = np.zeros(np.iinfo(values.dtype).max + 1, bool)
-    for rows in _stripes(*values.shape):
+    height, width = values.shape
+    for rows in _stripes(height, width):
         found[values[rows]] = True
     return np.flatnonzero(found).tolist()
 
@@ -136,7 +137,8 @@ def _of_colors(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
     id_of_code[_codes(VOC_PALETTE[list(_IDS)])] = _IDS
     id_of_code[_WHITE] = _IS_WHITE
     values = np.empty(pixels.shape[:2], np.uint8)
-    for rows in _stripes(*values.shape):
+    height, width = pixels.shape[:2]
+    for rows in _stripes(height, width):
         codes = _codes(pixels[rows])
         values[rows] = id_of_code[codes]
         unknown = np.unique(codes[values[rows] == _UNKNOWN])

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeGuard
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -83,7 +83,7 @@ def read(
     )
 
 
-def is_open_file(source: object) -> bool:
+def is_open_file(source: object) -> TypeGuard[BinaryIO]:
     """Whether it can be read from as from a file that is open."""
     return callable(getattr(source, "read", None))
 

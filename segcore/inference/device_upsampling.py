@@ -82,7 +82,7 @@ def decide_and_judge(
     """
     labels = torch.empty(truth.shape, dtype=torch.uint8, device=logits.device) if prediction is None else prediction
     sums = torch.zeros(4, RELIABILITY_BINS, dtype=torch.float64, device=logits.device)
-    for rows, values in stripes(logits, truth.shape):
+    for rows, values in stripes(logits, (truth.shape[0], truth.shape[1])):
         if prediction is None:
             labels[rows] = _decided(values.argmax(0), binary, object_id)
         target, answer = truth[rows], labels[rows]

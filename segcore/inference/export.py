@@ -181,17 +181,18 @@ def write_results(result: Result, task: Task, name: str, target: Path, *, cutout
 
     Raises UsageError for a result that no longer holds its photograph, OSError where nothing can be written.
     """
-    if result.image is None:
+    photograph = result.image
+    if photograph is None:
         raise UsageError("this result no longer holds its photograph, which its overlay needs")
     decided = decide(result, task)
     record = decided.record(name)
     with atomic_write(f"{target}_overlay.png") as file:
-        decided.save(decided.overlay(result.image), file)
+        decided.save(decided.overlay(photograph), file)
     with atomic_write(f"{target}_labels.png") as file:
         decided.save(decided.labels_image(), file)
     if cutout:
         with atomic_write(f"{target}_cutout.png") as file:
-            decided.save(decided.cutout(result.image), file)
+            decided.save(decided.cutout(photograph), file)
     if probabilities:
         with atomic_write(f"{target}.npz") as file:
             decided.save_probabilities(file)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import filelock
 import torch
@@ -59,7 +59,7 @@ def check_installed(*, for_int8: bool) -> None:
 @cache
 def _core() -> openvino.Core:
     # Both packages would report their use to Intel, if they found this one. Photographs' owners were promised silence.
-    sys.modules.setdefault("openvino_telemetry", None)
+    cast(dict[str, Any], sys.modules).setdefault("openvino_telemetry", None)
     import openvino
 
     return openvino.Core()
@@ -149,7 +149,7 @@ def _sha256(tensors: Iterable[Tensor]) -> str:
     digest = hashlib.sha256()
     for each in tensors:
         digest.update(str(each.shape).encode())
-        digest.update(each.contiguous().numpy())
+        digest.update(each.contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -103,9 +103,9 @@ class Core(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.backbone = network.backbone
-        self.classifier = network.classifier
-        self.takes_all_features = getattr(network.classifier, "takes_all_features", False) or _is_lraspp(network)
+        self.backbone: nn.Module = network.get_submodule("backbone")
+        self.classifier: nn.Module = network.get_submodule("classifier")
+        self.takes_all_features = getattr(self.classifier, "takes_all_features", False) or _is_lraspp(network)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
@@ -220,8 +220,7 @@ def prepare(
     device = pick_device(device)
     engine = pick_engine(engine, device, precision)
     precision = pick_precision(precision, device, engine)
-    core = copy.deepcopy(Core(network)).cpu().float().eval().requires_grad_(False)
-    core = _fold_batch_norms(core)
+    core = _fold_batch_norms(copy.deepcopy(Core(network)).cpu().float().eval().requires_grad_(False))
     if engine == TORCH:
         return Predictor(TorchCore(core, device, precision), device, precision)
     if precision != INT8:

@@ -11,6 +11,7 @@ of full size.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import threading
@@ -48,11 +49,8 @@ def check_refine(refine: str | None) -> None:
 
 def _opencv() -> ModuleType:
     """OpenCV with its contributed modules. Imported here alone, since it is optional."""
-    try:
-        import cv2
-    except ImportError:
-        cv2 = None
-    if not hasattr(cv2, "ximgproc"):  # opencv-python, which is also called cv2, is without
+    cv2 = importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None
+    if cv2 is None or not hasattr(cv2, "ximgproc"):  # opencv-python, which is also called cv2, is without
         raise UsageError(
             "refining edges needs OpenCV's ximgproc module, which is not installed here: "
             "pip install opencv-contrib-python-headless"

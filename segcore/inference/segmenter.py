@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ from .segmentation import LOGITS, Segmentation
 from .sources import Photograph
 from .stream import How, Loaded, Outcome
 from .tta import look_carefully
+
+log = logging.getLogger(__name__)
 
 _INSTALLED = Path(__file__).parents[1] / "samples"
 SAMPLES = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "examples" / "samples"  # in a clone
@@ -72,6 +75,8 @@ class Segmenter:
         )
         self.device, self.precision = self._predictor.device, self._predictor.precision
         self.engine, self.calibration = self._predictor.engine, self._predictor.calibration
+        log.debug("model %s, from %s", self.model, loading.weights_path(self.model))
+        log.debug("device %s, precision %s, engine %s", self.device, self.precision, self.engine)
 
     def predict_logits(self, batch: Tensor, *, careful: bool | None = None) -> Tensor:
         """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') on the CPU, not upsampled.

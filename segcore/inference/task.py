@@ -139,6 +139,8 @@ class Task:
         """
         if self.binary and self.threshold is not None:
             return self._by_threshold(logits, size_hw, edges)
+        if edges is None:
+            raise UsageError("without a threshold, `predict_with_confidence` needs edges; use `predict`")
         labels, confidence = edges.labels_with_confidence(size_hw)
         if not self.binary:
             confidence[BACKGROUND] = np.nan

@@ -25,7 +25,7 @@ class TorchCore:
         on_card = is_card(device)
         if on_card and precision == "float32":
             torch.backends.cudnn.allow_tf32 = False
-        self.core = core.to(device, self.dtype, memory_format=torch.channels_last)
+        self.core = core.to(device, self.dtype).to(memory_format=torch.channels_last)
         self._upload = Upload(device) if on_card else None
 
     def __call__(self, batch: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def _stripes(
     step = max(1, STRIPE_VALUES // (classes * width))
     memory = np.empty((2, classes, min(step, height), width), np.float32)
     for row, rows in _rows_between(ys, h, step):
-        columns = slice(0, width) if within is None else _span(within[rows].any(axis=0))
+        columns = slice(0, width) if within is None else _span(np.any(within[rows], axis=0))
         here, below = wide[:, row, None, columns], wide[:, min(row + 1, h - 1), None, columns]
         values, part = memory[:, :, : rows.stop - rows.start, columns]
         weight = ys.weight[rows, None]

@@ -48,8 +48,8 @@ def confusion_matrix(target: Any, prediction: Any, num_classes: int = NUM_CLASSE
 
 def matrix_of_pairs(pairs: np.ndarray, num_classes: int) -> np.ndarray:
     """The confusion matrix of `count_pairs`' counts, int64 (256, 256). Raises LabelError as `confusion_matrix` does."""
-    _check_values(pairs.any(axis=1), "target", num_classes, IGNORE_INDEX)
-    _check_values(pairs.any(axis=0), "prediction", num_classes)
+    _check_values(np.any(pairs, axis=1), "target", num_classes, IGNORE_INDEX)
+    _check_values(np.any(pairs, axis=0), "prediction", num_classes)
     return pairs[:num_classes, :num_classes].copy()
 
 

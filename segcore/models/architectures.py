@@ -162,8 +162,8 @@ class DecodingHead(nn.Module):
     def silence_additions(self) -> None:
         """Set to zero what joins the dilated branches and the decoder to the rest, so that neither changes a logit."""
         self.project.weight[:, 2 * HEAD_CHANNELS :] = 0
-        nn.init.zeros_(self.correct.weight)
-        nn.init.zeros_(self.correct.bias)
+        for values in self.correct.parameters():
+            nn.init.zeros_(values)
 
 
 class DeepLabV3Plus(nn.Module):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
@@ -154,8 +154,7 @@ def build_network(
     network, 8 or 16, by default that of its weights; torchvision's have their own.
     """
     if entry(name).path:
-        stride = _header(name).output_stride if output_stride is None else output_stride
-        return deeplabv3_mobilenet_v2(num_classes, stride)
+        return deeplabv3_mobilenet_v2(num_classes, output_stride or trained_stride(name))
     from torchvision.models import get_model
 
     return get_model(name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=auxiliary)
@@ -182,6 +181,7 @@ def load(name: str, *, output_stride: int | None = None) -> nn.Module:
     name not in the catalogue.
     """
     path, header = _checked_path(name), _header(name)
+    network: Any  # torchvision's attributes are untyped
     if header is None:
         network, state = build_network(name), torch.load(path, map_location="cpu", weights_only=True)
     else:
@@ -241,7 +241,7 @@ def network_of(name: str) -> str:
     return header.network if header else entry(name).name
 
 
-def output_stride(name: str) -> int:
+def trained_stride(name: str) -> int:
     """The output stride that a shipped or trained model's network was trained at; torchvision's are 8 or 16 by design.
 
     Raises as `categories` does.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ class Preprocess:
     """
 
     size: int = 520
-    resize: Literal["squeeze", "aspect", "torchvision"] = "squeeze"
+    resize: str = "squeeze"
     max_size: int | None = 2080
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD

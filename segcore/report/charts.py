@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -122,8 +122,8 @@ def _cells(axes: Axes, row: int, shares: np.ndarray, *, unit: str) -> None:
         axes.bar(column, 1, 1, row - 0.5, color=ACCENT if right else WRONG, alpha=depth, linewidth=0)
         if share >= 0.01:
             ink, weight = "#ffffff" if right and depth > 0.72 else INK, "bold" if right else "normal"
-            middle = {"ha": "center", "va": "center_baseline"}
-            axes.text(column, row, f"{100 * share:.0f}{unit}", color=ink, weight=weight, size=SMALL, **middle)
+            middle: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
+            axes.text(float(column), row, f"{100 * share:.0f}{unit}", color=ink, weight=weight, size=SMALL, **middle)
 
 
 def _cell_lines(axes: Axes, count: int) -> None:

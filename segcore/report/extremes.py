@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..evaluation.evaluate import evaluate
 from ..evaluation.results import RANKED_BY, worst_first
 from ..evaluation.run import Run, Sample
+from ..truth.dataset import ImageId
 from .html import Picture
 
 
@@ -18,7 +19,7 @@ def extremes(run: Run, record: dict, each: int = 4) -> list[Picture]:
     ranked = worst_first(record)
     worst, best = ranked[:each], ranked[max(each, len(ranked) - each) :][::-1]
     wanted = {row["image_id"] for row in worst + best}
-    figures: dict[int, bytes] = {}
+    figures: dict[ImageId, bytes] = {}
 
     def draw(sample: Sample) -> None:
         figures[sample.image.id] = sample.figure(run)

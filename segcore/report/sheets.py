@@ -29,20 +29,21 @@ def standing_out(color: str | None) -> str:
 
 def grid(axes: Axes, ticks: Mapping[str, float], side: str) -> None:
     """Faint lines across the axes with their labels above it, below it or to its left."""
-    beside = {
+    beside: dict[str, Any] = {
         "above": {"ha": "center", "va": "bottom", "xytext": (0, 5)},
         "below": {"ha": "center", "va": "top", "xytext": (0, -7)},
         "left": {"ha": "right", "va": "center_baseline", "xytext": (-7, 0)},
     }[side]
-    edge = 1 if side == "above" else 0
+    edge = 1.0 if side == "above" else 0.0
     for label, tick in ticks.items():
+        where: tuple[float, float]
         if side == "left":
             axes.axhline(tick, color=INK, alpha=FAINT, linewidth=0.8, zorder=0)
             where, transform = (edge, tick), axes.get_yaxis_transform()
         else:
             axes.axvline(tick, color=INK, alpha=FAINT, linewidth=0.8, zorder=0)
             where, transform = (tick, edge), axes.get_xaxis_transform()
-        style = {"color": INK, "alpha": QUIET, "size": SMALL}
+        style: dict[str, Any] = {"color": INK, "alpha": QUIET, "size": SMALL}
         axes.annotate(label, where, xycoords=transform, textcoords="offset points", **beside, **style)
 
 
@@ -74,7 +75,8 @@ class Sheet:
 
     def text(self, left: float, middle: float, text: str, *, size: float = TEXT, **style: Any) -> None:
         where = left / self.width, 1 - middle / self.height
-        self.figure.text(*where, text, **{"color": INK, "size": size, "va": "center_baseline"} | style)
+        usual: dict[str, Any] = {"color": INK, "size": size, "va": "center_baseline"}
+        self.figure.text(*where, text, **usual | style)
 
     def axes(
         self, left: float, top: float, width: float, height: float, x: tuple[float, float], y: tuple[float, float]
@@ -111,9 +113,8 @@ def sheet_of(width: float, height: float) -> Iterator[Sheet]:
 def _for_a_page(drawn: bytes, title: str, description: str) -> str:
     """Matplotlib's SVG without what would reach out of it: its style sheet, its ids, its fonts, its colour of ink."""
     root = ElementTree.fromstring(drawn)
-    width, height = (float(number) for number in root.get("viewBox").split()[2:])
-    style_sheet = root.find(f"{{{_SVG}}}defs")
-    root.remove(style_sheet)
+    width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])
+    root.remove(next(root.iter(f"{{{_SVG}}}defs")))  # the style sheet
     for element in root.iter():
         element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
         element.attrib = {name: _for_any_ink(value) for name, value in element.items() if name != "id"}

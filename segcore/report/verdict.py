@@ -167,10 +167,10 @@ def _found_and_missed(findings: Sequence[ClassFinding], names: Sequence[str], *,
                 verb, told = _told(each, names, told_apart=told_apart)
                 groups.setdefault(verb, []).append(told)
     clauses = []
-    for verb, told in groups.items():
-        left = len(told) - CLASSES_NAMED
+    for verb, classes in groups.items():
+        left = len(classes) - CLASSES_NAMED
         more = [f"{counted(left)} more {'class' if left == 1 else 'classes'}"] if left > 0 else []
-        clauses.append(f"{verb} {listed([*told[:CLASSES_NAMED], *more])}")
+        clauses.append(f"{verb} {listed([*classes[:CLASSES_NAMED], *more])}")
     sentence = "; ".join(clauses) + "."
     return sentence[0].upper() + sentence[1:]
 

@@ -103,7 +103,7 @@ def _worst_size(by_size: Record) -> str | None:
     """The size of which the smallest share is found, if it is smaller than that of another."""
     telling = {name: size for name, size in by_size.items() if size["total"] >= RELIABLE_FROM_OBJECTS}
     shares = {name: size["found"] / size["total"] for name, size in telling.items()}
-    return min(shares, key=shares.get) if len(set(shares.values())) > 1 else None
+    return min(shares, key=lambda name: shares[name]) if len(set(shares.values())) > 1 else None
 
 
 def _hard_to_find(per_class: Record) -> str:

@@ -66,7 +66,7 @@ class Augmentation:
         crop = np.full((self.crop, self.crop, 3), _PADDING, np.uint8)
         (row, column), (height, width) = place.at, place.size_hw
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box=place.box)
-        crop[row : row + height, column : column + width] = resized
+        crop[row : row + height, column : column + width] = np.asarray(resized)
         row, column, height, width = (each // LABEL_STRIDE for each in (row, column, height, width))
         nearest = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST, box=place.box)
         left, top, right, bottom = place.box
@@ -127,10 +127,10 @@ def _paste(crop: np.ndarray, shares: np.ndarray, cutting: Cutting, rng: np.rando
     share = (opacity / np.float32(255))[..., None]
     place = slice(row, row + height), slice(column, column + width)
     crop[place] = crop[place] * (1 - share) + pixels * share
-    coarse = tuple(slice(each.start // LABEL_STRIDE, each.stop // LABEL_STRIDE) for each in place)
+    coarse_rows, coarse_columns = (slice(each.start // LABEL_STRIDE, each.stop // LABEL_STRIDE) for each in place)
     covered = opacity[::LABEL_STRIDE, ::LABEL_STRIDE] > 127
-    shares[:, *coarse][:, covered] = 0
-    shares[cutting.number, *coarse][covered] = CERTAIN
+    shares[:, coarse_rows, coarse_columns][:, covered] = 0
+    shares[cutting.number, coarse_rows, coarse_columns][covered] = CERTAIN
 
 
 def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

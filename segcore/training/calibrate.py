@@ -66,7 +66,7 @@ def _sampled(segmenter: Segmenter, dataset: Dataset) -> Iterator[tuple[np.ndarra
 
 def calibrate(model: Path, dataset: Dataset) -> checkpoint.Header:
     """The model's header with the temperature that fits the dataset. Raises as `Segmenter` and the dataset do."""
-    segmenter = Segmenter(model, precision="float32")
+    segmenter = Segmenter(str(model), precision="float32")
     logits, labels = zip(*_sampled(segmenter, dataset), strict=True)
     fitted = fit_temperature(np.concatenate(logits), np.concatenate(labels))
     return replace(checkpoint.read_header(model), temperature=fitted)

@@ -255,16 +255,19 @@ class TrainingSet:
             number = int(rng.choice(list(pool.by_class)))
             candidates = pool.by_class[number]
             focus = number if rng.random() < self._centred else None
-        example = candidates[rng.integers(len(candidates))]
+        example = candidates[int(rng.integers(len(candidates)))]
         image, labels = self._load(example)
         cutting = self._cutting(rng) if rng.random() < self._paste else None
         return self.augmentation(image, labels, self._shares_of(example), rng, focus, cutting)
 
     def _shares_of(self, example: Example) -> Callable[[np.ndarray, Box], np.ndarray]:
         """What is learned of a part of the example's photograph; see `Augmentation`."""
-        if example.soft is None and self._teacher is None:
+        if example.soft:
+            grid = example.soft()
+        elif self._teacher:
+            grid = self._teacher[example]
+        else:
             return lambda labels, box: soft_labels.of_labels(labels, self._num_classes)
-        grid = self._teacher[example] if example.soft is None else example.soft()
 
         def shares(labels: np.ndarray, box: Box) -> np.ndarray:
             soft = soft_labels.window(grid, box, labels.shape)

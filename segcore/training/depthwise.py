@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from ..inference.predictor import pick_precision
 
@@ -19,13 +22,13 @@ class _DepthwiseConvolution(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.dilation = dilation
         return _convolve(x, weight, bias, dilation)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         of_x = of_weight = of_bias = None
         gradient = gradient.contiguous(memory_format=torch.channels_last)
@@ -51,7 +54,7 @@ def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: i
         x, gradient = _phases(x, dilation), _phases(gradient, dilation)
     if not _MULTIPLIES_BFLOAT16:
         x, gradient = x.float(), gradient.float()
-    return torch.nn.grad.conv2d_weight(x, shape, gradient, 1, (kernel - 1) // 2, 1, shape[0])
+    return conv2d_weight(x, shape, gradient, 1, (kernel - 1) // 2, 1, shape[0])
 
 
 def _phases(x: Tensor, dilation: int) -> Tensor:

@@ -7,8 +7,12 @@ import importlib.util
 import math
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..files.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def _write(path: Path, rows: list[Row]) -> None:
         writer.writerows(map(_cells, rows))
 
 
-def _tensorboard(folder: Path, done: int):
+def _tensorboard(folder: Path, done: int) -> SummaryWriter | None:
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,8 +106,8 @@ class Training:
         for group in self.state.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         network.train()
-        for part in (network.backbone, network.classifier)[: 1 if settings.batch_size >= _FOR_STATISTICS else 2]:
-            _keep_statistics(part)
+        for part in ("backbone", "classifier")[: 1 if settings.batch_size >= _FOR_STATISTICS else 2]:
+            _keep_statistics(network.get_submodule(part))
         truth = torch.from_numpy(shares).to(self.device).float() / CERTAIN
         logits = self._logits(crops, truth.shape[-2:])
         loss = losses.cross_entropy(logits, truth, self.class_weights)
@@ -137,9 +138,10 @@ class Training:
         """Score the averaged weights on what was held back, and keep them if they are the best so far."""
         candidate = self.settings.out / f"candidate{catalogue.TRAINED_SUFFIX}"
         self._write(candidate, row)
+        assert self.validation is not None
         dataset, ids = self.validation
         images = tuple(dataset.image(number) for number in ids)
-        segmenter = Segmenter(candidate, device=self.settings.device, precision=self.settings.precision)
+        segmenter = Segmenter(str(candidate), device=self.settings.device, precision=self.settings.precision)
         task = Task(categories=self.categories)
         scores = evaluate(Run(segmenter, dataset, protocol("original"), task, images)).to_dict()["dataset"]
         mean_iou = math.nan if scores["mean_iou"] is None else scores["mean_iou"]
@@ -152,7 +154,7 @@ class Training:
         return row
 
     def _write(self, path: Path, row: Row) -> None:
-        provenance = {"made_by": "segcore train", "step": row.step, "settings": self.settings.record()}
+        provenance: dict[str, Any] = {"made_by": "segcore train", "step": row.step, "settings": self.settings.record()}
         if not math.isnan(row.validation_mean_iou):
             provenance["validation"] = {
                 "mean_iou": row.validation_mean_iou,
@@ -166,7 +168,7 @@ class Training:
             before.mean,
             before.std,
             provenance,
-            self.settings.output_stride or loading.output_stride(self.settings.model),
+            self.settings.output_stride or loading.trained_stride(self.settings.model),
         )
         checkpoint.write(path, header, self.state.average.state)
 

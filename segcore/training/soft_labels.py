@@ -46,7 +46,7 @@ def window(grid: np.ndarray, box: Box, size_hw: tuple[int, int]) -> np.ndarray:
     result = np.zeros((classes, *size_hw), np.uint8)
     for number in np.flatnonzero(grid.any(axis=(1, 2))):
         plane = Image.fromarray(np.ascontiguousarray(grid[number]))
-        result[number] = plane.resize(size_hw[::-1], Image.Resampling.BILINEAR, box=part)
+        result[number] = np.asarray(plane.resize(size_hw[::-1], Image.Resampling.BILINEAR, box=part))
     return result
 
 

@@ -10,6 +10,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def dequantised(file: Path) -> list[Convolution]:
         raise WeightsError(f"{file} is damaged, or is not a network with 8-bit weights; get it again") from error
 
 
-def _convolutions(tflite, content: bytes) -> Iterator[Convolution]:
+def _convolutions(tflite: ModuleType, content: bytes) -> Iterator[Convolution]:
     model = tflite.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
 
@@ -105,7 +106,8 @@ def start_network(file: Path) -> DeepLabV3Plus:
         if target.shape != weight.shape:
             raise WeightsError(f"convolution {number} of {file} is {weight.shape}, expected {tuple(target.shape)}")
         target.copy_(torch.from_numpy(weight))
-        conv.bias.data.copy_(torch.from_numpy(bias))
+        if conv.bias is not None:
+            conv.bias.data.copy_(torch.from_numpy(bias))
     _take_imagenet_normalisation(network.backbone.stem)
     return network.eval()
 
@@ -119,6 +121,7 @@ def _take_imagenet_normalisation(conv: nn.Conv2d) -> None:
     """
     mean, std = (torch.tensor(each) for each in (IMAGENET_MEAN, IMAGENET_STD))
     factor, shift = std * 255 / _INPUT_SCALE, (mean * 255 - _INPUT_ZERO) / _INPUT_SCALE
+    assert conv.bias is not None
     conv.bias += (conv.weight * shift[:, None, None]).sum((1, 2, 3))
     conv.weight *= factor[:, None, None]
 

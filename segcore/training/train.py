@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,8 +102,8 @@ def prepare(
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)  # for the head's new layers
     network = starting_network(settings.model, categories, settings.output_stride)
-    network = network.to(device, memory_format=torch.channels_last)
-    freeze(network.backbone, settings.frozen_stages, depthwise=settings.frozen_depthwise)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    freeze(network.get_submodule("backbone"), settings.frozen_stages, depthwise=settings.frozen_depthwise)
     if device == "cpu":
         quicken(network)
     state = TrainingState(network, _optimizer(network, settings), MovingAverage(network, settings.average))
@@ -200,11 +201,11 @@ def starting_network(model: str, categories: Categories, output_stride: int | No
     """
     network = loading.load(model, output_stride=output_stride)
     if loading.categories(model) != categories:
-        head = network.classifier
+        head: Any = network.classifier
         # torchvision's heads are sequences of layers.
         for name in head.last_layers if hasattr(head, "last_layers") else (str(len(head) - 1),):
             before = head.get_submodule(name)
-            layer = nn.Conv2d(before.in_channels, len(categories), before.kernel_size)
+            layer: Any = nn.Conv2d(before.in_channels, len(categories), before.kernel_size)
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
             setattr(head, name, layer)

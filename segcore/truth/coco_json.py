@@ -72,7 +72,7 @@ class _Record(NamedTuple):
     """One entry of a list of the annotation file, which can name itself in errors."""
 
     list_name: str
-    index: int
+    number: int
     values: dict[str, Any]
 
     def value(self, name: str, kind: type) -> Any:
@@ -98,7 +98,7 @@ class _Record(NamedTuple):
     def where(self) -> str:
         """Its place in the file: "annotations[3] (id 17)"."""
         number = self.values.get("id")
-        return f"{self.list_name}[{self.index}]" + (f" (id {shown(number)})" if type(number) is int else "")
+        return f"{self.list_name}[{self.number}]" + (f" (id {shown(number)})" if type(number) is int else "")
 
 
 def read_document(path: Path, name: object = None) -> Any:
@@ -177,10 +177,11 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
             if image is None:
                 continue
             category = _reference(record, "category_id", names)
-            if numbers[category] is None:
+            class_id = numbers[category]
+            if class_id is None:
                 others.setdefault(image.id, set()).add(names[category])
             elif segmentation := _segmentation(record, image):
-                each = CocoObject(number, numbers[category], _is_crowd(record), segmentation)
+                each = CocoObject(number, class_id, _is_crowd(record), segmentation)
                 objects.setdefault(image.id, []).append(each)
         except AnnotationError as error:
             (broken.setdefault(image.id, []) if image else problems).append(str(error))
@@ -229,7 +230,7 @@ def _records(document: dict[str, Any], list_name: str) -> dict[int, _Record]:
         record = _Record(list_name, index, values)
         first = records.setdefault(record.value("id", int), record)
         if first is not record:
-            raise record.error("id", f"is also that of {list_name}[{first.index}]")
+            raise record.error("id", f"is also that of {list_name}[{first.number}]")
     return records
 
 

@@ -6,7 +6,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -94,17 +94,18 @@ def in_background(work: Callable[[threading.Event], Any], cancel: threading.Even
 
 def in_threads(
     work: Callable[[Item, threading.Event], Any], items: Iterable[Item], cancel: threading.Event
-) -> Iterator[tuple[Item, Future]]:
+) -> Generator[tuple[Item, Future]]:
     """Yield each item with what became of `work(item, stop)`, in the order in which they finish.
 
     Ends early, by Cancelled, once `cancel` is set. Work under way is then told to stop, and waited for if that
     takes no longer than a second: a thread that listens to a silent server cannot be interrupted.
     """
-    waiting, running = iter(items), set()
-    stop, done = threading.Event(), queue.SimpleQueue()
+    waiting, stop = iter(items), threading.Event()
+    running: set[threading.Thread] = set()
+    done: queue.SimpleQueue[tuple[threading.Thread, Item, Future]] = queue.SimpleQueue()
 
     def run(item: Item) -> None:
-        future = Future()
+        future: Future = Future()
         try:
             future.set_result(work(item, stop))
         except BaseException as error:

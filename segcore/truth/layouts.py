@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..categories import VOC, Categories
 from ..errors import AnnotationError
@@ -17,7 +17,7 @@ from .voc import VocDataset
 
 class _Layout(NamedTuple):
     name: str
-    open: Callable[[Path, str | None, Categories, list[str] | None], Dataset]
+    open: Callable[[str | Path, str | None, Categories, list[str] | None], Any]  # a `Dataset`
     splits: Callable[[Path], tuple[str, ...]]
     split_file: Callable[[Path, str], Path]
     own_categories: Callable[[Path, str | None], Categories]

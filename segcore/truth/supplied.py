@@ -144,7 +144,7 @@ def _orientation(
 
 
 def _packed(labels: np.ndarray) -> bytes:
-    return zlib.compress(np.ascontiguousarray(labels), level=1)
+    return zlib.compress(np.ascontiguousarray(labels).data, level=1)
 
 
 # ---- COCO annotations

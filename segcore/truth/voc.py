@@ -75,9 +75,9 @@ class VocDataset:
         path = split_file(folder, split)
         broken: list[str] = []
         names = _names(path, broken)
-        if broken and problems is None:
-            raise AnnotationError(f"{path}: {told(broken)}")
         if broken:
+            if problems is None:
+                raise AnnotationError(f"{path}: {told(broken)}")
             problems += [f"{path}: {each}" for each in broken]
         elif not names:
             raise AnnotationError(f"{path} names no image; write the name of one a line, without its suffix")

@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from segcore import Segmenter
 from segcore.inference import export
+from segcore.models import loading
 from tests.cli.outputs import SHIPPED, names, pixels, read_json
 
 CAT = 8
@@ -278,3 +279,20 @@ def test_results_are_written_while_the_network_looks_at_the_next(run, cat, monke
         f"segcore: {folder / '1.jpg'}",
         f"segcore: {folder / '2.jpg'}",
     ]
+
+
+def test_verbose_says_what_is_used(run, cat, tmp_path):
+    flags = "--model", SHIPPED, "--device", "cpu", "--precision", "float32"
+    told = run("predict", cat, "--out", tmp_path / "verbose", *flags, "--verbose").err.splitlines()
+    assert f"segcore: model {SHIPPED}, from {loading.weights_path(SHIPPED)}" in told
+    assert "segcore: device cpu, precision float32, engine torch" in told
+    assert run("predict", cat, "--out", tmp_path / "quiet", *flags).err == ""
+
+
+@pytest.mark.parametrize("flag", ["--tta", "--careful"])
+def test_test_time_augmentation_by_its_new_and_its_old_name(run, cat, tmp_path, flag):
+    done = run("predict", cat, "--out", tmp_path, "--model", SHIPPED, flag)
+    assert done.status == 0
+    assert read_json(tmp_path / "cat.json")["careful"] is True
+    notice = "segcore: --careful is now called --tta; the old name still works in this version\n"
+    assert done.err == (notice if flag == "--careful" else "")
