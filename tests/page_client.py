@@ -115,9 +115,9 @@ class Visitor:
             self.said += [each for each in said if "ahead of you" in each]
         raise Refused("the page hung up")
 
-    def open(self, events: dict[str, dict], name: str, content: bytes) -> None:
-        """Give the page a photograph, and wait until it is segmented."""
-        self.trigger(events["on_upload"], [self.upload(name, content), None, "auto", "squeeze", False])
+    def open(self, events: dict[str, dict], name: str, content: bytes) -> str:
+        """Give the page a photograph, and wait until it is segmented; returns what the page says of it, if anything."""
+        return self.trigger(events["on_upload"], [self.upload(name, content), None, "auto", "squeeze", False])[3]
 
     def viewer(self, events: dict[str, dict], *task: Any, sharp: bool = False, known: str = "") -> dict:
         """What a light control gives: the viewer's value. known: keys of the photographs that the browser has."""

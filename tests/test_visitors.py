@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,11 +20,11 @@ from demo.tabs.downloads import download_buttons
 from demo.tabs.ground_truth import ALL
 from demo.waiting.turns import ASIDE
 from tests.at_a_time import AtATime
-from tests.page_client import API, SEGMENT, TASK, Refused, Visitor
+from tests.page_client import TASK, Refused, Visitor
 from tests.page_server import running_page
 
 WAITING = 3
-LARGE = 4500, 3600  # takes some seconds
+LARGE = 1600, 1200
 
 
 @pytest.fixture(scope="module")
@@ -37,28 +38,22 @@ def page(no_downloads):
         assert "Traceback" not in running.log()
 
 
-def png(width, height):
-    noise = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+def png(width, height, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).resize((width, height)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
-def small():
-    return png(80, 60)
+def small(seed=0):
+    return png(80, 60, seed)
 
 
-def called(visitor, file):
-    """Ask as a program does that does not wait for the answer; returns where it will be."""
-    answer = visitor.http.post(f"{API}/call/segment", json={"data": [file, *SEGMENT], "session_hash": visitor.session})
-    return f"{API}/call/segment/{answer.raise_for_status().json()['event_id']}"
-
-
-def segment_at_last(visitor, file):
+def segment_at_last(visitor, photograph):
     """The answer to a program that asks again for as long as the line is full."""
     while True:
         try:
-            return visitor.segment_file(file)
+            return visitor.segment("photograph.png", photograph)
         except Refused as said:
             assert "requests are waiting" in str(said)
             time.sleep(0.1)
@@ -66,43 +61,63 @@ def segment_at_last(visitor, file):
 
 @contextmanager
 def full_line(page):
-    """A page at work on a large photograph, with others being decoded and three visitors waiting for theirs."""
-    visitors = [Visitor(page.url) for _ in range(1 + ASIDE + WAITING)]
-    files = [visitor.upload("large.png", png(*LARGE)) for visitor in visitors]
-    with ThreadPoolExecutor() as pool:
-        answers = []
-        for visitor, file in zip(visitors, files, strict=True):
-            answers.append(pool.submit(segment_at_last, visitor, file))
-            time.sleep(0.3)  # so that the first is under way and not in the line, and the others have come
-        yield answers
-        for answer in answers:
-            assert answer.result(300)[1]["width"] == LARGE[0]
-    for visitor in visitors:
+    """A page whose line is full or nearly so for as long as the block lasts: who was answered asks again."""
+    over = threading.Event()
+    photograph = png(*LARGE)
+
+    def keep_asking():
+        visitor = Visitor(page.url)
+        while not over.is_set():
+            assert segment_at_last(visitor, photograph)[1]["width"] == LARGE[0]
         visitor.close()
 
+    with ThreadPoolExecutor(1 + ASIDE + WAITING) as pool:
+        visitors = [pool.submit(keep_asking) for _ in range(1 + ASIDE + WAITING)]
+        probe = Visitor(page.url)
+        try:
+            while not is_refused(probe):
+                time.sleep(0.1)
+            yield
+        finally:
+            over.set()
+        for each in visitors:
+            each.result(300)
+        probe.close()
 
-def under_way_are_done(answers):
-    for each in answers[: 1 + ASIDE]:
-        each.result(300)
+
+def is_refused(visitor):
+    """Whether somebody who comes now is sent away."""
+    try:
+        visitor.segment("small.png", small())
+    except Refused as said:
+        assert re.search(r"requests are waiting. Please try again in about \d+ (second|minute)", str(said))
+        return True
+    return False
+
+
+def opened_at_last(visitor, events, photograph):
+    """Give the page a photograph as often as it takes until there is room in the line."""
+    while "requests are waiting" in visitor.open(events, "small.png", photograph):
+        time.sleep(0.1)
 
 
 def test_light_controls_are_answered_while_the_line_is_full(page):
     visitor = Visitor(page.url)
     events = visitor.events()
     visitor.open(events, "small.png", small())
-    with full_line(page) as answers:
-        labels = visitor.look(events, "binary", "any", False, 0.3)
-        assert labels.shape == (60, 80)
-        assert not answers[-1].done()
+    with full_line(page):
+        assert visitor.look(events, "binary", "any", False, 0.3).shape == (60, 80)
     visitor.close()
 
 
 def test_who_waits_is_told_how_long(page):
     visitor = Visitor(page.url)
     events = visitor.events()
-    with full_line(page) as answers:
-        under_way_are_done(answers)  # there is room for more
-        visitor.open(events, "small.png", small())
+    with full_line(page):
+        for seed in range(20):  # the line may happen to be short for a moment
+            opened_at_last(visitor, events, small(seed))
+            if visitor.said:
+                break
     assert re.search(r"\d ahead of you, about \d+ (second|minute)", visitor.said[0])
     visitor.close()
 
@@ -111,40 +126,26 @@ def test_a_program_that_waits_is_told_how_long(page, tmp_path):
     photograph = tmp_path / "small.png"
     photograph.write_bytes(small())
     client = Client(page.url, verbose=False)
-    with full_line(page) as answers:
-        under_way_are_done(answers)
-        job = client.submit(handle_file(photograph), api_name="/segment")
-        said = []
-        while not job.done():
-            said += [each.desc for each in job.status().progress_data or ()]
-            time.sleep(0.1)
-        assert job.result()[1]["width"] == 80
+    said, answers = [], []
+    with full_line(page):
+        while not said and len(answers) < 20:  # the line may happen to be short for a moment
+            job = client.submit(handle_file(photograph), api_name="/segment")
+            while not job.done():
+                said += [each.desc for each in job.status().progress_data or ()]
+                time.sleep(0.1)
+            if job.exception():
+                assert "requests are waiting" in str(job.exception())
+                time.sleep(0.1)
+            else:
+                answers.append(job.result())
+    assert answers[-1][1]["width"] == 80
     assert re.fullmatch(r"\d ahead of you, about \d+ (second|minute)s?\.", said[0])
     client.close()
 
 
 def test_a_full_line_refuses_with_a_time_to_try_again(page):
-    visitors = [Visitor(page.url) for _ in range(12)]
-    files = [each.upload("small.png", small()) for each in visitors]
-    with full_line(page), ThreadPoolExecutor(len(visitors)) as pool:
-        asked = [pool.submit(each.segment_file, file) for each, file in zip(visitors, files, strict=True)]
-        refused = [str(each.exception(300)) for each in asked if each.exception(300)]
-    assert refused and all("requests are waiting. Please try again in about" in each for each in refused)
-    for each in visitors:
-        each.close()
-
-
-def test_who_hangs_up_is_not_waited_for(page):
-    leaving, stays = Visitor(page.url), Visitor(page.url)
-    files = [each.upload("large.png", png(*LARGE)) for each in (leaving, stays)]
-    with full_line(page) as answers:
-        under_way_are_done(answers)
-        with leaving.http.stream("GET", called(leaving, files[0])):
-            pass
-        time.sleep(0.5)
-        assert stays.segment_file(files[1])[1]["width"] == LARGE[0]  # the place of who left is free
-    leaving.close()
-    stays.close()
+    with full_line(page):  # which begins when somebody was refused
+        pass
 
 
 def test_what_is_picked_is_what_was_seen_whatever_the_page_shows_by_now(page):
