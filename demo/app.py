@@ -20,13 +20,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.answers.model_pool import Arithmetic, Engine
+from demo.answers.model_pool import Arithmetic, ModelPool
 from demo.server.files import Sweeper, working_folder
 from demo.server.memory import keep_compact
-from demo.settings import EXAMPLES, Settings
+from demo.settings import EXAMPLES, Limits, Settings
 from demo.waiting.turns import Turns
 
 if TYPE_CHECKING:
+    from demo.answers.datasets import Datasets
     from demo.page import Page
 
 
@@ -104,19 +105,35 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     Raises NoPortError, and SegcoreError for a Gradio that lacks something, and for what the settings name and cannot be
     used.
     """
-    from starlette.middleware import Middleware
-
     from demo import page
-    from demo.answers.datasets import SAMPLES, Datasets, fetched_folder
+    from demo.answers.datasets import SAMPLES
     from demo.answers.samples import Thumbnails
     from demo.server import gradio_internals
-    from demo.server.guard import Guard, Sense
-    from demo.server.listeners import Listening, keep_listened
-    from demo.server.previews import Previews
+    from demo.server.listeners import keep_listened
     from demo.server.sessions import Sessions
 
     gradio_internals.check()
-    engine = Engine(
+    engine, datasets = _models_and_images(settings)
+    examples = datasets.get(SAMPLES)
+    datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
+    blocks = page.build(engine, datasets, Thumbnails(examples), counts)
+    blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
+    gradio_internals.EventLine(blocks).look_less_often()
+    keep_listened(blocks)
+    try:
+        _launch(blocks, settings, uploads)
+    except OSError as error:
+        raise NoPortError(_cannot_listen(settings)) from error
+    Sessions(blocks, settings.limits.keep_seconds, most=settings.sessions).take_over()
+    _start_sweepers(blocks, settings.limits, uploads, counts)
+    threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
+    return blocks
+
+
+def _models_and_images(settings: Settings) -> tuple[ModelPool, Datasets]:
+    from demo.answers.datasets import Datasets, fetched_folder
+
+    engine = ModelPool(
         settings.model,
         offline=settings.offline,
         threads=settings.threads,
@@ -131,37 +148,45 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
         offline=settings.offline,
         base_url=settings.coco_url,
     )
-    examples = datasets.get(SAMPLES)
-    datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
-    blocks = page.build(engine, datasets, Thumbnails(examples), counts)
-    blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
-    gradio_internals.EventLine(blocks).look_less_often()
-    keep_listened(blocks)
+    return engine, datasets
+
+
+def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
+    """Let the page answer. Raises OSError where it cannot listen."""
+    from starlette.middleware import Middleware
+
+    from demo import page
+    from demo.server import gradio_internals
+    from demo.server.guard import Guard, Sense
+    from demo.server.listeners import Listening
+    from demo.server.previews import Previews
+
     limits = settings.limits
     guard = Middleware(
         Guard, uploads=uploads, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts
     )
-    try:
-        blocks.launch(
-            server_name=settings.host,
-            server_port=settings.port,
-            theme=page.THEME,
-            head=page.HEAD,
-            max_file_size=limits.max_bytes,
-            footer_links=["api", "settings"],
-            ssr_mode=False,
-            max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
-            share=False,
-            enable_monitoring=False,
-            mcp_server=False,
-            run_history=False,
-            app_kwargs={"middleware": [guard, Middleware(Listening), Middleware(Previews), Middleware(Sense)]},
-            prevent_thread_lock=True,
-            **gradio_internals.DO_NOT_ASK_OWN_PAGE,
-        )
-    except OSError as error:
-        raise NoPortError(_cannot_listen(settings)) from error
-    Sessions(blocks, limits.keep_seconds, most=settings.sessions).take_over()
+    blocks.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        theme=page.THEME,
+        head=page.HEAD,
+        max_file_size=limits.max_bytes,
+        footer_links=["api", "settings"],
+        ssr_mode=False,
+        max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
+        share=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        run_history=False,
+        app_kwargs={"middleware": [guard, Middleware(Listening), Middleware(Previews), Middleware(Sense)]},
+        prevent_thread_lock=True,
+        **gradio_internals.DO_NOT_ASK_OWN_PAGE,
+    )
+
+
+def _start_sweepers(blocks: Page, limits: Limits, uploads: Path, counts: Path) -> None:
+    from demo.server import gradio_internals
+
     Sweeper(
         uploads,
         keep_seconds=limits.keep_seconds,
@@ -172,8 +197,6 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     ).start()
     # Longer than any evaluation may take, so that none loses what it is at.
     Sweeper(counts, keep_seconds=limits.keep_seconds + limits.scoring_seconds).start()
-    threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
-    return blocks
 
 
 def _cannot_listen(settings: Settings) -> str:
@@ -185,7 +208,7 @@ def _cannot_listen(settings: Settings) -> str:
     )
 
 
-def _warm_up(engine: Engine) -> None:
+def _warm_up(engine: ModelPool) -> None:
     from segcore.errors import SegcoreError
     from segcore.inference.refine import EDGES, check_refine
     from segcore.models import catalogue

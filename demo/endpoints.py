@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from demo.answers.datasets import Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.markup import tables
 from demo.server.gradio_internals import current_sessions, has_left
 from demo.settings import AUTOMATIC_THRESHOLD
@@ -31,7 +31,7 @@ _PROGRESS = gr.Progress()  # Gradio hands one over to who has this default
 class Endpoints:
     """Functions from plain values to images and dictionaries; errors are sentences."""
 
-    def __init__(self, engine: Engine, datasets: Datasets) -> None:
+    def __init__(self, engine: ModelPool, datasets: Datasets) -> None:
         self.engine = engine
         self.datasets = datasets
 

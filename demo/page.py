@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from demo.answers.datasets import Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.endpoints import Endpoints
 from demo.markup import tables
@@ -85,7 +85,7 @@ def _chooses_several(block: Any, value: Any) -> bool:
     return isinstance(block, gr.Dropdown) and isinstance(value, list)
 
 
-def build(engine: Engine, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
+def build(engine: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
     """The whole page, ready to launch. counts: a folder for what evaluations have counted."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
@@ -111,7 +111,7 @@ def build(engine: Engine, datasets: Datasets, thumbnails: Thumbnails, counts: Pa
 
 
 def _announce_download(
-    page: Page, engine: Engine, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
+    page: Page, engine: ModelPool, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
 ) -> None:
     """Say how far the big model is, and offer it once it is here."""
 

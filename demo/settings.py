@@ -1,4 +1,4 @@
-"""What may be set from outside: environment variables and flags -> one frozen `Settings`."""
+"""Reads the settings of the page from flags and environment variables into one frozen `Settings`."""
 
 from __future__ import annotations
 

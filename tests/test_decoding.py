@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.server.decoding import Decoders
 from demo.waiting.turns import Turns
 from segcore.errors import AnnotationError, Cancelled, ImageError, LabelError
@@ -173,7 +173,7 @@ def test_others_are_answered_while_slow_pictures_are_decoded(tmp_path, slow):
     """Of as many slow pictures as there are turns nobody else notices anything."""
     quick = tmp_path / "quick.png"
     Image.new("RGB", (64, 48)).save(quick)
-    engine = Engine(offline=True, turns=Turns(at_once=2))
+    engine = ModelPool(offline=True, turns=Turns(at_once=2))
     attackers = [engine.turns.submit(number, lambda: engine.read(slow)) for number in range(2)]
     visitors = [engine.turns.submit(f"visitor {number}", lambda: engine.read(quick).shape) for number in range(3)]
     assert [each.future.result(120) for each in visitors] == [(48, 64, 3)] * 3

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from demo.answers import model_pool as engines
-from demo.answers.model_pool import Arithmetic, Engine
+from demo.answers.model_pool import Arithmetic, ModelPool
 from demo.markup import tables
 from segcore.errors import DownloadError, UsageError
 from segcore.models import catalogue, checkpoint, loading
@@ -43,34 +43,34 @@ def other_model(monkeypatch, tmp_path):
 
 
 def test_auto_is_the_shipped_model_where_no_other_is_on_disk():
-    assert Engine("auto").resolve("auto") == catalogue.SHIPPED
+    assert ModelPool("auto").resolve("auto") == catalogue.SHIPPED
 
 
 def test_visitors_may_ask_by_a_former_name_and_nothing_is_logged(recwarn):
-    assert Engine("auto").resolve("deeplabv3_efficientnet_lite0") == catalogue.SHIPPED
+    assert ModelPool("auto").resolve("deeplabv3_efficientnet_lite0") == catalogue.SHIPPED
     assert not list(recwarn)
 
 
 @pytest.mark.parametrize("model", [None, "unicorn", "/tmp/other.safetensors"])
 def test_a_model_that_visitors_may_not_ask_for(model):
     with pytest.raises(UsageError, match="there is no model.*deeplabv3_resnet101"):
-        Engine("auto").resolve(model)
+        ModelPool("auto").resolve(model)
 
 
 def test_auto_stays_what_it_was_when_the_big_model_arrives(tmp_path):
-    engine = Engine("auto")
+    engine = ModelPool("auto")
     weights = loading.weights_path(catalogue.PREFERRED)
     weights.parent.mkdir(parents=True)
     weights.touch()
     assert engine.resolve("auto") == catalogue.SHIPPED
-    assert Engine("auto").resolve("auto") == catalogue.PREFERRED
+    assert ModelPool("auto").resolve("auto") == catalogue.PREFERRED
 
 
 def test_a_model_is_loaded_once_by_many_visitors_at_once(monkeypatch):
     loads = []
     load = engines._load
     monkeypatch.setattr(engines, "_load", lambda *args: loads.append(args) or load(*args))
-    engine = Engine()
+    engine = ModelPool()
     threads = [
         threading.Thread(target=engine.segment, args=(PHOTOGRAPH, "auto"), kwargs={"resize": "squeeze"})
         for _ in range(4)
@@ -83,7 +83,7 @@ def test_a_model_is_loaded_once_by_many_visitors_at_once(monkeypatch):
 
 
 def test_two_visitors_with_different_models_at_once(other_model):
-    engine = Engine()
+    engine = ModelPool()
     alone = {name: engine.segment(PHOTOGRAPH, name, resize="squeeze") for name in ("auto", other_model)}
     assert not np.array_equal(alone["auto"].logits, alone[other_model].logits)
 
@@ -106,7 +106,7 @@ def test_two_visitors_with_different_models_at_once(other_model):
 
 
 def test_the_least_used_model_goes_first(other_model):
-    engine = Engine(models=2)
+    engine = ModelPool(models=2)
     engine.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
     engine.segmenter(other_model, Arithmetic("float32"))
     engine.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
@@ -115,7 +115,7 @@ def test_the_least_used_model_goes_first(other_model):
 
 
 def test_no_more_models_are_kept_when_several_are_asked_for_at_once(other_model):
-    engine = Engine(models=2)
+    engine = ModelPool(models=2)
     both = Arithmetic("float32"), Arithmetic("bfloat16")
     wanted = [(name, arithmetic) for name in (catalogue.SHIPPED, other_model) for arithmetic in both]
     threads = [threading.Thread(target=engine.segmenter, args=each) for each in wanted * 2]
@@ -136,7 +136,7 @@ def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch
         return load(model, arithmetic)
 
     monkeypatch.setattr(engines, "_load", slow)
-    engine = Engine()
+    engine = ModelPool()
     loading = threading.Thread(target=engine.segmenter, args=(other_model, Arithmetic("float32")))
     loading.start()
     assert begun.wait(10)
@@ -146,15 +146,15 @@ def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch
 
 
 def test_exact_is_float32_and_keeps_float32_logits():
-    result = Engine().segment(PHOTOGRAPH, "auto", resize="squeeze", exact=True)
+    result = ModelPool().segment(PHOTOGRAPH, "auto", resize="squeeze", exact=True)
     assert result.made_by.precision == "float32"
     assert result.logits.dtype == np.float32
-    assert Engine().segment(PHOTOGRAPH, "auto", resize="squeeze").logits.dtype == np.float16
+    assert ModelPool().segment(PHOTOGRAPH, "auto", resize="squeeze").logits.dtype == np.float16
 
 
 def test_an_engine_of_ones_own_runs_all_but_scores():
     pytest.importorskip("openvino")
-    engine = Engine(arithmetic=Arithmetic("float32", "openvino"))
+    engine = ModelPool(arithmetic=Arithmetic("float32", "openvino"))
     shown, exact = (engine.segment(PHOTOGRAPH, "auto", resize="squeeze", exact=exact) for exact in (False, True))
     assert (shown.made_by.engine, exact.made_by.engine) == ("openvino", "torch")
     assert "OpenVINO" in tables.made_by(SimpleNamespace(made_by=shown.made_by, network_runs=1))
@@ -162,14 +162,14 @@ def test_an_engine_of_ones_own_runs_all_but_scores():
 
 
 def test_results_hold_neither_the_photograph_nor_tensors():
-    result = Engine().segment(PHOTOGRAPH, "auto", resize="squeeze")
+    result = ModelPool().segment(PHOTOGRAPH, "auto", resize="squeeze")
     assert result.image is None
     assert isinstance(result.logits, np.ndarray)
 
 
 def test_offline_never_downloads(monkeypatch):
     monkeypatch.setattr(loading, "fetch_weights", lambda *args, **kwargs: pytest.fail("downloaded"))
-    engine = Engine(offline=True)
+    engine = ModelPool(offline=True)
     with pytest.raises(UsageError, match="stay offline"):
         engine.segment(PHOTOGRAPH, catalogue.PREFERRED, resize="squeeze")
     engine.fetch(catalogue.PREFERRED)
@@ -188,7 +188,7 @@ def test_download_is_told_as_it_goes_and_offered_when_it_is_here(monkeypatch):
         weights.touch()
 
     monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
-    engine, big = Engine(), catalogue.PREFERRED
+    engine, big = ModelPool(), catalogue.PREFERRED
     engine.fetch(big)
     assert half.wait(10)
     text, look_again, offer = tables.download_state(big, engine.fetching(big), here=catalogue.on_disk(big))
@@ -210,7 +210,7 @@ def test_a_failed_download_says_why_and_is_tried_again_when_asked(monkeypatch):
         raise DownloadError("<the server said no>")
 
     monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
-    engine, big = Engine(), catalogue.PREFERRED
+    engine, big = ModelPool(), catalogue.PREFERRED
     engine.fetch(big)
     wait_for_fetch(big)
     text, look_again, offer = tables.download_state(big, engine.fetching(big), here=False)
@@ -242,7 +242,7 @@ def test_without_zero_gpu_functions_stay_as_they_are():
 def test_warm_up_runs_the_network_on_a_cpu_only(monkeypatch):
     runs = []
     monkeypatch.setattr(engines, "_run", lambda *args: runs.append(args))
-    engine = Engine()
+    engine = ModelPool()
     engine.warm_up()
     assert len(runs) == 1
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from demo.answers import ground_truth, photographs
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from segcore.errors import ImageError, SegcoreError, UsageError
@@ -26,7 +26,7 @@ from segcore.truth.coco import CocoDataset
 from tests.samples import ASTRONAUT, CAT, DOG, PIZZA, STOP_SIGN
 
 
-class CountingEngine(Engine):
+class CountingPool(ModelPool):
     """Counts how often a network runs."""
 
     runs = 0
@@ -38,7 +38,7 @@ class CountingEngine(Engine):
 
 @pytest.fixture
 def engine():
-    return CountingEngine(offline=True)
+    return CountingPool(offline=True)
 
 
 @pytest.fixture(scope="module")
@@ -233,4 +233,4 @@ def test_a_broken_photograph_does_not_break_the_gallery(tmp_path, examples_coco)
     thumbnails = Thumbnails(broken)
     assert all(Image.open(each.thumbnail).size[0] for each in thumbnails.samples)
     with pytest.raises(SegcoreError, match="000000900001.jpg"):
-        ground_truth.compare(CountingEngine(offline=True), None, broken, ASTRONAUT, "auto", "original", "squeeze")
+        ground_truth.compare(CountingPool(offline=True), None, broken, ASTRONAUT, "auto", "original", "squeeze")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from demo.answers import ground_truth, photographs, whole_set
 from demo.answers.datasets import Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.markup import tables
 from segcore.categories import Categories
 from segcore.errors import SegcoreError
@@ -40,7 +40,7 @@ def engine(secret, no_downloads):
     half = (0.5, 0.5, 0.5)
     header = checkpoint.Header(NETWORK, Categories.of(*NAMES), 64, half, half, {})
     checkpoint.write(secret / "tools.safetensors", header, state)
-    return Engine(str(secret / "tools.safetensors"), offline=True)
+    return ModelPool(str(secret / "tools.safetensors"), offline=True)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_a_photograph_of_another_size_than_its_record_tells_no_folder(engine, da
 def test_a_model_that_has_gone_tells_no_folder(engine, dataset, secret, tmp_path, monkeypatch, damage):
     path = tmp_path / "secret-place.safetensors"
     path.write_bytes((secret / "tools.safetensors").read_bytes())
-    other = Engine(str(path), offline=True)
+    other = ModelPool(str(path), offline=True)
     damage(path)
     with pytest.raises(SegcoreError, match="secret-place") as caught:  # the title, which everybody sees
         ground_truth.evaluate_for_program(other, dataset, "1", "multiclass", "any", "original", "auto")

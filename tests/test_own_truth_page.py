@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from demo.answers import ground_truth, photographs
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from demo.tabs import photograph
@@ -37,7 +37,7 @@ OUTPUTS = (
 
 @pytest.fixture(scope="module")
 def engine(no_downloads):
-    return Engine(offline=True)
+    return ModelPool(offline=True)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from demo.answers import photographs
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Credit, Thumbnails
 from demo.markup import tables
 from demo.tabs import photograph
@@ -26,7 +26,7 @@ SIGN = 226111  # in which the small model sees a bottle
 
 @pytest.fixture(scope="module")
 def engine(no_downloads):
-    return Engine(offline=True)
+    return ModelPool(offline=True)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from demo.answers import ground_truth, whole_set
 from demo.answers.datasets import SAMPLES, Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.answers.whole_set import Wanted, evaluate_set
 from demo.markup import set_tables
@@ -42,7 +42,7 @@ def folder(tmp_path_factory, examples_coco):
 
 @pytest.fixture(scope="module")
 def engine(no_downloads):
-    return Engine(offline=True)
+    return ModelPool(offline=True)
 
 
 @pytest.fixture(scope="module")

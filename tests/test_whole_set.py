@@ -11,11 +11,11 @@ import pytest
 
 from demo.answers import whole_set
 from demo.answers.datasets import SAMPLES, Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.whole_set import Outcome, Progress, Wanted, evaluate_set
 from demo.markup import set_tables
 from demo.settings import Limits
-from demo.waiting.turns import Turns, stays
+from demo.waiting.turns import Turns, never
 from segcore.cli import main
 from segcore.errors import UsageError
 from segcore.inference.task import Task
@@ -24,7 +24,7 @@ SHIPPED = "deeplabv3_mobilenet_v2"
 WANTED = Wanted(SAMPLES, 2, Task(), "original", "squeeze", "auto")
 
 
-class CountingEngine(Engine):
+class CountingPool(ModelPool):
     """Counts how often a network runs; a second model is the first one under another name."""
 
     runs = 0
@@ -42,7 +42,7 @@ class CountingEngine(Engine):
 
 @pytest.fixture
 def engine(no_downloads):
-    return CountingEngine(offline=True)
+    return CountingPool(offline=True)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def begins(held):
 
 
 def in_turn(line, wanted=WANTED, stop=None):
-    return whole_set.evaluate_in_turn(line, None, None, wanted, None, stop or threading.Event(), object(), stays)
+    return whole_set.evaluate_in_turn(line, None, None, wanted, None, stop or threading.Event(), object(), never)
 
 
 async def all_of(evaluation):

@@ -16,7 +16,7 @@ from PIL import Image
 from demo.answers import photographs
 from demo.answers.comparison import ComparedView, Subject, against_truth
 from demo.answers.datasets import OTHER_CATEGORIES
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.view import pictures
 from segcore.errors import UsageError
 from segcore.evaluation import results, run
@@ -57,7 +57,7 @@ class Compared:
 
 
 def compare(
-    engine: Engine,
+    engine: ModelPool,
     before: Compared | None,
     dataset: Dataset,
     image_id: ImageId,
@@ -84,7 +84,7 @@ def compare(
     return Compared(dataset, image_id, photo, result, photographs.remembered(kept, key, result), runs, protocol_name)
 
 
-def is_known(engine: Engine, compared: Compared, model: str, protocol_name: str, resize: str) -> bool:
+def is_known(engine: ModelPool, compared: Compared, model: str, protocol_name: str, resize: str) -> bool:
     """Whether the image in view was segmented so before, so that nothing has to run."""
     return (compared.path, engine.resolve(model), protocol(protocol_name).resize_for(resize)) in compared.results
 
@@ -171,7 +171,7 @@ def scores_file(view: ComparedView, folder: Path, suffix: str) -> Path:
 
 
 def evaluate_for_program(
-    engine: Engine, dataset: Dataset, image_id: str, mode: str, class_name: str, protocol_name: str, model: str
+    engine: ModelPool, dataset: Dataset, image_id: str, mode: str, class_name: str, protocol_name: str, model: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
     """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores.
 

@@ -55,8 +55,8 @@ class Fetching:
     error: str | None = None
 
 
-class Engine:
-    """Runs networks for all visitors. Every method may be called from several threads."""
+class ModelPool:
+    """Loads the models and runs them for all visitors. Every method may be called from several threads."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Engine:
         limits: Limits | None = None,
         arithmetic: Arithmetic = USUAL,
     ) -> None:
-        """threads: for PyTorch, None for its own choice; models: kept in memory; turns: the line for it all;
-        arithmetic: of all that is not for scores.
+        """threads: for PyTorch, None for its own choice; models: how many are kept in memory; turns: the queue of all
+        requests; arithmetic: how networks run, except for scores.
         """
         self.default = catalogue.resolve(model)
         self.offline = offline

@@ -1,4 +1,4 @@
-"""What the page does, as plain functions from inputs to outputs; knows nothing of Gradio."""
+"""Segments photographs of visitors and writes the files that they download, as plain functions without Gradio."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.server.decoding import DECODERS
 from demo.settings import AUTOMATIC_THRESHOLD
 from demo.view import pictures
-from demo.waiting.turns import stays
+from demo.waiting.turns import never
 from demo.waiting.visits import GoneError
 from segcore.categories import VOC, Categories
 from segcore.classes import BACKGROUND, IGNORE_INDEX
@@ -80,7 +80,7 @@ class Shown:
 
 
 def open_photograph(
-    engine: Engine, before: Shown | None, source: str | Path, model: str, resize: str, careful: bool = False
+    engine: ModelPool, before: Shown | None, source: str | Path, model: str, resize: str, careful: bool = False
 ) -> Shown:
     """Decode a photograph and segment it, unless this visitor had just that before.
 
@@ -102,7 +102,7 @@ def open_photograph(
     return _segmented(engine, shown, photograph, model, resize, careful)
 
 
-def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
+def segment_again(engine: ModelPool, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
     """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
     if is_known(engine, shown, model, resize, careful):
         return _segmented(engine, shown, None, model, resize, careful)
@@ -111,7 +111,7 @@ def segment_again(engine: Engine, shown: Shown, model: str, resize: str, careful
     return _segmented(engine, shown, photograph, model, resize, careful)
 
 
-def is_known(engine: Engine, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
+def is_known(engine: ModelPool, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
     """Whether the photograph in view was segmented so before, so that nothing has to run."""
     return _result_key(engine, shown, model, resize, careful) in shown.results
 
@@ -121,7 +121,7 @@ def with_truth(shown: Shown, source: str | Path) -> Shown:
     return replace(shown, truth=DECODERS.truth(Path(source), shown.source, shown.result.size_hw))
 
 
-def _read_again(shown: Shown, given_up: Callable[[], bool] = stays) -> np.ndarray:
+def _read_again(shown: Shown, given_up: Callable[[], bool] = never) -> np.ndarray:
     """The photograph, which was within the limits before."""
     try:
         size = shown.source.stat().st_size
@@ -133,20 +133,17 @@ def _read_again(shown: Shown, given_up: Callable[[], bool] = stays) -> np.ndarra
     return DECODERS.photograph(shown.source, max_pixels=pixels, max_bytes=size, given_up=given_up)
 
 
-def _result_key(engine: Engine, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
+def _result_key(engine: ModelPool, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
     return shown.key, engine.resolve(model), resize, careful
 
 
 def _segmented(
-    engine: Engine, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, careful: bool
+    engine: ModelPool, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, careful: bool
 ) -> Shown:
     key = _result_key(engine, shown, model, resize, careful)
     if key in shown.results:
         return shown.remember(key, shown.results[key], ran=False)
     return shown.remember(key, engine.segment(photograph, model, resize=resize, careful=careful), ran=True)
-
-
-# ---------------------------------------------------------------------------------------------- the photograph tab
 
 
 @dataclass(frozen=True)
@@ -231,7 +228,7 @@ def write_download(shown: Shown, task: Task, kind: str, folder: Path, sharp: boo
 
 
 def segment_for_program(
-    engine: Engine, source: Path, mode: str, class_name: str, threshold: float, model: str
+    engine: ModelPool, source: Path, mode: str, class_name: str, threshold: float, model: str
 ) -> tuple[np.ndarray, dict]:
     """`/segment`: the overlay, uint8 (H, W, 3), and the record."""
     photograph = engine.read(source)

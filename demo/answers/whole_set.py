@@ -1,4 +1,4 @@
-"""What the tab for a whole set does, as plain functions from inputs to outputs; knows nothing of Gradio."""
+"""Scores a whole set of images for the page, as plain functions without Gradio."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.answers.datasets import OTHER_CATEGORIES, Datasets
-from demo.answers.model_pool import Engine, categories_of
-from demo.waiting.turns import Place, Turns, stays
+from demo.answers.model_pool import ModelPool, categories_of
+from demo.waiting.turns import Place, Turns, never
 from demo.waiting.visits import SAY_AFTER, SAY_EVERY, is_set_within
 from segcore.errors import Cancelled, UsageError
 from segcore.evaluation import compare, evaluate, results
@@ -94,13 +94,13 @@ class Outcome:
 
 
 def evaluate_set(
-    engine: Engine,
+    engine: ModelPool,
     datasets: Datasets,
     wanted: Wanted,
     kept: Path,
     stop: threading.Event,
     visitor: Hashable = None,
-    has_left: Callable[[], bool] = stays,
+    has_left: Callable[[], bool] = never,
 ) -> Iterator[Progress | Outcome]:
     """Score the images, saying now and then how far it is; the last thing said is the outcome.
 
@@ -132,7 +132,7 @@ def evaluate_set(
 
 async def evaluate_in_turn(
     line: Turns,
-    engine: Engine,
+    engine: ModelPool,
     datasets: Datasets,
     wanted: Wanted,
     kept: Path,
@@ -175,7 +175,7 @@ NOTHING_SCORED = "Stopped before any image was scored."
 
 
 def _runs(
-    engine: Engine, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
+    engine: ModelPool, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
 ) -> list[Run]:
     dataset, chosen = datasets.get(wanted.dataset), protocol(wanted.protocol)
     images = choose_images(dataset, limit=min(max(1, wanted.images), MAX_IMAGES))
@@ -192,7 +192,7 @@ def _runs(
     return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
 
 
-def _in_turn(engine: Engine, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
+def _in_turn(engine: ModelPool, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
     """The same network, each batch of which waits for its turn; Cancelled is raised where the visitor has left."""
 
     def predict_logits(batch: torch.Tensor) -> torch.Tensor:
@@ -236,14 +236,14 @@ DOWNLOADS = (".html", ".csv", ".json")
 
 
 def write_download(
-    engine: Engine, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path, visitor: Hashable = None
+    engine: ModelPool, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path, visitor: Hashable = None
 ) -> Path:
     """The report, the table or the record of an outcome, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     record = outcome.record
     path = folder / f"{record['split']}_{record['model']}{suffix}"
     if suffix == ".html":
-        run = _runs(engine, datasets, outcome.wanted, visitor, stays)[-1 if outcome.comparison else 0]
+        run = _runs(engine, datasets, outcome.wanted, visitor, never)[-1 if outcome.comparison else 0]
         text = html_report(record, pictures=extremes(run, record), comparison=outcome.comparison)
     elif suffix == ".csv":
         text = results.to_csv(record)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from demo.waiting.turns import stays
+from demo.waiting.turns import never
 from segcore import errors
 from segcore.errors import Cancelled, ImageError, SegcoreError
 
@@ -47,7 +47,7 @@ class Decoders:
         self._lock = threading.Lock()
 
     def photograph(
-        self, path: Path, *, max_pixels: int, max_bytes: int, given_up: Callable[[], bool] = stays
+        self, path: Path, *, max_pixels: int, max_bytes: int, given_up: Callable[[], bool] = never
     ) -> np.ndarray:
         """What `reading.read` gives, errors included, and ImageError for what takes too much.
 
@@ -57,7 +57,7 @@ class Decoders:
         return pixels.reshape(fields["shape"])
 
     def small_copy(
-        self, path: Path, side: int, *, max_pixels: int, given_up: Callable[[], bool] = stays
+        self, path: Path, side: int, *, max_pixels: int, given_up: Callable[[], bool] = never
     ) -> bytes | None:
         """A JPEG of the photograph, upright, its longer side `side`; None where it is no larger. Raises as above."""
         _, jpeg = self._ask(path, given_up, job="small_copy", side=side, max_pixels=max_pixels)
@@ -67,7 +67,7 @@ class Decoders:
         """What `supplied.read_truth` gives, errors included, and ImageError for what takes too much."""
         from segcore.truth.supplied import OwnTruth
 
-        fields, packed = self._ask(path, stays, job="truth", photograph=str(photograph.resolve()), size_hw=size_hw)
+        fields, packed = self._ask(path, never, job="truth", photograph=str(photograph.resolve()), size_hw=size_hw)
         listed = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
         return OwnTruth(**fields | listed, packed=packed.tobytes())
 

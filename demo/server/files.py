@@ -1,4 +1,4 @@
-"""The files that the page makes while it runs: one folder, swept on a schedule, and gone in the end."""
+"""Keeps the files that the page makes in one folder, deletes old ones on a schedule, and all of them at the end."""
 
 from __future__ import annotations
 

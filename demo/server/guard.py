@@ -1,4 +1,4 @@
-"""What stands before Gradio's server: limits on requests, closed routes, and headers that say what browsers may do."""
+"""Protects Gradio's server: limits requests, closes routes, and sets headers that say what browsers may do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who listens: the event streams that browsers and programs hold open, and the answers that wait there to be read.
+"""Keeps track of the streams of answers that browsers and programs hold open.
 
-What nobody listens to is not begun, and what nobody reads is not kept.
+An event that nobody listens to is not begun, and an answer that nobody reads is not kept.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.server.decoding import DECODERS
 from demo.server.gradio_internals import is_upload
-from demo.waiting.turns import stays
+from demo.waiting.turns import never
 from segcore.errors import SegcoreError
 from segcore.imaging import reading
 
@@ -132,7 +132,7 @@ def _again(message: Message, receive: Receive) -> Receive:
     return received
 
 
-def small_copy(path: Path, given_up: Callable[[], bool] = stays) -> bytes | None:
+def small_copy(path: Path, given_up: Callable[[], bool] = never) -> bytes | None:
     """A JPEG of the photograph, upright, its longer side PREVIEW_SIDE; None where it is no larger, or no photograph."""
     try:
         return DECODERS.small_copy(path, PREVIEW_SIDE, max_pixels=reading.MAX_PIXELS, given_up=given_up)

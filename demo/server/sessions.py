@@ -1,4 +1,4 @@
-"""What the page keeps of each visitor, as one thing: gone as a whole, a set time after their last request."""
+"""Keeps the state of each visitor, and deletes all of it a set time after their last request."""
 
 from __future__ import annotations
 

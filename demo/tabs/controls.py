@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from demo.answers.datasets import Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Sample
 from demo.server.gradio_internals import with_preprocess
 from demo.tabs import events
@@ -80,7 +80,7 @@ class ModelControls(NamedTuple):
     resize: gr.Radio
 
 
-def model_controls(engine: Engine) -> ModelControls:
+def model_controls(engine: ModelPool) -> ModelControls:
     """Lay out what makes the network run again."""
     model = gr.Dropdown(
         [("Automatic", catalogue.AUTO), *MODEL_CHOICES],

@@ -1,4 +1,4 @@
-"""Downloads that are written when they are asked for, not before."""
+"""Buttons for downloads, whose files are written when they are clicked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tabs' events share: how they run, who has asked, and errors as sentences."""
+"""Helpers for the events of all tabs: how they run, which visitor asks, and errors as sentences."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from demo.answers.datasets import Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from demo.tabs import controls, downloads, events
-from demo.tabs.asking import Asking
+from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
 from demo.waiting.visits import Visit
@@ -28,13 +28,13 @@ spoken = events.spoken(OUTPUTS)
 
 
 class GroundTruthTab:
-    """Layout, wiring and callbacks; a visitor's own things live in `asking.visit`, in that visitor's session."""
+    """Layout, wiring and callbacks; a visitor's own things live in `requests.visit`, in that visitor's session."""
 
     def __init__(
         self,
         page: gr.Blocks,
         tab: gr.Tab,
-        engine: Engine,
+        engine: ModelPool,
         datasets: Datasets,
         thumbnails: Thumbnails,
         go_on: gr.Button,
@@ -53,7 +53,7 @@ class GroundTruthTab:
         self.page_number = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.asking = Asking(self.engine.turns, "truth")
+                self.requests = VisitorRequests(self.engine.turns, "truth")
                 self.verdict = controls.html("truth-verdict")
                 self.viewer = picture_viewer(
                     elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
@@ -61,23 +61,7 @@ class GroundTruthTab:
                 self.credit = controls.html("truth-credit")
                 self.warning = controls.html("truth-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
-                self.source = controls.dataset_choice(
-                    self.datasets,
-                    label="Images from",
-                    visible=len(self.datasets.choices) > 1,
-                    elem_id="truth-source",
-                )
-                self.class_filter = gr.Dropdown(
-                    [("All images", ALL), *controls.object_choices(self.engine.categories)],
-                    value=ALL,
-                    label="Images with",
-                    elem_id="truth-filter",
-                )
-                self.gallery = controls.gallery("Pick an image", "truth-gallery", columns=3)
-                with gr.Row(elem_classes="pager") as self.pager:
-                    self.previous = gr.Button("‹ Previous", size="sm", min_width=80)
-                    self.where = controls.html("truth-where")
-                    self.next = gr.Button("Next ›", size="sm", min_width=80)
+                self._lay_out_images()
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
                     self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
@@ -88,24 +72,43 @@ class GroundTruthTab:
                     downloads.download_buttons(
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
-                        [self.asking.visit, *self.task, self.sharp],
+                        [self.requests.visit, *self.task, self.sharp],
                     )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.overall = controls.html("truth-overall")
                 self.per_class = controls.html("truth-per-class")
                 self.made_by = controls.html("truth-made-by")
 
+    def _lay_out_images(self) -> None:
+        self.source = controls.dataset_choice(
+            self.datasets,
+            label="Images from",
+            visible=len(self.datasets.choices) > 1,
+            elem_id="truth-source",
+        )
+        self.class_filter = gr.Dropdown(
+            [("All images", ALL), *controls.object_choices(self.engine.categories)],
+            value=ALL,
+            label="Images with",
+            elem_id="truth-filter",
+        )
+        self.gallery = controls.gallery("Pick an image", "truth-gallery", columns=3)
+        with gr.Row(elem_classes="pager") as self.pager:
+            self.previous = gr.Button("‹ Previous", size="sm", min_width=80)
+            self.where = controls.html("truth-where")
+            self.next = gr.Button("Next ›", size="sm", min_width=80)
+
     @property
     def _outputs(self) -> list:
         return [
             *(self.viewer, self.credit, self.verdict, self.warning),
-            *(self.overall, self.per_class, self.made_by, self.asking.notice),
+            *(self.overall, self.per_class, self.made_by, self.requests.notice),
         ]
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab, go_on: gr.Button) -> None:
-        choice = [self.asking.visit, self.model, self.protocol, self.resize]
+        choice = [self.requests.visit, self.model, self.protocol, self.resize]
         self._network = events.NETWORK | {
-            "outputs": self.asking.outputs,
+            "outputs": self.requests.outputs,
             "api_visibility": "private",
             "show_progress_on": self.viewer,
         }
@@ -124,11 +127,11 @@ class GroundTruthTab:
         picked = self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
         other = gr.on(run_again, self.on_setting, choice, **self._network)
-        looks = [self.asking.arrived.change, *(each.change for each in (*self.task, self.sharp))]
-        seen = [self.asking.visit, *self.task, self.sharp, self.asking.known]
+        looks = [self.requests.arrived.change, *(each.change for each in (*self.task, self.sharp))]
+        seen = [self.requests.visit, *self.task, self.sharp, self.requests.known]
         gr.on(looks, self.on_look, seen, self._outputs, **events.LOOK)
         again = go_on.click(self.on_go_on, [gr.JSON(visible=False), *choice], js=_IN_BROWSER, **self._network)
-        self.asking.fails_in_words(opened, picked, other, again)
+        self.requests.fails_in_words(opened, picked, other, again)
 
     def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, picks: list[Any]) -> None:
         """Show the image of `sent`, [settings, image id], as it was scored, in this tab after each event of `picks`."""
@@ -136,8 +139,8 @@ class GroundTruthTab:
         for event in picks:
             shown = event.success(
                 lambda it: (gr.update(selected=own_id), *_sent(it)[0]), sent, [tabs, *settings], **events.LIGHT
-            ).success(self.on_sent, [sent, self.asking.visit], **self._network)
-            self.asking.fails_in_words(shown)
+            ).success(self.on_sent, [sent, self.requests.visit], **self._network)
+            self.requests.fails_in_words(shown)
 
     # ---- the gallery
 
@@ -181,7 +184,7 @@ class GroundTruthTab:
     ) -> AsyncIterator[tuple]:
         """The tab is opened: for the first time, with the first image."""
         if visit.wanted is not None or not offered:
-            yield self.asking.same
+            yield self.requests.same
             return
         async for said in self._compare(_chosen(offered, 0), visit, model, protocol, resize, request):
             yield said
@@ -213,7 +216,7 @@ class GroundTruthTab:
         """The connection was lost: what was asked for last. image: what that was by the browser's word."""
         wanted = _chosen(image, 0) if image else visit.wanted
         if wanted is None:
-            yield self.asking.same
+            yield self.requests.same
             return
         async for said in self._compare(wanted, visit, model, protocol, resize, request):
             yield said
@@ -223,7 +226,7 @@ class GroundTruthTab:
     ) -> AsyncIterator[tuple]:
         """Another model, resize or protocol: runs the network only where the tensor it sees is another."""
         if visit.wanted is None:
-            yield self.asking.same
+            yield self.requests.same
             return
         async for said in self._compare(visit.wanted, visit, model, protocol, resize, request):
             yield said
@@ -243,9 +246,9 @@ class GroundTruthTab:
 
         if wanted == visit.answered and ground_truth.is_known(self.engine, visit.shown, model, protocol, resize):
             visit.answer(self.engine.turns, compared())
-            yield self.asking.there(visit)
+            yield self.requests.there(visit)
             return
-        async for said in self.asking.ask(visit, request, wanted, compared, kind=(model, protocol, resize)):
+        async for said in self.requests.ask(visit, request, wanted, compared, kind=(model, protocol, resize)):
             yield said
 
     @spoken

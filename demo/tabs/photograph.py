@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Sample, Thumbnails
 from demo.markup import tables
 from demo.markup.guide import kept_for
 from demo.server import sessions
 from demo.tabs import controls, downloads, events
-from demo.tabs.asking import Asking
+from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
 from demo.waiting.visits import Visit
@@ -35,9 +35,9 @@ spoken = events.spoken(OUTPUTS)
 
 
 class PhotographTab:
-    """Layout, wiring and callbacks; a visitor's own things live in `asking.visit`, in that visitor's session."""
+    """Layout, wiring and callbacks; a visitor's own things live in `requests.visit`, in that visitor's session."""
 
-    def __init__(self, page: gr.Blocks, engine: Engine, thumbnails: Thumbnails, go_on: gr.Button) -> None:
+    def __init__(self, page: gr.Blocks, engine: ModelPool, thumbnails: Thumbnails, go_on: gr.Button) -> None:
         """go_on: is clicked where the page goes on after its connection was lost."""
         self.engine = engine
         self.thumbnails = thumbnails
@@ -47,7 +47,7 @@ class PhotographTab:
     def _lay_out(self) -> None:
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.asking = Asking(self.engine.turns, "photograph")
+                self.requests = VisitorRequests(self.engine.turns, "photograph")
                 self.verdict = controls.html("photograph-verdict")
                 self.viewer = picture_viewer(
                     elem_id="photograph-viewer", placeholder="The first photograph is on its way: loading the model."
@@ -69,15 +69,7 @@ class PhotographTab:
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
                     self.sharp = controls.sharp_control(True)
-                with gr.Accordion("Do you know the truth?", open=False):
-                    gr.Markdown(TRUTH_HELP)
-                    self.truth_notice = controls.html("photograph-truth-notice")
-                    self.truth_file = gr.File(
-                        label="Mask or annotations", file_types=TRUTH_FILES, height=150, elem_id="photograph-truth-file"
-                    )
-                    with gr.Column(visible=False) as self.given:
-                        self.read_as = controls.html("photograph-read-as")
-                        self.remove = gr.Button("Remove the truth", size="sm")
+                self._lay_out_truth()
                 with gr.Group():
                     self.model, self.resize = controls.model_controls(self.engine)
                     self.careful = gr.Checkbox(
@@ -85,29 +77,43 @@ class PhotographTab:
                         info="Looks six times, larger, smaller and mirrored, and averages: six times slower.",
                         elem_id="photograph-careful",
                     )
-                with gr.Accordion("Take it away", open=False):
-                    gr.Markdown("At the photograph's full size, without its date, place or other metadata.")
-                    downloads.download_buttons(
-                        {
-                            "labels": "Label map (PNG)",
-                            "overlay": "Overlay (PNG)",
-                            "cutout": "Cut-out (PNG)",
-                            "json": "JSON with COCO RLE",
-                        },
-                        self.write_download,
-                        [self.asking.visit, *self.task, self.sharp],
-                    )
-                    with gr.Column(visible=False) as self.score_downloads:
-                        downloads.download_buttons(
-                            {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
-                            self.write_scores,
-                            [self.asking.visit, *self.task, self.sharp],
-                        )
+                self._lay_out_downloads()
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.table = controls.html("photograph-table")
                 self.overall = controls.html("photograph-overall")
                 self.per_class = controls.html("photograph-per-class")
                 self.made_by = controls.html("photograph-made-by")
+
+    def _lay_out_truth(self) -> None:
+        with gr.Accordion("Do you know the truth?", open=False):
+            gr.Markdown(TRUTH_HELP)
+            self.truth_notice = controls.html("photograph-truth-notice")
+            self.truth_file = gr.File(
+                label="Mask or annotations", file_types=TRUTH_FILES, height=150, elem_id="photograph-truth-file"
+            )
+            with gr.Column(visible=False) as self.given:
+                self.read_as = controls.html("photograph-read-as")
+                self.remove = gr.Button("Remove the truth", size="sm")
+
+    def _lay_out_downloads(self) -> None:
+        with gr.Accordion("Take it away", open=False):
+            gr.Markdown("At the photograph's full size, without its date, place or other metadata.")
+            downloads.download_buttons(
+                {
+                    "labels": "Label map (PNG)",
+                    "overlay": "Overlay (PNG)",
+                    "cutout": "Cut-out (PNG)",
+                    "json": "JSON with COCO RLE",
+                },
+                self.write_download,
+                [self.requests.visit, *self.task, self.sharp],
+            )
+            with gr.Column(visible=False) as self.score_downloads:
+                downloads.download_buttons(
+                    {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
+                    self.write_scores,
+                    [self.requests.visit, *self.task, self.sharp],
+                )
 
     @property
     def outputs(self) -> list[Any]:
@@ -115,14 +121,14 @@ class PhotographTab:
         return [
             *(self.viewer, self.credit, self.verdict, self.warning),
             *(self.table, self.overall, self.per_class, self.made_by),
-            *(self.read_as, self.given, self.score_downloads, self.truth_notice, self.asking.notice),
+            *(self.read_as, self.given, self.score_downloads, self.truth_notice, self.requests.notice),
         ]
 
     def _wire(self, page: gr.Blocks, go_on: gr.Button) -> None:
-        visit, arrived = self.asking.visit, self.asking.arrived
+        visit, arrived = self.requests.visit, self.requests.arrived
         inputs = [visit, self.model, self.resize, self.careful]
         private = {"api_visibility": "private"}
-        network = private | events.NETWORK | {"outputs": self.asking.outputs, "show_progress_on": self.viewer}
+        network = private | events.NETWORK | {"outputs": self.requests.outputs, "show_progress_on": self.viewer}
         loaded = page.load(self.on_load, inputs, **network)
         # Emptied at once, so that the next file can be dropped there, whatever became of this one.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
@@ -137,11 +143,11 @@ class PhotographTab:
         picked = self.gallery.select(self.on_sample, inputs, **network)
         other = gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
         looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
-        seen = [visit, *self.task, self.sharp, self.asking.known]
+        seen = [visit, *self.task, self.sharp, self.requests.known]
         gr.on(looks, self.on_look, seen, self.outputs, **events.LOOK)
         kept = [controls.photograph_input(visible=False), gr.Number(precision=0, visible=False)]
         again = go_on.click(self.on_go_on, [*kept, *inputs], js=_KEPT_IN_BROWSER, **network)
-        self.asking.fails_in_words(loaded, uploaded, picked, other, again)
+        self.requests.fails_in_words(loaded, uploaded, picked, other, again)
 
     async def on_load(
         self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
@@ -155,7 +161,7 @@ class PhotographTab:
     ) -> AsyncIterator[tuple]:
         """A photograph was given; None is the place for it, emptied."""
         if path is None:
-            yield self.asking.same
+            yield self.requests.same
             return
         async for said in self._open(path, visit, model, resize, careful, request):
             yield said
@@ -179,11 +185,11 @@ class PhotographTab:
 
         source = visit.wanted
         if source is None:
-            yield self.asking.same
+            yield self.requests.same
             return
         if source == visit.answered and photographs.is_known(self.engine, visit.shown, model, resize, careful):
             visit.answer(self.engine.turns, photographs.segment_again(self.engine, visit.shown, model, resize, careful))
-            yield self.asking.there(visit)
+            yield self.requests.there(visit)
             return
 
         def again() -> Shown:
@@ -191,7 +197,7 @@ class PhotographTab:
                 return photographs.open_photograph(self.engine, visit.shown, source, model, resize, careful)
             return photographs.segment_again(self.engine, visit.shown, model, resize, careful)
 
-        async for said in self.asking.ask(visit, request, source, again, kind=(model, resize, careful)):
+        async for said in self.requests.ask(visit, request, source, again, kind=(model, resize, careful)):
             yield said
 
     async def _open(
@@ -202,7 +208,7 @@ class PhotographTab:
         def opened() -> Shown:
             return photographs.open_photograph(self.engine, visit.shown, path, model, resize, careful)
 
-        async for said in self.asking.ask(visit, request, Path(path), opened, kind=(model, resize, careful)):
+        async for said in self.requests.ask(visit, request, Path(path), opened, kind=(model, resize, careful)):
             yield said
 
     async def on_go_on(

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from demo.answers.datasets import MAX_FETCHED, Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import set_tables, tables
 from demo.server.gradio_internals import has_left
@@ -44,7 +44,7 @@ class WholeSetTab:
         self,
         page: gr.Blocks,
         tab: gr.Tab,
-        engine: Engine,
+        engine: ModelPool,
         datasets: Datasets,
         thumbnails: Thumbnails,
         counts: Path,
@@ -82,28 +82,7 @@ class WholeSetTab:
                     self.worst = controls.gallery("The worst: pick one to see why", "set-worst", columns=3)
                     self.best = controls.gallery("The best", "set-best", columns=3)
             with gr.Column(min_width=0, elem_classes="control-column"):
-                with gr.Group():
-                    self.dataset = controls.dataset_choice(
-                        self.datasets, label="Images", info="A set whose truth is known.", elem_id="set-dataset"
-                    )
-                    most = len(self.datasets.get(self.datasets.default).images)
-                    self.images = controls.unchecked(
-                        gr.Slider(
-                            1,
-                            max(2, most),
-                            value=min(AT_FIRST, most),
-                            step=1,
-                            label="How many",
-                            info="The first of the set. The more, the surer the scores.",
-                        )
-                    )
-                with gr.Row():
-                    self.start = gr.Button(
-                        "Score the images", variant="primary", scale=2, min_width=120, elem_id="set-start"
-                    )
-                    self.stop = gr.Button(
-                        "Stop", visible=False, variant="stop", scale=1, min_width=80, elem_id="set-stop"
-                    )
+                self._lay_out_images()
                 self.progress = controls.html("set-progress")
                 with gr.Group():
                     self.task = controls.task_controls(self.engine.categories)
@@ -128,6 +107,26 @@ class WholeSetTab:
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.charts = controls.html("set-charts")
                 self.made_by = controls.html("set-made-by")
+
+    def _lay_out_images(self) -> None:
+        with gr.Group():
+            self.dataset = controls.dataset_choice(
+                self.datasets, label="Images", info="A set whose truth is known.", elem_id="set-dataset"
+            )
+            most = len(self.datasets.get(self.datasets.default).images)
+            self.images = controls.unchecked(
+                gr.Slider(
+                    1,
+                    max(2, most),
+                    value=min(AT_FIRST, most),
+                    step=1,
+                    label="How many",
+                    info="The first of the set. The more, the surer the scores.",
+                )
+            )
+        with gr.Row():
+            self.start = gr.Button("Score the images", variant="primary", scale=2, min_width=120, elem_id="set-start")
+            self.stop = gr.Button("Stop", visible=False, variant="stop", scale=1, min_width=80, elem_id="set-stop")
 
     def _lay_out_fetching(self) -> None:
         with gr.Accordion("Get more images from COCO", open=False):

@@ -56,8 +56,8 @@ class Place:
     seconds: float
 
 
-def stays() -> bool:
-    """Whether one has left who cannot leave, or given up who never does."""
+def never() -> bool:
+    """Return False: the default where nobody leaves or gives up."""
     return False
 
 
@@ -90,7 +90,7 @@ class Turns:
         *,
         kind: Hashable = None,
         size: float = 1.0,
-        has_left: Callable[[], bool] = stays,
+        has_left: Callable[[], bool] = never,
         always: bool = False,
     ) -> Ticket:
         """Put `work` into the line; it runs in one of the line's threads, in the caller's context.
@@ -138,7 +138,7 @@ class Turns:
         """
         ticket = getattr(self._own, "ticket", None)
         if ticket is None:
-            yield stays
+            yield never
             return
         with self._changed:
             self._aside.append(ticket)

@@ -1,4 +1,4 @@
-"""What one visitor of a tab looks at, and what they wait for: of impatient clicks the last one counts."""
+"""Keeps what a visitor of a tab looks at and waits for; of several quick clicks the last one counts."""
 
 from __future__ import annotations
 

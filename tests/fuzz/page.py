@@ -20,7 +20,7 @@ from pycocotools import mask as rle_tools
 
 from demo.answers import ground_truth, photographs
 from demo.answers.datasets import SAMPLES, Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from segcore.models.catalogue import CATALOGUE, SHIPPED
 from tests.fuzz.mutations import mutated_bytes, values
 from tests.fuzz.oracle import Target, attempted
@@ -47,8 +47,8 @@ _resize = st.sampled_from(["squeeze", "aspect"]) | _short
 
 
 @cache
-def _engine() -> Engine:
-    return Engine(SHIPPED, offline=True, threads=1)
+def _engine() -> ModelPool:
+    return ModelPool(SHIPPED, offline=True, threads=1)
 
 
 @cache

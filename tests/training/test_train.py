@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from demo.answers import ground_truth, photographs, whole_set
 from demo.answers.datasets import Datasets
-from demo.answers.model_pool import Engine
+from demo.answers.model_pool import ModelPool
 from demo.markup import tables
 from segcore import Segmenter
 from segcore.categories import VOC, Categories
@@ -890,7 +890,7 @@ def test_settings_errors(tmp_path, changes, message):
 
 def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_path):
     """What the page's functions say of a model with its own categories, and of one without them."""
-    engine = Engine(str(overfitted), offline=True)
+    engine = ModelPool(str(overfitted), offline=True)
     assert engine.categories.names == ("background", "box", "disc")
     shown = photographs.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
     task = photographs.task_of("binary", "disc", True, None, shown.result.categories)
@@ -916,4 +916,4 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
 
 def test_visitors_open_no_files(overfitted):
     with pytest.raises(UsageError, match="there is no model"):
-        Engine(offline=True).resolve(str(overfitted))
+        ModelPool(offline=True).resolve(str(overfitted))

@@ -1,4 +1,4 @@
-"""How a visitor asks a tab for what takes a while: they are told how long it takes, and then that it is there."""
+"""Answers requests of visitors that take a while: says how long they wait, and then that the answer is there."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from segcore.errors import Cancelled, SegcoreError
 FAILED = "This did not work. Please try again."
 
 
-class Asking:
-    """A tab's places for what a visitor asked for: `visit` keeps it, `arrived` changes when it is there."""
+class VisitorRequests:
+    """The components of a tab for requests of visitors: `visit` keeps the answer, `arrived` changes with it."""
 
     def __init__(self, turns: Turns, name: str) -> None:
         self.turns = turns
@@ -33,13 +33,13 @@ class Asking:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `ask` gives, in this order."""
+        """The components that `ask` updates, in this order."""
         return [self.visit, self.arrived, self.waiting, self.notice]
 
     async def ask(
         self, visit: Visit, request: gr.Request, wanted: Any, work: Callable[[], Any], *, kind: Hashable
     ) -> AsyncIterator[tuple]:
-        """Have it done in this visitor's turn, saying meanwhile how long it takes; errors are told as sentences."""
+        """Do `work` when it is this visitor's turn. Yields updates of `outputs`; errors become sentences."""
         same = gr.skip()
         places = visit.ask(self.turns, visitor_of(request), wanted, work, kind=kind, has_left=has_left())
         try:
@@ -56,15 +56,15 @@ class Asking:
             yield self.there(visit)
 
     def fails_in_words(self, *events: Any) -> None:
-        """Where one of these ends as nobody expects, nothing is waited for any more."""
+        """Stop waiting, with a sentence, where one of these events ends in an unexpected way."""
         for event in events:
             ends_on_failure(event, [(self.waiting, "")], self.notice, FAILED)
 
     @property
     def same(self) -> tuple:
-        """Nothing is new; a generator that gives nothing at all would empty the places."""
+        """Updates that change nothing. A generator that yields nothing at all would empty the components."""
         return (gr.skip(),) * len(self.outputs)
 
     def there(self, visit: Visit) -> tuple:
-        """What is kept has changed: look at it."""
+        """Updates that tell the page to look at the new answer."""
         return visit, visit.newest, "", ""
