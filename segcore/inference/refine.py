@@ -11,7 +11,7 @@ of full size.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
 import os
 import threading
@@ -49,7 +49,11 @@ def check_refine(refine: str | None) -> None:
 
 def _opencv() -> ModuleType:
     """OpenCV with its contributed modules. Imported here alone, since it is optional."""
-    cv2 = importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None
+    cv2: ModuleType | None
+    try:
+        cv2 = importlib.import_module("cv2")
+    except ImportError:
+        cv2 = None
     if cv2 is None or not hasattr(cv2, "ximgproc"):  # opencv-python, which is also called cv2, is without
         raise UsageError(
             "refining edges needs OpenCV's ximgproc module, which is not installed here: "
