@@ -1,8 +1,9 @@
-"""What looking carefully gains, in paired differences with 95 % intervals, and what it costs.
+"""What test-time augmentation gains, in paired differences with 95 % intervals, and what it costs.
 
     python -m benchmarks.careful --coco DIR [--split val2017] [--model NAME] [--engine auto] [--limit N]
 
-The same images, protocol original, float32, plain first and careful second. The seconds are of the whole evaluations.
+The same images, protocol original, float32, first without, then with test-time augmentation. The seconds are those
+of the whole evaluations.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def main() -> None:
     dataset = CocoDataset.open(arguments.coco, arguments.split)
     images = evaluate.choose_images(dataset, limit=arguments.limit)
     outcomes = []
-    for careful in (False, True):
-        segmenter = Segmenter(arguments.model, precision="float32", engine=arguments.engine, careful=careful)
+    for tta in (False, True):
+        segmenter = Segmenter(arguments.model, precision="float32", engine=arguments.engine, tta=tta)
         run = evaluate.Run(segmenter, dataset, protocol("original"), Task(), images)
         outcomes.append(evaluate.evaluate(run))
     seconds = " and ".join(f"{each.seconds / len(images):.3f} s" for each in outcomes)

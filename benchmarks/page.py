@@ -38,7 +38,7 @@ SAMPLE = ROOT / "examples" / "samples" / "000000423617.jpg"
 SIZES = {"12 megapixels": (4000, 3000), "640 x 480": (640, 480)}
 GRAIN = 6  # levels, standard deviation
 PAGE = 0  # what the page itself is called among its components
-UPLOAD, WAITING, VIEWER, MADE_BY = (f"photograph-{each}" for each in ("upload", "waiting", "viewer", "made-by"))
+UPLOAD, WAITING, VIEWER, PROVENANCE = (f"photograph-{each}" for each in ("upload", "waiting", "viewer", "provenance"))
 
 
 def photograph(size: tuple[int, int]) -> Image.Image:
@@ -100,7 +100,7 @@ class Visit:
 
 def network_seconds(answer: dict[str, Any]) -> float:
     """The network's own time, as the page says it of what it shows."""
-    return float(re.search(r"network ([\d.]+) s", answer[MADE_BY])[1])
+    return float(re.search(r"network ([\d.]+) s", answer[PROVENANCE])[1])
 
 
 def measure_starts(starts: int) -> dict[str, list[float]]:

@@ -113,11 +113,13 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     from demo.server.sessions import Sessions
 
     gradio_internals.check()
-    engine, datasets = _models_and_images(settings)
+    pool, datasets = _models_and_images(settings)
     examples = datasets.get(SAMPLES)
     datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
-    blocks = page.build(engine, datasets, Thumbnails(examples), counts)
-    blocks.queue(max_size=4 * settings.queue)  # who waits for the network waits in the engine's line, not in this one
+    blocks = page.build(pool, datasets, Thumbnails(examples), counts)
+    blocks.queue(
+        max_size=4 * settings.queue
+    )  # requests for the network wait in the model pool's queue, not in Gradio's
     gradio_internals.EventLine(blocks).look_less_often()
     keep_listened(blocks)
     try:
@@ -126,14 +128,14 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
         raise NoPortError(_cannot_listen(settings)) from error
     Sessions(blocks, settings.limits.keep_seconds, most=settings.sessions).take_over()
     _start_sweepers(blocks, settings.limits, uploads, counts)
-    threading.Thread(target=_warm_up, args=(engine,), name="warm-up", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(pool,), name="warm-up", daemon=True).start()
     return blocks
 
 
 def _models_and_images(settings: Settings) -> tuple[ModelPool, Datasets]:
     from demo.answers.datasets import Datasets, fetched_folder
 
-    engine = ModelPool(
+    pool = ModelPool(
         settings.model,
         offline=settings.offline,
         threads=settings.threads,
@@ -144,11 +146,11 @@ def _models_and_images(settings: Settings) -> tuple[ModelPool, Datasets]:
     )
     datasets = Datasets(
         *(settings.dataset, EXAMPLES, fetched_folder()),
-        categories=engine.categories,
+        categories=pool.categories,
         offline=settings.offline,
         base_url=settings.coco_url,
     )
-    return engine, datasets
+    return pool, datasets
 
 
 def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
@@ -208,18 +210,18 @@ def _cannot_listen(settings: Settings) -> str:
     )
 
 
-def _warm_up(engine: ModelPool) -> None:
+def _warm_up(pool: ModelPool) -> None:
     from segcore.errors import SegcoreError
     from segcore.inference.refine import EDGES, check_refine
     from segcore.models import catalogue
 
     try:
-        engine.warm_up()
+        pool.warm_up()
         check_refine(EDGES)  # which imports OpenCV
     except SegcoreError as error:  # visitors are told the same when they ask
         print(f"segcore: {error}", file=sys.stderr)
-    if engine.default != catalogue.PREFERRED:
-        engine.fetch(catalogue.PREFERRED)  # only now: it imports torchvision, which the first answer would wait for
+    if pool.default != catalogue.PREFERRED:
+        pool.fetch(catalogue.PREFERRED)  # only now: it imports torchvision, which the first answer would wait for
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ _PROGRESS = gr.Progress()  # Gradio hands one over to who has this default
 class Endpoints:
     """Functions from plain values to images and dictionaries; errors are sentences."""
 
-    def __init__(self, engine: ModelPool, datasets: Datasets) -> None:
-        self.engine = engine
+    def __init__(self, pool: ModelPool, datasets: Datasets) -> None:
+        self.pool = pool
         self.datasets = datasets
 
     def wire(self) -> None:
@@ -79,7 +79,7 @@ class Endpoints:
 
         if image is None:
             raise gr.Error("Give an image.", print_exception=False)
-        asked = self.engine, Path(image), mode, class_name, threshold, model
+        asked = self.pool, Path(image), mode, class_name, threshold, model
         return await self._in_turn(request, progress, (model, "squeeze"), photographs.segment_for_program, *asked)
 
     async def evaluate_coco(
@@ -105,7 +105,7 @@ class Endpoints:
 
         def evaluated(*asked: str) -> tuple:
             dataset = self.datasets.get(self.datasets.default)  # which may have to be read from the disk
-            return ground_truth.evaluate_for_program(self.engine, dataset, *asked)
+            return ground_truth.evaluate_for_program(self.pool, dataset, *asked)
 
         asked = image_id, mode, class_name, protocol, model
         return await self._in_turn(request, progress, (model, protocol), evaluated, *asked)
@@ -113,7 +113,7 @@ class Endpoints:
     async def _in_turn(
         self, request: gr.Request, progress: gr.Progress, kind: Hashable, work: Callable, *args: Any
     ) -> Any:
-        turns = self.engine.turns
+        turns = self.pool.turns
         try:
             answer = partial(_as_files, work, *args)
             ticket = turns.submit(visitor_of(request), answer, kind=kind, has_left=has_left())

@@ -85,7 +85,7 @@ def _chooses_several(block: Any, value: Any) -> bool:
     return isinstance(block, gr.Dropdown) and isinstance(value, list)
 
 
-def build(engine: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
+def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
     """The whole page, ready to launch. counts: a folder for what evaluations have counted."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
@@ -96,27 +96,27 @@ def build(engine: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts:
         )
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
             with gr.Tab("Your photograph"):
-                photograph = PhotographTab(page, engine, thumbnails, go_on)
+                photograph = PhotographTab(page, pool, thumbnails, go_on)
             with gr.Tab(f"{datasets.layout} with ground truth", id=_TRUTH) as truth_tab:
-                truth = GroundTruthTab(page, truth_tab, engine, datasets, thumbnails, go_on)
+                truth = GroundTruthTab(page, truth_tab, pool, datasets, thumbnails, go_on)
             with gr.Tab("A whole set") as set_tab:
                 show = functools.partial(truth.show_images_of, tabs, _TRUTH)
-                whole_set = WholeSetTab(page, set_tab, engine, datasets, thumbnails, counts, show)
+                whole_set = WholeSetTab(page, set_tab, pool, datasets, thumbnails, counts, show)
             with gr.Tab("Guide"):
-                gr.Markdown(about(engine.limits), elem_id="about")
-        if not engine.offline and engine.default != catalogue.PREFERRED:
-            _announce_download(page, engine, banner, run_again, [photograph.model, truth.model, whole_set.model])
-        Endpoints(engine, datasets).wire()
+                gr.Markdown(about(pool.limits), elem_id="about")
+        if not pool.offline and pool.default != catalogue.PREFERRED:
+            _announce_download(page, pool, banner, run_again, [photograph.model, truth.model, whole_set.model])
+        Endpoints(pool, datasets).wire()
     return page
 
 
 def _announce_download(
-    page: Page, engine: ModelPool, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
+    page: Page, pool: ModelPool, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
 ) -> None:
     """Say how far the big model is, and offer it once it is here."""
 
     def look() -> tuple:
-        state = engine.fetching(catalogue.PREFERRED)
+        state = pool.fetching(catalogue.PREFERRED)
         text, running, ready = tables.download_state(
             catalogue.PREFERRED, state, here=catalogue.on_disk(catalogue.PREFERRED)
         )

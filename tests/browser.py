@@ -30,7 +30,7 @@ def shows(page, viewer, change):
 
 
 def network_runs(page, tab):
-    return int(page.get_attribute(f"#{tab}-made-by .made-by", "data-network-runs"))
+    return int(page.get_attribute(f"#{tab}-provenance .provenance", "data-network-runs"))
 
 
 def row(page, tab, key):

@@ -22,6 +22,7 @@ SETTINGS = {
     "device": "cpu",
     "precision": "float32",
     "engine": "torch",
+    "tta": False,
     "careful": False,
     "calibration": None,
     "refine": None,

@@ -26,7 +26,7 @@ class Named:
     device: str = "cpu"
     precision: str = "float32"
     engine: str = "torch"
-    careful: bool = False
+    tta: bool = False
     calibration: None = None
     refine: None = None
     temperature: None = None

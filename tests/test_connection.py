@@ -133,7 +133,7 @@ def test_a_photograph_that_was_deleted_meanwhile_is_taken_from_the_browser(visit
     told(browser, "This page no longer has what you were looking at")
     shows(browser, PHOTOGRAPH, lambda: go_on(browser))
     assert largest_class(browser) == "dog"
-    assert "shorter side" in browser.inner_text("#photograph-made-by")
+    assert "shorter side" in browser.inner_text("#photograph-provenance")
     silent(browser)
 
 

@@ -101,7 +101,7 @@ def test_two_visitors_with_different_models_at_once(other_model):
         thread.join()
     for name, expected in alone.items():
         for result in results[name]:
-            assert result.made_by.model == expected.made_by.model
+            assert result.provenance.model == expected.provenance.model
             np.testing.assert_array_equal(result.logits, expected.logits)
 
 
@@ -147,7 +147,7 @@ def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch
 
 def test_exact_is_float32_and_keeps_float32_logits():
     result = ModelPool().segment(PHOTOGRAPH, "auto", resize="squeeze", exact=True)
-    assert result.made_by.precision == "float32"
+    assert result.provenance.precision == "float32"
     assert result.logits.dtype == np.float32
     assert ModelPool().segment(PHOTOGRAPH, "auto", resize="squeeze").logits.dtype == np.float16
 
@@ -156,8 +156,8 @@ def test_an_engine_of_ones_own_runs_all_but_scores():
     pytest.importorskip("openvino")
     engine = ModelPool(arithmetic=Arithmetic("float32", "openvino"))
     shown, exact = (engine.segment(PHOTOGRAPH, "auto", resize="squeeze", exact=exact) for exact in (False, True))
-    assert (shown.made_by.engine, exact.made_by.engine) == ("openvino", "torch")
-    assert "OpenVINO" in tables.made_by(SimpleNamespace(made_by=shown.made_by, network_runs=1))
+    assert (shown.provenance.engine, exact.provenance.engine) == ("openvino", "torch")
+    assert "OpenVINO" in tables.provenance(SimpleNamespace(provenance=shown.provenance, network_runs=1))
     np.testing.assert_allclose(shown.logits, exact.logits, atol=0.02)
 
 

@@ -63,7 +63,7 @@ IMAGE = {"image_id", "file_name", "objects_total", "objects_found"}
 PER_CLASS = {"iou", "f1", "precision", "recall", "boundary_iou"}
 RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
-    *("skipped", "device", "precision", "engine", "careful", "calibration", "refine", "seconds", "confusion"),
+    *("skipped", "device", "precision", "engine", "tta", "careful", "calibration", "refine", "seconds", "confusion"),
     *("dataset", "image_mean", "per_class", "per_image"),
     *("intervals", "reliability", "objects", "categories"),
 }
@@ -279,7 +279,7 @@ def quick():
     segmenter.predict_logits = QuickNetwork()
     segmenter.on_device = None  # the stand-in has no card to count on, whatever device it names
     segmenter.device, segmenter.precision, segmenter.engine = "cpu", "float32", "torch"
-    segmenter.careful, segmenter.calibration, segmenter.refine = False, None, None
+    segmenter.tta, segmenter.calibration, segmenter.refine = False, None, None
     segmenter.temperature = None
     return segmenter
 
@@ -532,6 +532,23 @@ def test_a_mended_image_is_scored_on_resuming(quick, small_coco, nine_coco, tmp_
     mended = evaluate.evaluate(make_run(quick, small_coco, batch_size=2), resume=resume).to_dict()
     whole = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
     assert without_seconds(mended) == without_seconds(whole)
+
+
+def test_a_journal_that_calls_tta_careful_is_resumed_with_a_notice(quick, small_coco, tmp_path, caplog):
+    first = evaluate.evaluate(make_run(quick, small_coco), resume=tmp_path).to_dict()
+    journal = tmp_path / "progress.jsonl"
+    header, *lines = journal.read_text().splitlines(keepends=True)
+    settings = json.loads(header)
+    del settings["tta"]
+    journal.write_text("".join([json.dumps(settings) + "\n", *lines]))
+    caplog.clear()
+    again = evaluate.evaluate(make_run(quick, small_coco), resume=tmp_path, on_image=lambda sample: pytest.fail("anew"))
+    assert without_seconds(again.to_dict()) == without_seconds(first)
+    assert "calls tta by its old name careful" in caplog.text
+
+    journal.write_text("".join([json.dumps(settings | {"careful": True}) + "\n", *lines]))
+    with pytest.raises(UsageError, match="other settings"):
+        evaluate.evaluate(make_run(quick, small_coco), resume=tmp_path)
 
 
 def other_annotations(folder):

@@ -9,13 +9,13 @@ from pycocotools import mask as coco_mask
 
 from segcore.classes import VOC_NAMES
 from segcore.inference.export import Decided, decide, encode_rle, write_results
-from segcore.inference.provenance import MadeBy
+from segcore.inference.provenance import Provenance
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
 
 CAT, DOG, PERSON = 8, 12, 15
 HEIGHT, WIDTH = 6, 8
-MADE_BY = MadeBy("some_model", "ab" * 32, "squeeze", "cpu", "float32", 0.25)
+PROVENANCE = Provenance("some_model", "ab" * 32, "squeeze", "cpu", "float32", 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def result():
     np.put_along_axis(logits, labels[None].astype(int), 4, axis=0)
     logits[DOG][labels == CAT] = 3
     photograph = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    return Segmentation(logits, (HEIGHT, WIDTH), MADE_BY, photograph)
+    return Segmentation(logits, (HEIGHT, WIDTH), PROVENANCE, photograph)
 
 
 def saved(picture, tmp_path):
@@ -77,6 +77,7 @@ def test_record_has_the_keys_of_the_contract(result):
         "device": "cpu",
         "precision": "float32",
         "engine": "torch",
+        "tta": False,
         "careful": False,
         "calibration": None,
         "refine": None,

@@ -110,7 +110,7 @@ def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(engine, dog
     plain, sharp = (photographs.view_photograph(shown, task, sharp) for sharp in (False, True))
 
     assert engine.runs == 1
-    assert "sharp edges" in tables.made_by(sharp) and "sharp edges" not in tables.made_by(plain)
+    assert "sharp edges" in tables.provenance(sharp) and "sharp edges" not in tables.provenance(plain)
     assert 0 < (label_map(plain) != label_map(sharp)).mean() < 0.1
     refined = shown.result.refined(shown.screen)
     np.testing.assert_array_equal(label_map(sharp), task.predict(None, shown.screen.shape[:2], refined.edges))

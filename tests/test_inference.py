@@ -13,7 +13,7 @@ from segcore import Segmenter
 from segcore.errors import DeviceMemoryError, UsageError
 from segcore.inference import openvino, predictor
 from segcore.inference.predictor import Predictor, pick_engine, prepare
-from segcore.inference.tta import LOOKS, SCALES, look_carefully
+from segcore.inference.tta import LOOKS, SCALES, augmented_logits
 from segcore.models import loading
 
 SHIPPED = "deeplabv3_mobilenet_v2"
@@ -89,9 +89,9 @@ def test_other_failures_are_not_taken_for_want_of_memory():
 # Careful
 
 
-def test_careful_is_the_mean_of_the_probabilities_of_all_looks():
+def test_tta_is_the_mean_of_the_probabilities_of_all_looks():
     batch = noise(2, 3, 40, 64)
-    logits = look_carefully(stride_4, batch)
+    logits = augmented_logits(stride_4, batch)
     largest_hw = stride_4(F.interpolate(batch, (50, 80))).shape[-2:]
     total = 0
     for scale in SCALES:
@@ -103,30 +103,32 @@ def test_careful_is_the_mean_of_the_probabilities_of_all_looks():
     torch.testing.assert_close(logits.softmax(1), total / LOOKS, atol=1e-5, rtol=1e-4)
 
 
-def test_careful_logits_are_finite_where_a_class_is_impossible():
+def test_tta_logits_are_finite_where_a_class_is_impossible():
     def sure(batch: torch.Tensor) -> torch.Tensor:
         return stride_4(batch) * 1000
 
-    assert look_carefully(sure, noise(1, 3, 40, 64)).isfinite().all()
+    assert augmented_logits(sure, noise(1, 3, 40, 64)).isfinite().all()
 
 
-def test_careful_sees_the_mirrored_photograph_mirrored():
+def test_tta_sees_the_mirrored_photograph_mirrored():
     def mirrored_too(batch: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(batch, 4) + 2 * F.avg_pool2d(batch, 4).roll(1, -1)
 
     batch = noise(1, 3, 64, 64)
-    torch.testing.assert_close(look_carefully(mirrored_too, batch.flip(3)), look_carefully(mirrored_too, batch).flip(3))
+    torch.testing.assert_close(
+        augmented_logits(mirrored_too, batch.flip(3)), augmented_logits(mirrored_too, batch).flip(3)
+    )
 
 
-def test_careful_is_recorded_and_kept_small(examples_coco):
+def test_tta_is_recorded_and_kept_small(examples_coco):
     segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")
     photograph = examples_coco / "samples" / "000000900002.jpg"
-    plain, careful = segmenter(photograph), segmenter(photograph, careful=True)
-    assert (plain.made_by.careful, careful.made_by.careful) == (False, True)
-    assert plain.logits.shape == (21, 130, 130) and careful.logits.shape == (21, 163, 163)
-    assert careful.logits.dtype == "float16"
-    assert 0 < (plain.labels != careful.labels).mean() < 0.1
-    torch.testing.assert_close(careful.probabilities().sum(0), torch.ones(careful.size_hw).numpy(), atol=1e-5, rtol=0)
+    plain, tta = segmenter(photograph), segmenter(photograph, tta=True)
+    assert (plain.provenance.tta, tta.provenance.tta) == (False, True)
+    assert plain.logits.shape == (21, 130, 130) and tta.logits.shape == (21, 163, 163)
+    assert tta.logits.dtype == "float16"
+    assert 0 < (plain.labels != tta.labels).mean() < 0.1
+    torch.testing.assert_close(tta.probabilities().sum(0), torch.ones(tta.size_hw).numpy(), atol=1e-5, rtol=0)
 
 
 # Engines

@@ -105,7 +105,7 @@ def test_nobody_learns_where_the_model_lies(engine, datasets, dataset, secret, t
     for suffix in (".json", ".csv"):
         texts.append(ground_truth.scores_file(view, tmp_path / "files", suffix).read_text(encoding="utf-8"))
     shown = photographs.open_photograph(engine, None, dataset.path(1), "auto", "squeeze")
-    texts += [tables.made_by(each) for each in (view, photographs.view_photograph(shown, task))]
+    texts += [tables.provenance(each) for each in (view, photographs.view_photograph(shown, task))]
     for text in texts:
         assert "secret-place" not in text
 

@@ -30,7 +30,7 @@ from tests.samples import CAT, DOG, PIZZA
 TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
 # What a look gives, by name.
 OUTPUTS = (
-    *("viewer", "credit", "verdict", "warning", "table", "overall", "per_class", "made_by", "read_as", "given"),
+    *("viewer", "credit", "verdict", "warning", "table", "overall", "per_class", "provenance", "read_as", "given"),
     *("score_downloads", "truth_notice", "notice"),
 )
 
@@ -60,7 +60,7 @@ def annotations(examples_coco):
 def tab(engine, dataset):
     """The tab's callbacks without its layout."""
     made = object.__new__(photograph.PhotographTab)
-    made.engine, made.thumbnails = engine, Thumbnails(dataset)
+    made.pool, made.thumbnails = engine, Thumbnails(dataset)
     return made
 
 
@@ -173,7 +173,7 @@ def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annota
     assert [panel["title"] for panel in given["viewer"]["panels"]] == [
         *("Photograph", "Prediction", "Ground truth", "Errors")
     ]
-    assert "dog" in given["verdict"] and "Pixel accuracy" in given["overall"] and "original" in given["made_by"]
+    assert "dog" in given["verdict"] and "Pixel accuracy" in given["overall"] and "original" in given["provenance"]
 
     visit.shown = photographs.segment_again(engine, visit.shown, "auto", "aspect")
     assert looked(tab, visit)["viewer"]["layout"] == "grid"
@@ -205,7 +205,7 @@ def test_scores_are_of_the_network_s_own_edges_until_asked_otherwise(tab, dog, a
     scores = []
     for sharp in (False, True):
         given = named(tab.on_look(visit, *controls(Task(), sharp), ""))
-        assert ("sharp edges" in given["made_by"]) == sharp
+        assert ("sharp edges" in given["provenance"]) == sharp
         record = json.loads(tab.write_scores(".json", tmp_path, visit, *controls(Task(), sharp)).read_text())
         assert record["refine"] == ("edges" if sharp else None)
         assert f"{record['boundary_iou']:.4f}" in given["overall"]

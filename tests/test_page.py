@@ -27,7 +27,7 @@ def test_opens_with_a_sample_and_its_result(open_page):
     page = open_page()
 
     assert row(page, "photograph-table", "person")[0] == "person"
-    assert "DeepLabV3+, MobileNetV2" in page.inner_text("#photograph-made-by")
+    assert "DeepLabV3+, MobileNetV2" in page.inner_text("#photograph-provenance")
     assert network_runs(page, "photograph") == 1
 
 
@@ -82,21 +82,21 @@ def test_sharp_edges_are_there_for_photographs_and_for_scores_on_request(open_pa
     page = open_page()
     panel = page.get_by_role("tabpanel").filter(visible=True)
     box = panel.get_by_role("checkbox", name="Sharp edges")
-    assert box.is_checked() and "sharp edges" in page.inner_text("#photograph-made-by")
+    assert box.is_checked() and "sharp edges" in page.inner_text("#photograph-provenance")
 
     sharp = pixels(page, PHOTOGRAPH)
     shows(page, PHOTOGRAPH, box.uncheck)
-    assert pixels(page, PHOTOGRAPH) != sharp and "sharp edges" not in page.inner_text("#photograph-made-by")
+    assert pixels(page, PHOTOGRAPH) != sharp and "sharp edges" not in page.inner_text("#photograph-provenance")
     shows(page, PHOTOGRAPH, box.check)
     assert pixels(page, PHOTOGRAPH) == sharp and network_runs(page, "photograph") == 1
 
     truth = panel_of(page, "COCO with ground truth")
     drawn(page, TRUTH)
     box = truth.get_by_role("checkbox", name="Sharp edges")
-    assert not box.is_checked() and "sharp edges" not in page.inner_text("#truth-made-by")
+    assert not box.is_checked() and "sharp edges" not in page.inner_text("#truth-provenance")
     own = page.inner_text("#truth-overall [data-score=boundary_iou]")
     shows(page, TRUTH, box.check)
-    assert "sharp edges" in page.inner_text("#truth-made-by")
+    assert "sharp edges" in page.inner_text("#truth-provenance")
     assert page.inner_text("#truth-overall [data-score=boundary_iou]") != own
 
 
@@ -106,10 +106,10 @@ def test_a_truth_of_ones_own_is_scored_without_sharp_edges(open_page, examples_c
     panel.get_by_role("button", name="Do you know the truth?").click()
     annotations = examples_coco / "annotations" / "instances_samples.json"
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-truth-file input[type=file]", annotations))
-    page.wait_for_function("!document.querySelector('#photograph-made-by').innerText.includes('sharp edges')")
+    page.wait_for_function("!document.querySelector('#photograph-provenance').innerText.includes('sharp edges')")
     assert not panel.get_by_role("checkbox", name="Sharp edges").is_checked()
     panel.get_by_role("button", name="Remove the truth").click()
-    page.wait_for_function("document.querySelector('#photograph-made-by').innerText.includes('sharp edges')")
+    page.wait_for_function("document.querySelector('#photograph-provenance').innerText.includes('sharp edges')")
 
 
 def test_a_file_that_is_no_image_is_named_and_nothing_is_lost(open_page, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from segcore.errors import ImageError, LabelError, UsageError
 from segcore.inference import refine, upsampling
 from segcore.inference.export import decide
-from segcore.inference.provenance import MadeBy
+from segcore.inference.provenance import Provenance
 from segcore.inference.refine import Edges
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.segmenter import Segmenter
@@ -53,8 +53,8 @@ def borders(mask: np.ndarray) -> np.ndarray:
 
 
 def result_of(logits, picture, *, keep=True) -> Segmentation:
-    made_by = MadeBy("some_model", "ab" * 32, "squeeze", "cpu", "float32", 0.25)
-    return Segmentation(logits, picture.shape[:2], made_by, picture if keep else None)
+    provenance = Provenance("some_model", "ab" * 32, "squeeze", "cpu", "float32", 0.25)
+    return Segmentation(logits, picture.shape[:2], provenance, picture if keep else None)
 
 
 # ---- what the smoothing does
@@ -227,7 +227,7 @@ def test_a_small_threshold_of_any_object_is_exported_with_classes():
 def test_a_result_is_refined_by_its_photograph_or_another_copy_of_it():
     plain = result_of(CAT_ON_THE_LEFT, photograph())
     refined = plain.refined()
-    assert (plain.made_by.refine, refined.made_by.refine) == (None, "edges")
+    assert (plain.provenance.refine, refined.provenance.refine) == (None, "edges")
     assert (borders(plain.labels == CAT) == SEEN).all()
     assert (borders(refined.labels == CAT) == EDGE).all()
     labels = refined.labels
@@ -268,7 +268,7 @@ def test_errors():
 def test_a_segmenter_refines_all_that_it_gives(examples_coco):
     path = examples_coco / "samples" / "000000900002.jpg"
     refined = Segmenter("deeplabv3_mobilenet_v2", device="cpu", precision="float32", refine="edges")(path)
-    assert refined.made_by.refine == "edges"
+    assert refined.provenance.refine == "edges"
     np.testing.assert_array_equal(refined.labels, Edges(refined.logits, refined.image).label_map(refined.size_hw))
     share = (refined.labels == CAT).mean()
     assert share > 0.3 and (refined.labels != upsampling.label_map(refined.logits, refined.size_hw)).any()

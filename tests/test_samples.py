@@ -43,7 +43,7 @@ def thumbnails(dataset):
 def tab(engine, thumbnails):
     """The photograph tab's callbacks without its layout."""
     made = object.__new__(photograph.PhotographTab)
-    made.engine, made.thumbnails = engine, thumbnails
+    made.pool, made.thumbnails = engine, thumbnails
     return made
 
 
@@ -83,7 +83,7 @@ def test_whose_a_photograph_is_stands_below_it_and_below_no_other(tab, engine, d
 def test_what_the_small_model_gets_wrong_is_told_of_its_own_result_alone(tab, engine, dataset):
     shown = photographs.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
     assert "takes part of the sign for a bottle" in below(tab, shown)[1]
-    bigger = replace(shown.result, made_by=replace(shown.result.made_by, model="deeplabv3_resnet101"))
+    bigger = replace(shown.result, provenance=replace(shown.result.provenance, model="deeplabv3_resnet101"))
     assert below(tab, replace(shown, result=bigger))[1] == ""
 
 

@@ -23,7 +23,7 @@ from segcore import Segmentation, Segmenter
 from segcore.classes import SCREEN_PALETTE
 from segcore.errors import ImageError, LabelError, UsageError, WeightsError
 from segcore.inference import upsampling
-from segcore.inference.provenance import MadeBy
+from segcore.inference.provenance import Provenance
 from segcore.inference.task import Task
 from segcore.models import loading
 
@@ -72,10 +72,10 @@ def test_result_is_small(result):
 
 
 def test_result_says_what_made_it(result):
-    made_by = result.made_by
-    assert (made_by.model, made_by.resize, made_by.device) == (SHIPPED, "squeeze", "cpu")
-    assert made_by.precision == "float32" and made_by.seconds > 0
-    assert len(made_by.weights_sha256) == 64
+    provenance = result.provenance
+    assert (provenance.model, provenance.resize, provenance.device) == (SHIPPED, "squeeze", "cpu")
+    assert provenance.precision == "float32" and provenance.seconds > 0
+    assert len(provenance.weights_sha256) == 64
 
 
 def test_all_kinds_of_source_agree(segmenter, result, cat):
@@ -174,16 +174,16 @@ def test_results_can_be_keys_and_compared(result):
 
 
 def test_segmentation_errors():
-    made_by = MadeBy("m", "0" * 64, "squeeze", "cpu", "float32", 0.1)
+    provenance = Provenance("m", "0" * 64, "squeeze", "cpu", "float32", 0.1)
     with pytest.raises(LabelError, match=r"\(21, h, w\).*\(20, 3, 3\)"):
-        Segmentation(np.zeros((20, 3, 3), np.float32), (9, 9), made_by)
+        Segmentation(np.zeros((20, 3, 3), np.float32), (9, 9), provenance)
     with pytest.raises(LabelError, match=r"\(9, 9, 3\).*\(9, 8, 3\)"):
-        Segmentation(np.zeros((21, 3, 3), np.float32), (9, 9), made_by, np.zeros((9, 8, 3), np.uint8))
+        Segmentation(np.zeros((21, 3, 3), np.float32), (9, 9), provenance, np.zeros((9, 8, 3), np.uint8))
 
 
 def test_aspect_keeps_the_shape(segmenter, cat):
     result = segmenter(cat, resize="aspect")  # 451 x 300 -> 781 x 520
-    assert result.made_by.resize == "aspect"
+    assert result.provenance.resize == "aspect"
     assert result.logits.shape == (21, 130, 196)  # stride 4
     assert result.labels.shape == (300, 451)
     assert segmenter.resize == "squeeze"
@@ -292,9 +292,9 @@ def test_logits_are_kept_in_floats_alone(segmenter, cat, dtype):
 
 
 def test_a_result_of_integers_errors():
-    made_by = MadeBy(SHIPPED, "0" * 64, "squeeze", "cpu", "float32", 0.0)
+    provenance = Provenance(SHIPPED, "0" * 64, "squeeze", "cpu", "float32", 0.0)
     with pytest.raises(LabelError, match="logits must be float16 or float32, got uint8"):
-        Segmentation(np.zeros((21, 4, 4), np.uint8), (8, 8), made_by)
+        Segmentation(np.zeros((21, 4, 4), np.uint8), (8, 8), provenance)
 
 
 def test_int8_is_measured_by_a_folder_given_as_text(tmp_path, monkeypatch):
@@ -331,3 +331,19 @@ def test_the_installed_package_holds_what_int8_is_measured_by(tmp_path, examples
     assert module.is_relative_to(tmp_path), told.stderr
     expected = sorted((examples_coco / "samples").glob("*.jpg"))
     assert [each.read_bytes() for each in photographs if each.suffix == ".jpg"] == [e.read_bytes() for e in expected]
+
+
+def test_old_python_names_work_with_a_warning(segmenter, cat):
+    with pytest.warns(FutureWarning, match="careful= is now called tta=; the old name works until version 0.2"):
+        result = segmenter(cat, careful=True)
+    assert result.provenance.tta
+    with pytest.warns(FutureWarning, match="made_by is now called provenance"):
+        assert result.made_by is result.provenance
+    with pytest.warns(FutureWarning, match="careful is now called tta"):
+        assert result.provenance.careful
+    with pytest.warns(FutureWarning, match="careful="):
+        made_so = Segmenter(SHIPPED, device="cpu", careful=True)
+    with pytest.warns(FutureWarning, match="careful is now called tta"):
+        assert made_so.tta and made_so.careful
+    with pytest.raises(TypeError, match="give tta= alone"):
+        segmenter(cat, careful=True, tta=False)

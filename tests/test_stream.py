@@ -29,7 +29,7 @@ def quick(segmenter, monkeypatch):
     """The same segmenter with a network that answers at once: the mean colour of each photograph, in class 1."""
     batches = []
 
-    def predict_logits(batch, *, careful=None):
+    def predict_logits(batch, *, tta=None):
         batches.append(len(batch))
         logits = torch.zeros(len(batch), 21, 2, 2)
         logits[:, 1] = batch.mean((1, 2, 3))[:, None, None]
@@ -57,7 +57,7 @@ def test_results_are_those_of_one_by_one(segmenter, examples_coco, batch_size):
         np.testing.assert_allclose(result.logits.astype(np.float32), alone.logits.astype(np.float32), atol=0.02)
         assert (result.labels == alone.labels).mean() > 0.999
         assert (result.name, result.size_hw, result.categories) == (path.stem, alone.size_hw, alone.categories)
-        assert result.made_by.seconds > 0
+        assert result.provenance.seconds > 0
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 50])
@@ -74,7 +74,7 @@ def test_photographs_of_other_shapes_share_a_batch_where_their_tensors_do(quick)
     photographs = [grey(10), grey(20, (60, 20)), grey(30), grey(40, (60, 20))]
     assert [level_of(each) for each in quick(photographs, batch_size=4, resize="aspect")] == [10, 20, 30, 40]
     assert quick.batches == [2, 2]
-    assert [each.made_by.resize for each in quick(photographs, batch_size=4)] == ["squeeze"] * 4
+    assert [each.provenance.resize for each in quick(photographs, batch_size=4)] == ["squeeze"] * 4
     assert quick.batches == [2, 2, 4]
 
 

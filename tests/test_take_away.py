@@ -18,18 +18,18 @@ from segcore import Segmentation
 from segcore.categories import VOC, Categories
 from segcore.errors import UsageError
 from segcore.inference.coco_annotations import coco_document
-from segcore.inference.provenance import MadeBy
+from segcore.inference.provenance import Provenance
 from segcore.truth.coco import CocoDataset
 
 CAT, PERSON = 8, 15
-MADE_BY = MadeBy("some_model", "ab" * 32, "squeeze", "cpu", "float32", 0.25)
+PROVENANCE = Provenance("some_model", "ab" * 32, "squeeze", "cpu", "float32", 0.25)
 
 
 def result_of(labels, categories=VOC, **options):
     logits = np.zeros((len(categories), *labels.shape), np.float32)
     np.put_along_axis(logits, labels[None].astype(int), 4, axis=0)
     photograph = np.full((*labels.shape, 3), 99, np.uint8)
-    return Segmentation(logits, labels.shape, MADE_BY, photograph, categories, **options)
+    return Segmentation(logits, labels.shape, PROVENANCE, photograph, categories, **options)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def segmenter(monkeypatch):
     """All that is bright is a cat."""
     segmenter = Segmenter("deeplabv3_mobilenet_v2", device="cpu", precision="float32")
 
-    def predict_logits(batch, *, careful=None):
+    def predict_logits(batch, *, tta=None):
         logits = torch.zeros(len(batch), 21, *batch.shape[-2:])
         logits[:, CAT] = batch.mean(1) * 10
         return logits

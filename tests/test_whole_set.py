@@ -145,7 +145,7 @@ def test_sharp_edges_are_another_way_to_score(ask, engine):
     assert (plain["refine"], sharp["refine"]) == (None, "edges")
     assert plain["confusion"] != sharp["confusion"]
     assert engine.runs == 4  # what was counted without them does not serve
-    assert "edges refined" in set_tables.made_by(sharp)
+    assert "edges refined" in set_tables.provenance(sharp)
 
 
 def test_scores_are_those_of_the_command_line(ask, engine, nine_coco, tmp_path):

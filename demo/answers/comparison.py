@@ -16,7 +16,7 @@ from segcore.evaluation import results, run
 from segcore.evaluation.protocols import Protocol
 from segcore.evaluation.score import score_image
 from segcore.imaging import drawing
-from segcore.inference.provenance import MadeBy
+from segcore.inference.provenance import Provenance
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
 from segcore.models import loading
@@ -50,7 +50,7 @@ class ComparedView:
     warning: str
     matrix: np.ndarray
     kinds: Sequence[tuple[drawing.ErrorKind, int]]
-    made_by: MadeBy
+    provenance: Provenance
     network_runs: int
     protocol: Protocol
     record: dict
@@ -76,9 +76,9 @@ def against_truth(
     photo: what the viewer gets of the photograph. shown_hw: the size at which it shows the label maps. annotated: the
     dataset and the image whose objects are judged; None where no objects are known.
     """
-    temperature = loading.temperature(result.made_by.model)
+    temperature = loading.temperature(result.provenance.model)
     scored = score_image(result.logits, truth, task, temperature=temperature, edges=result.edges, annotated=annotated)
-    settings = run.settings(result.made_by, chosen, result.made_by.resize, task, subject.split)
+    settings = run.settings(result.provenance, chosen, result.provenance.resize, task, subject.split)
     matrix, boundary_iou = scored.counts.matrix, scored.counts.scores()["per_class"]["boundary_iou"]
     errors = drawing.errors_map(truth, scored.prediction, task.num_classes)
     return ComparedView(
@@ -88,7 +88,7 @@ def against_truth(
         task=task,
         matrix=matrix,
         kinds=_kinds(errors),
-        made_by=result.made_by,
+        provenance=result.provenance,
         network_runs=network_runs,
         protocol=chosen,
         record=results.image_record(settings, subject.image_id, subject.file_name, scored, task),

@@ -57,7 +57,7 @@ class Compared:
 
 
 def compare(
-    engine: ModelPool,
+    pool: ModelPool,
     before: Compared | None,
     dataset: Dataset,
     image_id: ImageId,
@@ -72,21 +72,21 @@ def compare(
     resize = protocol(protocol_name).resize_for(resize)
     kept = before.results if before else {}
     path = dataset.path(image_id)
-    key = (path, engine.resolve(model), resize)
+    key = (path, pool.resolve(model), resize)
     same_image, ran = before is not None and before.path == path, key not in kept
     photograph = None if same_image and not ran else dataset.read_image(image_id)
     if same_image:
         photo = before.photo
     else:
         photo = pictures.encode_photo(reading.fit_within(photograph, photographs.SCREEN_SIDE))
-    result = engine.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
+    result = pool.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
     runs = (before.network_runs if before else 0) + ran
     return Compared(dataset, image_id, photo, result, photographs.remembered(kept, key, result), runs, protocol_name)
 
 
-def is_known(engine: ModelPool, compared: Compared, model: str, protocol_name: str, resize: str) -> bool:
+def is_known(pool: ModelPool, compared: Compared, model: str, protocol_name: str, resize: str) -> bool:
     """Whether the image in view was segmented so before, so that nothing has to run."""
-    return (compared.path, engine.resolve(model), protocol(protocol_name).resize_for(resize)) in compared.results
+    return (compared.path, pool.resolve(model), protocol(protocol_name).resize_for(resize)) in compared.results
 
 
 def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: bool = False) -> ComparedView:
@@ -97,7 +97,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
     if compared.dataset.categories != task.categories:
         raise UsageError(OTHER_CATEGORIES)
     dataset, chosen = compared.dataset, protocol(protocol_name)
-    preprocess = loading.preprocess_for(compared.result.made_by.model, compared.result.made_by.resize)
+    preprocess = loading.preprocess_for(compared.result.provenance.model, compared.result.provenance.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
     photo = compared.photo
     if chosen.name == "report":  # compared squeezed, so shown squeezed
@@ -171,14 +171,14 @@ def scores_file(view: ComparedView, folder: Path, suffix: str) -> Path:
 
 
 def evaluate_for_program(
-    engine: ModelPool, dataset: Dataset, image_id: str, mode: str, class_name: str, protocol_name: str, model: str
+    pool: ModelPool, dataset: Dataset, image_id: str, mode: str, class_name: str, protocol_name: str, model: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
     """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores.
 
     image_id: as a person writes it.
     """
     image_id = dataset.id_of(image_id)
-    compared = compare(engine, None, dataset, image_id, model, protocol_name, "squeeze")
+    compared = compare(pool, None, dataset, image_id, model, protocol_name, "squeeze")
     task = Task(mode, class_name, categories=compared.result.categories)
     view = view_compared(compared, task, protocol_name)
     height, width = view.truth.shape

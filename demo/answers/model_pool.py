@@ -120,16 +120,16 @@ class ModelPool:
             raise WeightsError(f"The weights of {title} are damaged. Please choose another model.") from error
 
     def segment(
-        self, photograph: np.ndarray, model: str, *, resize: str, careful: bool = False, exact: bool = False
+        self, photograph: np.ndarray, model: str, *, resize: str, tta: bool = False, exact: bool = False
     ) -> Segmentation:
-        """Run a model on uint8 (H, W, 3). `careful` looks several times; `exact` is float32 throughout, as published
+        """Run a model on uint8 (H, W, 3). `tta` looks several times; `exact` is float32 throughout, as published
         scores are taken.
         """
         model, arithmetic = self.resolve(model), EXACT if exact else self.arithmetic
         self.segmenter(model, arithmetic)
         dtype = "float32" if exact else "float16"
         threads = self._all_threads() if exact else self._share()
-        return _run(model, arithmetic, self.models, threads, photograph, resize, careful, dtype)
+        return _run(model, arithmetic, self.models, threads, photograph, resize, tta, dtype)
 
     def network(self, model: str, resize: str) -> Network:
         """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
@@ -284,12 +284,12 @@ def _run(
     threads: int,
     photograph: np.ndarray,
     resize: str,
-    careful: bool,
+    tta: bool,
     dtype: str,
 ) -> Segmentation:
     _use_threads(threads)
     segmenter = _loaded(model, arithmetic, most)
-    return segmenter(photograph, resize=resize, careful=careful, dtype=dtype).without_image()
+    return segmenter(photograph, resize=resize, tta=tta, dtype=dtype).without_image()
 
 
 @_on_gpu

@@ -23,7 +23,7 @@ from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.imaging import reading
 from segcore.inference.export import Found, decide
-from segcore.inference.provenance import MadeBy
+from segcore.inference.provenance import Provenance
 from segcore.inference.segmenter import Segmentation
 from segcore.inference.task import AUTOMATIC, Task
 from segcore.report.terms import percent
@@ -80,14 +80,14 @@ class Shown:
 
 
 def open_photograph(
-    engine: ModelPool, before: Shown | None, source: str | Path, model: str, resize: str, careful: bool = False
+    pool: ModelPool, before: Shown | None, source: str | Path, model: str, resize: str, tta: bool = False
 ) -> Shown:
     """Decode a photograph and segment it, unless this visitor had just that before.
 
     Raises SegcoreError in words for the visitor; `before` is then still what is shown.
     """
     source = Path(source)
-    photograph = engine.read(source)
+    photograph = pool.read(source)
     key = hashlib.sha256(source.read_bytes()).hexdigest()
     screen = reading.fit_within(photograph, SCREEN_SIDE)
     shown = Shown(
@@ -99,21 +99,21 @@ def open_photograph(
         results=before.results if before else {},
         network_runs=before.network_runs if before else 0,
     )
-    return _segmented(engine, shown, photograph, model, resize, careful)
+    return _segmented(pool, shown, photograph, model, resize, tta)
 
 
-def segment_again(engine: ModelPool, shown: Shown, model: str, resize: str, careful: bool = False) -> Shown:
+def segment_again(pool: ModelPool, shown: Shown, model: str, resize: str, tta: bool = False) -> Shown:
     """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
-    if is_known(engine, shown, model, resize, careful):
-        return _segmented(engine, shown, None, model, resize, careful)
-    with engine.turns.aside() as given_up:
+    if is_known(pool, shown, model, resize, tta):
+        return _segmented(pool, shown, None, model, resize, tta)
+    with pool.turns.aside() as given_up:
         photograph = _read_again(shown, given_up)
-    return _segmented(engine, shown, photograph, model, resize, careful)
+    return _segmented(pool, shown, photograph, model, resize, tta)
 
 
-def is_known(engine: ModelPool, shown: Shown, model: str, resize: str, careful: bool = False) -> bool:
+def is_known(pool: ModelPool, shown: Shown, model: str, resize: str, tta: bool = False) -> bool:
     """Whether the photograph in view was segmented so before, so that nothing has to run."""
-    return _result_key(engine, shown, model, resize, careful) in shown.results
+    return _result_key(pool, shown, model, resize, tta) in shown.results
 
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
@@ -133,17 +133,17 @@ def _read_again(shown: Shown, given_up: Callable[[], bool] = never) -> np.ndarra
     return DECODERS.photograph(shown.source, max_pixels=pixels, max_bytes=size, given_up=given_up)
 
 
-def _result_key(engine: ModelPool, shown: Shown, model: str, resize: str, careful: bool) -> tuple:
-    return shown.key, engine.resolve(model), resize, careful
+def _result_key(pool: ModelPool, shown: Shown, model: str, resize: str, tta: bool) -> tuple:
+    return shown.key, pool.resolve(model), resize, tta
 
 
 def _segmented(
-    engine: ModelPool, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, careful: bool
+    pool: ModelPool, shown: Shown, photograph: np.ndarray | None, model: str, resize: str, tta: bool
 ) -> Shown:
-    key = _result_key(engine, shown, model, resize, careful)
+    key = _result_key(pool, shown, model, resize, tta)
     if key in shown.results:
         return shown.remember(key, shown.results[key], ran=False)
-    return shown.remember(key, engine.segment(photograph, model, resize=resize, careful=careful), ran=True)
+    return shown.remember(key, pool.segment(photograph, model, resize=resize, tta=tta), ran=True)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class PhotographView:
     viewer: dict
     task: Task
     found: Sequence[Found]
-    made_by: MadeBy
+    provenance: Provenance
     network_runs: int
 
 
@@ -168,7 +168,7 @@ def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> Photograph
         viewer=pictures.view(shown.photo, [panel], message=message),
         task=task,
         found=found,
-        made_by=result.made_by,
+        provenance=result.provenance,
         network_runs=shown.network_runs,
     )
 
@@ -228,11 +228,11 @@ def write_download(shown: Shown, task: Task, kind: str, folder: Path, sharp: boo
 
 
 def segment_for_program(
-    engine: ModelPool, source: Path, mode: str, class_name: str, threshold: float, model: str
+    pool: ModelPool, source: Path, mode: str, class_name: str, threshold: float, model: str
 ) -> tuple[np.ndarray, dict]:
     """`/segment`: the overlay, uint8 (H, W, 3), and the record."""
-    photograph = engine.read(source)
-    result = engine.segment(photograph, model, resize="squeeze")
+    photograph = pool.read(source)
+    result = pool.segment(photograph, model, resize="squeeze")
     automatic = threshold in (None, AUTOMATIC_THRESHOLD, AUTOMATIC)
     decided = decide(result, task_of(mode, class_name, automatic, threshold, result.categories))
     return np.asarray(decided.overlay(photograph)), decided.record(source.name)

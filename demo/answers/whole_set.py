@@ -94,7 +94,7 @@ class Outcome:
 
 
 def evaluate_set(
-    engine: ModelPool,
+    pool: ModelPool,
     datasets: Datasets,
     wanted: Wanted,
     kept: Path,
@@ -112,8 +112,8 @@ def evaluate_set(
 
     Raises SegcoreError in words for the visitor, UsageError among them where nothing was scored before the stop.
     """
-    runs = _runs(engine, datasets, wanted, visitor, has_left)
-    evaluations, deadline = [], time.monotonic() + engine.limits.scoring_seconds
+    runs = _runs(pool, datasets, wanted, visitor, has_left)
+    evaluations, deadline = [], time.monotonic() + pool.limits.scoring_seconds
     for run in runs:
         scored, started = [], time.monotonic()
         yield from _scored(run, kept, stop, deadline, scored)
@@ -132,7 +132,7 @@ def evaluate_set(
 
 async def evaluate_in_turn(
     line: Turns,
-    engine: ModelPool,
+    pool: ModelPool,
     datasets: Datasets,
     wanted: Wanted,
     kept: Path,
@@ -147,7 +147,7 @@ async def evaluate_in_turn(
     latest: list[Progress] = []
 
     def work() -> Outcome:
-        for said in evaluate_set(engine, datasets, wanted, kept, stop, visitor, has_left):
+        for said in evaluate_set(pool, datasets, wanted, kept, stop, visitor, has_left):
             latest[:] = [said]
         return said
 
@@ -175,11 +175,11 @@ NOTHING_SCORED = "Stopped before any image was scored."
 
 
 def _runs(
-    engine: ModelPool, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
+    pool: ModelPool, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
 ) -> list[Run]:
     dataset, chosen = datasets.get(wanted.dataset), protocol(wanted.protocol)
     images = choose_images(dataset, limit=min(max(1, wanted.images), MAX_IMAGES))
-    names = [engine.resolve(each) for each in (wanted.model, wanted.other_model) if each]
+    names = [pool.resolve(each) for each in (wanted.model, wanted.other_model) if each]
     if len(names) == 2 and names[0] == names[1]:
         title = catalogue.entry(names[0]).title
         raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
@@ -187,16 +187,16 @@ def _runs(
         raise UsageError(OTHER_CATEGORIES)
     refine = EDGES if wanted.sharp else None
     check_refine(refine)
-    networks = [replace(engine.network(name, wanted.resize), refine=refine) for name in names]
-    networks = [_in_turn(engine, each, visitor, has_left) for each in networks]
+    networks = [replace(pool.network(name, wanted.resize), refine=refine) for name in names]
+    networks = [_in_turn(pool, each, visitor, has_left) for each in networks]
     return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
 
 
-def _in_turn(engine: ModelPool, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
+def _in_turn(pool: ModelPool, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
     """The same network, each batch of which waits for its turn; Cancelled is raised where the visitor has left."""
 
     def predict_logits(batch: torch.Tensor) -> torch.Tensor:
-        ticket = engine.turns.submit(
+        ticket = pool.turns.submit(
             visitor,
             partial(network.predict_logits, batch),
             kind=(network.model, network.resize, "evaluation"),
@@ -236,14 +236,14 @@ DOWNLOADS = (".html", ".csv", ".json")
 
 
 def write_download(
-    engine: ModelPool, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path, visitor: Hashable = None
+    pool: ModelPool, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path, visitor: Hashable = None
 ) -> Path:
     """The report, the table or the record of an outcome, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     record = outcome.record
     path = folder / f"{record['split']}_{record['model']}{suffix}"
     if suffix == ".html":
-        run = _runs(engine, datasets, outcome.wanted, visitor, never)[-1 if outcome.comparison else 0]
+        run = _runs(pool, datasets, outcome.wanted, visitor, never)[-1 if outcome.comparison else 0]
         text = html_report(record, pictures=extremes(run, record), comparison=outcome.comparison)
     elif suffix == ".csv":
         text = results.to_csv(record)

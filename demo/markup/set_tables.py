@@ -87,10 +87,10 @@ def charts(outcome: Outcome) -> str:
     return f'<div class="report"><section>{parts.details(outcome.record)}</section></div>'
 
 
-def made_by(record: dict[str, Any]) -> str:
+def provenance(record: dict[str, Any]) -> str:
     """The line below: how the scores were taken."""
     told = " · ".join(f"{escape(name)}: {escape(value)}" for name, value in parts.settings_told(record).items())
-    return f'<p class="made-by">{told}</p>'
+    return f'<p class="provenance">{told}</p>'
 
 
 def image_caption(sample: Sample, row: dict) -> str:

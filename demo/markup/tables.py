@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from demo.answers.photographs import PhotographView
     from demo.answers.samples import Credit, Sample
     from segcore.imaging.drawing import ErrorKind
-    from segcore.inference.provenance import MadeBy
+    from segcore.inference.provenance import Provenance
     from segcore.inference.task import Task
 
 
@@ -91,16 +91,16 @@ def _errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
     return _table(("Kind", "Pixels", "Share"), rows, caption="The map of errors", keys=keys)
 
 
-def made_by(view: PhotographView | ComparedView) -> str:
+def provenance(view: PhotographView | ComparedView) -> str:
     """The line under a result: which model, device and protocol gave it."""
-    made, protocol = view.made_by, getattr(view, "protocol", None)
+    made, protocol = view.provenance, getattr(view, "protocol", None)
     parts = [
         f"<b>{escape(catalogue.entry(made.model).title)}</b>",
         f"weights {made.weights_sha256[:8]}",
         escape(made.device.upper()),
         escape(made.precision),
         *["OpenVINO"] * (made.engine == "openvino"),
-        *["careful"] * made.careful,
+        *["test-time augmentation"] * made.tta,
         *["sharp edges"] * (made.refine is not None),
         RESIZES[made.resize],
     ]
@@ -108,13 +108,13 @@ def made_by(view: PhotographView | ComparedView) -> str:
         parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")
     times = "once" if view.network_runs == 1 else f"{view.network_runs} times"
     parts.append(f"network {made.seconds:.2f} s, run {times} on your visit")
-    return f'<p class="made-by" data-network-runs="{view.network_runs}">{" · ".join(parts)}</p>'
+    return f'<p class="provenance" data-network-runs="{view.network_runs}">{" · ".join(parts)}</p>'
 
 
 def kept(megabytes: float, how_long: str) -> str:
     """The line below the place for photographs: how large they may be, and what becomes of them."""
     text = f"Up to {megabytes:g} MB. Processed on the machine that runs this page, and deleted after {how_long}."
-    return f'<p class="made-by">{text}</p>'
+    return f'<p class="provenance">{text}</p>'
 
 
 def notice(text: str, *, kind: str = "info") -> str:
@@ -131,14 +131,14 @@ def credit(whose: Credit | None) -> str:
     if whose.from_coco:
         annotations = _link("https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0")
         parts.append(f"from {_link('https://cocodataset.org', 'COCO 2017')}, annotations {annotations}")
-    return f'<p class="made-by">{" · ".join(parts)}</p>'
+    return f'<p class="provenance">{" · ".join(parts)}</p>'
 
 
 def _link(url: str, text: str) -> str:
     return f'<a href="{escape(url)}" target="_blank" rel="noopener">{escape(text)}</a>'
 
 
-def fails(sample: Sample | None, made: MadeBy) -> str:
+def fails(sample: Sample | None, made: Provenance) -> str:
     """What the shipped model gets wrong in a sample, below its own result."""
     return notice(sample.fails) if sample and made.model == catalogue.SHIPPED else ""
 

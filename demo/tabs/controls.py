@@ -80,13 +80,13 @@ class ModelControls(NamedTuple):
     resize: gr.Radio
 
 
-def model_controls(engine: ModelPool) -> ModelControls:
+def model_controls(pool: ModelPool) -> ModelControls:
     """Lay out what makes the network run again."""
     model = gr.Dropdown(
         [("Automatic", catalogue.AUTO), *MODEL_CHOICES],
         value=catalogue.AUTO,
         label="Model",
-        info=f"Automatic is {catalogue.entry(engine.default).title}. Your choice is yours alone.",
+        info=f"Automatic is {catalogue.entry(pool.default).title}. Your choice is yours alone.",
         filterable=False,
     )
     resize = gr.Radio(

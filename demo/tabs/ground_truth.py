@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from demo.answers.ground_truth import Compared
 
 PER_PAGE = 24
-OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, made_by, notice
+OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, provenance, notice
 ALL = "background"  # no object is called so, whatever a model's categories are
 spoken = events.spoken(OUTPUTS)
 
@@ -34,13 +34,13 @@ class GroundTruthTab:
         self,
         page: gr.Blocks,
         tab: gr.Tab,
-        engine: ModelPool,
+        pool: ModelPool,
         datasets: Datasets,
         thumbnails: Thumbnails,
         go_on: gr.Button,
     ) -> None:
         """go_on: is clicked where the page goes on after its connection was lost."""
-        self.engine = engine
+        self.pool = pool
         self.datasets = datasets
         self.thumbnails = thumbnails
         self._lay_out()
@@ -53,7 +53,7 @@ class GroundTruthTab:
         self.page_number = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.requests = VisitorRequests(self.engine.turns, "truth")
+                self.requests = VisitorRequests(self.pool.turns, "truth")
                 self.verdict = controls.html("truth-verdict")
                 self.viewer = picture_viewer(
                     elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
@@ -63,11 +63,11 @@ class GroundTruthTab:
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self._lay_out_images()
                 with gr.Group():
-                    self.task = controls.task_controls(self.engine.categories)
+                    self.task = controls.task_controls(self.pool.categories)
                     self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
                 with gr.Group():
                     self.protocol = controls.protocol_control()
-                    self.model, self.resize = controls.model_controls(self.engine)
+                    self.model, self.resize = controls.model_controls(self.pool)
                 with gr.Accordion("Take it away", open=False):
                     downloads.download_buttons(
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
@@ -77,7 +77,7 @@ class GroundTruthTab:
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.overall = controls.html("truth-overall")
                 self.per_class = controls.html("truth-per-class")
-                self.made_by = controls.html("truth-made-by")
+                self.provenance = controls.html("truth-provenance")
 
     def _lay_out_images(self) -> None:
         self.source = controls.dataset_choice(
@@ -87,7 +87,7 @@ class GroundTruthTab:
             elem_id="truth-source",
         )
         self.class_filter = gr.Dropdown(
-            [("All images", ALL), *controls.object_choices(self.engine.categories)],
+            [("All images", ALL), *controls.object_choices(self.pool.categories)],
             value=ALL,
             label="Images with",
             elem_id="truth-filter",
@@ -102,7 +102,7 @@ class GroundTruthTab:
     def _outputs(self) -> list:
         return [
             *(self.viewer, self.credit, self.verdict, self.warning),
-            *(self.overall, self.per_class, self.made_by, self.requests.notice),
+            *(self.overall, self.per_class, self.provenance, self.requests.notice),
         ]
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab, go_on: gr.Button) -> None:
@@ -242,10 +242,10 @@ class GroundTruthTab:
         def compared() -> Compared:
             dataset = self.datasets.get(key)
             asked = dataset, dataset.id_of(image_id), model, protocol, resize
-            return ground_truth.compare(self.engine, visit.shown, *asked)
+            return ground_truth.compare(self.pool, visit.shown, *asked)
 
-        if wanted == visit.answered and ground_truth.is_known(self.engine, visit.shown, model, protocol, resize):
-            visit.answer(self.engine.turns, compared())
+        if wanted == visit.answered and ground_truth.is_known(self.pool, visit.shown, model, protocol, resize):
+            visit.answer(self.pool.turns, compared())
             yield self.requests.there(visit)
             return
         async for said in self.requests.ask(visit, request, wanted, compared, kind=(model, protocol, resize)):
@@ -263,10 +263,10 @@ class GroundTruthTab:
         asked = photographs.task_of(*task, compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         sample = self.thumbnails.of_file(compared.path)
-        warning = tables.notice(view.warning) + tables.fails(sample, compared.result.made_by)
+        warning = tables.notice(view.warning) + tables.fails(sample, compared.result.provenance)
         said = tables.credit(sample and sample.credit), tables.verdict(view.verdict), warning
         viewer = pictures.unless_known(view.viewer, known)
-        return viewer, *said, tables.overall(view), tables.per_class(view), tables.made_by(view)
+        return viewer, *said, tables.overall(view), tables.per_class(view), tables.provenance(view)
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """The report's figure, or the scores as a file."""

@@ -37,9 +37,9 @@ spoken = events.spoken(OUTPUTS)
 class PhotographTab:
     """Layout, wiring and callbacks; a visitor's own things live in `requests.visit`, in that visitor's session."""
 
-    def __init__(self, page: gr.Blocks, engine: ModelPool, thumbnails: Thumbnails, go_on: gr.Button) -> None:
+    def __init__(self, page: gr.Blocks, pool: ModelPool, thumbnails: Thumbnails, go_on: gr.Button) -> None:
         """go_on: is clicked where the page goes on after its connection was lost."""
-        self.engine = engine
+        self.pool = pool
         self.thumbnails = thumbnails
         self._lay_out()
         self._wire(page, go_on)
@@ -47,7 +47,7 @@ class PhotographTab:
     def _lay_out(self) -> None:
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
-                self.requests = VisitorRequests(self.engine.turns, "photograph")
+                self.requests = VisitorRequests(self.pool.turns, "photograph")
                 self.verdict = controls.html("photograph-verdict")
                 self.viewer = picture_viewer(
                     elem_id="photograph-viewer", placeholder="The first photograph is on its way: loading the model."
@@ -61,28 +61,28 @@ class PhotographTab:
                     height=230,
                     elem_id="photograph-upload",
                 )
-                limits = self.engine.limits
+                limits = self.pool.limits
                 controls.html("photograph-kept", tables.kept(limits.max_bytes / 2**20, kept_for(limits)))
                 self.gallery = controls.gallery(
                     "Or try one of these", "photograph-samples", columns=3, samples=self.thumbnails.samples
                 )
                 with gr.Group():
-                    self.task = controls.task_controls(self.engine.categories)
+                    self.task = controls.task_controls(self.pool.categories)
                     self.sharp = controls.sharp_control(True)
                 self._lay_out_truth()
                 with gr.Group():
-                    self.model, self.resize = controls.model_controls(self.engine)
-                    self.careful = gr.Checkbox(
-                        label="Careful",
-                        info="Looks six times, larger, smaller and mirrored, and averages: six times slower.",
-                        elem_id="photograph-careful",
+                    self.model, self.resize = controls.model_controls(self.pool)
+                    self.tta = gr.Checkbox(
+                        label="Test-time augmentation",
+                        info="Averages over three sizes, each also mirrored: six times slower.",
+                        elem_id="photograph-tta",
                     )
                 self._lay_out_downloads()
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.table = controls.html("photograph-table")
                 self.overall = controls.html("photograph-overall")
                 self.per_class = controls.html("photograph-per-class")
-                self.made_by = controls.html("photograph-made-by")
+                self.provenance = controls.html("photograph-provenance")
 
     def _lay_out_truth(self) -> None:
         with gr.Accordion("Do you know the truth?", open=False):
@@ -120,13 +120,13 @@ class PhotographTab:
         """What a look gives, in this order."""
         return [
             *(self.viewer, self.credit, self.verdict, self.warning),
-            *(self.table, self.overall, self.per_class, self.made_by),
+            *(self.table, self.overall, self.per_class, self.provenance),
             *(self.read_as, self.given, self.score_downloads, self.truth_notice, self.requests.notice),
         ]
 
     def _wire(self, page: gr.Blocks, go_on: gr.Button) -> None:
         visit, arrived = self.requests.visit, self.requests.arrived
-        inputs = [visit, self.model, self.resize, self.careful]
+        inputs = [visit, self.model, self.resize, self.tta]
         private = {"api_visibility": "private"}
         network = private | events.NETWORK | {"outputs": self.requests.outputs, "show_progress_on": self.viewer}
         loaded = page.load(self.on_load, inputs, **network)
@@ -141,7 +141,7 @@ class PhotographTab:
         )
         self.remove.click(self.on_remove, visit, **truth)
         picked = self.gallery.select(self.on_sample, inputs, **network)
-        other = gr.on([self.model.change, self.resize.change, self.careful.change], self.on_model, inputs, **network)
+        other = gr.on([self.model.change, self.resize.change, self.tta.change], self.on_model, inputs, **network)
         looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
         seen = [visit, *self.task, self.sharp, self.requests.known]
         gr.on(looks, self.on_look, seen, self.outputs, **events.LOOK)
@@ -150,65 +150,65 @@ class PhotographTab:
         self.requests.fails_in_words(loaded, uploaded, picked, other, again)
 
     async def on_load(
-        self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+        self, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """The page opens with a sample and its result."""
-        async for said in self._open(self.thumbnails.samples[0].path, visit, model, resize, careful, request):
+        async for said in self._open(self.thumbnails.samples[0].path, visit, model, resize, tta, request):
             yield said
 
     async def on_upload(
-        self, path: str | None, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+        self, path: str | None, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """A photograph was given; None is the place for it, emptied."""
         if path is None:
             yield self.requests.same
             return
-        async for said in self._open(path, visit, model, resize, careful, request):
+        async for said in self._open(path, visit, model, resize, tta, request):
             yield said
 
     async def on_sample(
-        self, event: gr.SelectData, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+        self, event: gr.SelectData, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """One of the samples was picked."""
         samples = self.thumbnails.samples
         if not (isinstance(event.index, int) and 0 <= event.index < len(samples)):
             raise gr.Error(controls.NO_IMAGE, print_exception=False)
         path = samples[event.index].path
-        async for said in self._open(path, visit, model, resize, careful, request):
+        async for said in self._open(path, visit, model, resize, tta, request):
             yield said
 
     async def on_model(
-        self, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+        self, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """Another model or resize, or careful: the only controls that run the network, and only for what is new."""
+        """Another model or resize, or tta: the only controls that run the network, and only for what is new."""
         from demo.answers import photographs
 
         source = visit.wanted
         if source is None:
             yield self.requests.same
             return
-        if source == visit.answered and photographs.is_known(self.engine, visit.shown, model, resize, careful):
-            visit.answer(self.engine.turns, photographs.segment_again(self.engine, visit.shown, model, resize, careful))
+        if source == visit.answered and photographs.is_known(self.pool, visit.shown, model, resize, tta):
+            visit.answer(self.pool.turns, photographs.segment_again(self.pool, visit.shown, model, resize, tta))
             yield self.requests.there(visit)
             return
 
         def again() -> Shown:
             if visit.answered != source:  # the photograph itself is still waited for
-                return photographs.open_photograph(self.engine, visit.shown, source, model, resize, careful)
-            return photographs.segment_again(self.engine, visit.shown, model, resize, careful)
+                return photographs.open_photograph(self.pool, visit.shown, source, model, resize, tta)
+            return photographs.segment_again(self.pool, visit.shown, model, resize, tta)
 
-        async for said in self.requests.ask(visit, request, source, again, kind=(model, resize, careful)):
+        async for said in self.requests.ask(visit, request, source, again, kind=(model, resize, tta)):
             yield said
 
     async def _open(
-        self, path: str | Path, visit: Visit, model: str, resize: str, careful: bool, request: gr.Request
+        self, path: str | Path, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         from demo.answers import photographs
 
         def opened() -> Shown:
-            return photographs.open_photograph(self.engine, visit.shown, path, model, resize, careful)
+            return photographs.open_photograph(self.pool, visit.shown, path, model, resize, tta)
 
-        async for said in self.requests.ask(visit, request, Path(path), opened, kind=(model, resize, careful)):
+        async for said in self.requests.ask(visit, request, Path(path), opened, kind=(model, resize, tta)):
             yield said
 
     async def on_go_on(
@@ -218,20 +218,20 @@ class PhotographTab:
         visit: Visit,
         model: str,
         resize: str,
-        careful: bool,
+        tta: bool,
         request: gr.Request,
     ) -> AsyncIterator[tuple]:
         """The connection was lost: what was asked for last, from what is kept here, else from what the browser has: the
         photograph, or the number of the sample.
         """
         if path is None and visit.wanted is not None:
-            answers = self.on_model(visit, model, resize, careful, request)
+            answers = self.on_model(visit, model, resize, tta, request)
         elif path is None and sample is None:
             raise sessions.lost()
         else:
             samples = self.thumbnails.samples
             source = path or samples[sample % len(samples)].path
-            answers = self._open(source, visit, model, resize, careful, request)
+            answers = self._open(source, visit, model, resize, tta, request)
         async for said in answers:
             yield said
 
@@ -308,8 +308,8 @@ def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
     asked = photographs.task_of(*task, shown.result.categories)
     alone = photographs.view_photograph(shown, asked, sharp)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
-    credit, fails = tables.credit(sample and sample.credit), tables.fails(sample, shown.result.made_by)
-    nothing_scored = tables.found(alone), "", "", tables.made_by(alone)
+    credit, fails = tables.credit(sample and sample.credit), tables.fails(sample, shown.result.provenance)
+    nothing_scored = tables.found(alone), "", "", tables.provenance(alone)
     if shown.truth is None:
         return alone.viewer, credit, "", fails, *nothing_scored, "", hidden, hidden, ""
     given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
@@ -319,5 +319,5 @@ def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
         why = tables.notice(str(error), kind="error")
         return alone.viewer, credit, why, fails, *nothing_scored, *given, hidden, ""
     said = credit, tables.verdict(view.verdict), tables.notice(view.warning) + fails
-    scores = tables.found(alone), tables.overall(view), tables.per_class(view), tables.made_by(view)
+    scores = tables.found(alone), tables.overall(view), tables.per_class(view), tables.provenance(view)
     return view.viewer, *said, *scores, *given, visible, ""

@@ -44,7 +44,7 @@ class WholeSetTab:
         self,
         page: gr.Blocks,
         tab: gr.Tab,
-        engine: ModelPool,
+        pool: ModelPool,
         datasets: Datasets,
         thumbnails: Thumbnails,
         counts: Path,
@@ -54,12 +54,12 @@ class WholeSetTab:
 
         show_image(sent, picks): after each event of `picks`, open the image that is put into `sent`.
         """
-        self.engine = engine
+        self.pool = pool
         self.datasets = datasets
         self.thumbnails = thumbnails
         self._counts = counts
         # One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
-        self._line = Turns(1, engine.turns.longest)
+        self._line = Turns(1, pool.turns.longest)
         self._lay_out()
         self._wire(page, tab)
         picked = [
@@ -85,11 +85,11 @@ class WholeSetTab:
                 self._lay_out_images()
                 self.progress = controls.html("set-progress")
                 with gr.Group():
-                    self.task = controls.task_controls(self.engine.categories)
+                    self.task = controls.task_controls(self.pool.categories)
                     self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
                 with gr.Group():
                     self.protocol = controls.protocol_control()
-                    self.model, self.resize = controls.model_controls(self.engine)
+                    self.model, self.resize = controls.model_controls(self.pool)
                     self.other_model = gr.Dropdown(
                         [("Nothing", NONE), *controls.MODEL_CHOICES],
                         value=NONE,
@@ -106,7 +106,7 @@ class WholeSetTab:
                 self._lay_out_fetching()
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.charts = controls.html("set-charts")
-                self.made_by = controls.html("set-made-by")
+                self.provenance = controls.html("set-provenance")
 
     def _lay_out_images(self) -> None:
         with gr.Group():
@@ -155,7 +155,16 @@ class WholeSetTab:
             *(self.other_model, self.sharp),
         ]
         outputs = [
-            *(self.shown, self.notice, self.progress, self.summary, self.worst, self.best, self.charts, self.made_by),
+            *(
+                self.shown,
+                self.notice,
+                self.progress,
+                self.summary,
+                self.worst,
+                self.best,
+                self.charts,
+                self.provenance,
+            ),
             *(self.pictures, self.pictured, self.start, self.stop),
         ]
         scored = self.start.click(
@@ -217,7 +226,7 @@ class WholeSetTab:
             other = None if other_model == NONE else other_model
             count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
-            asked = self._line, self.engine, self.datasets, wanted, self._counts, stop or threading.Event()
+            asked = self._line, self.pool, self.datasets, wanted, self._counts, stop or threading.Event()
             evaluation = whole_set.evaluate_in_turn(*asked, events.visitor_of(request), has_left())
             async with aclosing(evaluation):
                 async for said in evaluation:
@@ -252,7 +261,7 @@ class WholeSetTab:
             self.best: gr.update(value=pictures(outcome.best), selected_index=None, visible=bool(outcome.best)),
             self.pictured: [controls.settings_of(outcome.wanted), *map(_ids, (outcome.worst, outcome.best))],
             self.charts: set_tables.charts(outcome),
-            self.made_by: set_tables.made_by(outcome.record),
+            self.provenance: set_tables.provenance(outcome.record),
         }
 
     def on_worst(self, event: gr.SelectData, pictured: Any) -> list:
@@ -273,7 +282,7 @@ class WholeSetTab:
 
         if shown is None:
             raise UsageError("There are no scores, or no longer: score the images first.")
-        return whole_set.write_download(self.engine, self.datasets, shown, kind, folder)
+        return whole_set.write_download(self.pool, self.datasets, shown, kind, folder)
 
     # ---- the choice of images
 

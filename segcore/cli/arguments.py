@@ -85,7 +85,6 @@ def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> N
     command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to measure int8 by")
     command.add_argument(
         *("--tta", "--careful"),
-        dest="careful",
         action=RenamedSwitch,
         help="test-time augmentation: average over three sizes, each also mirrored; six times slower. --careful is its "
         "old name",

@@ -86,7 +86,7 @@ def start_network(arguments: argparse.Namespace) -> Iterator[Segmenter | Cluster
 
 def _how(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that a `Segmenter` and a `Cluster` share."""
-    names = "device", "precision", "resize", "engine", "careful", "refine"
+    names = "device", "precision", "resize", "engine", "tta", "refine"
     return {name: getattr(arguments, name) for name in names}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from .objects import ObjectOutcome
 from .run import Run, Scored
 
 VERSION = 4
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -57,7 +59,7 @@ class Journal:
         if not lines or not lines[0].endswith(b"\n"):
             self.path.unlink()
             return self.read()
-        if lines[0].rstrip() != self.header.encode():
+        if not self._is_of_this_run(lines[0]):
             raise UsageError(
                 f"{self.path} belongs to a run with other settings or images; give --resume another folder"
             )
@@ -72,6 +74,17 @@ class Journal:
             except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
                 raise UsageError(f"{self.path} is damaged in line {number}; give --resume another folder") from error
         return {each.image.id: each for each in decoded if each}
+
+    def _is_of_this_run(self, first_line: bytes) -> bool:
+        """Whether the journal's first line has this run's settings. A journal of 0.1 may still call `tta` careful."""
+        try:
+            settings = json.loads(first_line)
+        except ValueError:
+            return False
+        if isinstance(settings, dict) and "careful" in settings and "tta" not in settings:
+            log.warning("%s calls tta by its old name careful; it can be resumed until version 0.2", self.path)
+            settings["tta"] = settings["careful"]
+        return settings == json.loads(self.header)
 
     def append(self, scored: list[Scored]) -> None:
         """Add images that have just been scored."""

@@ -57,7 +57,7 @@ class _Hired:
 class Cluster:
     """Workers that stand for a `Segmenter` in a `Run`; to be closed, or used in a `with` block.
 
-    model, device, precision, resize, engine, careful, refine: as of a `Segmenter`, but int8, which each worker would
+    model, device, precision, resize, engine, tta, refine: as of a `Segmenter`, but int8, which each worker would
     measure by itself. address: None for workers on this machine, reached over its
     loopback interface alone; else a Ray cluster that runs, as "host:6379", or "auto" for the one this machine is in.
     workers: how many; by default one for each GPU, or where there is none one for each machine; they share its
@@ -77,7 +77,7 @@ class Cluster:
         precision: str = "auto",
         resize: str = "squeeze",
         engine: str = "auto",
-        careful: bool = False,
+        tta: bool = False,
         refine: str | None = None,
         address: str | None = None,
         workers: int | None = None,
@@ -88,7 +88,7 @@ class Cluster:
         if precision == "int8":
             raise UsageError("int8 is for one machine; choose the precision float32 or bfloat16 for several workers")
         check_refine(refine)
-        self.careful, self.refine = careful, refine
+        self.tta, self.refine = tta, refine
         self.calibration: Calibration | None = None
         self.temperature = loading.temperature(self.model)
         self._options: dict[str, Any] = {
@@ -97,7 +97,7 @@ class Cluster:
             "precision": precision,
             "resize": resize,
             "engine": engine,
-            "careful": careful,
+            "tta": tta,
             "refine": refine,
         }
         self._on_lost = on_lost

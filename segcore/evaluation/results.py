@@ -35,7 +35,8 @@ CSV_SETTINGS = (
     "split",
     "arithmetic",
     "engine",
-    "careful",
+    "tta",
+    "careful",  # the old name of "tta", until version 0.2
     "refine",
 )
 

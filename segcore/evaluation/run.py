@@ -40,7 +40,7 @@ class Network:
     precision: str
     predict_logits: Callable[[torch.Tensor], torch.Tensor]
     engine: str = "torch"
-    careful: bool = False
+    tta: bool = False
     calibration: Calibration | None = None
     refine: str | None = None
     temperature: float | None = None
@@ -57,7 +57,7 @@ class BatchScorer(Interface):
     device: str
     precision: str
     engine: str
-    careful: bool
+    tta: bool
     calibration: Calibration | None
     refine: str | None
     temperature: float | None
@@ -98,7 +98,10 @@ class Run:
 
 
 def settings(network: Any, protocol: Protocol, resize: str, task: Task, split: str) -> dict[str, Any]:
-    """What was scored and how, as every exported file says it. network: a `Segmenter`, a `Network` or a `MadeBy`."""
+    """The settings of an evaluation, as every exported file records them.
+
+    network: a `Segmenter`, a `Network` or a `Provenance`.
+    """
     return {
         "schema": SCHEMA,
         "model": public_name(network.model),

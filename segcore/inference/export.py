@@ -19,8 +19,7 @@ from ..errors import UsageError
 from ..files.atomic import atomic_write, described, write_json
 from ..imaging import drawing
 from ..models.catalogue import public_name
-from . import provenance
-from .provenance import MadeBy, arithmetic_record
+from .provenance import Provenance, arithmetic, arithmetic_record, mode
 from .refine import Edges
 from .task import Task
 from .upsampling import Place
@@ -36,7 +35,7 @@ class Result(Protocol):
     @property
     def size_hw(self) -> tuple[int, int]: ...
     @property
-    def made_by(self) -> MadeBy: ...
+    def provenance(self) -> Provenance: ...
     @property
     def image(self) -> np.ndarray | None: ...
     @property
@@ -95,17 +94,17 @@ class Decided:
     def record(self, file_name: str) -> dict[str, object]:
         """The command line's JSON of one photograph; `rle` is COCO's compressed run-length encoding of each class."""
         height, width = self.result.size_hw
-        made_by = self.result.made_by
+        provenance = self.result.provenance
         return {
             "schema": SCHEMA,
             "file": file_name,
             "width": width,
             "height": height,
-            "model": public_name(made_by.model),
-            "weights_sha256": made_by.weights_sha256,
-            "resize": made_by.resize,
-            **arithmetic_record(made_by),
-            "seconds": round(made_by.seconds, 4),
+            "model": public_name(provenance.model),
+            "weights_sha256": provenance.weights_sha256,
+            "resize": provenance.resize,
+            **arithmetic_record(provenance),
+            "seconds": round(provenance.seconds, 4),
             "mode": self.task.mode,
             "classes": [
                 {
@@ -122,10 +121,10 @@ class Decided:
 
     def description(self) -> str:
         """Where the pictures of it are from, in one line, as they say it themselves."""
-        made_by = self.result.made_by
+        provenance = self.result.provenance
         return (
-            f"{public_name(made_by.model)} ({made_by.weights_sha256[:8]}) - {provenance.mode(self.task.record())} - "
-            f"resize {made_by.resize}, {provenance.arithmetic(arithmetic_record(made_by))}"
+            f"{public_name(provenance.model)} ({provenance.weights_sha256[:8]}) - {mode(self.task.record())} - "
+            f"resize {provenance.resize}, {arithmetic(arithmetic_record(provenance))}"
         )
 
     def save(self, picture: Image.Image, file: Path) -> None:
@@ -157,9 +156,9 @@ class Decided:
                 path,
                 probabilities=planes,
                 classes=np.array(self.result.categories.names),
-                model=public_name(self.result.made_by.model),
-                resize=self.result.made_by.resize,
-                refine=self.result.made_by.refine or "none",
+                model=public_name(self.result.provenance.model),
+                resize=self.result.provenance.resize,
+                refine=self.result.provenance.refine or "none",
             )
 
     def cutout(self, photograph: np.ndarray) -> Image.Image:

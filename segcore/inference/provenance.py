@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from .old_names import renamed_attribute
+
 if TYPE_CHECKING:
     from .openvino import Calibration
 
@@ -14,7 +16,7 @@ def arithmetic(settings: Mapping[str, Any]) -> str:
     """On what and how a record's network computed: device, precision, and what is not as usual."""
     unusual = [
         *[settings["engine"]] * (settings["engine"] != "torch"),
-        *["careful"] * settings["careful"],
+        *["test-time augmentation"] * settings["tta"],
         *["edges refined"] * (settings["refine"] is not None),
     ]
     return ", ".join([settings["device"], settings["precision"], *unusual])
@@ -28,10 +30,10 @@ def mode(settings: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class MadeBy:
+class Provenance:
     """What gave a result, as every exported file says it; `seconds` is the network's own time.
 
-    engine: "torch" or "openvino"; careful: whether the network looked several times; calibration: int8's, else None;
+    engine: "torch" or "openvino"; tta: whether the network looked several times; calibration: int8's, else None;
     refine: "edges" where borders follow the photograph, else None.
     """
 
@@ -42,19 +44,22 @@ class MadeBy:
     precision: str
     seconds: float
     engine: str = "torch"
-    careful: bool = False
+    tta: bool = False
     calibration: Calibration | None = None
     refine: str | None = None
 
+    careful = renamed_attribute("careful", "tta")
 
-def arithmetic_record(made_by: Any) -> dict[str, object]:
-    """How a `MadeBy`, a `Segmenter` or a `run.Network` computes, as every exported file says it."""
-    calibration = made_by.calibration
+
+def arithmetic_record(provenance: Any) -> dict[str, object]:
+    """How a `Provenance`, a `Segmenter` or a `run.Network` computes, as every exported file says it."""
+    calibration = provenance.calibration
     return {
-        "device": made_by.device,
-        "precision": made_by.precision,
-        "engine": made_by.engine,
-        "careful": made_by.careful,
+        "device": provenance.device,
+        "precision": provenance.precision,
+        "engine": provenance.engine,
+        "tta": provenance.tta,
+        "careful": provenance.tta,  # the old name of "tta", until version 0.2
         "calibration": calibration and asdict(calibration),
-        "refine": made_by.refine,
+        "refine": provenance.refine,
     }

@@ -16,7 +16,8 @@ from ..classes import BACKGROUND
 from ..errors import LabelError, UsageError
 from ..imaging import drawing, figures, outlines
 from . import coco_annotations, export, upsampling
-from .provenance import MadeBy
+from .old_names import renamed_attribute
+from .provenance import Provenance
 from .refine import EDGES, Edges
 from .task import Task
 from .upsampling import Place
@@ -38,11 +39,13 @@ class Segmentation:
 
     logits: np.ndarray = field(repr=False)
     size_hw: tuple[int, int]
-    made_by: MadeBy
+    provenance: Provenance
     image: np.ndarray | None = field(default=None, repr=False)
     categories: Categories = field(default=VOC, repr=False)
     _edges: Edges | None = field(default=None, repr=False)  # where the result is refined
     name: str = "image"
+
+    made_by = renamed_attribute("made_by", "provenance")
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 3 or len(self.logits) != len(self.categories):
@@ -167,7 +170,7 @@ class Segmentation:
         photograph = self.image if photograph is None else photograph
         if photograph is None:
             raise UsageError("this result no longer holds its photograph; give it: result.refined(photograph)")
-        return replace(self, made_by=replace(self.made_by, refine=EDGES), _edges=Edges(self.logits, photograph))
+        return replace(self, provenance=replace(self.provenance, refine=EDGES), _edges=Edges(self.logits, photograph))
 
     def without_image(self) -> Segmentation:
         """The same result without its photograph: what is worth keeping or sending.
@@ -182,7 +185,7 @@ class Segmentation:
 
         Raises UsageError where that was dropped with the photograph.
         """
-        if self.made_by.refine and self._edges is None:
+        if self.provenance.refine and self._edges is None:
             raise UsageError(
                 "the edges that this result follows went with its photograph; give that: result.refined(photograph)"
             )

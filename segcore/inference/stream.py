@@ -32,7 +32,7 @@ class Loaded(NamedTuple):
 class Network(Protocol):
     """What a stream needs of a `Segmenter`."""
 
-    def predict_logits(self, batch: Tensor, *, careful: bool | None = None) -> Tensor: ...
+    def predict_logits(self, batch: Tensor, *, tta: bool | None = None) -> Tensor: ...
     def result(self, logits: Tensor, loaded: Loaded, seconds: float, how: How) -> Segmentation: ...
 
 
@@ -41,7 +41,7 @@ class How:
     """What a call may ask for: see `Segmenter.__call__`."""
 
     preprocess: Preprocess
-    careful: bool | None = None
+    tta: bool | None = None
     dtype: str = "float16"
 
 
@@ -137,7 +137,7 @@ def _run(network: Network, loaded: list[Loaded], how: How) -> list[Outcome]:
     """The results of photographs of one size; where all of them together fail, each by itself."""
     started = time.perf_counter()
     try:
-        logits = network.predict_logits(torch.cat([each.tensor for each in loaded]), careful=how.careful)
+        logits = network.predict_logits(torch.cat([each.tensor for each in loaded]), tta=how.tta)
     except DeviceMemoryError as error:
         if len(loaded) == 1:
             return [_alone(error)]

@@ -13,7 +13,7 @@ SCALES = (0.75, 1.0, 1.25)  # of the tensor's sides; the middle ones of those th
 LOOKS = 2 * len(SCALES)
 
 
-def look_carefully(predict_logits: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+def augmented_logits(predict_logits: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') whose softmax is the mean of LOOKS ones.
 
     predict_logits: as a `Predictor`. The batch is seen in SCALES, each as it is and mirrored left to right, and the

@@ -36,7 +36,7 @@ def average(files: Sequence[Path]) -> tuple[checkpoint.Header, dict[str, Tensor]
             raise UsageError(f"{file} and {files[0]} are of different networks or categories; they cannot be averaged")
     mean = {name: torch.stack([state[name].float() for state in states]).mean(0) for name in states[0]}
     made_of = [dict(header.provenance) for header in headers]
-    return replace(headers[-1], provenance={"made_by": "segcore.training.average", "mean_of": made_of}), mean
+    return replace(headers[-1], provenance={"program": "segcore.training.average", "mean_of": made_of}), mean
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -154,7 +154,7 @@ class Training:
         return row
 
     def _write(self, path: Path, row: Row) -> None:
-        provenance: dict[str, Any] = {"made_by": "segcore train", "step": row.step, "settings": self.settings.record()}
+        provenance: dict[str, Any] = {"program": "segcore train", "step": row.step, "settings": self.settings.record()}
         if not math.isnan(row.validation_mean_iou):
             provenance["validation"] = {
                 "mean_iou": row.validation_mean_iou,

@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         network = start_network(arguments.file)
         digest = hashlib.sha256(arguments.file.read_bytes()).hexdigest()
-        provenance = {"made_by": "segcore.training.start_weights", "file": arguments.file.name, "sha256": digest}
+        provenance = {"program": "segcore.training.start_weights", "file": arguments.file.name, "sha256": digest}
         header = checkpoint.Header(NETWORK, VOC, SIZE, IMAGENET_MEAN, IMAGENET_STD, provenance, OUTPUT_STRIDE)
         checkpoint.write(arguments.to, header, network.state_dict())
     except (SegcoreError, OSError) as error:

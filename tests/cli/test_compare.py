@@ -31,7 +31,7 @@ def test_compare_takes_two_models_that_there_are(run, two_images, models):
 
 
 def test_compare_takes_models_of_the_same_categories(run, two_images, tmp_path):
-    provenance = {"made_by": "a test"}
+    provenance = {"program": "a test"}
     header = Header(SHIPPED, Categories.of("giraffe"), 520, (0.5,) * 3, (0.2,) * 3, provenance)
     checkpoint.write(tmp_path / "giraffes.safetensors", header, {"weight": torch.zeros(1)})
     done = run("compare", "--dataset", two_images, "--models", f"{SHIPPED},{tmp_path / 'giraffes.safetensors'}")

@@ -47,7 +47,7 @@ def test_predict_writes_what_the_contract_names(run, cat, tmp_path):
     record = read_json(tmp_path / "out" / "cat.json")
     assert set(record) == {
         *("schema", "file", "width", "height", "model", "weights_sha256", "resize", "device", "precision"),
-        *("engine", "careful", "calibration", "refine", "seconds", "mode", "classes"),
+        *("engine", "tta", "careful", "calibration", "refine", "seconds", "mode", "classes"),
     }
     assert (record["schema"], record["file"], record["width"], record["height"]) == (1, "cat.jpg", 150, 100)
     assert (record["model"], record["resize"], record["mode"]) == (SHIPPED, "squeeze", "multiclass")
@@ -293,6 +293,7 @@ def test_verbose_says_what_is_used(run, cat, tmp_path):
 def test_test_time_augmentation_by_its_new_and_its_old_name(run, cat, tmp_path, flag):
     done = run("predict", cat, "--out", tmp_path, "--model", SHIPPED, flag)
     assert done.status == 0
-    assert read_json(tmp_path / "cat.json")["careful"] is True
+    assert read_json(tmp_path / "cat.json")["tta"] is True
+    assert read_json(tmp_path / "cat.json")["careful"] is True  # the old name
     notice = "segcore: --careful is now called --tta; the old name still works in this version\n"
     assert done.err == (notice if flag == "--careful" else "")
