@@ -8,10 +8,10 @@ import sys
 def main() -> int:
     """Run the command line. Returns the exit status.
 
-    Importing it takes a moment, in which Ctrl-C would be told with a traceback, or taken by a library for its own.
+    Importing the libraries takes a moment. Until then, Ctrl-C prints one line here instead of a traceback.
     """
     usual = signal.getsignal(signal.SIGINT)
-    if usual is signal.default_int_handler:  # else it is ignored, as of what runs in the background
+    if usual is signal.default_int_handler:  # else Ctrl-C is ignored on purpose: a background job
         signal.signal(signal.SIGINT, _stop)
     from .cli.main import main as run
 

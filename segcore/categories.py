@@ -1,4 +1,4 @@
-"""What a model tells apart: VOC's 21 classes, or those of the dataset that it was trained on."""
+"""The classes of a model: VOC's 21, or the categories of the dataset that it was trained on."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .classes import (
 )
 from .errors import UsageError, shown
 
-MOST = IGNORE_INDEX  # classes, background included: their numbers and 255 fit one byte
+MOST = IGNORE_INDEX  # maximum number of classes, background included: a label and 255 (ignored) must fit one byte
 
 
 @dataclass(frozen=True)
 class Categories:
-    """The classes of a model's logits, in order; the background is the first.
+    """The classes of a model's logits, in order. Class 0 is the background.
 
-    names: as files and the command line say them; friendly: the same for people; also: for each class the other
-    names that datasets and people have for it. Raises UsageError for names that are missing, too many or alike.
+    names: names in files and on the command line. friendly: names shown to people. also: for each class, further
+    names that datasets and people use. Raises UsageError if names are missing, too many, or used by two classes.
     """
 
     names: tuple[str, ...]
@@ -55,13 +55,13 @@ class Categories:
 
     @classmethod
     def of(cls, *objects: str) -> Categories:
-        """The background and one class for each name."""
+        """Make categories of the background and one class for each name."""
         names = (VOC_NAMES[BACKGROUND], *objects)
         return cls(names, names, ((),) * len(names))
 
     @classmethod
     def any_of(cls, objects: tuple[str, ...], name: str = "object") -> Categories:
-        """The background and a single class called `name` for everything that is called one of `objects`."""
+        """Make two categories: the background, and one class `name` that stands for all names in `objects`."""
         names = (VOC_NAMES[BACKGROUND], name)
         return cls(names, names, ((), objects))
 
@@ -69,13 +69,13 @@ class Categories:
         return len(self.names)
 
     def number(self, name: str) -> int | None:
-        """The class of that name, None if there is none; upper case, blanks and underscores make no difference."""
+        """Return the number of the class called `name`, or None. Case, spaces and underscores do not matter."""
         return self._numbers.get(folded(name))
 
     def class_id(self, name: str | int) -> int:
-        """The number of a class given by one of its names, or by that number.
+        """Return the number of a class. `name` is one of its names, or the number itself.
 
-        Raises UsageError for anything else, with the names there are.
+        Raises UsageError, which lists the known names, for anything else.
         """
         if isinstance(name, str):
             number = self.number(name)
@@ -86,7 +86,7 @@ class Categories:
         raise UsageError(f"there is no class {name!r}; choose one of: {', '.join(self.names)}")
 
     def object_id(self, name: str | int) -> int | None:
-        """The class that binary mode sets against all else: 1 or more, or None for "any" object.
+        """Return the number of the foreground class in binary mode (1 or more), or None for "any" object.
 
         Raises UsageError for an unknown name and for the background, which is no object.
         """
@@ -100,7 +100,7 @@ class Categories:
 
     @property
     def screen_palette(self) -> np.ndarray:
-        """What overlays are drawn with: uint8 (256, 3)."""
+        """The colours of overlays by class number: uint8 (256, 3)."""
         return screen_palette(len(self))
 
     @cached_property
@@ -114,7 +114,7 @@ class Categories:
 
 
 def screen_palette(count: int) -> np.ndarray:
-    """The colours of `count` classes on overlays and in charts: uint8 (256, 3). After 20 objects they come again."""
+    """Return the colours of `count` classes in overlays and charts, uint8 (256, 3). They repeat after 20 objects."""
     palette, objects = SCREEN_PALETTE.copy(), len(CLASSES) - 1
     for number in range(len(CLASSES), count):
         palette[number] = SCREEN_PALETTE[1 + (number - 1) % objects]

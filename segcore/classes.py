@@ -1,4 +1,4 @@
-"""The 21 PASCAL VOC classes: their names, numbers in COCO and colours."""
+"""The 21 PASCAL VOC classes: names, COCO category ids and colours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANY_OBJECT_NAME = "any object"
 
 
 class VocClass(NamedTuple):
-    """One class: `voc`, `coco` and `friendly` are its names there and for people; `coco_id` is COCO's category id."""
+    """One class: its name in VOC, its name in COCO, its name for people, and its category id in COCO."""
 
     voc: str
     coco: str
@@ -55,7 +55,10 @@ COCO_TO_VOC = {each.coco_id: number for number, each in enumerate(CLASSES) if nu
 
 
 def _voc_palette() -> np.ndarray:
-    """The PASCAL VOC colour map: each id's bits, low to high, dealt to red, green and blue from the top bit down."""
+    """Return the PASCAL VOC colour map, uint8 (256, 3).
+
+    Bits 0, 3, 6 of a class id become the highest bits of red, bits 1, 4, 7 those of green, bits 2, 5 those of blue.
+    """
     ids = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -70,17 +73,17 @@ def _screen_palette() -> np.ndarray:
     return palette
 
 
-VOC_PALETTE = _voc_palette()  # uint8 (256, 3): what exported label maps carry
-SCREEN_PALETTE = _screen_palette()  # uint8 (256, 3): what overlays are drawn with
+VOC_PALETTE = _voc_palette()  # uint8 (256, 3): the palette of exported label maps
+SCREEN_PALETTE = _screen_palette()  # uint8 (256, 3): the colours of overlays
 
 
 def folded(name: str) -> str:
-    """What makes two names one: upper case, blanks and underscores do not tell them apart."""
+    """Return the name in lower case without spaces and underscores. Two names with the same result are equal."""
     return name.casefold().replace(" ", "").replace("_", "")
 
 
 def is_text(name: object) -> bool:
-    """Whether it can be written into any file: JSON may hold, as escapes, halves of characters, which cannot."""
+    """Whether `name` is a text that UTF-8 can encode. JSON can hold lone surrogates as escapes; UTF-8 cannot."""
     return isinstance(name, str) and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -90,9 +93,9 @@ _ID_OF_NAME = {
 
 
 def class_id(name: str | int) -> int:
-    """The number 0..20 of a class given by its VOC, COCO or friendly name, or by that number.
+    """Return the number 0..20 of a VOC class. `name` is its VOC, COCO or friendly name, or the number itself.
 
-    Raises UsageError for anything else, with the names there are.
+    Raises UsageError, which lists the known names, for anything else.
     """
     if isinstance(name, str):
         number = _ID_OF_NAME.get(folded(name))
@@ -104,7 +107,7 @@ def class_id(name: str | int) -> int:
 
 
 def object_id(name: str | int) -> int | None:
-    """The class that binary mode sets against all else: 1..20, or None for "any" object.
+    """Return the number of the foreground class in binary mode (1..20), or None for "any" object.
 
     Raises UsageError for an unknown name and for the background, which is no object.
     """

@@ -1,56 +1,56 @@
-"""Everything that segcore raises on purpose; each message says what was wrong and what to do next."""
+"""The exceptions of segcore. Every message says what was wrong and what to do next."""
 
 import reprlib
 from typing import Any
 
-_LONGEST = 100  # characters of a value in a message
-_MOST_PROBLEMS = 20  # of a file that are told at once
+_LONGEST = 100  # maximum length, in characters, of a value quoted in a message
+_MOST_PROBLEMS = 20  # maximum number of problems listed in one message
 
 
 def shown(value: Any) -> str:
-    """A wrong value as a message quotes it, on one line and cut short however large or nested it is."""
+    """Return a wrong value as a message quotes it: on one line, and shortened if it is large or deeply nested."""
     text = reprlib.repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def told(problems: list[str]) -> str:
-    """Several problems as one message: a line each, and how many more there are."""
+    """Join several problems into one message with one line per problem, and the number of those left out."""
     more = len(problems) - _MOST_PROBLEMS
     return "\n".join(problems[:_MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else []))
 
 
 class SegcoreError(Exception):
-    """Base of all of segcore's own errors; its text is fit to be shown to a person."""
+    """Base class of all errors of segcore. The text can be shown to a user as it is."""
 
 
 class UsageError(SegcoreError, ValueError):
-    """A name or a setting that does not exist or does not fit; the message lists what does."""
+    """A name or setting is unknown or invalid. The message lists the valid ones."""
 
 
 class ImageError(SegcoreError, ValueError):
-    """A file that is not a readable image, or is larger than can be handled."""
+    """A file is not a readable image, or is too large."""
 
 
 class AnnotationError(SegcoreError, ValueError):
-    """Ground truth that is absent or broken: names COCO's file, record and field, or the label map."""
+    """Ground truth is missing or broken. The message names the label map, or COCO's file, record and field."""
 
 
 class LabelError(SegcoreError, ValueError):
-    """Label maps that cannot be compared: other shapes, other types, values outside the classes."""
+    """Label maps cannot be compared: their shapes or types differ, or a value is no class."""
 
 
 class WeightsError(SegcoreError):
-    """Weights that are not on disk, or are not what was published under their name."""
+    """Weights are not on disk, or are not the file that was published under that name."""
 
 
 class DeviceMemoryError(SegcoreError):
-    """A graphics card, or what else the network runs on, has too little memory for even one image."""
+    """The device that runs the network has too little memory for even one image."""
 
 
 class DownloadError(SegcoreError):
-    """A download that failed for good; what had arrived is kept where resuming can help.
+    """A download failed after all retries. The bytes received so far are kept if the download can be resumed.
 
-    `status` is the server's answer where that is what made it fail, as 404; else None.
+    `status` is the HTTP status, such as 404, if that made the download fail; else None.
     """
 
     def __init__(self, message: str, status: int | None = None):
@@ -59,12 +59,12 @@ class DownloadError(SegcoreError):
 
 
 class NoRoomError(DownloadError):
-    """A download that does not fit: the disk is full, or would hold more than was allowed."""
+    """A download does not fit: the disk is full, or the allowed size would be exceeded."""
 
 
 class ClusterError(SegcoreError):
-    """A Ray cluster that cannot be reached, or whose workers cannot be had or would not compute the same."""
+    """A Ray cluster cannot be reached, its workers cannot be started, or they would compute different results."""
 
 
 class Cancelled(SegcoreError):
-    """The caller asked to stop; what was finished before is kept."""
+    """The caller asked to stop. Work that was finished before is kept."""

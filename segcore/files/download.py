@@ -1,4 +1,4 @@
-"""Fetching one file over HTTP so that it arrives whole or not at all: resumed, retried, checked."""
+"""Download one file over HTTP, with retries, resuming and a check of its size and hash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..errors import Cancelled, DownloadError, UsageError
 from .locks import disk, lock_or_wait
 from .requests import TryAgain, check_url, open_url, read_body
 
-LONGEST_PAUSE = 120.0  # seconds; a server that wants to be left alone for longer is asked again after this
+LONGEST_PAUSE = 120.0  # seconds: the longest Retry-After that is obeyed
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +35,21 @@ def fetch(
     progress: Callable[[int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Path:
-    """Fetch `url` into the file `path`, unless a good one is there already, and return `path`.
+    """Download `url` to the file `path`, unless a valid file is there already, and return `path`.
 
-    `path` appears only when complete. Until then the bytes gather in `<path>.part`, and `<path>.part.json`
-    says what they belong to, so that a later try, by whichever process, goes on where this one stopped.
+    `path` appears only when the download is complete. Until then the bytes are in `<path>.part`, and
+    `<path>.part.json` says which download they belong to, so that any later process can resume it.
 
-    `sha256_prefix` (8 to 64 hex digits) and `expected_bytes` are what the file must have. With neither, the
-    server's own length is all that can be checked, and any existing file counts as good.
-    `attempts` is how many tries in a row may fail, counted afresh from each that got further; `timeout`, how
-    many seconds of silence end one. `progress(done, total)` gets bytes after every chunk; `total` is None
-    where the server does not say it, and `done` falls back where the file must be started over. `cancel` is
-    looked at between chunks and in pauses. While another thread or process fetches to the same `path`, this
-    one waits.
+    sha256_prefix (8 to 64 hex digits), expected_bytes: properties that the file must have. If both are None, only
+    the Content-Length is checked, and any existing file is valid.
+    attempts: how many attempts in a row may fail. An attempt that made progress resets the count.
+    timeout: seconds without data that end an attempt.
+    progress(done, total): is called with bytes after every chunk. `total` is None if the server does not send it.
+    `done` falls back to 0 if the download must start again.
+    cancel: is checked between chunks and during pauses.
+    If another thread or process downloads to the same `path`, this call waits.
 
-    Raises DownloadError when it failed for good, Cancelled, and UsageError for an impossible `sha256_prefix`.
+    Raises DownloadError after the last attempt, Cancelled, and UsageError for an invalid `sha256_prefix`.
     """
     if sha256_prefix is not None and not re.fullmatch("[0-9a-fA-F]{8,64}", sha256_prefix):
         raise UsageError(f"a SHA-256 prefix is 8 to 64 hex digits, not {sha256_prefix!r}")
@@ -62,7 +63,7 @@ def fetch(
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with lock_or_wait(job.beside(".lock"), url, cancel):
-        fault = _fault(job, path)  # again: another process may have brought it while this one waited
+        fault = _fault(job, path)  # check again: another process may have downloaded it meanwhile
         if fault and path.exists():
             log.warning("%s %s; fetching it again", path, fault)
         if fault:
@@ -79,12 +80,12 @@ def fetch_bytes(
     timeout: float = 30.0,
     cancel: threading.Event | None = None,
 ) -> bytes:
-    """Fetch a small file into memory, so that nothing of it lies about until it is known to be right.
+    """Download a small file into memory and check it before anything is written to disk.
 
-    `check(body)` says what is wrong with the file, None if nothing: a wrong one is fetched again like one that
-    was cut off. `attempts` is how many tries may fail; `timeout` and `cancel` are as in `fetch`.
+    check(body): returns what is wrong with the file, or None. A wrong file is downloaded again, like one that was
+    cut off. attempts: how many attempts may fail. timeout, cancel: as in `fetch`.
 
-    Raises DownloadError when it failed for good, or has more than `max_bytes`, and Cancelled.
+    Raises DownloadError after the last attempt and for more than `max_bytes` bytes, and Cancelled.
     """
     check_url(url)
     cancel = cancel or threading.Event()
@@ -146,7 +147,7 @@ class _Job:
 
 
 def _fetch_checked(job: _Job, attempts: int) -> None:
-    for _ in range(2):  # the part may have been begun with other bytes: a wrong file gets one try from byte 0
+    for _ in range(2):  # the resumed part may hold wrong bytes, so a wrong file is downloaded once more from byte 0
         _fetch_complete(job, attempts)
         fault = _fault(job, job.part)
         if fault is None:
@@ -170,7 +171,7 @@ def _fetch_complete(job: _Job, attempts: int) -> None:
             if problem.stale:
                 _discard(job)
             done = _resume_point(job)[1]
-            # Bytes reached before do not count: a server that always starts over would be asked for ever.
+            # Only progress beyond the furthest byte resets the count; a server that always restarts must not loop.
             failures = 1 if done > furthest else failures + 1
             furthest = max(furthest, done)
             if failures >= attempts:
@@ -182,13 +183,13 @@ def _fetch_complete(job: _Job, attempts: int) -> None:
 
 
 def _delay(failures: int, asked: float) -> float:
-    """Seconds to pause: 0.5, 1, ... 30; scattered, so that clients that failed together come back apart."""
+    """Return the seconds to pause: 0.5, 1, ... 30, with random jitter so that many clients do not retry together."""
     scattered = min(30.0, 0.5 * 2 ** (failures - 1)) * random.uniform(0.75, 1.25)
     return max(scattered, min(asked, LONGEST_PAUSE))
 
 
 def _attempt(job: _Job) -> None:
-    """Make one request and append its body to the part; return only if that completes the part."""
+    """Make one request and append its body to the partial file. Returns when the partial file is complete."""
     if job.cancel.is_set():
         raise _cancelled(job)
     note, done = _resume_point(job)
@@ -210,28 +211,28 @@ def _attempt(job: _Job) -> None:
 
 
 def _resume_point(job: _Job) -> tuple[dict, int]:
-    """The part's note and size, or ({}, 0) where there is nothing that can safely be continued."""
+    """Return the partial file's note and size, or ({}, 0) if no download can safely be resumed."""
     with disk(job.part):
         if not (job.part.is_file() and job.note.is_file()):
             return {}, 0
         done, text = job.part.stat().st_size, job.note.read_bytes()
     try:
         note = json.loads(text)
-    except ValueError:  # its process was killed in the middle of writing it
+    except ValueError:  # the process was killed while it wrote the note
         return {}, 0
     provable = note["validator"] or job.sha256_prefix
     return (note, done) if note["url"] == job.url and provable else ({}, 0)
 
 
 def _started_over(job: _Job, response: http.client.HTTPResponse) -> int | None:
-    """Begin the part anew for a 200 answer; the length that the file will have, None if nobody says."""
+    """Start the partial file again after a 200 response. Returns the file's final size, None if it is unknown."""
     announced = _announced(response)
     total = announced if job.expected_bytes is None else job.expected_bytes
     if announced not in (None, total):
         raise TryAgain(f"the server offers {announced:,} bytes instead of {total:,}", stale=True)
     note = {"url": job.url, "validator": _validator(response), "total": total}
     with disk(job.part):
-        job.part.write_bytes(b"")  # first, so that the note never describes bytes older than itself
+        job.part.write_bytes(b"")  # before the note, so that the note never describes older bytes
         job.note.write_text(json.dumps(note))
     return total
 
@@ -242,7 +243,7 @@ def _announced(response: http.client.HTTPResponse) -> int | None:
 
 
 def _continued(response: http.client.HTTPResponse, note: dict, done: int) -> int | None:
-    """The whole file's length by a 206 answer, which must continue the very file that the part began."""
+    """Return the file's final size after a 206 response, which must continue the same version of the file."""
     given = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given)
     if not done or not match or int(match[1]) != done:
@@ -254,7 +255,7 @@ def _continued(response: http.client.HTTPResponse, note: dict, done: int) -> int
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
-    """What If-Range may carry to name this very version: no weak ETag (RFC 9110, section 13.1.5)."""
+    """Return the value for If-Range that identifies this version: no weak ETag (RFC 9110, section 13.1.5)."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
@@ -282,7 +283,7 @@ def _append(job: _Job, response: http.client.HTTPResponse, done: int, total: int
 
 
 def _fault(job: _Job, file: Path) -> str | None:
-    """What is wrong with a complete file, or None; judged by what is on disk, not by what was received."""
+    """Return what is wrong with a complete file on disk, or None."""
     with disk(file):
         if not file.is_file():
             return "does not exist"

@@ -1,4 +1,4 @@
-"""Locks between processes, and errors of the disk in words."""
+"""Locks between processes, and clear messages for errors of the file system."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def lock_or_refuse(path: Path, problem: str) -> Iterator[None]:
 def lock_or_wait(path: Path, subject: str, cancel: threading.Event) -> Iterator[None]:
     """Hold the lock `path`; wait while another thread or process holds it. The lock's file is removed at the end.
 
-    The operating system releases the lock when its process ends, however it ends. Raises Cancelled, saying that
-    another process was fetching `subject`, and DownloadError if the lock's file cannot be created.
+    The operating system releases the lock when the process ends, even if it is killed. Raises Cancelled, which says
+    that another process was fetching `subject`, and DownloadError if the lock's file cannot be created.
     """
     lock = filelock.FileLock(path)
     with disk(path):
@@ -41,8 +41,8 @@ def lock_or_wait(path: Path, subject: str, cancel: threading.Event) -> Iterator[
         try:
             yield
         finally:
-            # Safe while it is held: a process that has opened it already finds it nameless and opens another.
-            # The kinds of lock on other systems remove their file themselves; another user's file may stay.
+            # Safe while the lock is held: a process that waits for it sees that the file is gone and opens a new one.
+            # On other systems filelock removes the file itself. A file of another user may stay.
             if isinstance(lock, filelock.UnixFileLock):
                 with suppress(PermissionError):
                     path.unlink(missing_ok=True)
@@ -50,7 +50,7 @@ def lock_or_wait(path: Path, subject: str, cancel: threading.Event) -> Iterator[
 
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Make what the file system refuses a DownloadError that says what it is; NoRoomError where it is full."""
+    """Turn an OSError into a DownloadError that explains it, or into a NoRoomError if the disk is full."""
     try:
         yield
     except OSError as error:

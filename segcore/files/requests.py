@@ -1,4 +1,4 @@
-"""One HTTP request, refused or failed in words."""
+"""One HTTP request: its checks, and its failures as clear messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNK = 1 << 20
 
 def read_body(response: http.client.HTTPResponse, url: str, timeout: float) -> bytes:
     try:
-        return response.read1(CHUNK)  # what is there: a slow link must not hold back progress or cancelling
+        return response.read1(CHUNK)  # returns what has arrived, so a slow link does not delay progress and cancelling
     except (OSError, http.client.HTTPException) as error:
         raise TryAgain(in_words(error, url, timeout)) from error
 
@@ -82,7 +82,7 @@ def in_words(cause: object, url: str, timeout: float) -> str:
 
 
 class TryAgain(Exception):
-    """A failure that may pass: `stale` if the part must not be continued, `pause` the seconds asked for."""
+    """A temporary failure. stale: the partial file must not be resumed. pause: seconds that the server asked for."""
 
     def __init__(self, reason: str, *, stale: bool = False, pause: float = 0.0):
         super().__init__(reason)

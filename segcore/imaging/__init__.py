@@ -1,1 +1,1 @@
-"""Pictures: read whatever people upload, masks, drawings."""
+"""Images: reading uploads and masks, and drawing results."""

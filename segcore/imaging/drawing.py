@@ -1,5 +1,4 @@
-"""Pictures of results: overlay, map of errors, label image, cut-out, legend and the report's side-by-side
-figure."""
+"""Images of results: overlay, map of errors, palette image of labels, cut-out."""
 
 from __future__ import annotations
 
@@ -15,14 +14,14 @@ from ..errors import ImageError, LabelError, UsageError
 
 
 class ErrorKind(NamedTuple):
-    """What the map of errors says of a pixel: its value there, its name, "#rrggbb" or None if unpainted."""
+    """One kind of pixel in the map of errors: its value, its name, and its colour "#rrggbb", None if not painted."""
 
     number: int
     name: str
     color: str | None
 
 
-# Okabe and Ito's colours and a dark grey, which colour-blind people tell apart.
+# Okabe and Ito's colours and a dark grey: colour-blind people can tell them apart.
 TRUE_BACKGROUND = ErrorKind(0, "true background", None)
 CORRECT = ErrorKind(1, "correct", "#009e73")  # an object, and the right one
 MISSED = ErrorKind(2, "missed", "#d55e00")  # an object called background
@@ -48,18 +47,17 @@ def overlay(
     palette: np.ndarray = SCREEN_PALETTE,
     outline: bool = True,
 ) -> np.ndarray:
-    """The photograph with its classes painted over it: uint8 (H, W, 3), a new array.
+    """Paint the classes over the photograph. Returns a new array, uint8 (H, W, 3).
 
-    image: uint8 (H, W, 3); labels: uint8 (H, W), of which 0 (background) and 255 (ignored) stay unpainted;
-    palette: uint8 (256, 3). `alpha` is taken to the nearest 256th: a painted pixel becomes
+    image: uint8 (H, W, 3). labels: uint8 (H, W); 0 (background) and 255 (ignored) are not painted.
+    palette: uint8 (256, 3). alpha: 0..1, rounded to a multiple of 1/256; a painted pixel becomes
     (1 - alpha) photograph + alpha colour, rounded half up.
+    outline: draw the inner edge of every region in a lighter or darker shade of its colour, so that regions can be
+    told apart without seeing colours. The edge is made of the painted pixels at most t - 1 rows and columns away
+    from a pixel that has a different label beside, above or below it, where t = max(1, round(longer side / 600)).
 
-    `outline` draws the inner edge of every region in a light or dark shade of its colour, so that regions can
-    be told apart without telling colours apart: the painted pixels no more than t - 1 rows and columns away
-    from one that has another label left, right, above or below, where t = max(1, round(longer side / 600)).
-
-    Raises ImageError and LabelError for arrays of another kind or of different sizes, UsageError for an
-    `alpha` outside 0..1.
+    Raises ImageError and LabelError for arrays of a wrong type or of different sizes, UsageError for an `alpha`
+    outside 0..1.
     """
     check_image(image)
     check_labels(labels, "the label map", image.shape[:2])
@@ -86,15 +84,15 @@ def overlay(
 
 
 def _line_colors(palette: np.ndarray) -> np.ndarray:
-    """A shade of each colour that stands out from it: towards white if it is dark, towards black if light."""
+    """Return a contrasting shade of each colour: dark colours are mixed with white, light colours with black."""
     luminance = palette @ np.array([0.2126, 0.7152, 0.0722])
     partner = np.where(luminance < 128, 255.0, 0.0)[:, None]
     return np.rint(0.35 * palette + 0.65 * partner).astype(np.uint8)
 
 
 def _edges(labels: np.ndarray, rows: slice, thickness: int) -> np.ndarray:
-    """bool (len(rows), W): where `overlay` may draw its outline, background included."""
-    top = max(0, rows.start - thickness)  # rows outside the stripe reach that far into it
+    """Return bool (len(rows), W): the pixels along borders between labels, the background's included."""
+    top = max(0, rows.start - thickness)  # borders this far outside the stripe still affect it
     block = labels[top : rows.stop + thickness]
     edges = np.zeros(block.shape, bool)
     below, beside = block[1:] != block[:-1], block[:, 1:] != block[:, :-1]
@@ -108,8 +106,8 @@ def _edges(labels: np.ndarray, rows: slice, thickness: int) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray, reach: int) -> np.ndarray:
-    """True where the mask is within `reach` rows above or below."""
-    grown = np.copy(mask)  # in the same memory layout, unlike mask.copy(): transposed masks come here too
+    """Return a mask that is True wherever `mask` is True at most `reach` rows above or below."""
+    grown = np.copy(mask)  # keeps the memory layout, unlike mask.copy(); transposed masks come here too
     for step in range(1, reach + 1):
         grown[step:] |= mask[:-step]
         grown[:-step] |= mask[step:]
@@ -117,12 +115,12 @@ def _grown(mask: np.ndarray, reach: int) -> np.ndarray:
 
 
 def errors_map(truth: np.ndarray, prediction: np.ndarray, num_classes: int = NUM_CLASSES) -> np.ndarray:
-    """What is right and wrong at each pixel: uint8 (H, W) of ErrorKind's numbers.
+    """Return the map of errors: uint8 (H, W) of ErrorKind numbers.
 
-    truth: uint8 (H, W) of classes, or 255 for pixels that are not counted; prediction: uint8 (H, W) of classes.
-    Of binary masks (0 and 1) no pixel is of a wrong class.
+    truth: uint8 (H, W) of classes, 255 for ignored pixels. prediction: uint8 (H, W) of classes.
+    Binary masks (0 and 1) never have the kind "wrong class".
 
-    Raises LabelError for anything else and for different sizes.
+    Raises LabelError for other values and for different sizes.
     """
     check_labels(truth, "the truth")
     check_labels(prediction, "the prediction", truth.shape)
@@ -140,7 +138,7 @@ def errors_map(truth: np.ndarray, prediction: np.ndarray, num_classes: int = NUM
 
 @lru_cache(maxsize=8)
 def _kind_of_pair(num_classes: int) -> np.ndarray:
-    """Numbers of ErrorKind by [truth, prediction]: uint8 (256, 256); _INVALID where either is no class."""
+    """Return the ErrorKind number of each pair [truth, prediction], uint8 (256, 256); _INVALID for no class."""
     table = np.full((256, 256), _INVALID, np.uint8)
     classes = table[:num_classes, :num_classes]
     classes[:] = WRONG_CLASS.number
@@ -153,9 +151,9 @@ def _kind_of_pair(num_classes: int) -> np.ndarray:
 
 
 def count_errors(kinds: np.ndarray) -> dict[str, int]:
-    """Pixels of each kind in an `errors_map` by ErrorKind's names: they add up to the picture.
+    """Count the pixels of each kind in a map of errors. Returns the counts by the kind's name.
 
-    Raises LabelError for an array that is no map of errors.
+    Raises LabelError for an array that is not a map of errors.
     """
     check_labels(kinds, "the map of errors")
     counts = pixels_per_label(kinds)
@@ -165,9 +163,9 @@ def count_errors(kinds: np.ndarray) -> dict[str, int]:
 
 
 def labels_image(labels: np.ndarray, palette: np.ndarray = VOC_PALETTE) -> Image.Image:
-    """A label map as a PIL palette image: each pixel's value is its class id, also once saved as PNG.
+    """Return a label map as a PIL palette image, whose pixel values are the class ids.
 
-    labels: uint8 (H, W); palette: uint8 (256, 3). Raises LabelError for another kind of array.
+    labels: uint8 (H, W); palette: uint8 (256, 3). Raises LabelError for an array of another type or shape.
     """
     check_labels(labels, "the label map")
     picture = Image.fromarray(labels)
@@ -176,12 +174,12 @@ def labels_image(labels: np.ndarray, palette: np.ndarray = VOC_PALETTE) -> Image
 
 
 def cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The photograph's pixels under a mask, all else transparent: uint8 (H, W, 4).
+    """Cut the mask out of the photograph: uint8 (H, W, 4), transparent outside the mask.
 
-    What is cut away is black under its transparency, so that nobody can bring it back.
+    Transparent pixels are black, so that the removed content cannot be recovered.
     image: uint8 (H, W, 3); mask: bool (H, W).
 
-    Raises ImageError and LabelError for arrays of another kind or of different sizes.
+    Raises ImageError and LabelError for arrays of a wrong type or of different sizes.
     """
     check_image(image)
     if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
@@ -193,7 +191,7 @@ def cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _stripes(height: int, width: int) -> Iterator[slice]:
-    """Bands of rows, so that a large photograph needs no temporary arrays of its size."""
+    """Yield bands of rows, so that temporary arrays are much smaller than a large photograph."""
     rows = max(1, _STRIPE_PIXELS // max(1, width))
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))

@@ -1,4 +1,4 @@
-"""Pictures with words on them: a legend, and photograph, prediction and truth side by side."""
+"""Images with text: a legend, and a figure of photograph, prediction and truth side by side."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FIGURE_DPI = 150
-_PANEL_PIXELS = 620, 820  # the most that a panel may be wide and high
-_SLOT_PIXELS = 260  # the least width of a panel's column, for its heading
+_PANEL_PIXELS = 620, 820  # maximum width and height of a panel
+_SLOT_PIXELS = 260  # minimum width of a panel's column, so that its heading fits
 _SPACE = 24
 _TEXT_LINE = 26
 _CHARACTER = 12
 _LEGEND_LINE = 34
 _SWATCH = 22
-matplotlib_lock = threading.Lock()  # Matplotlib shares font caches between figures
+matplotlib_lock = threading.Lock()  # Matplotlib's font cache is shared and not thread-safe
 
 
 def legend_image(entries: Sequence[tuple[str, Sequence[int]]], *, font_size: int = 22) -> Image.Image:
-    """Names beside swatches of their colours, one a line, on white: an RGB image.
+    """Draw a legend on white: one line for each name, with a swatch of its colour. Returns an RGB image.
 
     entries: (name, (red, green, blue) of 0..255). Raises UsageError if there are none.
     """
@@ -62,13 +62,13 @@ def figure(
     scores: Mapping[str, float | None] | None = None,
     palette: np.ndarray = SCREEN_PALETTE,
 ) -> bytes:
-    """The report's figure as PNG: photograph, prediction and truth side by side, with a legend.
+    """Draw photograph, prediction and truth side by side, with a legend. Returns the PNG's bytes.
 
-    image: uint8 (h, w, 3), shown in the shape of the label maps; prediction, truth: uint8 (H, W), 255 is
-    ignored; names, palette: by class; title: a line on where this comes from; scores: numbers by the name
-    they are printed with, None or nan as "N/A". The legend has the classes of either label map.
+    image: uint8 (h, w, 3), resized to the label maps' aspect ratio. prediction, truth: uint8 (H, W), 255 is
+    ignored. names, palette: by class. title: one line about the figure's source. scores: numbers by their printed
+    name; None and nan are printed as "N/A". The legend lists the classes of both label maps.
 
-    Raises ImageError and LabelError for arrays of another kind or of different sizes.
+    Raises ImageError and LabelError for arrays of a wrong type or of different sizes.
     """
     check_image(image)
     check_labels(prediction, "the prediction")
@@ -98,7 +98,7 @@ def _legend_entries(
 
 
 def _panel_size(height: int, width: int) -> tuple[int, int]:
-    """Width and height, in pixels, of a panel that shows a (height, width) picture."""
+    """Return the width and height, in pixels, of the panel for an image of (height, width)."""
     most_wide, most_high = _PANEL_PIXELS
     scale = min(most_wide / width, most_high / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
@@ -153,7 +153,7 @@ def _drawn_figure(
 
 
 class _Placer:
-    """Puts things on a Matplotlib figure by pixels from its top left corner."""
+    """Places text and images on a Matplotlib figure, in pixels from its top left corner."""
 
     def __init__(self, drawn: Figure, width: int, height: int) -> None:
         self.drawn, self.width, self.height = drawn, width, height

@@ -1,4 +1,4 @@
-"""File formats: which ones are read, and which pictures are refused before they are decoded."""
+"""File formats: which ones are read, and which files are refused before they are decoded."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from . import headers
 
 MAX_PIXELS = 100_000_000
 
-# Left out of what Pillow knows: formats that start other programs (EPS, WMF), that Pillow can only name
-# (MPEG, HDF5), that decode before their size can be checked (ICO, ICNS), and those that no camera and no phone
-# writes, some of which take very long to decode (JPEG 2000, PPM, QOI).
+# These formats of Pillow are left out: those that start other programs (EPS, WMF), that Pillow can identify but not
+# decode (MPEG, HDF5), that are decoded before their size can be checked (ICO, ICNS), and that no camera or phone
+# writes, some of which are very slow to decode (JPEG 2000, PPM, QOI).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF", "TIFF", "BMP")
 _HEIF_BRANDS = (b"hei", b"hev", b"mif", b"msf")
-_NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)  # as in Pillow's own search
+_NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)  # Image.open tries the next format then
 
 _TIFF_SUBFILE_TYPE = 254
 _TIFF_DNG_VERSION = 50706
 _TIFF_COMPRESSION, _TIFF_JPEG = 259, 7
 _TIFF_ROWS_PER_STRIP, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 278, 322, 323
-_TIFF_STRIP_PLACES, _TIFF_TILE_PLACES = (273, 279), (324, 325)  # where each begins, and its bytes
-_TIFF_READ_AGAIN = 2  # times; of some old programs' files the last part is said to be as large as the others
+_TIFF_STRIP_PLACES, _TIFF_TILE_PLACES = (273, 279), (324, 325)  # tags of the parts' offsets and sizes
+_TIFF_READ_AGAIN = 2  # times the file's size: some old programs record a too large size for the last part
 
 _DAMAGED = (
     "{name} is damaged, cut short or of an unusual kind and cannot be decoded; "
@@ -40,7 +40,7 @@ _COSTLY = "{name} has far more parts than a photograph has, and would take too l
 
 @contextmanager
 def failures_named(name: str) -> Iterator[None]:
-    """Turns what a decoder raises into an ImageError: damaged files make Pillow raise nearly anything."""
+    """Turn a decoder's exception into an ImageError. Damaged files make Pillow raise almost any exception."""
     try:
         yield
     except SegcoreError:
@@ -52,10 +52,10 @@ def failures_named(name: str) -> Iterator[None]:
 
 
 def identify(file: BinaryIO, name: str) -> Image.Image:
-    """The file's image with its header read and nothing decoded.
+    """Read the header of an image file. Nothing is decoded.
 
-    Does what `PIL.Image.open` does but for its limit on pixels, which is a setting of the whole process and
-    warns on the console: the limit here is the caller's.
+    Does the same as `PIL.Image.open`, without Pillow's limit on pixels: that limit is global to the process and only
+    warns on the console. The caller checks the size instead.
     """
     prefix = file.read(16)
     Image.init()
@@ -70,7 +70,7 @@ def identify(file: BinaryIO, name: str) -> Image.Image:
             continue
         factory, accepts = Image.OPEN[each]
         verdict = accepts is None or accepts(prefix)
-        if not verdict or isinstance(verdict, str):  # a text says which library is missing
+        if not verdict or isinstance(verdict, str):  # a str says that a library is missing
             continue
         if headers.is_costly(file, each):
             raise ImageError(_COSTLY.format(name=name))

@@ -1,4 +1,4 @@
-"""Whether an image file's structure shows, before it is decoded, that it takes far longer than a photograph does."""
+"""Finds image files that would take very long to decode, from their structure and before they are decoded."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 import re
 from typing import BinaryIO
 
-MAX_SCANS = 100  # of a JPEG: cameras and programs write at most some 20
-MAX_JPEG_METADATA = 16 * 2**20  # bytes before the picture, which Pillow copies again for each part
+MAX_SCANS = 100  # scans of a JPEG: cameras and programs write about 20 at most
+MAX_JPEG_METADATA = 16 * 2**20  # bytes before the first scan; Pillow copies them again for each segment
 MAX_JPEG_SEGMENTS = 10_000
-MAX_GIF_METADATA = 2**20  # bytes before the picture, likewise
+MAX_GIF_METADATA = 2**20  # bytes before the first frame
 MAX_PNG_CHUNKS = 100_000
 
-_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # but those that stand alone within a scan
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # without the markers that occur inside a scan
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _GIF_EXTENSION = 0x21
 
 
 def is_costly(file: BinaryIO, file_format: str) -> bool:
-    """Whether a file has so many parts that no camera and no program wrote it as a photograph.
+    """Whether a file has far more parts than any camera or program writes.
 
-    file_format: in Pillow's words. The file may stand anywhere afterwards. Says nothing about damaged files.
+    file_format: Pillow's name of it. The position in `file` changes. Does not detect damaged files.
     """
     check = {"JPEG": _is_costly_jpeg, "GIF": _is_costly_gif, "PNG": _is_costly_png}.get(file_format)
     file.seek(0)
@@ -29,7 +29,7 @@ def is_costly(file: BinaryIO, file_format: str) -> bool:
 
 
 def _is_costly_jpeg(file: BinaryIO) -> bool:
-    """Each scan goes over the whole picture again, and a file of 1 MB has room for thousands."""
+    """A decoder goes over the full image for each scan, and 1 MB has room for thousands of scans."""
     content = file.read()
     place, segments, scans, components, progressive = 2, 0, 0, 0, False
     while match := _MARKER.search(content, place):
@@ -45,7 +45,7 @@ def _is_costly_jpeg(file: BinaryIO) -> bool:
         elif marker == _START_OF_SCAN:
             scans += 1
             if begin + 2 < len(content) and content[begin + 2] == components and not progressive:
-                return False  # all of the picture is in this one scan
+                return False  # one scan holds the full image
         if segments > MAX_JPEG_SEGMENTS or scans > MAX_SCANS or (not scans and place > MAX_JPEG_METADATA):
             return True
     return False

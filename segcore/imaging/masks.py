@@ -1,4 +1,4 @@
-"""The labels that a picture holds: a data set's label map, or a person's mask however it was saved."""
+"""Reads label maps from images: a data set's label map, or a mask that a person drew, in any common encoding."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..errors import LabelError
 from .reading import File, opened
 
 _STRIPE_PIXELS = 1_000_000
-_MOST_NAMED = 5  # wrong values in an error
+_MOST_NAMED = 5  # maximum number of wrong values listed in an error
 _IDS = (*range(NUM_CLASSES), IGNORE_INDEX)
 _STORED_MODES = ("1", "L", "P", "I;16")
 _BLACK, _WHITE = 0x000000, 0xFFFFFF
-_IS_WHITE, _UNKNOWN = 253, 254  # what colours become that are none of VOC's
+_IS_WHITE, _UNKNOWN = 253, 254  # codes for white, and for colours outside VOC's palette
 
 
 class Mask(NamedTuple):
-    """What a picture of labels says, and how that may be understood.
+    """The values of a mask image, and how they can be interpreted.
 
-    values: uint8 (H, W). is_labels: they are VOC ids 0..20, and 255 for pixels that are not counted. is_binary: they
-    are 0 and 1, black and white, which say where an object is and not of which class. Grey zeros and ones are both.
+    values: uint8 (H, W). is_labels: the values can be VOC ids 0..20, with 255 for ignored pixels. is_binary: the values
+    can be 0 (background) and 1 (an object of unknown class). For a grey image of zeros and ones both are true.
     """
 
     values: np.ndarray
@@ -33,13 +33,13 @@ class Mask(NamedTuple):
 
 
 def decode(picture: Image.Image, name: str) -> Mask:
-    """The labels of a decoded PNG; `name` is what errors call it.
+    """Return the labels of a decoded PNG. Errors call it `name`.
 
-    Grey values and the indices of a palette are ids, whatever the palette's colours, unless those in use are black and
-    white; RGB has VOC's colours, or black and white. White is the object where all else is black, and not counted
-    beside other ids. What is transparent is black.
+    Grey values and palette indices are class ids, whatever the palette's colours are, unless only black and white are
+    used. RGB images must use VOC's colours, or black and white. If all other pixels are black, white marks the object;
+    beside other ids, white means ignored. Transparent pixels count as black.
 
-    Raises LabelError for other values, other colours, and for what is half transparent.
+    Raises LabelError for other values, other colours and half transparent pixels.
     """
     if picture.mode == "P":
         values, has_white = _of_palette(picture, name)
@@ -55,10 +55,10 @@ def decode(picture: Image.Image, name: str) -> Mask:
 
 
 def stored_ids(file: File) -> np.ndarray:
-    """The label map of a data set as it is stored: uint8 (H, W) of VOC ids 0..20, and 255 for what is not counted.
+    """Read a data set's label map: uint8 (H, W) of VOC ids 0..20, and 255 for ignored pixels.
 
-    It is a PNG whose grey values, of 1 to 16 bits, or palette's indices are ids, whatever they look like. Raises
-    LabelError for other values and other pictures, and ImageError for a file that cannot be read.
+    The file must be a PNG whose grey values (1 to 16 bits) or palette indices are the ids; its colours do not matter.
+    Raises LabelError for other values and other image types, ImageError if the file cannot be read.
     """
     with opened(file) as picture:
         if picture.format != "PNG":
@@ -82,7 +82,7 @@ def stored_ids(file: File) -> np.ndarray:
 
 
 def values_in(values: np.ndarray) -> list[int]:
-    """The values, in order, that a uint8 or uint16 array (H, W) holds."""
+    """Return the sorted distinct values of a uint8 or uint16 array (H, W)."""
     found = np.zeros(np.iinfo(values.dtype).max + 1, bool)
     height, width = values.shape
     for rows in _stripes(height, width):
@@ -91,14 +91,14 @@ def values_in(values: np.ndarray) -> list[int]:
 
 
 def _stripes(height: int, width: int) -> Iterator[slice]:
-    """Bands of rows, so that a large mask needs no temporary arrays of its size."""
+    """Yield bands of rows, so that temporary arrays are much smaller than a large mask."""
     rows = max(1, _STRIPE_PIXELS // width)
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
 
 
 def _of_palette(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
-    """The ids, and whether white is among them, as 255."""
+    """Return the ids of a palette image, white as 255, and whether there is white."""
     indices = np.asarray(picture)
     colors = np.zeros((256, 3), np.uint8)
     palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -106,7 +106,7 @@ def _of_palette(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
     present = values_in(indices)
     codes = dict(zip(present, _codes(colors[present]).tolist(), strict=True))
     white = [index for index, code in codes.items() if code == _WHITE]
-    # Programs that make files smaller turn black and white into a palette, in either order.
+    # Programs that optimise PNG files store black and white as a palette, in either order.
     if white and set(codes.values()) <= {_BLACK, _WHITE}:
         return np.isin(indices, white) * np.uint8(255), True
     _refuse([value for value in present if value not in _IDS], "values", name)
@@ -114,7 +114,7 @@ def _of_palette(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
 
 
 def _of_grey(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
-    """The ids of grey of 1, 8 or 16 bits, and whether white is among them, as 255."""
+    """Return the ids of a grey image of 1, 8 or 16 bits, white as 255, and whether there is white."""
     values = np.asarray(picture)
     if picture.mode == "LA":
         values = _on_black(values, name)[..., 0]
@@ -129,7 +129,7 @@ def _of_grey(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
 
 
 def _of_colors(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
-    """The ids of VOC's colours, and whether white is among them, as 255."""
+    """Return the ids of an image in VOC's colours, white as 255, and whether there is white."""
     pixels = np.asarray(picture)
     if picture.mode == "RGBA":
         pixels = _on_black(pixels, name)
@@ -150,13 +150,13 @@ def _of_colors(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
 
 
 def _codes(colors: np.ndarray) -> np.ndarray:
-    """uint8 (..., 3 or more) -> uint32 (...): 0xRRGGBB."""
+    """Convert colours, uint8 (..., 3 or more), to numbers 0xRRGGBB, uint32 (...)."""
     red, green, blue = (colors[..., channel].astype(np.uint32) for channel in range(3))
     return red << 16 | green << 8 | blue
 
 
 def _on_black(pixels: np.ndarray, name: str) -> np.ndarray:
-    """uint8 (H, W, n) whose last channel is alpha: black where it is 0."""
+    """Return `pixels`, uint8 (H, W, n) with alpha as the last channel, with black where alpha is 0."""
     alpha = pixels[..., -1:]
     if not set(values_in(pixels[..., -1])) <= {0, 255}:
         raise LabelError(f"{name} is half transparent in places; save it without transparency and without soft edges")
@@ -164,7 +164,7 @@ def _on_black(pixels: np.ndarray, name: str) -> np.ndarray:
 
 
 def _refuse(wrong: Sequence[object], what: str, name: str) -> None:
-    """LabelError if there is anything wrong."""
+    """Raise LabelError if the list of wrong values is not empty."""
     if not wrong:
         return
     some = ", ".join(str(each) for each in wrong[:_MOST_NAMED])

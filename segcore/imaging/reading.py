@@ -1,4 +1,4 @@
-"""Anything that a person may upload, decoded to upright RGB, or refused before memory is spent on it."""
+"""Decodes any photograph that a person may upload to upright RGB. Refuses a file before it can use much memory."""
 
 from __future__ import annotations
 
@@ -45,25 +45,23 @@ def read(
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
 ) -> np.ndarray:
-    """The photograph as a new uint8 array (H, W, 3), RGB, C-contiguous.
+    """Read a photograph as a new uint8 array (H, W, 3), RGB, C-contiguous.
 
-    `source` is a file's path, a file's bytes, with its name (`File`) or without, a file that is open for reading bytes
-    (from where it stands; it stays open), a PIL image, or a NumPy array: uint8, uint16 or bool, grey (H, W) or
-    (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4); OpenCV's BGR has to be turned round first. Of an animation or a file of
-    many pages the first is read. A PIL image is read at the frame it stands at, neither changed nor closed.
+    source: a path; bytes; bytes with a name (`File`); a file open for reading bytes, which is read from its current
+    position and stays open; a PIL image; or a NumPy array of uint8, uint16 or bool: grey (H, W) or (H, W, 1), RGB
+    (H, W, 3) or RGBA (H, W, 4). OpenCV's BGR must be converted first. For an animation or a file of several pages,
+    the first frame is read. A PIL image is read at its current frame and is neither changed nor closed.
 
-    - `upright` applies the EXIF orientation: right for people's photographs. With False the pixels come as
-      they are stored, which is what a data set's annotations refer to. HEIC keeps its rotation elsewhere:
-      always upright.
-    - Transparency is laid over white.
+    - upright: apply the EXIF orientation, as is right for people's photographs. False returns the pixels as they are
+      stored, because a data set's annotations refer to those. HEIC is always upright: it stores its rotation elsewhere.
+    - Transparent pixels are blended over white.
     - 16-bit grey is divided by 257 and rounded. 32-bit integers count as 8-bit if all lie in 0..255, as
-      16-bit if all lie in 0..65535. Floats in 0..1 are multiplied by 255. Values beyond those ranges are
-      stretched from the smallest to the largest finite one; NaN becomes black.
-    - Colour profiles are not applied: data sets and the published weights take a file's numbers as they are.
+      16-bit if all lie in 0..65535. Floats in 0..1 are multiplied by 255. Values outside these ranges are
+      stretched linearly from the smallest to the largest finite value; NaN becomes black.
+    - Colour profiles are not applied, because data sets and published weights use the stored values.
 
-    Raises ImageError if the source is absent, empty, no image, damaged, cut short, of more than `max_bytes`
-    bytes (seen before it is read) or of more than `max_pixels` pixels (seen in its header, before it is
-    decoded).
+    Raises ImageError if the source is missing, empty, no image, damaged, cut short, larger than `max_bytes` bytes
+    (checked before reading) or larger than `max_pixels` pixels (checked in the header, before decoding).
     """
     if isinstance(source, np.ndarray):
         return array_to_rgb(source, max_pixels)
@@ -84,13 +82,13 @@ def read(
 
 
 def is_open_file(source: object) -> TypeGuard[BinaryIO]:
-    """Whether it can be read from as from a file that is open."""
+    """Whether `source` has a `read` method, like an open file."""
     return callable(getattr(source, "read", None))
 
 
 def _rest_of(file: BinaryIO, max_bytes: int) -> File:
-    """What an open file holds from where it stands, of which no more than `max_bytes` and one are read."""
-    path = getattr(file, "name", None)  # a number where it was opened by one
+    """Read an open file from its current position, at most `max_bytes` + 1 bytes."""
+    path = getattr(file, "name", None)  # an int if it was opened by a file descriptor
     name = os.path.basename(os.fsdecode(path)) if isinstance(path, str | bytes | os.PathLike) else _UNNAMED_BYTES
     try:
         content = file.read(max_bytes + 1)
@@ -105,10 +103,10 @@ def _rest_of(file: BinaryIO, max_bytes: int) -> File:
 def opened(
     source: str | Path | File, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
 ) -> Iterator[Image.Image]:
-    """A file's image with only its header read, for who needs its mode, its stored values or its metadata.
+    """Yield a file's PIL image with only the header read, for callers that need its mode, raw values or metadata.
 
-    Checked as `read` checks it; decoding (`load`) is left to the block, and what fails there is told likewise.
-    Raises ImageError as `read` does.
+    The checks are those of `read`. The caller may decode (`load`) it inside the block; failures there also become
+    ImageError. Raises ImageError as `read` does.
     """
     with opened_source(source, max_bytes) as (file, name), failures_named(name):
         image = identify(file, name)
@@ -117,13 +115,13 @@ def opened(
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation 1..8; 1 where there is none, where it is nonsense or the EXIF block is damaged.
+    """Return the EXIF orientation 1..8; 1 if it is missing or invalid, or if the EXIF block is damaged.
 
-    Of a TIFF it is to be asked before decoding: Pillow turns TIFFs upright then, and forgets how they were stored.
+    For a TIFF, call this before decoding: Pillow turns TIFFs upright when it decodes them and removes the tag.
     """
     try:
         number = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged metadata makes Pillow raise nearly anything, and the photograph is still good
+    except Exception:  # damaged metadata makes Pillow raise almost any exception, but the pixels are fine
         return 1
     return number if number in INVERSE_ORIENTATION else 1
 

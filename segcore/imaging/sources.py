@@ -1,4 +1,4 @@
-"""Files that pictures are read from: opened with limits on their size, or refused in words."""
+"""Opens image files with limits on their size, and explains why a file is refused."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ..errors import ImageError, shown
 MAX_BYTES = 64 * 1024 * 1024
 SUFFIXES = (".jpg", ".jpeg", ".png", ".avif", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif")
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as `Path` leaves "https://"; a drive has one letter
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # `Path` removes a slash of "https://"; a drive has one letter
 
 
 @dataclass(frozen=True)
 class File:
-    """What a file holds, with the name that messages call it by: to be decoded on another machine."""
+    """The bytes of a file and its name for messages. It can be sent to another machine and decoded there."""
 
     name: str
     content: bytes = field(repr=False)
 
     @classmethod
     def at(cls, path: str | Path, name: str | None = None) -> File:
-        """The file at `path`, not decoded; `name` is by default its own.
+        """Read the file at `path` without decoding it. name: the name in messages, by default the file's own.
 
-        Raises ImageError where `read` would for want of a file that can be read.
+        Raises ImageError if the file cannot be read, as `reading.read` does.
         """
         path = Path(path)
         name = name or path.name or str(path)
@@ -40,9 +40,10 @@ class File:
 
 
 def photographs_in(folder: Path) -> list[Path]:
-    """The files of a folder that are called like images, by name. Raises OSError for a folder that cannot be read.
+    """Return the files of a folder that have an image's suffix, sorted by name.
 
-    Hidden ones are not meant: a Mac leaves `._IMG.jpg` on other disks, and a killed program what it had not finished.
+    Hidden files are left out: macOS writes `._IMG.jpg` to foreign disks, and a killed program leaves temporary files.
+    Raises OSError for a folder that cannot be read.
     """
     return sorted(
         each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith(".")
@@ -51,7 +52,7 @@ def photographs_in(folder: Path) -> list[Path]:
 
 @contextmanager
 def opened_source(source: str | Path | File, max_bytes: int) -> Iterator[tuple[BinaryIO, str]]:
-    """A file to read from, and the name that messages call it by."""
+    """Yield an open file and its name for messages."""
     if isinstance(source, File):
         _check_bytes(len(source.content), source.name, max_bytes)
         yield io.BytesIO(source.content), source.name
@@ -72,7 +73,7 @@ def _opened_file(path: Path, name: str, max_bytes: int) -> Iterator[BinaryIO]:
         status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise ImageError(f"{name} is a folder; give an image file")
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device could block for ever
         raise ImageError(f"{name} is not a regular file; give an image file")
     _check_bytes(status.st_size, name, max_bytes)
     with _access_failures_named(name):
@@ -82,7 +83,7 @@ def _opened_file(path: Path, name: str, max_bytes: int) -> Iterator[BinaryIO]:
 
 
 class _ReadingNoMore(io.BufferedReader):
-    """A file of `size` bytes that makes no room for more: a few damaged bytes can announce gigabytes."""
+    """A file that never allocates more than its `size` bytes. A damaged header can ask to read gigabytes."""
 
     def __init__(self, raw: io.RawIOBase, size: int) -> None:
         super().__init__(raw)
@@ -100,7 +101,7 @@ def _access_failures_named(name: str) -> Iterator[None]:
         raise ImageError(f"there is no file {name}; check its name and folder") from error
     except PermissionError as error:
         raise ImageError(f"{name} may not be read; check its permissions") from error
-    except (OSError, ValueError) as error:  # ValueError: no path has a zero byte in it
+    except (OSError, ValueError) as error:  # ValueError: the path contains a zero byte
         raise ImageError(f"{name} cannot be opened; give the path of an image file") from error
 
 

@@ -1,4 +1,4 @@
-"""Scores of label maps, in NumPy alone."""
+"""Scores of label maps. Needs only NumPy."""
 
 from .confusion import confusion_matrix, mean_defined, scores
 

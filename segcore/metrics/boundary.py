@@ -1,4 +1,4 @@
-"""Boundary IoU: how well the edges of a label map fit."""
+"""Boundary IoU: how well the borders of a label map match the ground truth's."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .confusion import checked_labels, confusion_matrix, count_pairs, divide
 
 
 def boundary_counts(target: Any, prediction: Any, num_classes: int = NUM_CLASSES) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels in the intersection and in the union of the true and the predicted boundary bands of each class.
+    """Count, for each class, the pixels in the intersection and the union of the true and predicted boundary bands.
 
     Boundary IoU (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR
-    2021). The band of a class is its mask without the mask eroded d times by 3 x 3 of ones, with zeros beyond
-    the image, so that the image's border counts; d is `boundary_distance`. Pixels whose truth is 255 belong to no
-    mask of either side before the erosion, so that a perfect prediction scores exactly 1.
+    2021). The band of a class is its mask minus the mask eroded d times by a 3 x 3 kernel of ones. Pixels outside the
+    image count as 0, so the image's border belongs to the boundary; d is `boundary_distance`. Pixels whose truth is 255
+    are removed from both masks before the erosion, so that a perfect prediction scores exactly 1.
 
-    `target` and `prediction` are (H, W) and otherwise as in `confusion_matrix`, errors included. Returns two
-    int64 arrays (num_classes,), which may be added over images.
+    target, prediction: (H, W); types, values and errors as in `confusion_matrix`. Returns two int64 arrays
+    (num_classes,), which can be added over images.
     """
     confusion_matrix(target, prediction, num_classes)  # for its checks of both label maps
     target, prediction = checked_labels(target, "target"), checked_labels(prediction, "prediction")
@@ -37,23 +37,23 @@ def boundary_counts(target: Any, prediction: Any, num_classes: int = NUM_CLASSES
 
 
 def boundary_iou(intersection: Any, union: Any) -> np.ndarray:
-    """float64 (n,): the boundary IoU per class from `boundary_counts`, nan for a class on neither side."""
+    """Return the boundary IoU per class, float64 (n,), from `boundary_counts`; nan for a class without a boundary."""
     return divide(np.asarray(intersection), np.asarray(union))
 
 
 def boundary_distance(height: int, width: int) -> int:
-    """How many pixels wide the boundary bands of an image are: d = max(1, round(0.02 x diagonal in pixels)).
+    """Return the width of an image's boundary bands, in pixels: d = max(1, round(0.02 x diagonal in pixels)).
 
-    Python's `round`, as in the authors' code: a half goes to the even neighbour.
+    Rounds halves to even (Python's `round`), as the authors' code does.
     """
     return max(1, round(0.02 * float(np.hypot(height, width))))
 
 
 def _interior(labels: np.ndarray, distance: int) -> np.ndarray:
-    """bool (H, W): whether the square of side 2 `distance` + 1 around a pixel is in the image and of one label.
+    """Return bool (H, W): whether the square of side 2 `distance` + 1 around a pixel has one label, inside the image.
 
-    Eroding a mask `distance` times by 3 x 3 is eroding it once by that square, and a pixel survives the erosion
-    of its own class's mask exactly then: one pass serves all classes.
+    Eroding a mask `distance` times by 3 x 3 equals eroding it once by this square. A pixel survives the erosion of its
+    class's mask exactly if the square has one label, so one pass handles all classes.
     """
     height, width = labels.shape
     side = 2 * distance + 1
@@ -67,9 +67,9 @@ def _interior(labels: np.ndarray, distance: int) -> np.ndarray:
 
 
 def _slide(array: np.ndarray, length: int, extreme: np.ufunc) -> np.ndarray:
-    """The extreme of every `length` consecutive rows: (n, m) -> (n - length + 1, m)."""
+    """Return the minimum or maximum of every `length` consecutive rows: (n, m) -> (n - length + 1, m)."""
     reach = 1
-    while reach < length:  # windows of `reach` rows, two of which make a wider one
+    while reach < length:  # `array` holds windows of `reach` rows; two windows make a wider one
         step = min(reach, length - reach)
         array = extreme(array[:-step], array[step:])
         reach += step

@@ -1,4 +1,4 @@
-"""How far probabilities are from how often they are right."""
+"""Calibration: how far predicted probabilities are from the observed accuracy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .confusion import divide
 
 
 def calibration_error(pixels: np.ndarray, right: np.ndarray, confidences: np.ndarray) -> float:
-    """The expected calibration error: the mean over the pixels of |accuracy - confidence| of their bins.
+    """Return the expected calibration error: |accuracy - confidence| of each bin, averaged with its pixels as weights.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. For each bin of confidence its pixels, how many
-    of them are right, and the sum of their confidences: (b,). nan without pixels.
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. Arguments, each (b,), one value for each bin of
+    confidence: the number of pixels, the number of correct pixels, the sum of confidences. nan without pixels.
     """
     return float(divide(np.abs(right - confidences).sum(), pixels.sum()))

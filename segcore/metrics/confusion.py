@@ -1,4 +1,4 @@
-"""Scores of a label map against ground truth: pixels are counted once, as integers, and divided later."""
+"""Scores of a label map against ground truth. Pixels are counted as integers first; scores are divided afterwards."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ OVERALL_KEYS = (
 PER_CLASS_KEYS = ("iou", "f1", "precision", "recall")
 
 
-_VALUES = 256  # what a uint8 can be; counting all of them is what makes a wrong label visible
-_CHUNK = 1 << 20  # pixels counted at once, so that a large photograph needs little memory
+_VALUES = 256  # all uint8 values are counted, so that an invalid label is detected
+_CHUNK = 1 << 20  # pixels counted at once, to limit the memory for a large photograph
 
 
 # ---- counting
@@ -33,11 +33,11 @@ _CHUNK = 1 << 20  # pixels counted at once, so that a large photograph needs lit
 def confusion_matrix(target: Any, prediction: Any, num_classes: int = NUM_CLASSES) -> np.ndarray:
     """Count pixels by true and predicted class.
 
-    `target` and `prediction` are arrays of one shape, of any integer dtype or bool, with values
-    0..num_classes-1; `target` may also hold IGNORE_INDEX (255), whose pixels are not counted. Returns C, int64
-    (num_classes, num_classes): C[t, p] pixels are t in truth and p in the prediction. Matrices of several
-    images may be added. Raises LabelError for differing shapes, for types that are no integers and for any
-    other value, on either side and in ignored pixels too.
+    target, prediction: arrays of the same shape, of any integer dtype or bool, with values 0..num_classes-1.
+    `target` may also hold IGNORE_INDEX (255); such pixels are not counted. Returns C, int64 (num_classes,
+    num_classes): C[t, p] is the number of pixels of class t in the truth and p in the prediction. Matrices of several
+    images can be added. Raises LabelError for different shapes, for other dtypes and for any other value, also for a
+    prediction's value at an ignored pixel.
     """
     if not 2 <= num_classes <= IGNORE_INDEX:
         raise UsageError(f"num_classes must be from 2 to {IGNORE_INDEX}, not {num_classes}")
@@ -47,14 +47,14 @@ def confusion_matrix(target: Any, prediction: Any, num_classes: int = NUM_CLASSE
 
 
 def matrix_of_pairs(pairs: np.ndarray, num_classes: int) -> np.ndarray:
-    """The confusion matrix of `count_pairs`' counts, int64 (256, 256). Raises LabelError as `confusion_matrix` does."""
+    """Return the confusion matrix from the counts of `count_pairs`. Raises LabelError as `confusion_matrix` does."""
     _check_values(np.any(pairs, axis=1), "target", num_classes, IGNORE_INDEX)
     _check_values(np.any(pairs, axis=0), "prediction", num_classes)
     return pairs[:num_classes, :num_classes].copy()
 
 
 def checked_labels(values: Any, side: str) -> np.ndarray:
-    """`values` as a uint8 array of the same shape, or LabelError."""
+    """Convert `values` to a uint8 array of the same shape. Raises LabelError if they cannot be class numbers."""
     array = np.asarray(values)
     if array.dtype == np.uint8:
         return array
@@ -73,7 +73,7 @@ def _check_shapes(target: tuple[int, ...], prediction: tuple[int, ...]) -> None:
 
 
 def _check_values(present: np.ndarray, side: str, num_classes: int, ignored: int | None = None) -> None:
-    """`present`, bool (256,), says which values occur in the `side`; LabelError unless all of them may."""
+    """Raise LabelError if a value occurs that is no class. present: bool (256,), which values occur in `side`."""
     wrong = [value for value in np.flatnonzero(present).tolist() if value >= num_classes and value != ignored]
     if wrong:
         allowed = f"0 to {num_classes - 1}" + ("" if ignored is None else f" and {ignored} (ignored)")
@@ -81,11 +81,11 @@ def _check_values(present: np.ndarray, side: str, num_classes: int, ignored: int
 
 
 def count_pairs(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """int64 (256, 256): how often each value of `target` meets each of `prediction`; both uint8, of one shape."""
+    """Count pairs of values: int64 (256, 256) by [target, prediction]. Both arrays are uint8 and of the same shape."""
     target, prediction = target.ravel(), prediction.ravel()
     counts = np.zeros(_VALUES * _VALUES, np.int64)
     for start in range(0, target.size, _CHUNK):
-        # The prediction, in which 255 is rare, goes in front: that keeps the numbers, and with them the counts, few.
+        # 255 is rare in the prediction. As the high byte it keeps the numbers small, and so the array of counts.
         pairs = prediction[start : start + _CHUNK].astype(np.uint16)
         pairs <<= 8
         pairs |= target[start : start + _CHUNK]
@@ -95,9 +95,9 @@ def count_pairs(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def _count_values(values: np.ndarray) -> np.ndarray:
-    """int64 (highest + 1,): how often each value occurs in a uint16 array (n,), n > 0."""
+    """Count the values of a uint16 array (n,), n > 0. Returns int64 (highest value + 1,)."""
     changes = values[1:] != values[:-1]
-    # Label maps are made of long runs, and a run can be counted at once; noise is counted faster one by one.
+    # Label maps consist of long runs, and counting runs is faster. For noisy maps, counting single pixels is.
     if np.count_nonzero(changes) > values.size // 16:
         return np.bincount(values)
     last_of_run = np.append(np.flatnonzero(changes), values.size - 1)
@@ -109,16 +109,16 @@ def _count_values(values: np.ndarray) -> np.ndarray:
 
 
 def scores(matrix: Any) -> dict[str, Any]:
-    """All scores that follow from a confusion matrix, integers (n, n) as `confusion_matrix` gives.
+    """Compute all scores of a confusion matrix, integers (n, n) as `confusion_matrix` returns them.
 
-    Returns a dictionary: each of OVERALL_KEYS to a float (`classes_counted`: an int) and each of PER_CLASS_KEYS
-    to a float64 array (n,). What is undefined (0/0, or nothing to take a mean of) is nan and left out of means;
-    a class that is predicted but not in the truth has IoU and F1 0 and counts.
+    Returns a dictionary that maps OVERALL_KEYS to floats (`classes_counted` to an int) and PER_CLASS_KEYS to float64
+    arrays (n,). An undefined score (0/0, or a mean of nothing) is nan and is left out of means. A class that is
+    predicted but not in the truth has IoU 0 and F1 0, and counts in means.
 
-    The mean squared difference of one-hot masks is 2 (1 - pixel accuracy) / n: each wrong pixel is wrong in two
-    of the n masks. With n = 2 that is also the mean squared difference of the two 0/1 masks themselves.
+    `mse` is the mean squared difference of the one-hot masks, 2 (1 - pixel accuracy) / n: each wrong pixel is wrong in
+    two of the n masks. For n = 2 it is also the mean squared difference of the two 0/1 masks.
 
-    Raises LabelError for what is not a square array of counts.
+    Raises LabelError for anything but a square array of counts.
     """
     result = score_arrays(checked_counts(matrix))
     overall = {key: result[key].item() for key in OVERALL_KEYS}
@@ -126,12 +126,12 @@ def scores(matrix: Any) -> dict[str, Any]:
 
 
 def mean_defined(values: Any) -> float:
-    """The mean of the numbers in `values` that are not nan; nan if there are none."""
+    """Return the mean of the values that are not nan; nan if there are none."""
     return float(mean_over_defined(np.asarray(values, np.float64).ravel()))
 
 
 def checked_counts(matrix: Any) -> np.ndarray:
-    """`matrix` as int64 (n, n), n >= 2, or LabelError."""
+    """Convert `matrix` to int64 (n, n). Raises LabelError unless it is a square array of counts with n >= 2."""
     counts = np.asarray(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] < 2:
         raise LabelError(f"a confusion matrix must be square, of 2 classes or more; it is {counts.shape}")
@@ -143,9 +143,9 @@ def checked_counts(matrix: Any) -> np.ndarray:
 
 
 def score_arrays(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """`scores` of each of many matrices, integers (..., n, n), which are not checked.
+    """Compute `scores` for many matrices at once, integers (..., n, n), without checks.
 
-    Returns overall keys to arrays (...), per-class keys to arrays (..., n).
+    Returns a dictionary of arrays: overall scores (...), scores per class (..., n).
     """
     hit = counts.diagonal(axis1=-2, axis2=-1)
     true = counts.sum(axis=-1)
@@ -174,13 +174,13 @@ def score_arrays(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def divide(numerator: Any, denominator: Any) -> np.ndarray:
-    """float64: numerator / denominator, nan where the denominator is 0."""
+    """Return numerator / denominator as float64; nan where the denominator is 0."""
     quotient = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=quotient, where=denominator != 0)
 
 
 def mean_over_defined(values: np.ndarray) -> np.ndarray:
-    """The mean of float (..., n) over its last axis, nan left out: float64 (...), nan where there is nothing else."""
+    """Return the mean over the last axis, (..., n) -> float64 (...). nan values are left out; nan if all are nan."""
     defined = ~np.isnan(values)
     return divide(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
 
@@ -189,11 +189,10 @@ def mean_over_defined(values: np.ndarray) -> np.ndarray:
 
 
 def to_binary(label_map: Any, class_id: int | None, num_classes: int = NUM_CLASSES) -> np.ndarray:
-    """1 where `label_map` is `class_id` (None: any class but the background), 0 elsewhere, 255 where it is 255.
+    """Convert a label map to a binary one: 1 for `class_id` (None: any class but the background), else 0; 255 stays.
 
-    `label_map` is an integer array of any shape, of values under `num_classes` and 255; the result is uint8 of that
-    shape.
-    Raises LabelError for any other value and UsageError for a class that binary mode does not know.
+    label_map: an integer array of any shape, with values under `num_classes` and 255. Returns uint8 of the same shape.
+    Raises LabelError for any other value and UsageError for the background or an unknown class.
     """
     labels = checked_labels(label_map, "label map")
     table = np.zeros(_VALUES, np.uint8)
@@ -201,7 +200,7 @@ def to_binary(label_map: Any, class_id: int | None, num_classes: int = NUM_CLASS
     table[IGNORE_INDEX] = IGNORE_INDEX
     flat, present = labels.ravel(), np.zeros(_VALUES, bool)
     result = np.empty_like(flat)
-    for start in range(0, flat.size, _CHUNK):  # counting and indexing make copies of 8 bytes a pixel
+    for start in range(0, flat.size, _CHUNK):  # counting and indexing allocate 8 bytes per pixel
         part = flat[start : start + _CHUNK]
         present |= np.bincount(part, minlength=_VALUES) > 0
         result[start : start + _CHUNK] = table[part]
@@ -210,7 +209,7 @@ def to_binary(label_map: Any, class_id: int | None, num_classes: int = NUM_CLASS
 
 
 def _chosen(class_id: int | None, num_classes: int) -> slice | int:
-    """Which of the classes binary mode calls 1."""
+    """Return the classes that become 1 in binary mode."""
     if class_id is None:
         return slice(BACKGROUND + 1, num_classes)
     if class_id == BACKGROUND:
