@@ -12,11 +12,11 @@ Ring = np.ndarray  # float64 (n, 2): x, y of each corner, in pixels from the upp
 
 
 def rings(mask: np.ndarray) -> list[Ring]:
-    """Return the closed outlines of a bool mask (H, W), each float64 (n, 2) of x, y, without repeating the first corner.
+    """Return the closed outlines of a bool mask (H, W), each float64 (n, 2) of x, y, the first corner not repeated.
 
-    Corners lie between pixels: the pixel in column 2 and row 5 is the square from (2, 5) to (3, 6). On the screen, outer
-    outlines run clockwise and outlines of holes counter-clockwise, so both the even-odd and the non-zero fill rule give
-    the mask. Pixels that share only a corner are not connected. Raises LabelError for an array of another type.
+    Corners lie between pixels: the pixel in column 2 and row 5 is the square from (2, 5) to (3, 6). On the screen,
+    outer outlines run clockwise and outlines of holes counter-clockwise, so both the even-odd and the non-zero fill
+    rule give the mask. Pixels that share only a corner are not connected. Raises LabelError for another type of array.
     """
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise LabelError(f"expected a bool mask (H, W), got {mask.dtype} {mask.shape}")

@@ -17,7 +17,7 @@ from ..errors import ImageError, shown
 MAX_BYTES = 64 * 1024 * 1024
 SUFFIXES = (".jpg", ".jpeg", ".png", ".avif", ".webp", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif")
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # `Path` removes a slash of "https://"; a drive has one letter
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # `Path` removes the second slash of a URL
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What is known to be right: datasets, and label maps that people bring."""
+"""Ground truth: datasets, and masks or annotations that people upload."""

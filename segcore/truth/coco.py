@@ -1,4 +1,4 @@
-"""COCO on disk: the images and objects of a split, and ground-truth label maps drawn from them."""
+"""Data sets in COCO's layout: the images and objects of a split, and label maps drawn from the objects."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from .dataset import check_policy, chosen_split
 class CocoDataset:
     """One split of a folder in COCO's layout: `annotations/instances_<split>.json` beside `<split>/*.jpg`.
 
-    `images` are sorted by id. `objects` has, by image id, the objects of the classes in `categories`, VOC's by
-    default; `others` the names of the file's categories outside them that the image holds; `broken` what is wrong with
-    its annotations, which is then raised where its truth is asked for. Photographs are looked for only when they are
-    read. It is a `dataset.Dataset`.
+    images: sorted by id. categories: the classes, VOC's by default.
+    By image id: `objects` holds the objects of the classes, `others` the names of the image's other categories, and
+    `broken` what is wrong with its annotations; reading such a truth raises AnnotationError.
+    Photographs are opened only when they are read. Implements `dataset.Dataset`.
     """
 
     has_objects: ClassVar[bool] = True
@@ -50,13 +50,11 @@ class CocoDataset:
         categories: Categories = VOC,
         problems: list[str] | None = None,
     ) -> CocoDataset:
-        """Read and check one split's annotation file; without `split`, of the only split there is.
+        """Read and check a split's annotation file. Without `split`, the folder must have exactly one.
 
-        categories: which of the file's categories, by their names, are objects of which class. problems: takes what
-        is wrong with single records, for a caller who goes on without them; what concerns one image is in `broken`.
-        Raises UsageError for a split that is not there, or left open where there are several, and
-        AnnotationError for a folder without annotations and for a file that is broken; it names the file, the
-        record and the field, of every broken annotation.
+        categories, problems: as in `layouts.open_dataset`.
+        Raises UsageError for an unknown split, or for None if there are several, and AnnotationError for a folder
+        without annotations and for a broken file. The message names the file, and the record and field of each problem.
         """
         folder = Path(folder)
         split = _chosen_split(folder, split)
@@ -65,9 +63,9 @@ class CocoDataset:
 
     @classmethod
     def of_file(cls, path: str | Path, categories: Categories = VOC) -> CocoDataset:
-        """As `open`, of one annotation file wherever it lies; errors give its name alone, since it may be an upload.
+        """Read one annotation file in any folder, as `open` does. It gives records and label maps, no photographs.
 
-        For its records and label maps: where its photographs are is not known.
+        Errors name the file without its folder, because it may be an upload.
         """
         path = Path(path)
         document = read_document(path, path.name)
@@ -83,10 +81,9 @@ class CocoDataset:
         categories: Categories = VOC,
         problems: list[str] | None = None,
     ) -> CocoDataset:
-        """The dataset that `document`, as `read_document` gives it, describes in `folder`.
+        """Make a dataset in `folder` from a document that `read_document` returned.
 
-        For callers that need the document too; categories and problems as in `open`. Raises AnnotationError as `open`
-        does; it calls the file `name`.
+        categories, problems: as in `open`. Raises AnnotationError as `open` does; messages call the file `name`.
         """
         wrong: list[str] = []
         try:
@@ -101,27 +98,27 @@ class CocoDataset:
         return cls(folder, split, parsed.images, parsed.objects, parsed.others, broken, categories)
 
     def id_of(self, text: str) -> int:
-        """The id that a person wrote. Raises UsageError for what is no number."""
-        if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):  # Python takes 2007_000042, a name of VOC's, for a number
+        """Convert a text that a person wrote to an id. Raises UsageError unless it is a number."""
+        if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):  # int() would accept VOC's name 2007_000042
             problem = f"there is no image {shown(text)} in {self.split}; ids are numbers: {self._ids_hint(text)}"
             raise UsageError(problem)
         return int(text)
 
     def image(self, image_id: int) -> CocoImage:
-        """The record of an image. Raises UsageError for an id that is not in the split."""
+        """Return the record of an image. Raises UsageError for an id that is not in the split."""
         if image_id not in self._images_by_id:
             raise UsageError(f"there is no image {image_id!r} in {self.split}; {self._ids_hint(image_id)}")
         return self._images_by_id[image_id]
 
     def path(self, image_id: int) -> Path:
-        """Where the photograph should be. Raises UsageError for an unknown id."""
+        """Return the path where the photograph should be. Raises UsageError for an unknown id."""
         return self.folder / self.split / self.image(image_id).file_name
 
     def read_image(self, image_id: int, file: File | None = None) -> np.ndarray:
-        """The photograph, uint8 RGB (H, W, 3), in stored orientation: that is what the annotations refer to.
+        """Read the photograph, uint8 RGB (H, W, 3), in its stored orientation, to which the annotations refer.
 
-        file: what `path` holds, for machines where it is not.
-        Raises ImageError for a file that is absent or cannot be read, AnnotationError if its size is not the
+        file: the photograph's bytes, for a machine that does not have the folder.
+        Raises ImageError for a file that is missing or cannot be read, AnnotationError if its size differs from the
         record's, and UsageError for an unknown id.
         """
         image = self.image(image_id)
@@ -135,14 +132,14 @@ class CocoDataset:
         return pixels
 
     def size_hw(self, image_id: int) -> tuple[int, int]:
-        """The stored height and width of an image. Raises UsageError for an unknown id."""
+        """Return the stored height and width of an image. Raises UsageError for an unknown id."""
         image = self.image(image_id)
         return image.height, image.width
 
     def ids_with_class(self, number: int | None) -> tuple[int, ...]:
-        """The ids, in order, of images with an object or crowd region of an object class, or of any (None).
+        """Return the sorted ids of images with an object or crowd region of an object class, or of any (None).
 
-        Raises UsageError for what is no object class.
+        Raises UsageError for a number that is no object class.
         """
         wanted = None if number is None else self.categories.object_id(number)
         return tuple(
@@ -153,28 +150,28 @@ class CocoDataset:
         )
 
     def classes_in(self, image_id: int) -> tuple[int, ...]:
-        """The object classes, in order, of an image's objects and crowd regions.
+        """Return the sorted classes of an image's objects and crowd regions.
 
         Raises UsageError for an unknown id, AnnotationError for an image whose annotations are broken.
         """
         return tuple(sorted({each.class_id for each in self._objects_of(image_id)}))
 
     def other_categories(self, image_id: int) -> tuple[str, ...]:
-        """The names, in order, of an image's categories outside the classes, which count as background.
+        """Return the sorted names of an image's categories outside the classes. They count as background.
 
         Raises UsageError for an unknown id.
         """
         return self.others.get(self.image(image_id).id, ())
 
     def truth(self, image_id: int, policy: str = "original") -> np.ndarray:
-        """The ground-truth label map, uint8 (H, W), C-contiguous, of classes and 255 (ignored), at the stored size.
+        """Draw the ground-truth label map: uint8 (H, W), C-contiguous, classes and 255 (ignored), at the stored size.
 
-        Objects of other categories are background under both policies.
+        With both policies, objects of other categories are background.
 
-        - "original": where objects of one class overlap the label is that class, where objects of two classes
-          do it is 255, and so it is in crowd regions of the classes, whatever else is there.
-        - "torchvision": where any two objects overlap, even of one class, the label is 255; crowd regions count
-          as objects. This is the procedure of torchvision's segmentation references.
+        - "original": an overlap of objects of the same class has that class; an overlap of two classes is 255; all
+          crowd regions of the classes are 255.
+        - "torchvision": every overlap of two objects is 255, even of the same class; crowd regions count as objects.
+          This is the procedure of torchvision's segmentation references.
 
         Raises UsageError for an unknown id or policy, AnnotationError for an image whose annotations are broken.
         """
@@ -183,7 +180,7 @@ class CocoDataset:
         return np.ascontiguousarray(labels)
 
     def masks(self, image_id: int) -> Iterator[tuple[CocoObject, np.ndarray]]:
-        """Each object of an image, crowd regions left out, with its own mask: bool (H, W), at the stored size.
+        """Yield each object of an image with its mask, bool (H, W), at the stored size. Crowd regions are left out.
 
         Raises as `truth` does.
         """
@@ -193,20 +190,20 @@ class CocoDataset:
                 yield each, _mask([_rle(each, size_hw)])
 
     def fingerprint(self, image_id: int) -> str:
-        """A hash of an image's record and annotations."""
+        """Return a hash of an image's record and annotations."""
         image, objects = self.image(image_id), self.objects.get(image_id)
         content = repr((image, self.broken.get(image_id) or objects))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def part(self, images: Iterable[CocoImage]) -> CocoDataset:
-        """The same of some of the images, without the names of other categories."""
+        """Return a data set of some of the images, without the names of other categories."""
         images = tuple(images)
         objects = {image.id: self.objects.get(image.id, ()) for image in images}
         broken = {image.id: self.broken[image.id] for image in images if image.id in self.broken}
         return replace(self, images=images, objects=objects, others={}, broken=broken)
 
     def problems(self) -> list[str]:
-        """Photographs that are missing or of another size, and objects that are broken or outside their picture."""
+        """List photographs that are missing or of a wrong size, and objects that are broken or outside their image."""
         problems = list(self.broken.values())
         for image in self.images:
             problems += self._photograph_problems(image)
@@ -220,7 +217,7 @@ class CocoDataset:
     def _photograph_problems(self, image: CocoImage) -> list[str]:
         path = self.path(image.id)
         try:
-            with Image.open(path) as file:  # reads the header alone
+            with Image.open(path) as file:  # reads only the header
                 size = file.size
         except FileNotFoundError:
             return [f"image {image.id}: {path} is missing"]
@@ -250,16 +247,16 @@ class CocoDataset:
 
 
 def splits(folder: str | Path) -> tuple[str, ...]:
-    """The names, in order, of the splits that a folder in COCO's layout has instance annotations for."""
+    """Return the sorted names of the splits with instance annotations in a folder in COCO's layout."""
     files = annotation_file(Path(folder), "*")
     names = (path.stem.removeprefix("instances_") for path in files.parent.glob(files.name))
     return tuple(sorted(filter(None, names)))
 
 
 def own_categories(folder: str | Path, split: str | None = None) -> Categories:
-    """The categories that a split's annotation file describes, in the order of their ids.
+    """Return the categories of a split's annotation file, in the order of their ids.
 
-    Raises UsageError and AnnotationError as `CocoDataset.open` does, and UsageError for names that no `Categories` has.
+    Raises UsageError and AnnotationError as `CocoDataset.open` does, and UsageError for invalid names.
     """
     folder = Path(folder)
     path = annotation_file(folder, _chosen_split(folder, split))
@@ -282,13 +279,13 @@ def _chosen_split(folder: Path, split: str | None) -> str:
 
 
 def annotation_file(folder: Path, split: str) -> Path:
-    """Where a folder in COCO's layout has, or would have, a split's instance annotations."""
+    """Return the path of a split's instance annotations in a folder in COCO's layout."""
     return folder / "annotations" / f"instances_{split}.json"
 
 
 def _is_outside(each: CocoObject, image: CocoImage) -> bool:
     if not isinstance(each.segmentation, tuple):
-        return False  # run lengths cannot leave the picture
+        return False  # a run-length encoding cannot leave the image
     x = [value for polygon in each.segmentation for value in polygon[0::2]]
     y = [value for polygon in each.segmentation for value in polygon[1::2]]
     return max(x) <= 0 or max(y) <= 0 or min(x) >= image.width or min(y) >= image.height
@@ -320,7 +317,7 @@ _POLICIES: dict[str, Callable[[Iterable[CocoObject], tuple[int, int]], np.ndarra
 
 
 def _paint(layers: Iterable[tuple[int, list[Rle]]], size_hw: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W) of each layer's class where no other layer is, 255 where two layers are; in Fortran order."""
+    """Draw layers of (class, masks): uint8 (H, W) in Fortran order. Pixels of two layers are 255."""
     labels = np.full(size_hw, BACKGROUND, np.uint8, order="F")  # the order of COCO's encoding
     for number, rles in layers:
         mask = _mask(rles)
@@ -329,12 +326,12 @@ def _paint(layers: Iterable[tuple[int, list[Rle]]], size_hw: tuple[int, int]) ->
 
 
 def _mask(rles: list[Rle]) -> np.ndarray:
-    """bool (H, W): the union of the encoded masks."""
+    """Return the union of encoded masks: bool (H, W)."""
     return rle_tools.decode(rle_tools.merge(rles)).view(bool)
 
 
 def _rle(each: CocoObject, size_hw: tuple[int, int]) -> Rle:
-    """An object's mask, compressed; everything that would make the decoder misbehave was refused on opening."""
+    """Return an object's mask as compressed RLE. Input that pycocotools cannot take was refused on opening."""
     if isinstance(each.segmentation, tuple):
         return rle_tools.merge(rle_tools.frPyObjects(list(each.segmentation), *size_hw))
     if isinstance(each.segmentation["counts"], list):

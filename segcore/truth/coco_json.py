@@ -1,4 +1,4 @@
-"""An annotation file in COCO's format, read and checked: its images and objects as records."""
+"""Reads and checks an annotation file in COCO's format. Returns its images and objects as records."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..imaging.reading import MAX_PIXELS
 Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
 Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "counts": list or str}
 
-MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # train2017's file has 448 million
+MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # the file of train2017 has 448 million bytes
 
-_MAX_RLE_DIGITS = 6  # of 5 bits each: more than any number of pixels that is accepted
+_MAX_RLE_DIGITS = 6  # digits of 5 bits: enough for any accepted number of pixels
 
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One photograph: COCO's id, the file's name inside the split's folder, and its stored size in pixels."""
+    """One photograph: its id, its file's name inside the split's folder, and its stored size in pixels."""
 
     id: int
     file_name: str
@@ -46,7 +46,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoObject:
-    """One annotated object, or crowd region, of one of the dataset's classes; `id` is its annotation's."""
+    """One annotated object or crowd region of one of the classes. `id` is the annotation's id."""
 
     id: int
     class_id: int
@@ -55,8 +55,9 @@ class CocoObject:
 
 
 class Parsed(NamedTuple):
-    """What an annotation file holds: images sorted by id, and by image id their objects, the names of their other
-    categories, and what is wrong with their annotations.
+    """The content of an annotation file.
+
+    images: sorted by id. By image id: objects of the classes, names of other categories, problems of annotations.
     """
 
     images: tuple[CocoImage, ...]
@@ -69,14 +70,14 @@ _KINDS = {int: "an integer", str: "a text"}
 
 
 class _Record(NamedTuple):
-    """One entry of a list of the annotation file, which can name itself in errors."""
+    """One entry of a list in the annotation file. Its errors say where it is in the file."""
 
     list_name: str
     number: int
     values: dict[str, Any]
 
     def value(self, name: str, kind: type) -> Any:
-        """The field `name`, which must be there and of `kind`, int or str; True and 480.0 are no int."""
+        """Return the field `name`. Raises AnnotationError unless its type is exactly `kind`, int or str."""
         value = self.required(name)
         if type(value) is not kind:
             raise self.error(name, f"must be {_KINDS[kind]}, not {shown(value)}")
@@ -85,27 +86,27 @@ class _Record(NamedTuple):
         return value
 
     def required(self, name: str) -> Any:
-        """The field `name`, which must be there."""
+        """Return the field `name`. Raises AnnotationError if it is missing."""
         if name not in self.values:
             raise self.error(name, "is missing")
         return self.values[name]
 
     def error(self, name: str, problem: str) -> AnnotationError:
-        """To be raised: what is wrong with the field `name`."""
+        """Make the exception for a problem of the field `name`."""
         return AnnotationError(f"{self.where}: '{name}' {problem}")
 
     @property
     def where(self) -> str:
-        """Its place in the file: "annotations[3] (id 17)"."""
+        """The entry's place in the file, such as "annotations[3] (id 17)"."""
         number = self.values.get("id")
         return f"{self.list_name}[{self.number}]" + (f" (id {shown(number)})" if type(number) is int else "")
 
 
 def read_document(path: Path, name: object = None) -> Any:
-    """What an annotation file holds, parsed and not checked further.
+    """Read an annotation file as JSON, without further checks. name: the file's name in messages, or its path.
 
-    Raises AnnotationError, which calls the file `name` or else by its path, if it cannot be read, is no JSON, or has
-    more than MAX_ANNOTATION_BYTES bytes: parsed, it takes several times its size in memory.
+    Raises AnnotationError if the file cannot be read, is not JSON, or has more than MAX_ANNOTATION_BYTES bytes: parsing
+    takes several times the file's size in memory.
     """
     name = name or path
     try:
@@ -116,7 +117,7 @@ def read_document(path: Path, name: object = None) -> Any:
                 "give a part of its images a file of their own"
             )
         return json.loads(path.read_bytes())
-    except AnnotationError:  # a ValueError too
+    except AnnotationError:  # it is a ValueError, which is handled below
         raise
     except json.JSONDecodeError as error:
         raise AnnotationError(
@@ -134,7 +135,7 @@ def read_document(path: Path, name: object = None) -> Any:
 
 
 def category_names(document: Any) -> dict[int, str]:
-    """The names of a file's categories by their ids. Raises AnnotationError for a file of another kind."""
+    """Return the names of a file's categories by id. Raises AnnotationError unless it is a file of instances."""
     _check_kind(document)
     return _names_by_id(document)
 
@@ -144,10 +145,10 @@ def _names_by_id(document: dict[str, Any]) -> dict[int, str]:
 
 
 def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
-    """What `CocoDataset` holds of an annotation file. `problems` takes a sentence for each broken record of an image,
-    which is left out with its annotations, and for each annotation of no image that the file describes.
+    """Check a document and return its images and objects.
 
-    Raises AnnotationError for what leaves nothing to go on with.
+    problems: gets a sentence for each broken image record, which is left out with its annotations, and for each
+    annotation of an unknown image. Raises AnnotationError if the document cannot be used at all.
     """
     _check_kind(document)
     described = _records(document, "images")
@@ -159,14 +160,30 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
             problems.append(str(error))
     annotations = _records(document, "annotations")
     names = _names_by_id(document)
-    # By name, since files that tools write number them in their own ways; the background is no category.
+    # Categories are matched by name, because tools number them differently. The background is no category.
     numbers = {category: classes.number(name) or None for category, name in names.items()}
     if annotations and not any(numbers.values()):
         raise AnnotationError(
             f"no category has the name of one of the {len(classes) - 1} classes ({', '.join(classes.names[1:])}), "
             "so nothing can be scored"
         )
+    objects, others, broken = _objects_by_image(annotations, described, images, names, numbers, problems)
+    return Parsed(tuple(images[number] for number in sorted(images)), objects, others, broken)
 
+
+def _objects_by_image(
+    annotations: Mapping[int, _Record],
+    described: Mapping[int, _Record],
+    images: Mapping[int, CocoImage],
+    names: Mapping[int, str],
+    numbers: Mapping[int, int | None],
+    problems: list[str],
+) -> tuple[dict[int, tuple[CocoObject, ...]], dict[int, tuple[str, ...]], dict[int, str]]:
+    """Return the fields `objects`, `others` and `broken` of `Parsed`.
+
+    described: the records of all images; images: the valid ones. names, numbers: the name and the class of each
+    category id. problems: as in `parse`.
+    """
     objects: dict[int, list[CocoObject]] = {}
     others: dict[int, set[str]] = {}
     broken: dict[int, list[str]] = {}
@@ -185,8 +202,7 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
                 objects.setdefault(image.id, []).append(each)
         except AnnotationError as error:
             (broken.setdefault(image.id, []) if image else problems).append(str(error))
-    return Parsed(
-        tuple(images[number] for number in sorted(images)),
+    return (
         {number: tuple(each) for number, each in objects.items()},
         {number: tuple(sorted(each)) for number, each in others.items()},
         {number: told(each) for number, each in broken.items()},
@@ -194,7 +210,7 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
 
 
 def _check_kind(document: Any) -> None:
-    """AnnotationError for COCO's other kinds of files, which would otherwise only lack some field or other."""
+    """Raise AnnotationError for COCO's other kinds of files. Otherwise the message would only name a missing field."""
     if not isinstance(document, dict):
         raise AnnotationError(
             "it must hold an object with 'images', 'annotations' and 'categories', not "
@@ -216,7 +232,7 @@ def _check_kind(document: Any) -> None:
 
 
 def _records(document: dict[str, Any], list_name: str) -> dict[int, _Record]:
-    """The records of one of the document's lists, by their ids."""
+    """Return the records of one of the document's lists by id."""
     entries = document.get(list_name)
     if not isinstance(entries, list):
         problem = f"must be a list, not {shown(entries)}" if list_name in document else "is missing"
@@ -243,7 +259,7 @@ def _image(record: _Record) -> CocoImage:
 
 
 def _stays_inside(file_name: str) -> bool:
-    """Whether a file name, sub-folders allowed, leads nowhere else on any system."""
+    """Whether a file name, with or without sub-folders, stays inside its folder on every operating system."""
     windows = PureWindowsPath(file_name)
     return (
         file_name.isprintable()
@@ -256,7 +272,7 @@ def _stays_inside(file_name: str) -> bool:
 
 
 def _reference(record: _Record, name: str, known: Mapping[int, Any]) -> int:
-    """The id in the field `name`, which must be a key of `known`."""
+    """Return the id in the field `name`. Raises AnnotationError unless it is a key of `known`."""
     number = record.value(name, int)
     if number not in known:
         raise record.error(name, f"is {shown(number)}, which the file does not describe")
@@ -264,14 +280,14 @@ def _reference(record: _Record, name: str, known: Mapping[int, Any]) -> int:
 
 
 def _is_crowd(record: _Record) -> bool:
-    crowd = record.values.get("iscrowd", 0)  # many tools leave it out
+    crowd = record.values.get("iscrowd", 0)  # many tools do not write it
     if crowd not in (0, 1):
         raise record.error("iscrowd", f"must be 0 or 1, not {shown(crowd)}")
     return bool(crowd)
 
 
 def _segmentation(record: _Record, image: CocoImage) -> Polygons | Rle:
-    """The object's outline, checked for all that the decoder does not check; empty for an object of no area."""
+    """Check an object's outline, because pycocotools does not. Returns an empty tuple for an empty object."""
     segmentation = record.required("segmentation")
     if isinstance(segmentation, dict):
         problem = _rle_problem(segmentation, image)
@@ -286,7 +302,7 @@ def _segmentation(record: _Record, image: CocoImage) -> Polygons | Rle:
 
 
 def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> array:
-    """One polygon's coordinates, checked."""
+    """Check one polygon and return its coordinates."""
     if not isinstance(numbers, list) or len(numbers) < 6 or len(numbers) % 2:
         raise record.error(
             "segmentation",
@@ -297,16 +313,20 @@ def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> arr
     except (TypeError, OverflowError) as error:
         wrong = next(each for each in numbers if not isinstance(each, (int, float)) or abs(each) > float_info.max)
         raise record.error("segmentation", f"must hold numbers; polygon {index} has {shown(wrong)}") from error
-    # Far coordinates are a mistake of units, and drawing them takes memory without bounds.
+    # Coordinates far outside the image are mistakes of units, and drawing them could take unlimited memory.
     for name, values, size in (("x", polygon[0::2], image.width), ("y", polygon[1::2], image.height)):
-        for value in (min(values), max(values), sum(values) / len(values)):  # a nan is sure to reach the mean
+        for value in (
+            min(values),
+            max(values),
+            sum(values) / len(values),
+        ):  # min and max can miss a nan, the mean cannot
             if not -size <= value <= 2 * size:
                 raise record.error("segmentation", f"must lie in the picture; {name} is {value} in polygon {index}")
     return polygon
 
 
 def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
-    """Why a run-length encoding is not one of a mask of the image; None if it is."""
+    """Return what is wrong with a run-length encoding of a mask of the image; None if it is valid."""
     size, counts = rle.get("size"), rle.get("counts")
     if size != [image.height, image.width]:
         return f"must be of the image's 'size', [{image.height}, {image.width}], not {shown(size)}"
@@ -324,10 +344,11 @@ def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
 
 
 def _runs_of_compressed(counts: str) -> list[int] | None:
-    """The run lengths in COCO's text for them, None if it is not one.
+    """Decode the run lengths of COCO's compressed RLE text; None if the text is invalid.
 
-    Each is a little-endian number of 5 bits a character, from "0", whose sixth bit says that more follow; from the
-    fourth on it is the difference to the one but last (`rleFrString` in COCO's `maskApi.c`, which checks nothing).
+    Each number is little-endian with 5 bits per character, counted from "0"; the sixth bit says that more characters
+    follow. From the fourth number on, the value is the difference to the run before the last (`rleFrString` in COCO's
+    `maskApi.c`, which makes no checks).
     """
     runs: list[int] = []
     value = digits = 0

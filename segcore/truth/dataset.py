@@ -1,4 +1,4 @@
-"""What a data set is to everything that trains, scores or shows, whatever layout keeps it on disk."""
+"""The interface of a data set. Training, scoring and the page use it, whatever the layout on disk is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..categories import Categories
 from ..errors import UsageError
 from ..imaging.reading import File
 
-ImageId = int | str  # COCO's numbers, VOC's names
+ImageId = int | str  # a number in COCO, a name in VOC
 POLICIES = ("original", "torchvision")
 
 
 class ImageRecord(Protocol):
-    """One photograph of a data set: its id, and the name of its file inside the folder of photographs."""
+    """One photograph of a data set: its id, and its file's name inside the folder of photographs."""
 
     @property
     def id(self) -> ImageId: ...
@@ -35,12 +35,12 @@ class ObjectRecord(Protocol):
 
 
 class Dataset(Protocol):
-    """One split of a folder: photographs, and the ground truth of each as a label map.
+    """One split of a folder: photographs, and a ground-truth label map for each photograph.
 
-    has_objects: whether the truth tells objects of one class apart; a label map alone does not. images: sorted by id.
-    categories: the classes of the label maps. broken: what opening has shown to be wrong with the truth of single
-    images; it is raised where that is asked for. All methods but `id_of` raise UsageError for an id that the split does
-    not have.
+    has_objects: whether the truth separates objects of the same class. A label map does not.
+    images: sorted by id. categories: the classes of the label maps.
+    broken: for each image whose truth is broken, what is wrong. Reading such a truth raises AnnotationError.
+    All methods except `id_of` raise UsageError for an id that is not in the split.
     """
 
     has_objects: ClassVar[bool]
@@ -57,58 +57,58 @@ class Dataset(Protocol):
     def broken(self) -> Mapping[ImageId, str]: ...
 
     def id_of(self, text: str) -> ImageId:
-        """The id that a person wrote. Raises UsageError for what cannot be one."""
+        """Convert a text that a person wrote to an id. Raises UsageError if it cannot be one."""
 
     def image(self, image_id: ImageId) -> ImageRecord:
-        """The record of an image."""
+        """Return the record of an image."""
 
     def path(self, image_id: ImageId) -> Path:
-        """Where the photograph should be."""
+        """Return the path where the photograph should be."""
 
     def read_image(self, image_id: ImageId, file: File | None = None) -> np.ndarray:
-        """The photograph, uint8 RGB (H, W, 3), in stored orientation: that is what the truth refers to.
+        """Read the photograph, uint8 RGB (H, W, 3), in its stored orientation, to which the truth refers.
 
-        file: what `path` holds, for machines where it is not. Raises ImageError for a file that is absent or cannot be
-        read, and AnnotationError where its size is not that of the truth.
+        file: the photograph's bytes, for a machine that does not have the folder. Raises ImageError for a file that is
+        missing or cannot be read, and AnnotationError if its size differs from the truth's.
         """
 
     def size_hw(self, image_id: ImageId) -> tuple[int, int]:
-        """The stored height and width. Raises AnnotationError for a truth that cannot be read."""
+        """Return the stored height and width. Raises AnnotationError for a truth that cannot be read."""
 
     def truth(self, image_id: ImageId, policy: str = "original") -> np.ndarray:
-        """The label map, uint8 (H, W), C-contiguous, of classes and 255 (ignored), at the stored size.
+        """Return the label map, uint8 (H, W), C-contiguous, of classes and 255 (ignored), at the stored size.
 
-        policy: one of POLICIES, which says how overlaps and crowds are settled where there are any. Raises
-        AnnotationError for a truth that cannot be read, and UsageError for another policy.
+        policy: one of POLICIES; it decides the labels of overlaps and crowd regions. Raises AnnotationError for a truth
+        that cannot be read, and UsageError for an unknown policy.
         """
 
     def masks(self, image_id: ImageId) -> Iterator[tuple[ObjectRecord, np.ndarray]]:
-        """Each object with its own mask, bool (H, W), at the stored size; none unless `has_objects`."""
+        """Yield each object with its mask, bool (H, W), at the stored size. Yields nothing without `has_objects`."""
 
     def classes_in(self, image_id: ImageId) -> tuple[int, ...]:
-        """The object classes, in order, of an image. Raises AnnotationError for a truth that cannot be read."""
+        """Return the sorted object classes of an image. Raises AnnotationError for a truth that cannot be read."""
 
     def other_categories(self, image_id: ImageId) -> tuple[str, ...]:
-        """The names, in order, of what else is annotated in an image; it counts as background."""
+        """Return the sorted names of annotated categories outside the classes. They count as background."""
 
     def ids_with_class(self, number: int | None) -> tuple[ImageId, ...]:
-        """The ids, in order, of images with an object class, or with any (None); none whose truth cannot be read.
+        """Return the sorted ids of images that hold an object class, or any object class (None).
 
-        Raises UsageError for what is no object class.
+        Images whose truth cannot be read are left out. Raises UsageError for a number that is no object class.
         """
 
     def fingerprint(self, image_id: ImageId) -> str:
-        """A hash of an image's record and truth: counts that were taken with another must not be added to."""
+        """Return a hash of an image's record and truth. If it changes, earlier counts of the image are invalid."""
 
     def part(self, images: Iterable[ImageRecord]) -> Dataset:
-        """A data set of some of the images that can be sent to another machine, truth included."""
+        """Return a data set of some of the images, with their truth, that can be sent to another machine."""
 
     def problems(self) -> list[str]:
-        """All that is wrong with photographs and truth, a sentence each, for who needs every one to be right."""
+        """Check all photographs and truths. Returns one sentence for each problem."""
 
 
 def chosen_split(folder: Path, split: str | None, present: Sequence[str]) -> str:
-    """`split`, which must be one of those `present`, or the only one there is. Raises UsageError."""
+    """Return `split` if it is present, or for None the only split. Raises UsageError otherwise."""
     if split is None and len(present) > 1:
         raise UsageError(f"{folder} holds several splits; choose one of: {', '.join(present)}")
     split = present[0] if split is None else split
@@ -118,6 +118,6 @@ def chosen_split(folder: Path, split: str | None, present: Sequence[str]) -> str
 
 
 def check_policy(policy: str) -> None:
-    """Raises UsageError for what is none of POLICIES."""
+    """Raise UsageError unless `policy` is one of POLICIES."""
     if policy not in POLICIES:
         raise UsageError(f"there is no policy {policy!r}; choose one of: {', '.join(POLICIES)}")

@@ -30,38 +30,39 @@ _VOC = _Layout("PASCAL VOC", VocDataset.open, voc.splits, voc.split_file, voc.ow
 def open_dataset(
     folder: str | Path, split: str | None = None, categories: Categories = VOC, problems: list[str] | None = None
 ) -> Dataset:
-    """Open one split of a folder in COCO's layout or VOC's; without `split`, the only one there is.
+    """Open one split of a folder in COCO's layout or VOC's. Without `split`, the folder must have exactly one.
 
-    categories: the classes of the truth, found among the folder's by their names. problems: takes what is wrong with
-    single records, for a caller who goes on without them; what concerns one image is in `broken`.
-    Raises UsageError for a split that is not there, or left open where there are several, and AnnotationError for a
-    folder in neither layout and for ground truth that is broken.
+    categories: the classes of the truth; the folder's categories are matched by name. problems: if given, problems of
+    single records are appended to it and the records are left out; without it they raise. Problems of one image are
+    in the data set's `broken`.
+    Raises UsageError for an unknown split, or for None if there are several, and AnnotationError for a folder in
+    neither layout and for broken ground truth.
     """
     return _layout(Path(folder)).open(Path(folder), split, categories, problems)
 
 
 def name(folder: str | Path) -> str:
-    """What people call a folder's layout. Raises AnnotationError for a folder in neither layout."""
+    """Return the name of a folder's layout. Raises AnnotationError for a folder in neither layout."""
     return _layout(Path(folder)).name
 
 
 def splits(folder: str | Path) -> tuple[str, ...]:
-    """The names, in order, of a folder's splits. Raises AnnotationError for a folder in neither layout, or without."""
+    """Return the sorted names of a folder's splits. Raises AnnotationError if there is none, or no known layout."""
     return _layout(Path(folder)).splits(Path(folder))
 
 
 def split_file(folder: str | Path, split: str) -> Path:
-    """The file that describes a split. Raises AnnotationError for a folder in neither layout."""
+    """Return the file that describes a split. Raises AnnotationError for a folder in neither layout."""
     return _layout(Path(folder)).split_file(Path(folder), split)
 
 
 def own_categories(folder: str | Path, split: str | None = None) -> Categories:
-    """What the truth of a split tells apart. Raises UsageError and AnnotationError as `open_dataset` does."""
+    """Return the categories of a split's ground truth. Raises UsageError and AnnotationError as `open_dataset` does."""
     return _layout(Path(folder)).own_categories(Path(folder), split)
 
 
 def _layout(folder: Path) -> _Layout:
-    """COCO's where both are there, as where someone has converted VOC's annotations."""
+    """Find the layout. A folder with both layouts counts as COCO: somebody has converted VOC's annotations."""
     if coco.splits(folder):
         return _COCO
     if any(os.path.isdir(folder / part) for part in (voc.LABELS, voc.SPLITS)):
