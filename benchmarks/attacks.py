@@ -24,9 +24,9 @@ import httpx
 
 from benchmarks.speed import machine
 from segcore.models import catalogue
-from tests.hostile_pictures import COSTLY, encoded, slow_picture
-from tests.page_client import API, TASK, Refused, Visitor
-from tests.page_server import running_page
+from tests.helpers.hostile_pictures import COSTLY, encoded, slow_picture
+from tests.helpers.page_client import API, TASK, Refused, Visitor
+from tests.helpers.page_server import running_page
 
 PHOTOGRAPH = next(iter(sorted((Path(__file__).parents[1] / "examples" / "samples").glob("*.jpg")))).read_bytes()
 MOST_MORE = 3.0  # seconds

@@ -31,8 +31,8 @@ from PIL import Image
 
 from benchmarks.speed import machine
 from segcore.models import catalogue
-from tests.page_client import Visitor
-from tests.page_server import ROOT, running_page
+from tests.helpers.page_client import Visitor
+from tests.helpers.page_server import ROOT, running_page
 
 SAMPLE = ROOT / "examples" / "samples" / "000000423617.jpg"
 SIZES = {"12 megapixels": (4000, 3000), "640 x 480": (640, 480)}

@@ -37,9 +37,9 @@ import httpx
 from benchmarks.soak_requests import MARK, MISBEHAVIOUR, bad_requests, photograph
 from benchmarks.speed import machine
 from segcore.models import catalogue
-from tests.page_client import Refused, Stuck, Visitor
-from tests.page_server import RunningPage, running_page
-from tests.process_memory import in_memory, with_children
+from tests.helpers.page_client import Refused, Stuck, Visitor
+from tests.helpers.page_server import RunningPage, running_page
+from tests.helpers.process_memory import in_memory, with_children
 
 MOST_GROWTH = 0.05
 ROUNDS = 5

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from tests.hostile_pictures import COSTLY
-from tests.page_client import API, Visitor
+from tests.helpers.hostile_pictures import COSTLY
+from tests.helpers.page_client import API, Visitor
 
 KINDS = {
     "jpg": ("JPEG", ("RGB", "L", "CMYK")),

@@ -40,8 +40,8 @@ from segcore.inference.export import decide
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.models import catalogue, checkpoint, loading
-from tests.page_client import Visitor
-from tests.page_server import running_page
+from tests.helpers.page_client import Visitor
+from tests.helpers.page_server import running_page
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "samples"
 SCREEN_SIDE = 1600

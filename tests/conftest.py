@@ -14,9 +14,9 @@ from gradio_client import Client
 
 from demo.server.failures import FAILED
 from segcore.cli import main
-from tests.browser import LONG, PHOTOGRAPH, drawn
-from tests.page_server import running_page
-from tests.samples import NINE
+from tests.helpers.browser import LONG, PHOTOGRAPH, drawn
+from tests.helpers.page_server import running_page
+from tests.helpers.samples import NINE
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread is enough for each, and for its pages
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -28,11 +28,11 @@ from segcore.errors import UsageError, WeightsError
 from segcore.files import download
 from segcore.models import checkpoint
 from segcore.training.state import CHECKPOINT, MovingAverage, TrainingState
-from tests.ctrl_c import stopped_at
-from tests.page_client import FILE_DATA
-from tests.page_server import free_port, running_page
-from tests.plain_http import call, form, segment, upload
-from tests.samples import CAT, DOG, sample
+from tests.helpers.ctrl_c import stopped_at
+from tests.helpers.page_client import FILE_DATA
+from tests.helpers.page_server import free_port, running_page
+from tests.helpers.plain_http import call, form, segment, upload
+from tests.helpers.samples import CAT, DOG, sample
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/proc/segcore"  # where not even root can make a folder

@@ -16,7 +16,7 @@ from benchmarks.gpu_checks import BIG, SMALL
 from segcore.errors import UsageError
 from segcore.inference.predictor import Predictor, pick_precision, prepare
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 
 import segcore
 from tests.cli.outputs import SHIPPED, names
-from tests.ctrl_c import stopped_at
+from tests.helpers.ctrl_c import stopped_at
 
 ROOT = Path(__file__).parents[2]
 

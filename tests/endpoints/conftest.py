@@ -3,7 +3,7 @@
 import pytest
 from gradio_client import Client
 
-from tests.page_server import running_page
+from tests.helpers.page_server import running_page
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
 from tests.endpoints.calls import CAT, raw_call, sample
-from tests.misbehaving_server import MisbehavingServer
+from tests.helpers.misbehaving_server import MisbehavingServer
 
 FILE_DATA = {"_type": "gradio.FileData"}
 

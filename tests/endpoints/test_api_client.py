@@ -10,7 +10,7 @@ import pytest
 from gradio_client import handle_file
 
 from tests.endpoints.calls import ASTRONAUT, CAT, ROOT, pixels, sample
-from tests.page_server import free_port
+from tests.helpers.page_server import free_port
 
 API_CLIENT = ROOT / "examples" / "api_client.py"
 

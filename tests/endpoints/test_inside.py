@@ -16,9 +16,9 @@ from demo.endpoints import Endpoints
 from demo.settings import Settings
 from demo.waiting.turns import Turns
 from segcore.errors import UsageError
-from tests.hostile_pictures import encoded
-from tests.page_client import Visitor
-from tests.page_server import free_port
+from tests.helpers.hostile_pictures import encoded
+from tests.helpers.page_client import Visitor
+from tests.helpers.page_server import free_port
 
 
 @pytest.fixture

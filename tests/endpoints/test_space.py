@@ -13,7 +13,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from tests.endpoints.calls import DOG, ROOT, sample
-from tests.page_server import free_port, running_page
+from tests.helpers.page_server import free_port, running_page
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.models import loading
 from segcore.truth.layouts import open_dataset
-from tests.samples import ASTRONAUT, CAT, LIFEBOAT, NINE, OFFICER, PIZZA, RIDERS
-from tests.voc_folder import boxes, label_file, write_voc
+from tests.helpers.samples import ASTRONAUT, CAT, LIFEBOAT, NINE, OFFICER, PIZZA, RIDERS
+from tests.helpers.voc_folder import boxes, label_file, write_voc
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHIPPED = "deeplabv3_mobilenet_v2"
 
 

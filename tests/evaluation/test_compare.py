@@ -12,7 +12,7 @@ from segcore.evaluation.protocols import protocol
 from segcore.inference.task import Task
 from segcore.report import headlines
 from segcore.truth.coco_json import CocoImage
-from tests.test_bootstrap import counts_of
+from tests.evaluation.test_bootstrap import counts_of
 
 
 @dataclasses.dataclass

@@ -37,9 +37,9 @@ from segcore.metrics import confusion
 from segcore.models import loading
 from segcore.report import headlines
 from segcore.truth.coco import CocoDataset
-from tests.samples import ASTRONAUT, CAT, DOG, LIFEBOAT, NINE, OFFICER, PIZZA, STOP_SIGN
+from tests.helpers.samples import ASTRONAUT, CAT, DOG, LIFEBOAT, NINE, OFFICER, PIZZA, STOP_SIGN
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHIPPED = "deeplabv3_mobilenet_v2"
 VOC_ID_OF_CATEGORY = dict(
     zip([5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72], range(1, 21), strict=True)

@@ -24,7 +24,7 @@ from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.models import loading
 from segcore.truth.coco import CocoDataset
-from tests.samples import LIFEBOAT, PIZZA, STOP_SIGN
+from tests.helpers.samples import LIFEBOAT, PIZZA, STOP_SIGN
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 CATEGORIES = [0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from segcore.evaluation.results import to_csv
-from tests.records import record
+from tests.helpers.records import record
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"]
 

@@ -17,7 +17,7 @@ from segcore.metrics.confusion import confusion_matrix, scores
 from segcore.models.catalogue import SHIPPED
 from segcore.truth.coco import CocoDataset
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 DATASET = json.loads((EXAMPLES / "annotations" / "instances_samples.json").read_text(encoding="utf-8"))
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 IMAGES = {image["id"]: image for image in DATASET["images"]}

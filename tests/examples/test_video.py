@@ -14,7 +14,7 @@ from segcore import Segmenter
 from segcore.classes import SCREEN_PALETTE
 
 av = pytest.importorskip("av")
-EXAMPLE = Path(__file__).parents[1] / "examples" / "video.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "video.py"
 CAT, FRAMES, SPEED = 8, 7, 5
 
 

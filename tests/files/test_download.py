@@ -22,7 +22,7 @@ import pytest
 from segcore.errors import Cancelled, DownloadError, NoRoomError, UsageError
 from segcore.files import download, requests
 from segcore.files.download import fetch
-from tests.misbehaving_server import MisbehavingServer, Twist
+from tests.helpers.misbehaving_server import MisbehavingServer, Twist
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -537,7 +537,7 @@ def test_a_killed_process_leaves_something_to_resume_and_no_lock(target):
     part = target.with_name("weights.pth.part")
     with serve([Twist(stall_after=100_000)]) as server:
         url = f"{server.url}/weights.pth"
-        process = subprocess.Popen([sys.executable, "-c", code, url, target], cwd=Path(__file__).parents[1])
+        process = subprocess.Popen([sys.executable, "-c", code, url, target], cwd=Path(__file__).parents[2])
         try:
             deadline = time.monotonic() + 10
             while not (part.exists() and part.stat().st_size == 100_000) and time.monotonic() < deadline:

@@ -25,7 +25,7 @@ from segcore.models.catalogue import CATALOGUE, SHIPPED
 from tests.fuzz.mutations import mutated_bytes, values
 from tests.fuzz.oracle import Target, attempted
 from tests.fuzz.pictures import example_photographs
-from tests.page_server import ROOT, RunningPage
+from tests.helpers.page_server import ROOT, RunningPage
 
 EXAMPLES = ROOT / "examples"
 _MOST_ANSWER = 200_000  # bytes looked at of one answer

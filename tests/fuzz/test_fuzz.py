@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzz.page import asked_page
 from tests.fuzz.targets import TARGETS
-from tests.page_server import running_page
+from tests.helpers.page_server import running_page
 
 
 @pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if not target.uses_page])

@@ -23,7 +23,7 @@ from segcore.truth.layouts import open_dataset, own_categories
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.oracle import Target, attempted, no_warnings, refusal
 from tests.fuzz.pictures import HEIGHT, IDS, WIDTH, example_photographs, mask_pictures
-from tests.voc_folder import label_file, write_list, write_voc
+from tests.helpers.voc_folder import label_file, write_list, write_voc
 
 NAMES = ("2007_000042", "a b", "ü")
 

@@ -38,7 +38,7 @@ def main() -> None:
 def _run_hypothesis(name: str, seconds: float, first_seed: int, folder: Path) -> None:
     from tests.fuzz.page import asked_page
     from tests.fuzz.targets import TARGETS
-    from tests.page_server import running_page
+    from tests.helpers.page_server import running_page
 
     started, examples, target = time.monotonic(), 0, TARGETS[name]
 

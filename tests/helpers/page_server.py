@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 START_UP = 300  # seconds; a busy machine with a cold disk needs many more than an idle one
 _SETTINGS = ("GRADIO_", "SEGCORE_", "SPACE_", "SPACES_", "PYTHONPATH", "CPU_CORES")  # what would change how it runs
 _DEFAULTS = {"SEGCORE_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

@@ -7,7 +7,7 @@ import json
 import urllib.error
 import urllib.request
 
-from tests.page_client import API, SEGMENT
+from tests.helpers.page_client import API, SEGMENT
 
 HEARTBEAT = "event: heartbeat\ndata: null\n\n"  # while an answer takes long, as on a busy machine
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

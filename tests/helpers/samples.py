@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 # Enough to score: none of the classes, several classes at once, a crowd region, and some of one size.
 NINE = (STOP_SIGN, PIZZA, LIFEBOAT, RIDERS, ASTRONAUT, CAT, OFFICER, DOG, PARROT) = (
     *(122745, 160012, 204805, 214753),

@@ -10,8 +10,8 @@ from PIL import Image, ImageFile
 
 from segcore.errors import ImageError
 from segcore.imaging import headers, reading
-from tests import hostile_pictures
-from tests.hostile_pictures import encoded
+from tests.helpers import hostile_pictures
+from tests.helpers.hostile_pictures import encoded
 
 
 @pytest.mark.parametrize("kind", hostile_pictures.COSTLY)

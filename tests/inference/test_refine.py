@@ -18,10 +18,10 @@ from segcore.inference.refine import Edges
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
-from tests.test_segmenter import peak_bytes
+from tests.inference.test_segmenter import peak_bytes
 
 cv2 = pytest.importorskip("cv2")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CAT, DOG, PERSON = 8, 12, 15
 SIZE_HW = HEIGHT, WIDTH = 120, 160
 EDGE, SEEN = 80, 76  # the column where the photograph changes, and where the network sees its border

@@ -27,7 +27,7 @@ from segcore.inference.provenance import Provenance
 from segcore.inference.task import Task
 from segcore.models import loading
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHIPPED = "deeplabv3_mobilenet_v2"
 CAT, DINING_TABLE, SOFA, TV = 8, 11, 18, 20
 

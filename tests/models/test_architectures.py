@@ -10,7 +10,7 @@ from torch import nn
 from segcore.models import loading
 from segcore.models.architectures import DeepLabV3Plus, HalvingConv, MobileNetV2, deeplabv3_mobilenet_v2
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZES = [(1, 1), (16, 17), (33, 64), (97, 131), (520, 693)]
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from demo.server.failures import FAILED
-from tests.hostile_pictures import encoded, slow_picture
-from tests.page_client import API, TASK, Refused, Visitor
-from tests.page_server import running_page
+from tests.helpers.hostile_pictures import encoded, slow_picture
+from tests.helpers.page_client import API, TASK, Refused, Visitor
+from tests.helpers.page_server import running_page
 
 SESSIONS = 3
 LONG = "x" * 65

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, largest_class, panel_of, shows
-from tests.page_client import Visitor
-from tests.page_server import free_port, running_page
-from tests.unreliable_proxy import UnreliableProxy
+from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, largest_class, panel_of, shows
+from tests.helpers.page_client import Visitor
+from tests.helpers.page_server import free_port, running_page
+from tests.helpers.unreliable_proxy import UnreliableProxy
 
 SAID = "#connection:not([hidden])"
 UPLOAD = "#photograph-upload input[type=file]"

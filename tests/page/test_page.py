@@ -11,7 +11,18 @@ import pytest
 from PIL import Image
 
 from segcore.cli import main
-from tests.browser import PHOTOGRAPH, TRUTH, drawn, largest_class, network_runs, panel_of, pixels, row, shows, version
+from tests.helpers.browser import (
+    PHOTOGRAPH,
+    TRUTH,
+    drawn,
+    largest_class,
+    network_runs,
+    panel_of,
+    pixels,
+    row,
+    shows,
+    version,
+)
 
 # Drops a file on the place for photographs, which the browser has no type for.
 DROP = """base64 => {

@@ -21,13 +21,13 @@ from demo.server import guard
 from demo.server.files import Sweeper, working_folder
 from demo.settings import Limits, Settings
 from segcore.imaging import reading
-from tests.misbehaving_server import MisbehavingServer
-from tests.page_client import FILE_DATA, Refused, Visitor
-from tests.page_server import RunningPage, running_page
-from tests.plain_http import ask, ask_json, form, segment, upload
-from tests.samples import DOG, sample
+from tests.helpers.misbehaving_server import MisbehavingServer
+from tests.helpers.page_client import FILE_DATA, Refused, Visitor
+from tests.helpers.page_server import RunningPage, running_page
+from tests.helpers.plain_http import ask, ask_json, form, segment, upload
+from tests.helpers.samples import DOG, sample
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PHOTOGRAPH = sample(DOG)
 SECRET = ROOT / "pyproject.toml"
 

@@ -20,9 +20,9 @@ from PIL import Image
 from demo.server.gradio_internals import Session
 from demo.server.listeners import LISTENERS
 from demo.server.sessions import Sessions
-from tests.page_client import API, SEGMENT, TASK, Visitor
-from tests.page_server import page_here, running_page
-from tests.process_memory import in_memory
+from tests.helpers.page_client import API, SEGMENT, TASK, Visitor
+from tests.helpers.page_server import page_here, running_page
+from tests.helpers.process_memory import in_memory
 
 KEPT = 15.0  # seconds, in which a model that is not loaded yet can answer
 WITHIN = KEPT + 60  # from the last request until nothing is left

@@ -19,9 +19,9 @@ from PIL import Image
 from demo.tabs.downloads import download_buttons
 from demo.tabs.ground_truth import ALL
 from demo.waiting.turns import ASIDE
-from tests.at_a_time import AtATime
-from tests.page_client import TASK, Refused, Visitor
-from tests.page_server import running_page
+from tests.helpers.at_a_time import AtATime
+from tests.helpers.page_client import TASK, Refused, Visitor
+from tests.helpers.page_server import running_page
 
 WAITING = 3
 LARGE = 1600, 1200

@@ -19,9 +19,9 @@ from segcore.cli import main
 from segcore.errors import AnnotationError
 from segcore.inference.task import Task
 from segcore.report import terms
-from tests.browser import TRUTH, drawn, panel_of, row, shows
-from tests.page_server import running_page
-from tests.voc_folder import boxes, label_file, write_voc
+from tests.helpers.browser import TRUTH, drawn, panel_of, row, shows
+from tests.helpers.page_server import running_page
+from tests.helpers.voc_folder import boxes, label_file, write_voc
 
 CAT, PERSON = 8, 15
 A, B, C = "2007_000042", "2007_000061", "2008_000009"

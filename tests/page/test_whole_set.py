@@ -11,9 +11,9 @@ import pytest
 
 from demo.answers import whole_set
 from segcore.cli import main
-from tests.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, hold_the_answer, panel_of, shows
-from tests.misbehaving_server import MisbehavingServer
-from tests.page_server import page_here, running_page
+from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, hold_the_answer, panel_of, shows
+from tests.helpers.misbehaving_server import MisbehavingServer
+from tests.helpers.page_server import page_here, running_page
 
 SUMMARY = "#set-summary .report"
 

@@ -15,7 +15,7 @@ from segcore.categories import Categories
 from segcore.classes import CLASSES, class_id
 from segcore.inference.task import Task
 from segcore.report import charts, sheets
-from tests.records import binary_record, comparison, difference, record, reliability, size_counts
+from tests.helpers.records import binary_record, comparison, difference, record, reliability, size_counts
 
 SVG = "{http://www.w3.org/2000/svg}"
 OF_A_RECORD = (

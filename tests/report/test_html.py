@@ -15,7 +15,7 @@ from PIL import Image
 from segcore.errors import ImageError
 from segcore.report import differences, terms, words
 from segcore.report.html import MOST_IMAGES, Picture, html_report
-from tests.records import binary_record, comparison, difference, image, record, reliability, size_counts
+from tests.helpers.records import binary_record, comparison, difference, image, record, reliability, size_counts
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = "<script>alert('&amp;\"')</script><img src=x onerror=alert(1)>"

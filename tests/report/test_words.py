@@ -6,7 +6,7 @@ import pytest
 
 from segcore.classes import FRIENDLY_NAMES
 from segcore.report import differences, terms, words
-from tests.records import binary_record, comparison, difference, record, reliability, size_counts
+from tests.helpers.records import binary_record, comparison, difference, record, reliability, size_counts
 
 
 def told(findings: list[str], beginning: str) -> str:

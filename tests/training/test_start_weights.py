@@ -19,7 +19,7 @@ from segcore.models.architectures import DeepLabV3Plus, HalvingConv
 from segcore.models.transforms import Preprocess
 from segcore.training import start_weights
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 FILE = SHARED / "reference" / "deeplabv3_mnv2_pascal_quant.tflite"
 PHOTOGRAPHS = SHARED / "voc" / "JPEGImages"
 

@@ -30,9 +30,9 @@ from segcore.truth import coco_json, fetch_annotations, fetch_job
 from segcore.truth import fetch_coco as fetching
 from segcore.truth.coco import CocoDataset
 from segcore.truth.fetch_coco import fetch_coco
-from tests.misbehaving_server import GOOD, MisbehavingServer, Twist
+from tests.helpers.misbehaving_server import GOOD, MisbehavingServer, Twist
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SPLIT = "val2017"
 ARCHIVE = "/annotations/annotations_trainval2017.zip"
 MEMBER = f"annotations/instances_{SPLIT}.json"

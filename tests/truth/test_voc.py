@@ -20,7 +20,7 @@ from segcore.truth import layouts, voc
 from segcore.truth.coco import CocoDataset
 from segcore.truth.layouts import open_dataset
 from segcore.truth.voc import VocDataset, VocImage
-from tests.voc_folder import boxes, label_file, palette_png, write_list, write_voc
+from tests.helpers.voc_folder import boxes, label_file, palette_png, write_list, write_voc
 
 DOG, PERSON, TV = 12, 15, 20
 A, B, C = "2007_000042", "2007_000061", "2008_000009"

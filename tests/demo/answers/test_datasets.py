@@ -11,7 +11,7 @@ import pytest
 from demo.answers.datasets import FETCHED, SAMPLES, Datasets
 from segcore.errors import AnnotationError, Cancelled, UsageError
 from segcore.truth import fetch_coco
-from tests.voc_folder import boxes, write_list, write_voc
+from tests.helpers.voc_folder import boxes, write_list, write_voc
 
 
 @pytest.fixture

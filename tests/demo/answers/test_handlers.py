@@ -23,7 +23,7 @@ from segcore.inference.refine import Edges
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.truth.coco import CocoDataset
-from tests.samples import ASTRONAUT, CAT, DOG, PIZZA, STOP_SIGN
+from tests.helpers.samples import ASTRONAUT, CAT, DOG, PIZZA, STOP_SIGN
 
 
 class CountingPool(ModelPool):

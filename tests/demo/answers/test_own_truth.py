@@ -24,8 +24,8 @@ from segcore.imaging import drawing
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.truth.coco import CocoDataset
-from tests.at_a_time import AtATime
-from tests.samples import CAT, DOG, PIZZA
+from tests.helpers.at_a_time import AtATime
+from tests.helpers.samples import CAT, DOG, PIZZA
 
 TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
 # What a look gives, by name.

@@ -19,7 +19,7 @@ from demo.tabs import photograph
 from demo.waiting.visits import Visit
 from segcore.classes import VOC_NAMES
 from segcore.truth.coco import CocoDataset
-from tests.samples import DOG, RIDERS
+from tests.helpers.samples import DOG, RIDERS
 
 SIGN = 226111  # in which the small model sees a bottle
 

@@ -19,8 +19,8 @@ from demo.waiting.turns import Turns
 from segcore.errors import AnnotationError, Cancelled, ImageError, LabelError
 from segcore.imaging import reading
 from segcore.truth.supplied import read_truth
-from tests.hostile_pictures import encoded, slow_picture
-from tests.samples import DOG, sample
+from tests.helpers.hostile_pictures import encoded, slow_picture
+from tests.helpers.samples import DOG, sample
 
 LIMITS = {"max_pixels": 100_000_000, "max_bytes": 64 * 2**20}
 

@@ -17,7 +17,7 @@ from demo import app
 from demo.server import gradio_internals
 from demo.settings import Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 ALLOWED = {"_asdict", "_replace"}  # of named tuples
 OWN = {"self", "cls"}
 DOCUMENTED_PRIVATE = {"os._exit", "super()._get", "super()._put"}  # by Python: asyncio's queues are to be extended so

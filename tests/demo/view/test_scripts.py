@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-VIEW = Path(__file__).parents[1] / "demo" / "view"
+VIEW = Path(__file__).parents[3] / "demo" / "view"
 NODE = shutil.which("node")
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
