@@ -42,8 +42,8 @@ def judge_objects(
 
     Returns None if the truth does not separate objects. prediction: uint8 (H, W), the result of `task.predict`. The
     objects' masks are resized to its size (Pillow nearest). An object is found if at least half of its mask's pixels
-    have its class, also pixels that the scores ignore. Otherwise it was taken for the most frequent other label. Crowd regions
-    and objects that have no pixel at the prediction's size are left out.
+    have its class, also pixels that the scores ignore. Otherwise it was taken for the most frequent other label. Crowd
+    regions and objects that have no pixel at the prediction's size are left out.
 
     Raises UsageError for an unknown image.
     """
