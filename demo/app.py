@@ -117,9 +117,8 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     examples = datasets.get(SAMPLES)
     datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
     blocks = page.build(pool, datasets, Thumbnails(examples), counts)
-    blocks.queue(
-        max_size=4 * settings.queue
-    )  # requests for the network wait in the model pool's queue, not in Gradio's
+    # Requests for the network wait in the model pool's queue, not in Gradio's.
+    blocks.queue(max_size=4 * settings.queue)
     gradio_internals.EventLine(blocks).look_less_often()
     keep_listened(blocks)
     try:

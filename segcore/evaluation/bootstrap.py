@@ -1,4 +1,4 @@
-"""How far a score of so many images can be trusted: percentile bootstrap over images, alone or in pairs."""
+"""Confidence intervals of scores, by percentile bootstrap over images, for one model or for paired models."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ RESAMPLES = 1000
 SEED = 0
 SETTINGS = {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
 
-_AT_ONCE = 500_000  # how often each image was drawn, for some resamples at once: 4 MB
+_AT_ONCE = 500_000  # counts (resamples x images) in memory at once: 4 MB
 _PERCENTILES = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
 
 Resampled = dict[str, Any]
 
 
 def resampled(per_image: Counts, *, resamples: int = RESAMPLES, seed: int = SEED) -> tuple[Resampled, Resampled]:
-    """Dataset scores and image means of `resamples` sets of N images, each drawn from the N with replacement.
+    """Compute dataset scores and image means of `resamples` sets of N images, drawn from N images with replacement.
 
-    per_image: the counts of N images along their first axis. Returns two dictionaries as `Counts.scores` gives, of
-    float64 (resamples,) and (resamples, n); that of image means lacks "per_class". For one seed and N the same images
-    are drawn, so that two models' scores of the same images, in the same order, come in pairs. Of fewer than 2 images
-    all is nan: they say nothing of others.
+    per_image: the counts of N images along their first axis. Returns two dictionaries like that of `Counts.scores`,
+    with float64 (resamples,) and (resamples, n); the image means have no "per_class". The same seed and N draw the
+    same images, so the scores of two models on the same images, in the same order, are paired. With fewer than 2
+    images all values are nan.
 
     Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 1979.
     """
@@ -36,7 +36,7 @@ def resampled(per_image: Counts, *, resamples: int = RESAMPLES, seed: int = SEED
         nothing = dict.fromkeys(OVERALL_KEYS, np.full(1, np.nan))
         return nothing | {"per_class": dict.fromkeys(PER_CLASS_KEYS, np.full((1, num_classes), np.nan))}, nothing
     rows = per_image.flat()
-    used = rows.any(axis=0)  # most pairs of classes never meet
+    used = rows.any(axis=0)  # most pairs of classes never occur
     scores = per_image.scores()
     own = np.stack([scores[key] for key in OVERALL_KEYS], axis=1)  # (N, keys)
     defined = ~np.isnan(own)
@@ -50,7 +50,7 @@ def resampled(per_image: Counts, *, resamples: int = RESAMPLES, seed: int = SEED
 
 
 def _draws(images: int, resamples: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (some of the resamples, how often each of the images was drawn into each: float64 (some, images))."""
+    """Yield (slice of the resamples, how often each image was drawn in them: float64 (resamples, images))."""
     rng = np.random.default_rng(seed)
     step = max(1, _AT_ONCE // images)
     for start in range(0, resamples, step):
@@ -60,13 +60,13 @@ def _draws(images: int, resamples: int, seed: int) -> Iterator[tuple[slice, np.n
 
 
 def interval(values: np.ndarray) -> list[float] | None:
-    """[low, high] of the middle 95 % of float (resamples,), undefined ones left out; None where all are."""
+    """Return [low, high] of the middle 95 % of float (resamples,), without nan; None if all are nan."""
     defined = values[~np.isnan(values)]
     return np.percentile(defined, _PERCENTILES).tolist() if defined.size else None
 
 
 def intervals(per_image: Counts, names: tuple[str, ...]) -> dict[str, Any]:
-    """The 95 % intervals of all scores, fit for JSON; None where undefined."""
+    """Return the 95 % intervals of all scores, as JSON values; None if undefined."""
     dataset, means = resampled(per_image)
     columns = dataset["per_class"]
     return SETTINGS | {

@@ -1,4 +1,4 @@
-"""Two models, or two ways to run one, on the same images: paired differences, and where they differ most."""
+"""Compares two models, or two settings of one model, on the same images by paired differences."""
 
 from __future__ import annotations
 
@@ -11,29 +11,22 @@ from ..metrics.confusion import mean_defined
 from .bootstrap import SETTINGS, interval, resampled
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts, json_number
 from .results import RANKED_BY, Evaluation
-from .run import SCHEMA
+from .run import SCHEMA, Run
 
 
 def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
-    """The differences second - first of all scores, with 95 % intervals, over the images that both have counted.
+    """Compute the differences second - first of all scores, with 95 % intervals, over the images that both counted.
 
-    The intervals are of paired resamples: each draws the same images for both, so that what makes an image hard for
-    both cancels out. Returns {"schema", "first" and "second" (their settings), "images", "level", "resamples", "seed",
-    "dataset": {key: {"first", "second", "difference", "low", "high"}}, "image_mean": {the same}, "per_class": {name:
-    {key: {the same}}}, "per_image": [{"image_id", "file_name", "first", "second", "difference"}]}; undefined is None.
-    `per_image` has the foreground mean IoU of each image, 1 where truth and prediction are empty, the largest
-    difference first.
+    Each resample draws the same images for both runs, so the difficulty of an image cancels out. Returns {"schema",
+    "first" and "second" (their settings), "images", "level", "resamples", "seed", "dataset": {key: {"first", "second",
+    "difference", "low", "high"}}, "image_mean": {the same}, "per_class": {name: {key: {the same}}}, "per_image":
+    [{"image_id", "file_name", "first", "second", "difference"}]}; undefined values are None. `per_image` has the
+    foreground mean IoU of each image (1 if truth and prediction are empty), the largest difference first.
 
-    Raises UsageError for runs with other classes, other truths or no image in common.
+    Raises UsageError for runs with different classes, splits or ground truths, or without a common image.
     """
+    _check_comparable(first.run, second.run)
     names = first.run.task.names
-    for what, one, other in (
-        ("classes", names, second.run.task.names),
-        ("splits", first.run.dataset.split, second.run.dataset.split),
-        ("ground truths", first.run.protocol.truth, second.run.protocol.truth),
-    ):
-        if one != other:
-            raise UsageError(f"runs with different {what} cannot be compared: {one} and {other}")
     images, ours, theirs = _paired(first, second)
     if not images:
         raise UsageError("the two runs have no image in common; score both on the same images")
@@ -63,8 +56,18 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
     }
 
 
+def _check_comparable(first: Run, second: Run) -> None:
+    for what, one, other in (
+        ("classes", first.task.names, second.task.names),
+        ("splits", first.dataset.split, second.dataset.split),
+        ("ground truths", first.protocol.truth, second.protocol.truth),
+    ):
+        if one != other:
+            raise UsageError(f"runs with different {what} cannot be compared: {one} and {other}")
+
+
 def _paired(first: Evaluation, second: Evaluation) -> tuple[list, Counts, Counts]:
-    """The images that both have counted, by id, and each one's counts of them along a first axis."""
+    """Return the images that both runs counted, by id, and each run's counts of them along a first axis."""
     counted = [{each.image.id: each for each in evaluation.counted} for evaluation in (first, second)]
     ids = [number for number in counted[0] if number in counted[1]]
     num_classes = first.run.task.num_classes

@@ -1,4 +1,4 @@
-"""All that is counted where a prediction is set against its truth: integers, so that sums of images are exact."""
+"""The counts from comparing a prediction with its truth. They are integers, so sums over images are exact."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ PER_CLASS_KEYS = (*confusion.PER_CLASS_KEYS, "boundary_iou")
 OVERALL_KEYS = (*confusion.OVERALL_KEYS, "brier", "boundary_iou")
 Scores = dict[str, float | int | None]
 
-_FRACTIONS = 1 << 16  # sums of probabilities are kept in whole 65,536ths: adding them in any order gives the same
+_FRACTIONS = 1 << 16  # sums of probabilities are integers in units of 1/65536, so the order of adding does not matter
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """The counts of one image, of several added up, or, with leading axes (...), of each of many.
+    """The counts of one image, the sum of several images, or, with leading axes (...), the counts of many images.
 
     All are int64, for n classes and b = `upsampling.RELIABILITY_BINS`.
-    matrix: (..., n, n), rows are truth; boundary_intersection, boundary_union: (..., n), pixels of the boundary bands;
-    squared_error: (...), in 65,536ths, over squared_error_terms: (...), is the Brier score; reliability: (..., 3, b),
-    for each bin of confidence the pixels, the rightly labelled ones, and the sum of their confidences in 65,536ths;
-    uncalibrated: likewise, without the model's temperature; the same where it has none.
+    matrix: (..., n, n), rows are truth. boundary_intersection, boundary_union: (..., n), pixels of the boundary bands.
+    squared_error: (...), in units of 1/65536; divided by squared_error_terms, (...), it is the Brier score.
+    reliability: (..., 3, b), for each bin of confidence the pixels, the correct pixels, and the sum of confidences in
+    units of 1/65536. uncalibrated: the same without the model's temperature.
     """
 
     matrix: np.ndarray
@@ -49,13 +49,13 @@ class Counts:
         return {each.name: shape for each, shape in zip(fields(Counts), shapes, strict=True)}
 
     def flat(self) -> np.ndarray:
-        """Everything in one row: int64 (..., m). `from_flat` turns it back."""
+        """Return all counts in one row: int64 (..., m). `from_flat` is the inverse."""
         many = self.matrix.shape[:-2]
         return np.concatenate([np.reshape(each, (*many, -1)) for each in vars(self).values()], axis=-1)
 
     @classmethod
     def from_flat(cls, rows: np.ndarray, num_classes: int) -> Counts:
-        """What `flat` was made of. Raises ValueError where the length of the rows is not that of so many classes."""
+        """Make counts from rows of `flat`. Raises ValueError if their length does not fit the number of classes."""
         shapes = cls._shapes(num_classes)
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
         if rows.shape[-1] != ends[-1]:
@@ -65,17 +65,17 @@ class Counts:
 
     @classmethod
     def stacked(cls, counts: Iterable[Counts], num_classes: int) -> Counts:
-        """Those of N images along a first axis, N from 0."""
+        """Stack the counts of N images along a first axis. N can be 0."""
         length = sum(int(np.prod(shape)) for shape in cls._shapes(num_classes).values())
         rows = [each.flat() for each in counts]
         return cls.from_flat(np.array(rows, np.int64).reshape(len(rows), length), num_classes)
 
     def total(self) -> Counts:
-        """The sum over the first axis."""
+        """Return the sum over the first axis."""
         return Counts(*(each.sum(axis=0) for each in vars(self).values()))
 
     def scores(self) -> dict[str, Any]:
-        """Each of OVERALL_KEYS to float64 (...), and under "per_class" each of PER_CLASS_KEYS to (..., n); nan where
+        """Return OVERALL_KEYS with float64 (...), and "per_class" with PER_CLASS_KEYS and float64 (..., n); nan if
         undefined.
         """
         scores = confusion.score_arrays(self.matrix)
@@ -89,9 +89,9 @@ class Counts:
         }
 
     def reliability_record(self, temperature: float | None = None) -> dict[str, Any]:
-        """Confidence against accuracy, fit for JSON, of counts without leading axes.
+        """Return confidence and accuracy by bin as JSON values, for counts without leading axes.
 
-        temperature: the model's, None if it has none; then nothing is said of before.
+        temperature: the model's, or None; without one, there is no calibration error before calibration.
         """
         pixels, right, confidences = self.reliability
         accuracy = confusion.divide(right, pixels)
@@ -118,10 +118,10 @@ class Counts:
 def count(
     logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task, temperature: float | None = None
 ) -> Counts:
-    """Compare one prediction, uint8 (H, W), with its truth (255 is left out); the logits give the probabilities.
+    """Compare a prediction, uint8 (H, W), with its truth; 255 is ignored. The logits give the probabilities.
 
-    temperature: what the logits have been divided by, None if the model has none.
-    Raises UsageError for logits of other categories than the task's.
+    temperature: the model's, by which the logits are already divided; None if it has none.
+    Raises UsageError if the logits and the task have different categories.
     """
     check_categories(logits, task)
     matrix = confusion.confusion_matrix(truth, prediction, num_classes=task.num_classes)
@@ -136,7 +136,7 @@ def count(
 
 
 def check_categories(logits: Logits, task: Task) -> None:
-    """Raises UsageError for logits of other categories than the task's."""
+    """Raise UsageError if the logits and the task have different numbers of categories."""
     if len(logits) != len(task.categories):
         raise UsageError(
             f"the model tells {len(logits)} classes apart, and the task {len(task.categories)}; make the task with the "
@@ -151,9 +151,9 @@ def counts_of(
     judged: upsampling.JudgedProbabilities,
     before: upsampling.JudgedProbabilities,
 ) -> Counts:
-    """The counts of one image whose confusion matrix and probabilities are counted; its boundaries are counted here.
+    """Make the counts of one image from its confusion matrix and its probabilities' sums. Counts the boundaries too.
 
-    before: `judged` without the model's temperature.
+    before: the sums without the model's temperature.
     """
     intersection, union = boundary_counts(truth, prediction, num_classes=len(matrix))
     error, terms = _fractions(judged.squared_error), np.array(judged.terms, np.int64)
@@ -174,18 +174,18 @@ def _fractions(values: float | np.ndarray) -> np.ndarray:
 
 
 def overall(scores: dict[str, Any], index: tuple[int, ...] | int = ()) -> Scores:
-    """The scores that are one number, fit for JSON: undefined is None. `index` picks one of many."""
+    """Return the overall scores as JSON values; undefined is None. `index` selects one image of many."""
     return {key: json_number(scores[key][index]) for key in OVERALL_KEYS}
 
 
 def per_class(scores: dict[str, Any], names: Sequence[str]) -> dict[str, Scores]:
-    """The scores of each class by name, fit for JSON."""
+    """Return the scores of each class by name, as JSON values."""
     columns = scores["per_class"]
     return {name: {key: json_number(columns[key][row]) for key in PER_CLASS_KEYS} for row, name in enumerate(names)}
 
 
 def json_number(value: Any) -> float | int | None:
-    """A number as JSON may hold it: an int, a finite float, or None."""
+    """Convert a number to a JSON value: an int, a finite float, or None."""
     if isinstance(value, int | np.integer):
         return int(value)
     return float(value) if np.isfinite(value) else None

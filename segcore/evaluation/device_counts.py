@@ -1,4 +1,4 @@
-"""Decides and counts on the graphics card that has the logits: only the label map and the counts come back."""
+"""Predicts and counts on the graphics card that has the logits. Only label maps and counts are copied back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .run import Run
 
 
 def counts_on_card(run: Run) -> bool:
-    """Whether the images of a run are decided and counted on a card.
+    """Whether a run predicts and counts on a graphics card.
 
-    Not with a threshold, which asks for the CPU's probabilities to the last bit, nor where borders are refined.
+    It does not with a threshold, which needs the CPU's exact probabilities, nor with refined borders.
     """
     segmenter = run.segmenter
     on_card = is_card(segmenter.device) and getattr(segmenter, "on_device", None) is not None
@@ -29,10 +29,9 @@ def counts_on_card(run: Run) -> bool:
 def predict_and_count(
     logits: Tensor, truth: np.ndarray, task: Task, temperature: float | None = None
 ) -> tuple[np.ndarray, Counts]:
-    """The prediction, uint8 (H, W), and its counts against a truth; logits: float32 (classes, h, w) on any device.
+    """Return the prediction, uint8 (H, W), and its counts. logits: float32 (classes, h, w) on any device.
 
-    truth, temperature and errors: as of `counts.count`. The prediction and the confusion matrix are those of the CPU to
-    the last pixel.
+    truth, temperature and errors: as in `counts.count`. The prediction and the confusion matrix equal the CPU's.
     """
     check_categories(logits, task)
     judge = functools.partial(device_upsampling.decide_and_judge, binary=task.binary, object_id=task.object_id)

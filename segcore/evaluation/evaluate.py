@@ -1,4 +1,4 @@
-"""A dataset through the steps, image by image, resumable; beside an accelerator, decoded ahead and counted behind."""
+"""Evaluates a dataset image by image and can resume. With an accelerator, threads decode ahead and count behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "to_csv",
 ]
 
-WORKERS = 2  # threads beside an accelerator; also how many batches they may be ahead of it, and behind
+WORKERS = 2  # threads beside an accelerator, and batches that may be decoded ahead or wait to be counted
 
 
 def evaluate(
@@ -41,9 +41,9 @@ def evaluate(
     progress: Callable[[int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Evaluation:
-    """Score every image of the run; one that cannot be read is named in the outcome and left out.
+    """Score all images of the run. Images that cannot be read are left out and named in the result.
 
-    As `score_images`; progress(done, total) counts images.
+    Arguments and errors are those of `score_images`; progress(done, total) counts images.
     """
     started = time.perf_counter()
     scored: list[Scored] = []
@@ -64,13 +64,13 @@ def score_images(
     on_image: Callable[[Sample], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Scored]:
-    """Yield each image's outcome in the order of the run; whoever stops listening may keep what came until then.
+    """Yield each image's outcome in the order of the run. The caller may stop early and keep what it got.
 
-    resume: a folder that keeps each image's counts, so that an interrupted run goes on where it was; batches are
-    composed the same way whatever was done before. on_image sees each newly scored image.
+    resume: a folder for each image's counts, from which an interrupted run can continue. Batches are the same whether
+    a run is resumed or not. on_image: is called with each newly scored image.
 
-    Raises UsageError where `resume` holds another run and where model, ground truth and task are of different
-    categories, and Cancelled (what was finished is in `resume`).
+    Raises UsageError if `resume` holds another run or if ground truth and task have different categories. Raises
+    Cancelled; finished images are then in `resume`.
     """
     if run.dataset.categories != run.task.categories:
         raise UsageError("the ground truth and the task are of different categories; give the segmenter's to both")
@@ -91,7 +91,7 @@ def score_images(
 def _scored_batches(
     run: Run, done: dict[ImageId, Scored], *, keep_samples: bool, cancel: threading.Event | None
 ) -> Generator[Outcomes]:
-    """Yield the run's batches in order: those that are done already, and between them those that now are scored."""
+    """Yield the outcomes of the run's batches in order. Batches that are done come from the journal."""
     missing = (batch for batch in run.batches() if any(image.id not in done for image in batch))
     source = run.segmenter.score if isinstance(run.segmenter, BatchScorer) else _score_here
     with closing(source(run, missing, keep_samples)) as scored:
@@ -105,7 +105,7 @@ def _scored_batches(
 
 
 def _score_here(run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Generator[Outcomes]:
-    """Yield what comes of each batch in order; the pool decodes the next ones and scores the last ones meanwhile."""
+    """Yield the outcomes of each batch in order. Meanwhile the pool decodes the next and scores the last batches."""
     waiting = iter(batches)
     ahead: deque[tuple[tuple[ImageRecord, ...], list[Future[Loaded | str]]]] = deque()
     behind: deque[Future[Outcomes]] = deque()
@@ -129,12 +129,12 @@ def _score_here(run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_sampl
 
 
 def _pool(device: str) -> Executor:
-    """Decoding and counting go on beside an accelerator. On a CPU threads only get in the network's way."""
+    """Return threads for decoding and counting beside an accelerator. On a CPU they would slow the network down."""
     return _AtOnce() if device == "cpu" else ThreadPoolExecutor(WORKERS, thread_name_prefix="evaluate")
 
 
 class _AtOnce(Executor):
-    """Does what is submitted before it returns."""
+    """An executor that runs each function immediately, in the caller's thread."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         future: Future = Future()

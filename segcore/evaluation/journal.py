@@ -1,4 +1,4 @@
-"""The progress of an evaluation on disk, so that an interrupted one goes on where it was."""
+"""The progress of an evaluation on disk, from which an interrupted evaluation can continue."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """A file of one JSON line per scored image behind a first line that says how images are scored.
+    """A file with the settings in the first line, and then one JSON line for each scored image.
 
-    Images that were left out are not in it, so that they are tried again once they have been mended. An image whose
-    record or truth has changed since is scored anew. At a batch size of 1 an image's counts depend on no other
-    image, so that the same journal serves any choice of images; else on those that share its batches, which are then
-    part of the first line.
+    Images that were left out are not in it, so they are tried again. An image whose record or truth has changed is
+    scored again. With a batch size of 1, an image's counts do not depend on other images, so one journal serves any
+    choice of images. With larger batches they do, and the first line includes the list of images.
     """
 
     def __init__(self, folder: Path, run: Run) -> None:
@@ -41,13 +40,13 @@ class Journal:
 
     @contextmanager
     def held(self) -> Iterator[Journal]:
-        """Keep other processes and threads out. Raises UsageError where one is at it."""
+        """Lock the journal. Raises UsageError if another process or thread holds the lock."""
         problem = f"another evaluation is writing to {self.path}; wait for it, or use another folder"
         with lock_or_refuse(self.path.with_suffix(".lock"), problem):
             yield self
 
     def read(self) -> dict[ImageId, Scored]:
-        """What was finished before of the run's images, by id; a last line that was cut off is dropped from the file.
+        """Return the finished images of this run by id. An incomplete last line is removed from the file.
 
         Raises UsageError for the journal of another run, and for a damaged one.
         """
@@ -64,7 +63,7 @@ class Journal:
                 f"{self.path} belongs to a run with other settings or images; give --resume another folder"
             )
         if not lines[-1].endswith(b"\n"):
-            os.truncate(self.path, content.rfind(b"\n") + 1)  # which a full disk allows
+            os.truncate(self.path, content.rfind(b"\n") + 1)  # works on a full disk too
             lines.pop()
         images = {image.id: (image, self.run.dataset.fingerprint(image.id)) for image in self.run.images}
         decoded = []
@@ -102,7 +101,7 @@ class Journal:
         return json.dumps(line, separators=(",", ":")) + "\n"
 
     def _decode(self, line: dict, images: dict[ImageId, tuple[ImageRecord, str]]) -> Scored | None:
-        """The outcome in a line; None for an image that this run leaves out or whose truth was another."""
+        """Decode a line. Returns None for an image that is not in this run or whose truth has changed."""
         numbers = np.array(line["counts"])
         objects = None
         if self.run.dataset.has_objects:

@@ -1,4 +1,4 @@
-"""Objects, not only pixels: which of the annotated ones a prediction found, and what it took the others for."""
+"""Counts objects instead of pixels: which annotated objects were found, and for what the others were taken."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from PIL import Image
 from ..inference.task import Task
 from ..truth.dataset import Dataset, ImageId
 
-FOUND_FROM_SHARE = 0.5  # of an object's own pixels
-SIZES = {"small": 32**2, "medium": 96**2, "large": None}  # COCO's: an area in pixels under this one
+FOUND_FROM_SHARE = 0.5  # an object is found if this share of its pixels has its class
+SIZES = {"small": 32**2, "medium": 96**2, "large": None}  # COCO's sizes: upper limits of the area in pixels
 
 
 class ObjectOutcome(NamedTuple):
-    """What became of one object: its annotation's id, its class 1..20, its area in pixels of the photograph, whether
-    it was found, and the label 0..20 that it was taken for (its own class where it was found).
+    """The result for one object.
+
+    id: its annotation's. class_id: 1..20. area: in pixels of the photograph. taken_for: the label 0..20 that it was
+    taken for; its own class if it was found.
     """
 
     id: int
@@ -29,19 +31,19 @@ class ObjectOutcome(NamedTuple):
 
     @property
     def size(self) -> str:
-        """COCO's word for its size, by the area of its mask."""
+        """COCO's size category of the object, by the area of its mask."""
         return next(name for name, limit in SIZES.items() if limit is None or self.area < limit)
 
 
 def judge_objects(
     dataset: Dataset, image_id: ImageId, prediction: np.ndarray, task: Task
 ) -> tuple[ObjectOutcome, ...] | None:
-    """Every object of an image that the task asks for, in the order of the annotations; None where they are not known.
+    """Judge the objects of an image whose class the task includes, in the order of the annotations.
 
-    prediction: uint8 (H, W) as `task.predict` gives, at the photograph's size or another, to which the objects' masks
-    are then resized (Pillow nearest). An object is found if at least half of its mask's pixels carry its class, be
-    they counted in the scores or not; else it was taken for the label that most of its other pixels have. Crowd
-    regions are no objects, and neither is one that has no pixel left at that size.
+    Returns None if the truth does not separate objects. prediction: uint8 (H, W), the result of `task.predict`. The
+    objects' masks are resized to its size (Pillow nearest). An object is found if at least half of its mask's pixels
+    have its class, also pixels that the scores ignore. Otherwise it was taken for the most frequent other label. Crowd
+    regions and objects that have no pixel at the prediction's size are left out.
 
     Raises UsageError for an unknown image.
     """
@@ -67,9 +69,9 @@ def judge_objects(
 
 
 def objects_record(outcomes: Sequence[ObjectOutcome], names: Sequence[str]) -> dict[str, Any]:
-    """How many were found: in all, by size, and of each class that there is, with what the missed were taken for.
+    """Count the found objects: in total, by size, and by class with the labels that missed objects were taken for.
 
-    names: of the classes, by their numbers.
+    names: the classes' names by number.
     """
     per_class = {}
     for number in sorted({each.class_id for each in outcomes}):
@@ -81,7 +83,7 @@ def objects_record(outcomes: Sequence[ObjectOutcome], names: Sequence[str]) -> d
 
 
 def found_of(outcomes: Sequence[ObjectOutcome] | None) -> dict[str, int | None]:
-    """How many objects an image has, and how many were found, as an image's row has them; None where not known."""
+    """Return the numbers of an image's objects and found objects, for its row; None if the truth has no objects."""
     if outcomes is None:
         return {"objects_total": None, "objects_found": None}
     return {"objects_total": len(outcomes), "objects_found": sum(each.found for each in outcomes)}

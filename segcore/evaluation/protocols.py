@@ -1,4 +1,4 @@
-"""The three evaluation protocols: how the image is resized, how the truth is built, at which size they meet."""
+"""The evaluation protocols: how the image is resized, how the truth is built, and at which size they are compared."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from PIL import Image
 from ..errors import UsageError
 from ..truth.dataset import Dataset, ImageId
 
-if TYPE_CHECKING:  # it imports PyTorch, which what a protocol is does not need
+if TYPE_CHECKING:  # importing it would import PyTorch
     from ..models.transforms import Preprocess
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to take scores.
+    """One evaluation protocol.
 
-    truth: how `Dataset.truth` settles overlaps and crowds; resize: the only one the protocol allows, or None where
-    the caller may choose; at_input_size: compare at the network's input size instead of the photograph's own.
+    truth: the policy of `Dataset.truth` for overlaps and crowds. resize: the only resize that the protocol allows, or
+    None if the caller may choose. at_input_size: compare at the network's input size instead of the photograph's size.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Protocol:
     at_input_size: bool
 
     def resize_for(self, wanted: str) -> str:
-        """The resize that an evaluation runs with when `wanted` was asked for."""
+        """Return the protocol's resize, or `wanted` if the caller may choose."""
         return self.resize or wanted
 
     def truth_at_scored_size(self, dataset: Dataset, image_id: ImageId, preprocess: Preprocess) -> np.ndarray:
-        """The ground truth as it is compared: uint8 (H, W) of 0..20 and 255, at the scored size.
+        """Return the ground truth at the scored size: uint8 (H, W) of 0..20 and 255.
 
         Raises AnnotationError for a truth that cannot be read, and UsageError for an unknown image.
         """
@@ -74,7 +74,7 @@ PROTOCOLS = {
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol called `name`. Raises UsageError with the names there are."""
+    """Return the protocol called `name`. Raises UsageError, which lists the names, for any other."""
     if name not in PROTOCOLS:
         raise UsageError(f"there is no protocol {name!r}; choose one of: {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -1,4 +1,4 @@
-"""The same steps on many machines: files go to workers on a Ray cluster, each with a model of its own."""
+"""Runs evaluations and predictions on a Ray cluster. Files are sent to workers, and each worker has its own model."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from .run import Outcomes, Run, Scored
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 120  # for a worker to get a place and to load its model
-TRIES = 3  # before a photograph is taken for what kills its workers
-_QUEUED = 2  # jobs at each worker: one that it does, and one so that it need not wait for the next
-_OUT_OF_TURN = 8  # jobs for each worker that may be begun before the oldest one is done
+START_SECONDS = 120  # time for a worker to be scheduled and to load its model
+TRIES = 3  # a job that has lost this many workers is given up
+_QUEUED = 2  # jobs at each worker: the current one and the next one
+_OUT_OF_TURN = 8  # jobs per worker that may start before the oldest one is done
 _LOCAL = "local"
 
 
@@ -42,12 +42,12 @@ class _Job:
     number: int
     arguments: tuple
     losses: int = 0
-    answer: Any = None  # Ray's reference to what will come of it
+    answer: Any = None  # Ray's reference to the result
 
 
 @dataclass(eq=False)
 class _Hired:
-    """A worker as this side sees it: Ray's handle, what `Worker.start` told, and its jobs, the oldest first."""
+    """The cluster's view of a worker: Ray's handle, the facts from `Worker.start`, and its jobs, oldest first."""
 
     actor: Any
     facts: dict[str, Any] = field(default_factory=dict)
@@ -55,18 +55,17 @@ class _Hired:
 
 
 class Cluster:
-    """Workers that stand for a `Segmenter` in a `Run`; to be closed, or used in a `with` block.
+    """Workers that replace a `Segmenter` in a `Run`. Close it, or use it in a `with` block.
 
-    model, device, precision, resize, engine, tta, refine: as of a `Segmenter`, but int8, which each worker would
-    measure by itself. address: None for workers on this machine, reached over its
-    loopback interface alone; else a Ray cluster that runs, as "host:6379", or "auto" for the one this machine is in.
-    workers: how many; by default one for each GPU, or where there is none one for each machine; they share its
-    processors. on_lost: is told in a sentence of each worker that was lost; what it was at is done again.
+    model, device, precision, resize, engine, tta, refine: as for a `Segmenter`, except int8, because each worker would
+    calibrate it by itself. address: None for workers on this machine, reached only over its loopback interface; or a
+    running Ray cluster, "host:6379", or "auto" for the one that includes this machine.
+    workers: their number; by default one for each GPU, or without GPUs one for each machine. They share a machine's
+    processors. on_lost: is called with a sentence for each lost worker; its jobs are done again.
 
-    Only the files themselves and their truth travel. Each machine needs segcore, and the model's weights where this
-    one has them.
-    Raises UsageError without Ray and for more workers than there are processors; ClusterError where none can be
-    started, and where they would not all compute the same.
+    Only files and their truth are sent. Each machine needs segcore, and the model's weights at the same path.
+    Raises UsageError without Ray and for more workers than processors; ClusterError if no worker can be started, or if
+    workers would compute different results.
     """
 
     def __init__(
@@ -106,18 +105,12 @@ class Cluster:
         self._starting: dict[Any, _Hired] = {}
         try:
             self._connected = _connect(self._ray, address)
-            count, self._threads, self._gpus = self._shares(workers)
-            for _ in range(count):
-                self._hire()
-            end = time.monotonic() + START_SECONDS
-            while self._starting and (started := self._wait(self._starting, max(0.0, end - time.monotonic()))):
-                self._welcome(started)
-            self._check_someone_is_there()
+            self._start_workers(workers)
         except BaseException:
             self.close()
             raise
-        told = self._workers[0].facts
-        self.device, self.precision, self.engine = told["device"], told["precision"], told["engine"]
+        facts = self._workers[0].facts
+        self.device, self.precision, self.engine = facts["device"], facts["precision"], facts["engine"]
 
     def __enter__(self) -> Cluster:
         return self
@@ -126,7 +119,7 @@ class Cluster:
         self.close()
 
     def close(self) -> None:
-        """Dismiss the workers, and end the local cluster or the connection that this one made."""
+        """End the workers, and the local cluster or connection that this object made."""
         for each in (*self._workers, *self._starting.values()):
             self._ray.kill(each.actor)
         self._workers, self._starting = [], {}
@@ -135,11 +128,11 @@ class Cluster:
 
     @property
     def workers(self) -> list[dict[str, Any]]:
-        """What each worker told of itself as it started, as host, pid, device and precision."""
+        """The facts that each worker reported when it started, such as host, pid, device and precision."""
         return [each.facts for each in self._workers]
 
     def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Generator[Outcomes]:
-        """Yield what comes of each batch of the run's images, in order."""
+        """Yield the outcomes of each batch of the run's images, in order."""
         sent: deque[tuple[ImageRecord, ...]] = deque()
 
         def jobs() -> Iterator[tuple]:
@@ -155,15 +148,25 @@ class Cluster:
             yield [(Scored(image, None, skipped=outcomes), None) for image in images] if lost else outcomes
 
     def predict(self, paths: Iterable[Path], task: Task, **options: bool) -> Iterator[dict[str, bytes] | str]:
-        """Yield, in order, what `write_results` with these options would write of each photograph, or what is wrong
-        with it: files by the ends of their names.
+        """Yield, in order, the files that `write_results` makes of each photograph, by the ends of their names.
+
+        options: those of `write_results`. If a photograph cannot be read, a sentence says why.
         """
         return self._results("predict", ((_file(path), task, options) for path in paths))
 
     # ---- the workers
 
+    def _start_workers(self, wanted: int | None) -> None:
+        count, self._threads, self._gpus = self._shares(wanted)
+        for _ in range(count):
+            self._hire()
+        end = time.monotonic() + START_SECONDS
+        while self._starting and (started := self._wait(self._starting, max(0.0, end - time.monotonic()))):
+            self._welcome(started)
+        self._check_someone_is_there()
+
     def _shares(self, wanted: int | None) -> tuple[int, int, bool]:
-        """How many workers there are to be, with how many threads each, and whether each has a GPU."""
+        """Return the number of workers, the threads of each, and whether each has a GPU."""
         machines = [each["Resources"] for each in self._ray.nodes() if each["Alive"] and each["Resources"].get("CPU")]
         on_gpus = self._options["device"].startswith(("auto", "cuda")) and any("GPU" in each for each in machines)
         machines = [each for each in machines if "GPU" in each or not on_gpus]
@@ -177,12 +180,12 @@ class Cluster:
 
     def _hire(self) -> None:
         actor = self._ray.remote(num_cpus=self._threads, num_gpus=int(self._gpus))(Worker)
-        # Beside a GPU some threads of a worker decode and count while one computes.
+        # With a GPU, a worker has several threads: some decode and count while one computes.
         hired = _Hired(actor.options(scheduling_strategy="SPREAD", max_concurrency=1 + 2 * self._gpus).remote())
         self._starting[hired.actor.start.remote(self._options, self._threads)] = hired
 
     def _welcome(self, started: Any) -> None:
-        """Take a worker on, if it computes what the others do. Raises ClusterError if not."""
+        """Add a started worker. Raises ClusterError if it would compute other results than the other workers."""
         hired = self._starting.pop(started)
         try:
             facts = self._ray.get(started)
@@ -217,8 +220,9 @@ class Cluster:
     # ---- the work
 
     def _results(self, method: str, jobs: Iterable[tuple]) -> Iterator[Any]:
-        """Yield what `Worker.method` gives for each job, in order, whichever is done first; a sentence in place of
-        the result of a job that has cost TRIES workers.
+        """Yield the result of `Worker.method` for each job, in the order of the jobs.
+
+        For a job that has lost TRIES workers, a sentence takes the place of the result.
         """
         new = (_Job(number, arguments) for number, arguments in enumerate(jobs))
         waiting: list[_Job] = []
@@ -241,21 +245,22 @@ class Cluster:
                     done |= finished | {each.number: _GIVEN_UP for each in lost if each.losses >= TRIES}
                     waiting += [each for each in lost if each.losses < TRIES]
                 yield done.pop(turn)
-        finally:  # who has heard enough may ask for something else
+        finally:  # the caller may stop early and start another task
             for worker in self._workers:
                 worker.jobs.clear()
 
     def _worker_with_room(self, *, alone: bool) -> _Hired | None:
-        """The one with the fewest jobs, unless all have as many as they are to have.
+        """Return the worker with the fewest jobs, or None if all queues are full.
 
-        alone: for a job that was lost with a worker, which may be what killed it, so that it takes no other with it.
+        alone: return only an idle worker, for a job that was lost with its worker. It may have killed that worker, and
+        must not take other jobs with it.
         """
         most = 1 if alone else _QUEUED + 2 * self._gpus
         free = [each for each in self._workers if len(each.jobs) < most and not any(job.losses for job in each.jobs)]
         return min(free, key=lambda each: len(each.jobs), default=None)
 
     def _next_answer(self) -> tuple[dict[int, Any], list[_Job]]:
-        """Wait for something to happen. Returns the results by number, and the jobs that were lost with a worker."""
+        """Wait for the next event. Returns new results by job number, and the jobs of a lost worker."""
         asked = {job.answer: (worker, job) for worker in self._workers for job in worker.jobs}
         answer = self._wait([*asked, *self._starting], None if asked else START_SECONDS)
         if answer not in asked:
@@ -274,12 +279,12 @@ class Cluster:
         return {job.number: result}, []
 
     def _wait(self, asked: Iterable[Any], seconds: float | None) -> Any | None:
-        """One of these references that has been answered; None where none was in time."""
+        """Wait for one of these references. Returns it, or None after `seconds`."""
         answered, _ = self._ray.wait(list(asked), timeout=seconds)
         return answered[0] if answered else None
 
     def _replace(self, lost: _Hired) -> list[_Job]:
-        """Put another in the place of a worker that was lost. Returns what it had to do."""
+        """Replace a lost worker. Returns its jobs."""
         self._workers.remove(lost)
         self._ray.kill(lost.actor)
         self._hire()
@@ -301,7 +306,7 @@ _GIVEN_UP = f"the worker that was at it was lost {TRIES} times, perhaps for want
 
 
 def _file(path: Path) -> File | str:
-    """A file's content for the journey, or why it cannot be had."""
+    """Read a file to send it, or return why it cannot be read."""
     try:
         return File.at(path)
     except ImageError as error:
@@ -309,9 +314,9 @@ def _file(path: Path) -> File | str:
 
 
 def import_ray(*, local: bool) -> ModuleType:
-    """Ray, which sends nobody anything. Raises UsageError where it is not installed."""
+    """Import Ray with its usage statistics switched off. Raises UsageError if it is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if local:  # read as Ray is imported; off, a machine by itself uses the loopback interface alone
+    if local:  # Ray reads it when imported; with 0, a local cluster uses only the loopback interface
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
@@ -321,13 +326,13 @@ def import_ray(*, local: bool) -> ModuleType:
 
 
 def _connect(ray: ModuleType, address: str | None) -> bool:
-    """Join the cluster at `address`, or begin one here. Returns whether that was still to be done.
+    """Join the cluster at `address`, or start a local one. Returns False if Ray was connected already.
 
-    Raises ClusterError where there is none.
+    Raises ClusterError if there is no cluster.
     """
     if ray.is_initialized():
         return False
-    if address not in (None, _LOCAL, "auto"):  # Ray itself would try for minutes and then end the process
+    if address not in (None, _LOCAL, "auto"):  # check first: Ray would try for minutes and then end the process
         host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=10).close()

@@ -1,4 +1,4 @@
-"""What is done on each machine of a cluster: the steps, with a model of its own, on files that were read elsewhere."""
+"""A worker on one machine of a Ray cluster. It has its own copy of the model and gets the files' bytes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .score import score_files
 
 
 class Worker:
-    """A process that a `Cluster` gives work to; what goes wrong with its input comes back as a sentence."""
+    """A process that works for a `Cluster`. It returns problems of its input as sentences."""
 
     def start(self, options: dict[str, Any], threads: int) -> dict[str, Any] | str:
-        """Load the model. Returns where it is, and all that must be the same everywhere for the same results."""
+        """Load the model. Returns the worker's host and process, and facts that must be equal on all workers."""
         memory.keep_pages()
         torch.set_num_threads(threads)
         try:
@@ -51,7 +51,7 @@ class Worker:
         return score_files(replace(run, segmenter=self.segmenter), files, keep_samples=keep_samples)
 
     def predict(self, file: File | str, task: Task, options: dict[str, bool]) -> dict[str, bytes] | str:
-        """The files that `write_results` gives, by what they are called after the photograph's stem."""
+        """Return the files of `write_results` by the ends of their names, or what is wrong with the photograph."""
         if isinstance(file, str):
             return file
         try:

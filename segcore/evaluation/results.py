@@ -1,4 +1,4 @@
-"""The outcome of an evaluation, or of one image, as dictionary and table: every score, with its 95 % interval."""
+"""The results of an evaluation, or of one image, as a dictionary and as CSV, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .run import Run, Scored
 from .score import ImageScore
 
 RANKED_BY = "foreground_mean_iou"
-_FORMULA = tuple("=+-@＝＋－＠")  # how a formula begins in a spreadsheet
-_BLANKS = str.maketrans("\t\r\n", "   ")  # spreadsheets leave them out before they look, and end a row at the last two
+_FORMULA = tuple("=+-@＝＋－＠")  # first characters of a formula in a spreadsheet
+_BLANKS = str.maketrans("\t\r\n", "   ")  # spreadsheets ignore a leading tab, and end a row at CR and LF
 CSV_SETTINGS = (
     "model",
     "weights_sha256",
@@ -43,9 +43,9 @@ CSV_SETTINGS = (
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The outcome of a run, or of a part of it; `to_dict` is the command line's JSON.
+    """The results of a run, or of a part of it. `to_dict` is the command line's JSON.
 
-    The images may be given in any order: what follows from them is the same.
+    The order of the images does not matter.
     """
 
     run: Run
@@ -54,7 +54,7 @@ class Evaluation:
 
     @cached_property
     def counted(self) -> list[Scored]:
-        """The images that were not left out, by id."""
+        """The images that were not left out, sorted by id."""
         return sorted((each for each in self.scored if each.counts), key=lambda each: each.image.id)
 
     @cached_property
@@ -63,9 +63,9 @@ class Evaluation:
         return Counts.stacked([each.counts for each in self.counted if each.counts], self.run.task.num_classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings, confusion matrix, dataset and image-mean scores with intervals, per class, per image, objects,
-        reliability and all classes of the model; undefined is None, and so is what needs objects where the truth does
-        not tell them apart.
+        """Return settings, confusion matrix, scores of dataset, image mean, classes and images, intervals, objects,
+        reliability and the model's classes. Undefined values are None; so is "objects" if the truth does not separate
+        objects.
         """
         by_image, temperature = self.per_image.scores(), self.run.segmenter.temperature
         left_out = sorted((each for each in self.scored if not each.counts), key=lambda each: each.image.id)
@@ -94,14 +94,14 @@ class Evaluation:
         return objects_record(outcomes, self.run.task.categories.names)
 
     def to_csv(self) -> str:
-        """The same as a table: a row for the dataset, the image mean, each class and each image; undefined is empty."""
+        """Return the scores as CSV: a row for the dataset, the image mean, each class and each image."""
         return to_csv(self.to_dict())
 
 
 def scores_record(per_image: Counts, task: Task, temperature: float | None) -> dict[str, Any]:
-    """The scores of N images together: confusion matrix, dataset and class scores, intervals, reliability.
+    """Return the scores of N images: confusion matrix, dataset and class scores, intervals, reliability.
 
-    per_image: the counts along a first axis; temperature: the model's, None if it has none.
+    per_image: the counts along a first axis. temperature: the model's, None if it has none.
     """
     total = per_image.total()
     scores = total.scores()
@@ -118,9 +118,9 @@ def scores_record(per_image: Counts, task: Task, temperature: float | None) -> d
 def image_record(
     settings: dict[str, Any], image_id: ImageId | None, file_name: str, scored: ImageScore, task: Task
 ) -> dict[str, Any]:
-    """The record of one image: its scores by the keys of `evaluate`, flat and as a "dataset" of one image.
+    """Return the record of one image: its scores by the keys of `evaluate`, flat and as a "dataset" of one image.
 
-    settings: as `run.settings` gives them; image_id: None outside datasets.
+    settings: the result of `run.settings`. image_id: None for an image that is in no dataset.
     """
     shared = scores_record(Counts.stacked([scored.counts], task.num_classes), task, scored.temperature)
     objects = None if scored.objects is None else objects_record(scored.objects, task.categories.names)
@@ -129,16 +129,16 @@ def image_record(
 
 
 def worst_first(record: Mapping[str, Any]) -> list[dict]:
-    """The rows of `per_image`, the lowest foreground mean IoU first; where that is undefined all is as it should be."""
+    """Return the rows of `per_image`, the lowest foreground mean IoU first. An undefined score counts as perfect."""
     return sorted(record["per_image"], key=lambda row: 1 if (score := row[RANKED_BY]) is None else score)
 
 
 def to_csv(record: dict) -> str:
-    """What `Evaluation.to_dict` gave, as a table: one row per scope (dataset, image_mean, class, image).
+    """Convert the result of `Evaluation.to_dict` to CSV, with one row per scope (dataset, image_mean, class, image).
 
-    `<score>_low` and `<score>_high` are the ends of its 95 % interval, where one was taken. The column `precision` is
-    the score; the precision of the arithmetic is the column `arithmetic`. A text that a spreadsheet would run as a
-    formula has an apostrophe before it.
+    `<score>_low` and `<score>_high` are the ends of the 95 % interval; undefined values are empty. The column
+    `precision` is the score; the numeric precision is in the column `arithmetic`. A text that a spreadsheet would take
+    for a formula gets a leading apostrophe.
     """
     bounds = record.get("intervals", {"dataset": {}, "image_mean": {}, "per_class": {}})
     rows = [{"scope": scope} | record[scope] | _ends(bounds[scope]) for scope in ("dataset", "image_mean")]

@@ -1,4 +1,4 @@
-"""What is evaluated and how, and what comes of each image."""
+"""A run: the data set, model, protocol and task of an evaluation, and the result of each image."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """What an evaluation needs of a `Segmenter`, for callers that run the network in their own way.
+    """The parts of a `Segmenter` that an evaluation needs, for callers that run the network themselves.
 
-    predict_logits: normalised float (N, 3, h, w) -> float32 logits (N, 21, h', w'), on the CPU. on_device: likewise,
-    but they stay on the graphics card, which then decides and counts; None where that cannot be.
+    predict_logits: normalised float (N, 3, h, w) -> float32 logits (N, 21, h', w'), on the CPU. on_device: the same,
+    but the logits stay on the graphics card, which then predicts and counts; None if that is not possible.
     """
 
     model: str
@@ -49,7 +49,7 @@ class Network:
 
 @runtime_checkable
 class BatchScorer(Interface):
-    """What runs the network elsewhere, with all that is said of a `Network`: a `Cluster`, for one."""
+    """Something that scores batches on other machines, such as a `Cluster`. It has the attributes of a `Network`."""
 
     model: str
     weights_sha256: str
@@ -63,12 +63,12 @@ class BatchScorer(Interface):
     temperature: float | None
 
     def score(self, run: Run, batches: Iterable[tuple[ImageRecord, ...]], keep_samples: bool) -> Generator[Outcomes]:
-        """Yield what comes of each batch of the run's images, in order."""
+        """Yield the outcomes of each batch of the run's images, in order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What is evaluated and how; two runs of equal `record` give equal counts."""
+    """The settings and images of an evaluation. Two runs with equal `record` give equal counts."""
 
     segmenter: Segmenter | Network | BatchScorer
     dataset: Dataset
@@ -86,11 +86,11 @@ class Run:
         return self.protocol.resize_for(self.segmenter.resize)
 
     def record(self) -> dict[str, Any]:
-        """The settings, as every exported file says them."""
+        """Return the settings as exported files record them."""
         return settings(self.segmenter, self.protocol, self.resize, self.task, self.dataset.split)
 
     def caption(self, image: ImageRecord) -> str:
-        """One line that says what a picture of one of its images shows."""
+        """Return one line that describes a figure of one of the images."""
         return caption(self.record(), f"image {image.id}")
 
     def batches(self) -> list[tuple[ImageRecord, ...]]:
@@ -98,7 +98,7 @@ class Run:
 
 
 def settings(network: Any, protocol: Protocol, resize: str, task: Task, split: str) -> dict[str, Any]:
-    """The settings of an evaluation, as every exported file records them.
+    """Return the settings of an evaluation as exported files record them.
 
     network: a `Segmenter`, a `Network` or a `Provenance`.
     """
@@ -115,7 +115,7 @@ def settings(network: Any, protocol: Protocol, resize: str, task: Task, split: s
 
 
 def caption(record: Mapping[str, Any], subject: str) -> str:
-    """What was scored and how, in one line: model with its weights, protocol, resize, mode, precision."""
+    """Describe the settings of an evaluation in one line: model and weights, mode, protocol, resize, precision."""
     return (
         f"{subject} of {record['split']} - {record['model']} ({record['weights_sha256'][:8]}) - {mode(record)} - "
         f"protocol {record['protocol']}, resize {record['resize']}, {arithmetic(record)}"
@@ -125,7 +125,7 @@ def caption(record: Mapping[str, Any], subject: str) -> str:
 def choose_images(
     dataset: Dataset, *, image_ids: Sequence[ImageId] | None = None, limit: int | None = None
 ) -> tuple[ImageRecord, ...]:
-    """The named images, or all, in the order of their ids, at most `limit`. Raises UsageError for unknown ids."""
+    """Return the images with these ids, or all, sorted by id, at most `limit`. Raises UsageError for unknown ids."""
     wanted = None if image_ids is None else sorted(set(image_ids))
     images = tuple(dataset.images if wanted is None else map(dataset.image, wanted))
     if limit is not None and limit < 1:
@@ -135,9 +135,9 @@ def choose_images(
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """One image's outcome: its counts and its objects, or the reason why it was left out.
+    """The result of one image: its counts and objects, or the reason why it was left out.
 
-    objects: None where the truth does not tell objects apart.
+    objects: None if the truth does not separate objects.
     """
 
     image: ImageRecord
@@ -148,7 +148,7 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What a caller may look at while an image is scored: the photograph and both label maps at the scored size."""
+    """An image that has just been scored, for callbacks: the photograph, and both label maps at the scored size."""
 
     image: ImageRecord
     photograph: np.ndarray
@@ -156,7 +156,7 @@ class Sample:
     truth: np.ndarray
 
     def figure(self, run: Run) -> bytes:
-        """Photograph, prediction and truth side by side, with a line on where they come from: PNG."""
+        """Draw photograph, prediction and truth side by side, with a line about the run. Returns the PNG's bytes."""
         return figures.figure(
             self.photograph,
             self.prediction,

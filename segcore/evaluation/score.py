@@ -1,4 +1,4 @@
-"""Scores one image against its truth, for all callers; and one batch of a run, from files to counts."""
+"""Scores one image against its truth, for all callers, and one batch of a run, from files to counts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .run import BatchScorer, Outcomes, Run, Sample, Scored
 
 
 class ImageScore(NamedTuple):
-    """One image set against its truth.
+    """The comparison of one image with its truth.
 
-    prediction, truth: uint8 (H, W), as the task counts them; objects: None where the truth does not tell them apart;
-    temperature: what the logits have been divided by, None if the model has none.
+    prediction, truth: uint8 (H, W), as the task counts them. objects: None if the truth does not separate objects.
+    temperature: the model's, by which the logits are already divided; None if it has none.
     """
 
     prediction: np.ndarray
@@ -44,12 +44,12 @@ def score_image(
     annotated: tuple[Dataset, ImageId] | None = None,
     on_card: bool = False,
 ) -> ImageScore:
-    """Decide at the size of `truth`, uint8 (H, W) as `task.truth` gives it, and count.
+    """Predict at the size of `truth`, uint8 (H, W) from `task.truth`, and count.
 
-    temperature: as in `ImageScore`. edges: what decides instead of the
-    logits, where borders follow the photograph. annotated: the image of a dataset whose objects are judged as well.
-    on_card: decide and count where the logits are, for tasks without a threshold and without `edges`.
-    Raises UsageError for logits of other categories than the task's, and for an unknown image.
+    temperature: as in `ImageScore`. edges: if given, it predicts instead of the logits. annotated: the data set and the
+    id of the image, to judge its objects too. on_card: predict and count on the device of the logits, for tasks without
+    a threshold and without `edges`.
+    Raises UsageError if the logits and the task have different categories, and for an unknown image.
     """
     if on_card:
         prediction, counted = predict_and_count(logits, truth, task, temperature)
@@ -61,7 +61,7 @@ def score_image(
 
 
 class Loaded(NamedTuple):
-    """What the network and the scores need of one image."""
+    """One image that is ready for the network, with its truth."""
 
     photograph: np.ndarray
     tensor: torch.Tensor
@@ -69,14 +69,14 @@ class Loaded(NamedTuple):
 
 
 def score_files(run: Run, files: Sequence[File | str], *, keep_samples: bool) -> Outcomes:
-    """The outcomes of all images of the run as one batch, of files that were read, or could not be (why), elsewhere."""
+    """Score all images of the run as one batch. `files` were read on another machine; a str says why one was not."""
     loaded = [load(run, image, file) for image, file in zip(run.images, files, strict=True)]
     logits = run_network(run, [each for each in loaded if not isinstance(each, str)])
     return score_batch(run, run.images, loaded, logits, keep_samples)
 
 
 def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded | str:
-    """An image made ready, or the reason why it cannot be; `file` as in `score_files`, by default the dataset's own."""
+    """Load an image, or return why it cannot be loaded. file: as in `score_files`; by default the dataset's."""
     if isinstance(file, str):
         return file
     preprocess = loading.preprocess_for(run.segmenter.model, run.resize)
@@ -89,7 +89,7 @@ def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded
 
 
 def run_network(run: Run, loaded: list[Loaded]) -> Iterator[torch.Tensor]:
-    """The logits of each image in order; images of one size go through the network together."""
+    """Return the logits of each image in order. Images of the same size go through the network together."""
     network = run.segmenter
     assert not isinstance(network, BatchScorer)  # it scores its batches itself
     by_size: dict[torch.Size, list[int]] = {}
@@ -110,7 +110,7 @@ def score_batch(
     logits: Iterator[torch.Tensor],
     keep_samples: bool,
 ) -> Outcomes:
-    """What comes of each image of a batch, in order; logits: of those that could be loaded."""
+    """Score each image of a batch, in order. logits: of the images that could be loaded."""
     outcomes: Outcomes = []
     for image, each in zip(images, loaded, strict=True):
         if isinstance(each, str):

@@ -1,4 +1,4 @@
-"""A label map as annotations in COCO's format, which annotation tools and pycocotools read."""
+"""Converts a label map to annotations in COCO's format, for annotation tools and pycocotools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .export import encode_rle
 def coco_document(
     labels: np.ndarray, categories: Categories, *, file_name: str, image_id: int, as_polygons: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """A document with one image, one annotation for each class of uint8 (H, W), and all categories.
+    """Return a document with one image, one annotation for each class in `labels`, uint8 (H, W), and all categories.
 
     "segmentation" is a compressed run-length encoding, or a list of polygons [x0, y0, x1, y1, ...] without holes.
     """
@@ -37,7 +37,7 @@ def coco_document(
 
 
 def _region(mask: np.ndarray, as_polygons: bool) -> dict[str, Any]:
-    """bool (H, W), with any pixel set -> its "segmentation", "area" in pixels and "bbox" [x, y, width, height]."""
+    """Return "segmentation", "area" in pixels and "bbox" [x, y, width, height] of a mask, bool (H, W), not empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
     segmentation: Any = encode_rle(mask)

@@ -1,7 +1,7 @@
-"""Upsampling, arg-max and probabilities by PyTorch, where the logits are: from a card only labels and sums come back.
+"""Upsampling, arg-max and probabilities with PyTorch, on the device that has the logits.
 
-The same arithmetic as `upsampling`, operation for operation, so that labels are equal to the last pixel. No two
-operations may be fused: a fused multiplication and addition rounds once instead of twice.
+Only labels and sums are copied back from a graphics card. The arithmetic is that of `upsampling`, operation for
+operation, so that the labels are identical. Operations must not be fused: a fused multiply-add rounds only once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from ..classes import BACKGROUND, IGNORE_INDEX
 from .upsampling import RELIABILITY_BINS, JudgedProbabilities, taps
 
-STRIPE_VALUES = 64_000_000  # float32 values worked on at once: 0.25 GB, which a common photograph stays below
+STRIPE_VALUES = 64_000_000  # float32 values in one stripe: 0.25 GB; most photographs fit into one stripe
 
 
 class _Taps(NamedTuple):
-    """`upsampling`'s, on a device: for each output position its two neighbours and the weight of the upper one."""
+    """As in `upsampling`, on a device: the two neighbours of each output position, and the upper one's weight."""
 
     lower: Tensor
     upper: Tensor
@@ -37,7 +37,7 @@ def _mix(lower: Tensor, upper: Tensor, weight: Tensor) -> Tensor:
 
 
 def stripes(logits: Tensor, size_hw: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (rows, float32 (classes, rows, W)): the upsampled logits, float32 (classes, h, w), some rows at a time."""
+    """Upsample logits, float32 (classes, h, w), in stripes. Yields (rows, float32 (classes, rows, W))."""
     classes, h, w = logits.shape
     height, width = size_hw
     ys, xs = _taps(h, height, logits.device), _taps(w, width, logits.device)
@@ -49,9 +49,9 @@ def stripes(logits: Tensor, size_hw: tuple[int, int]) -> Iterator[tuple[slice, T
 
 
 def label_map(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """The class of highest logit of every pixel, uint8 (H, W) on the device of the logits, float32 (classes, h, w).
+    """Return the label map, uint8 (H, W), on the device of the logits, float32 (classes, h, w).
 
-    Of equal logits the lower class wins, as in `upsampling.label_map`, to which it is equal.
+    It equals `upsampling.label_map`; the lower class wins ties.
     """
     labels = torch.empty(size_hw, dtype=torch.uint8, device=logits.device)
     for rows, values in stripes(logits, size_hw):
@@ -60,7 +60,7 @@ def label_map(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 
 def count_pairs(target: Tensor, prediction: Tensor) -> Tensor:
-    """int64 (256, 256): how often each value of `target` meets each of `prediction`; both uint8, of one shape."""
+    """Count pairs of values: int64 (256, 256) by [target, prediction]. Both are uint8 and of the same shape."""
     pairs = target.flatten().long() * 256 + prediction.flatten()
     return torch.bincount(pairs, minlength=256 * 256).reshape(256, 256)
 
@@ -73,12 +73,12 @@ def decide_and_judge(
     object_id: int | None = None,
     prediction: Tensor | None = None,
 ) -> tuple[Tensor, JudgedProbabilities]:
-    """The decision of every pixel, uint8 (H, W) on the device, and what `upsampling.judge_probabilities` says of it.
+    """Return the prediction, uint8 (H, W) on the device, and the sums of `upsampling.judge_probabilities`.
 
-    logits: float32 (classes, h, w); truth: uint8 (H, W) on the same device, of classes, or with `binary` of 0 and 1 for
-    `object_id` (None: any object), and of 255, which is left out; prediction: a decision made before, as of logits that
-    differ by a temperature. Each stripe is upsampled once for all of it. Probabilities are those of the CPU but for the
-    last bits of exp; sums are taken in float64, in which those of float32 probabilities are exact in any order.
+    logits: float32 (classes, h, w). truth: uint8 (H, W) on the same device; classes, or with `binary` 0 and 1 for
+    `object_id` (None: any object); 255 is ignored. prediction: an existing prediction to use instead of the arg-max.
+    Each stripe is upsampled only once. The probabilities equal the CPU's except for the last bits of exp. Sums are in
+    float64, where sums of float32 probabilities are exact in any order.
     """
     labels = torch.empty(truth.shape, dtype=torch.uint8, device=logits.device) if prediction is None else prediction
     sums = torch.zeros(4, RELIABILITY_BINS, dtype=torch.float64, device=logits.device)
@@ -107,7 +107,7 @@ def _decided(labels: Tensor, binary: bool, object_id: int | None) -> Tensor:
 def _confidence_and_error(
     values: Tensor, target: Tensor, answer: Tensor, binary: bool, object_id: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Of upsampled logits (classes, rows, W): the probability of the answer, and the squared error, each (rows, W)."""
+    """Return the probability of the answer and the squared error, each (rows, W), from upsampled logits."""
     shares = (values - values.amax(0)).exp_()
     total = shares.sum(0)
     if binary:

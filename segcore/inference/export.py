@@ -1,4 +1,4 @@
-"""What a person takes away of one result: label map, overlay, cut-out, probabilities, and JSON with COCO RLE."""
+"""Writes the files of one result: label map, overlay, cut-out, probabilities, and JSON with COCO RLE."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMA = 1
 
 
 class Result(Protocol):
-    """A `Segmentation`, as far as it is written out; that imports this module."""
+    """The parts of a `Segmentation` that are written. `segmentation` imports this module, so it cannot be imported."""
 
     @property
     def logits(self) -> np.ndarray: ...
@@ -47,15 +47,15 @@ class Result(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """One class of a picture: its pixels, their share (0..1) and mean probability.
+    """One class in a prediction: its pixels, their share of the image (0..1) and their mean probability.
 
-    id: VOC's, or the number in the model's own categories; None for "any".
+    id: VOC's, or the number in the model's categories; None for "any".
     """
 
     id: int | None
     name: str
     friendly: str
-    number: int  # the value that marks it in the prediction
+    number: int  # its value in the prediction
     pixels: int
     share: float
     confidence: float
@@ -63,16 +63,16 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Decided:
-    """A result seen through a task at one size: the decision for every pixel, and what it says of each class."""
+    """The prediction of a result for one task and one size."""
 
     result: Result
     task: Task
     prediction: np.ndarray  # uint8 (H, W): 0..20, in binary mode 0 and 1
-    confidence: np.ndarray | None = None  # as of `Task.confidence`, where it is known already
+    confidence: np.ndarray | None = None  # the result of `Task.confidence`, if it is known already
 
     def found(self) -> list[Found]:
-        """The objects' classes that have pixels, largest first; the background is not among them."""
-        # Not bincount: it would make a copy of 8 bytes a pixel.
+        """Return the object classes that have pixels, the largest first."""
+        # Not np.bincount: it would allocate 8 bytes per pixel.
         pixels = np.array([np.count_nonzero(self.prediction == number) for number in range(self.task.num_classes)])
         confidence = self.confidence
         if confidence is None:
@@ -92,7 +92,7 @@ class Decided:
         ]
 
     def record(self, file_name: str) -> dict[str, object]:
-        """The command line's JSON of one photograph; `rle` is COCO's compressed run-length encoding of each class."""
+        """Return the JSON record of the command `predict`. `rle` is COCO's compressed run-length encoding."""
         height, width = self.result.size_hw
         provenance = self.result.provenance
         return {
@@ -120,7 +120,7 @@ class Decided:
         }
 
     def description(self) -> str:
-        """Where the pictures of it are from, in one line, as they say it themselves."""
+        """Return one line about the provenance, which is written into the images."""
         provenance = self.result.provenance
         return (
             f"{public_name(provenance.model)} ({provenance.weights_sha256[:8]}) - {mode(self.task.record())} - "
@@ -128,26 +128,26 @@ class Decided:
         )
 
     def save(self, picture: Image.Image, file: Path) -> None:
-        """Write one of its pictures as PNG, with the description."""
-        # Pillow's usual level takes three times as long, and saves a twelfth of the bytes.
+        """Write one of the images as PNG, with the description."""
+        # Pillow's default level takes three times as long and saves a twelfth of the bytes.
         picture.save(file, "PNG", pnginfo=described(self.description()), compress_level=1)
 
     def labels_image(self) -> Image.Image:
-        """A palette image of VOC ids with VOC's colours."""
+        """Return the label map as a palette image of VOC ids with VOC's colours."""
         return drawing.labels_image(self.task.voc_labels(self.result.logits, self.prediction, self.result.edges))
 
     def overlay(self, photograph: np.ndarray, alpha: float = 0.5) -> Image.Image:
-        """The photograph, uint8 (H, W, 3) of the prediction's size, with the prediction painted over it."""
+        """Return the photograph, uint8 (H, W, 3) of the prediction's size, with the prediction painted over it."""
         return Image.fromarray(drawing.overlay(photograph, self.prediction, alpha=alpha, palette=self.task.palette))
 
     def save_probabilities(self, path: Path) -> None:
         """Write `probabilities`, float16 (n, H, W) in the order of `classes`, and the settings, as compressed .npz.
 
-        All planes together are larger than memory may be, so they are gathered in a temporary file beside it.
+        The planes can be larger than memory, so they are collected in a temporary file in the same folder.
         """
         shape = len(self.result.categories), *self.result.size_hw
         with tempfile.TemporaryFile(dir=path.parent) as file:
-            if hasattr(os, "posix_fallocate"):  # of a full disk, which would end the process where it is mapped
+            if hasattr(os, "posix_fallocate"):  # writing to mapped memory on a full disk would kill the process
                 os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(np.float16).itemsize)
             planes = np.memmap(file, np.float16, "w+", shape=shape)
             for place, stripe in self.result.probability_stripes():
@@ -162,12 +162,12 @@ class Decided:
             )
 
     def cutout(self, photograph: np.ndarray) -> Image.Image:
-        """The objects on a transparent ground: RGBA."""
+        """Return the objects on a transparent background: RGBA."""
         return Image.fromarray(drawing.cutout(photograph, self.prediction != BACKGROUND))
 
 
 def decide(result: Result, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:
-    """Look at `result` through `task`, at the photograph's own size or another."""
+    """Predict for a task, by default at the photograph's size."""
     size_hw = size_hw or result.size_hw
     if result.edges or (task.binary and task.threshold is not None):
         return Decided(result, task, *task.predict_with_confidence(result.logits, size_hw, result.edges))
@@ -175,10 +175,10 @@ def decide(result: Result, task: Task, size_hw: tuple[int, int] | None = None) -
 
 
 def write_results(result: Result, task: Task, name: str, target: Path, *, cutout: bool, probabilities: bool) -> None:
-    """Write what `predict` gives of a photograph called `name`: TARGET_overlay.png, TARGET_labels.png, TARGET.json, and
-    where they are wanted TARGET_cutout.png and TARGET.npz.
+    """Write TARGET_overlay.png, TARGET_labels.png, TARGET.json, and if wanted TARGET_cutout.png and TARGET.npz.
 
-    Raises UsageError for a result that no longer holds its photograph, OSError where nothing can be written.
+    name: the photograph's file name in the JSON. Raises UsageError for a result without its photograph, OSError if a
+    file cannot be written.
     """
     photograph = result.image
     if photograph is None:
@@ -199,6 +199,6 @@ def write_results(result: Result, task: Task, name: str, target: Path, *, cutout
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, object]:
-    """bool (H, W) -> COCO's {"size": [H, W], "counts": str}, which `pycocotools.mask.decode` turns back."""
+    """Encode a mask, bool (H, W), as COCO's {"size": [H, W], "counts": str}. `pycocotools.mask.decode` decodes it."""
     rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}

@@ -1,20 +1,20 @@
-"""How glibc hands out memory, set for networks, whose large tensors come and go; other C libraries are left alone."""
+"""Tunes glibc's memory allocator for networks, which allocate and free large tensors. Does nothing without glibc."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
 
-_ARENAS = 2  # places that threads take memory from; glibc would make eight for each core, each with holes of its own
-_LARGE = 32 * 1024 * 1024  # bytes, the most that glibc takes; what is larger has pages of its own, and gives them back
-_KEPT = 1024 * 1024 * 1024  # bytes that may lie free at the end of an arena
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_ARENAS = 2  # glibc would make up to eight arenas per core, and each becomes fragmented
+_LARGE = 32 * 1024 * 1024  # bytes, glibc's maximum; larger allocations have their own pages, which free() returns
+_KEPT = 1024 * 1024 * 1024  # bytes that may stay free at the end of an arena
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # constants of malloc.h
 
 
 def keep_pages() -> None:
-    """From now on keep what is freed for what is needed next.
+    """Keep freed memory for the next allocations.
 
-    Else each large tensor gets new pages, which the system fills with zeros first.
+    Otherwise each large tensor gets new pages, and the system must fill them with zeros first.
     """
     if libc := _glibc():
         libc.mallopt(_M_ARENA_MAX, _ARENAS)
@@ -23,7 +23,7 @@ def keep_pages() -> None:
 
 
 def give_back() -> None:
-    """Hand all free pages to the system, from amid those in use too."""
+    """Return all free pages to the system, also those between pages in use."""
     if libc := _glibc():
         libc.malloc_trim(0)
 

@@ -1,7 +1,7 @@
-"""OpenVINO, an optional engine for processors: quicker than PyTorch, and in int8 quicker still.
+"""OpenVINO, an optional engine for CPUs. It is faster than PyTorch, and faster still in int8.
 
-It keeps int8 networks in $XDG_CACHE_HOME/segcore/int8 ($XDG_CACHE_HOME is ~/.cache if not set), since making one takes
-long; what is there may be deleted at any time.
+Making an int8 network takes long, so it is cached in $XDG_CACHE_HOME/segcore/int8 (by default ~/.cache/segcore/int8).
+The cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     import openvino
 
-_TRACED_SIDE = 64  # of the tensor that the network is traced with; what comes of it takes any size
+_TRACED_SIDE = 64  # side of the tensor that the network is traced with; the traced network takes any size
 Run = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What an int8 network was measured by: so many `photographs`, and the SHA-256 of their tensors.
+    """How an int8 network was calibrated: the number of photographs, and the SHA-256 of their tensors.
 
-    agreement: the share of positions of the network's own grid, 0..1, in which it gives these photographs the class
-    that float32 gives them.
+    agreement: the share of positions of the logits' grid, 0..1, where int8 and float32 give the same class for these
+    photographs.
     """
 
     photographs: int
@@ -48,7 +48,7 @@ class Calibration:
 
 
 def check_installed(*, for_int8: bool) -> None:
-    """Raises UsageError, with the command to install it, where a package that the engine needs is missing."""
+    """Raise UsageError, with the command to install it, if a package that the engine needs is missing."""
     needed = ("openvino", "nncf") if for_int8 else ("openvino",)
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
@@ -58,7 +58,7 @@ def check_installed(*, for_int8: bool) -> None:
 
 @cache
 def _core() -> openvino.Core:
-    # Both packages would report their use to Intel, if they found this one. Photographs' owners were promised silence.
+    # If openvino_telemetry can be imported, openvino and nncf report their use to Intel. segcore promises not to.
     cast(dict[str, Any], sys.modules).setdefault("openvino_telemetry", None)
     import openvino
 
@@ -66,14 +66,14 @@ def _core() -> openvino.Core:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the processor has what OpenVINO multiplies bfloat16 with."""
+    """Whether OpenVINO can use the processor's bfloat16 instructions."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def compiled(core: nn.Module, precision: str) -> Run:
-    """A core in eval mode as a callable, float32 (N, 3, h, w) -> float32 logits, that several threads may call.
+    """Compile a core in eval mode to a thread-safe callable: float32 (N, 3, h, w) -> float32 logits.
 
-    precision: "float32" or "bfloat16". It takes as many threads as PyTorch may when it is made.
+    precision: "float32" or "bfloat16". The number of threads is PyTorch's at the time of this call.
     """
     return _compile(_converted(core), precision)
 
@@ -84,7 +84,7 @@ def _converted(core: nn.Module) -> openvino.Model:
 
     example = torch.zeros(1, 3, _TRACED_SIDE, _TRACED_SIDE)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")  # it is what OpenVINO reads
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")  # OpenVINO reads its traces
         traced = torch.jit.trace(core, example, check_trace=False)  # checking would take three times as long
     return openvino.convert_model(traced, example_input=example, input=[-1, 3, -1, -1])
 
@@ -109,11 +109,11 @@ def _compile(model: openvino.Model, precision: str) -> Run:
 
 
 def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Calibration]:
-    """A core in eval mode in int8, as `compiled` gives it, and how far it agrees with float32.
+    """Compile a core in eval mode in int8, like `compiled`, and measure its agreement with float32.
 
-    photographs: float32 (1, 3, h, w) each, from which the ranges of what int8 stands for are taken; the more and the
-    more like those to come, the better. Depthwise convolutions and the first of all, which int8 harms most and gains
-    least, stay as they are. Raises UsageError for no photographs.
+    photographs: float32 (1, 3, h, w) each; the value ranges of int8 are measured on them. More photographs, similar to
+    the real inputs, are better. The first convolution and depthwise convolutions are not quantized: int8 harms them
+    most and speeds them up least. Raises UsageError for no photographs.
     """
     if not photographs:
         raise UsageError("int8 needs at least one photograph to be measured by")
@@ -124,7 +124,7 @@ def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Cali
     file = cache_folder() / f"{key[:32]}.xml"
     file.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(file.with_suffix(".lock")):
-        facts = file.with_suffix(".json")  # written last: where it is, the network is whole
+        facts = file.with_suffix(".json")  # written last, so if it exists the network is complete
         if facts.is_file():
             calibration = Calibration(**json.loads(facts.read_text()))
             return _compile(_core().read_model(file), rest), calibration
@@ -141,7 +141,7 @@ def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Cali
 
 
 def cache_folder() -> Path:
-    """Where int8 networks are kept."""
+    """Return the folder of cached int8 networks."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segcore" / "int8"
 
 
@@ -161,7 +161,7 @@ def _quantize(model: openvino.Model, photographs: Sequence[Tensor]) -> openvino.
     first = next(each for each in operations if each.get_type_name() == "Convolution")
     depthwise = [each for each in operations if each.get_type_name() == "GroupConvolution"]
     names = [each.get_friendly_name() for each in (first, *depthwise)]
-    with contextlib.redirect_stdout(sys.stderr):  # its progress; scripts read what goes to stdout
+    with contextlib.redirect_stdout(sys.stderr):  # nncf prints progress; stdout is for results
         return nncf.quantize(
             model,
             nncf.Dataset([each.numpy() for each in photographs]),

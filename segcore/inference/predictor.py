@@ -1,4 +1,4 @@
-"""From a network to one that runs fast: device, engine, precision, memory format, folded batch norm."""
+"""Prepares a network to run fast: device, engine, precision, memory format, folded batch norm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUTO = "auto"
 TORCH, OPENVINO = ENGINES = ("torch", "openvino")
 DEVICES = ("cuda", "mps", "cpu")  # in the order of preference
 INT8 = "int8"
-# What torch.cpu.get_capabilities() calls the instructions that multiply bfloat16: Intel and AMD, then ARM.
+# Names of the bfloat16 instructions in torch.cpu.get_capabilities(): Intel and AMD, then ARM.
 _BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 
 
@@ -31,7 +31,7 @@ def _is_available(kind: str) -> bool:
 
 
 def pick_device(device: str = AUTO) -> str:
-    """The device to run on: "auto" is the first available of cuda, mps and cpu; any other is checked.
+    """Return the device to run on. "auto" is the first available of cuda, mps and cpu; other names are checked.
 
     Raises UsageError for a device that does not exist or is not available here.
     """
@@ -43,11 +43,11 @@ def pick_device(device: str = AUTO) -> str:
     if kind not in available or (index and not (index.isdecimal() and int(index) < count)):
         choices = ", ".join((AUTO, *available))
         raise UsageError(f"the device {device!r} is not available here; choose one of: {choices}")
-    return str(device) if kind == "cuda" else kind  # of the others there is one
+    return str(device) if kind == "cuda" else kind  # there is only one mps or cpu device
 
 
 def pick_engine(engine: str = AUTO, device: str = "cpu", precision: str = AUTO) -> str:
-    """What runs the network on `device`: "auto" is "openvino" for the precision "int8", which is its own, else "torch".
+    """Return the engine for `device`. "auto" is "openvino" for int8, which only it supports, else "torch".
 
     Raises UsageError for an engine that does not exist, does not run on `device`, or is not installed.
     """
@@ -77,10 +77,10 @@ def _has_fast_bfloat16(device: str, engine: str) -> bool:
 
 
 def pick_precision(precision: str = AUTO, device: str = "cpu", engine: str = TORCH) -> str:
-    """The precision to compute in: "auto" is "bfloat16" where `device`, a CPU or a CUDA device, has that in
-    hardware, else "float32"; any other is checked.
+    """Return the precision to compute in. "auto" is "bfloat16" if the CPU or CUDA device supports it in hardware,
+    else "float32"; other names are checked.
 
-    Raises UsageError for any other name.
+    Raises UsageError for an unknown precision, and for float16 on a CPU.
     """
     if precision == AUTO:
         return "bfloat16" if _has_fast_bfloat16(device, engine) else "float32"
@@ -92,13 +92,13 @@ def pick_precision(precision: str = AUTO, device: str = "cpu", engine: str = TOR
     return precision
 
 
-_FOLDING_ERROR = 1e-3  # relative; of float32 it is some 1e-6
+_FOLDING_ERROR = 1e-3  # relative tolerance; rounding in float32 gives about 1e-6
 
 
 class Core(nn.Module):
-    """A network's backbone and classifier alone: no auxiliary head, no upsampling.
+    """A network's backbone and classifier, without the auxiliary head and the upsampling.
 
-    The classifier takes the backbone's "out", or all its features where it says `takes_all_features`.
+    The classifier gets the backbone's "out", or all features if its `takes_all_features` is true.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -118,17 +118,17 @@ class Core(nn.Module):
 
 
 def _is_lraspp(network: nn.Module) -> bool:
-    """Asked without importing torchvision, which takes seconds: where nobody did, no network is of its class."""
+    """Whether it is torchvision's LRASPP. If torchvision was never imported, it is not; importing it takes seconds."""
     module = sys.modules.get("torchvision.models.segmentation.lraspp")
     return module is not None and isinstance(network, module.LRASPP)
 
 
 def _fold_batch_norms(core: nn.Module) -> nn.Module:
-    """`core`, in eval mode, with each batch norm's scale and shift in the convolution before it.
+    """Fold each batch norm of `core`, in eval mode, into the convolution before it.
 
-    Taken for a pair are a convolution and the batch norm that comes right after it among the parts of a module. In a
-    network that uses them otherwise the result would differ, which one look at noise shows: that one stays as it is.
-    Tracing would know without trying, but while one thread traces no other may run any network.
+    A convolution and a batch norm are a pair if they follow each other among a module's children. In an unusual network
+    they may not be connected. So the folded network is compared on noise, and if the results differ `core` is returned
+    unchanged. Tracing would find the pairs reliably, but no other thread could run a network during tracing.
     """
     folded = copy.deepcopy(core)
     for module in list(folded.modules()):
@@ -145,11 +145,10 @@ def _fold_batch_norms(core: nn.Module) -> nn.Module:
 
 
 class Predictor:
-    """A network ready to run, as `prepare` makes it. May be called from several threads.
+    """A network that is ready to run, made by `prepare`. It is thread-safe.
 
-    run: float (N, 3, h, w) -> float32 logits, on the CPU; device: where it runs ("cpu", "cuda", ...); precision:
-    "float32", "bfloat16", "float16" or "int8"; engine: "torch" or "openvino"; calibration: what int8 was measured by,
-    else None.
+    run: float (N, 3, h, w) -> float32 logits on the CPU. device: "cpu", "cuda", ... precision: "float32", "bfloat16",
+    "float16" or "int8". engine: "torch" or "openvino". calibration: how int8 was calibrated, else None.
     """
 
     def __init__(
@@ -167,15 +166,15 @@ class Predictor:
         self._run = run
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w'), on the CPU, not upsampled.
+        """Run the network: normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w'), on the CPU.
 
-        A batch that is too large for the device's memory goes through in parts.
-        Raises UsageError for a tensor of another shape or type, and DeviceMemoryError where one image is too large.
+        The logits are not upsampled. A batch that is too large for the device's memory is split.
+        Raises UsageError for a tensor of another shape or type, and DeviceMemoryError if one image is too large.
         """
         return self._checked_run(self._run, batch)
 
     def on_device(self, batch: Tensor) -> Tensor:
-        """As a call, but the logits stay on the device: what is made of them there need not wait for their way back."""
+        """Run the network and leave the logits on the device, for further work there."""
         return self._checked_run(self._run.on_device if isinstance(self._run, TorchCore) else self._run, batch)
 
     def _checked_run(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
@@ -185,7 +184,7 @@ class Predictor:
             raise UsageError(f"expected a float tensor (N, 3, h, w), got {batch.dtype} {tuple(batch.shape)}")
         if batch.numel() == 0:
             raise UsageError(f"expected at least one image of at least 1 x 1 pixel, got {tuple(batch.shape)}")
-        # Not inference_mode: its tensors may not be written to afterwards, and here it saves no time.
+        # Not inference_mode: its tensors cannot be modified in place afterwards, and it is not faster here.
         with torch.no_grad():
             return in_parts(run, batch)
 
@@ -198,18 +197,18 @@ def prepare(
     engine: str = AUTO,
     calibration: Callable[[], Sequence[Tensor]] | None = None,
 ) -> Predictor:
-    """Make a torchvision-style segmentation network ready to run: a `Predictor`, tensor -> logits.
+    """Prepare a torchvision-style segmentation network to run. Returns a `Predictor`: tensor -> logits.
 
-    network: has a `backbone` that returns a dictionary of features and a `classifier` that takes its "out"
-    (FCN, DeepLabV3 and those made like them) or all of it (LRASPP, and classifiers whose `takes_all_features` is true).
-    It is copied, and left as it was.
-    device: "auto", "cuda", "cuda:N", "mps" or "cpu"; precision: "auto", "float32", "bfloat16", "float16" (not on a CPU)
-    or "int8"; engine: "auto", "torch" or "openvino", as `pick_engine` has it. calibration: gives what int8 is measured
-    by, preprocessed photographs, float32 (1, 3, h, w) each; called for int8 alone.
+    network: has a `backbone` that returns a dictionary of features, and a `classifier` that takes its "out" (FCN,
+    DeepLabV3 and similar networks) or all features (LRASPP, and classifiers whose `takes_all_features` is true).
+    It is copied and not changed.
+    device: "auto", "cuda", "cuda:N", "mps" or "cpu". precision: "auto", "float32", "bfloat16", "float16" (not on a CPU)
+    or "int8". engine: "auto", "torch" or "openvino", see `pick_engine`. calibration: returns the preprocessed
+    photographs, float32 (1, 3, h, w) each, for int8; it is called only then.
 
-    Evaluation mode, no gradients, no auxiliary head. Batch norm is folded into the convolutions in float32
-    and only then rounded to `precision`. The memory format is channels-last, the quicker one in both.
-    Raises UsageError for a network of another kind, and for what is not available or not installed.
+    The network runs in eval mode, without gradients and auxiliary head. Batch norm is folded into the convolutions in
+    float32 before the weights are rounded to `precision`. The memory format is channels-last, which is faster.
+    Raises UsageError for a network of another kind, and for a device, precision or engine that is not available.
     """
     for part in ("backbone", "classifier"):
         if not isinstance(getattr(network, part, None), nn.Module):

@@ -1,4 +1,4 @@
-"""What gave a result, and how it says so."""
+"""The provenance of a result: which model, device and settings gave it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def arithmetic(settings: Mapping[str, Any]) -> str:
-    """On what and how a record's network computed: device, precision, and what is not as usual."""
+    """Describe how a record's network computed: device, precision, and settings that are not the default."""
     unusual = [
         *[settings["engine"]] * (settings["engine"] != "torch"),
         *["test-time augmentation"] * settings["tta"],
@@ -23,7 +23,7 @@ def arithmetic(settings: Mapping[str, Any]) -> str:
 
 
 def mode(settings: Mapping[str, Any]) -> str:
-    """What a record's task was: the mode, of binary mode also the class and the threshold."""
+    """Describe a record's task: the mode, and for binary mode the class and the threshold."""
     if settings["class"] is None:
         return settings["mode"]
     return f"{settings['mode']} ({settings['class']}, threshold {settings['threshold']})"
@@ -31,10 +31,10 @@ def mode(settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What gave a result, as every exported file says it; `seconds` is the network's own time.
+    """The model, device and settings that gave a result. Every exported file records them.
 
-    engine: "torch" or "openvino"; tta: whether the network looked several times; calibration: int8's, else None;
-    refine: "edges" where borders follow the photograph, else None.
+    seconds: the network's time. engine: "torch" or "openvino". tta: whether test-time augmentation was used.
+    calibration: int8's, else None. refine: "edges" if borders follow the photograph, else None.
     """
 
     model: str
@@ -52,7 +52,7 @@ class Provenance:
 
 
 def arithmetic_record(provenance: Any) -> dict[str, object]:
-    """How a `Provenance`, a `Segmenter` or a `run.Network` computes, as every exported file says it."""
+    """Return how a `Provenance`, a `Segmenter` or a `run.Network` computes, as exported files record it."""
     calibration = provenance.calibration
     return {
         "device": provenance.device,

@@ -1,12 +1,11 @@
-"""The optional last step: probabilities are smoothed along the photograph's edges, and only then decided.
+"""Optional refinement: smooths probabilities along the photograph's edges before the arg-max.
 
-The network decides on a grid of 8 or 16 pixels, so its borders are smooth where the object's are not. The fast global
+The network's logits have a stride of 8 or 16 pixels, so its borders are smoother than the object's. The fast global
 smoother (Min et al., "Fast Global Image Smoothing Based on Weighted Least Squares", IEEE TIP 2014) averages each
-class's probability over neighbours of similar colour, and the border moves to where the colour changes.
+class's probability over neighbours of similar colour, so that borders move to where the colour changes.
 
-All of it happens at the photograph's own size, or, where that has more than MAX_PIXELS, at the largest size within
-them: any other size is interpolated from there. So memory is bounded, and a border on the screen is the same in a file
-of full size.
+The smoothing runs at the photograph's size, or at the largest size with at most MAX_PIXELS pixels. Other sizes are
+interpolated from the result. So memory is bounded, and borders on the screen and in files of full size are the same.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from . import upsampling
 from .upsampling import Place
 
 EDGES = "edges"
-MAX_PIXELS = 1_000_000  # of the size that is smoothed: 4 MB a class
+MAX_PIXELS = 1_000_000  # maximum size at which probabilities are smoothed: 4 MB per class
 SMOOTHNESS = 2000.0  # the smoother's lambda, for a photograph of _SMOOTHNESS_PIXELS
-SIGMA_COLOR = 2.0  # of 255: colours that differ by much more are on two sides of an edge
-GRAIN = 5  # pixels, the side of the median that takes grain out of the photograph, and leaves edges where they are
-_SMOOTHNESS_PIXELS = 640 * 480  # lambda is an area: so the reach grows like the picture
-_LEAST_LOGIT = -60.0  # below the highest one of its cell; exp of less could be 0 for all classes between two cells
-_REMEMBERED_PIXELS = 4 * MAX_PIXELS  # of a label map that is kept for the next question, 1 byte each
+SIGMA_COLOR = 2.0  # of 255: colours that differ by much more are on different sides of an edge
+GRAIN = 5  # side, in pixels, of the median filter that removes grain from the photograph and keeps edges
+_SMOOTHNESS_PIXELS = 640 * 480  # lambda is an area, so it is scaled with the photograph's size
+_LEAST_LOGIT = -60.0  # relative to the cell's highest logit; exp of less could be 0 for all classes between two cells
+_REMEMBERED_PIXELS = 4 * MAX_PIXELS  # maximum size of the cached label map, 1 byte per pixel
 
 
 def check_refine(refine: str | None) -> None:
-    """Raises UsageError for a refinement that does not exist, and where its package is not installed."""
+    """Raise UsageError for an unknown refinement, or if its package is not installed."""
     if refine is None:
         return
     if refine != EDGES:
@@ -63,20 +62,20 @@ def _opencv() -> ModuleType:
 
 
 def opencv_version() -> str:
-    """What must be the same on two machines for the same borders. Raises UsageError where it is not installed."""
+    """Return OpenCV's version. Equal versions give equal borders. Raises UsageError if it is not installed."""
     return _opencv().__version__
 
 
-_room = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at a time would take memory, and be no sooner done
+_room = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at once would need more memory and not be faster
 _lock = threading.Lock()
 _inside, _threads_before = 0, 0
 
 
 @contextmanager
 def _one_thread(cv2: ModuleType) -> Iterator[None]:
-    """Let OpenCV use one thread: the smoother rounds otherwise with another number of them, and takes no longer.
+    """Let OpenCV use one thread, because the smoother's rounding depends on the number of threads. It is as fast.
 
-    The number is the process's, so it is put back as it was found once nobody is inside.
+    The number is global to the process. It is restored when the last user leaves the block.
     """
     global _inside, _threads_before
     with _lock:
@@ -94,30 +93,30 @@ def _one_thread(cv2: ModuleType) -> Iterator[None]:
 
 
 class Edges:
-    """What logits say of a photograph, decided along its edges. May be used from several threads.
+    """Labels and probabilities of a photograph, with borders that follow its edges. It is thread-safe.
 
-    logits: float (classes, h, w), as in `upsampling`; photograph: uint8 (H, W, 3), of which those are.
+    logits: float (classes, h, w), as in `upsampling`. photograph: uint8 (H, W, 3), the one they belong to.
 
-    The last label map of screen size and the last class's probability are kept for the next question: 8 MB at most.
-    Raises UsageError where OpenCV is not installed, ImageError and LabelError for arrays of another kind.
+    The last label map of screen size and the last class's probability are cached, 8 MB at most.
+    Raises UsageError if OpenCV is not installed, ImageError and LabelError for arrays of another type or shape.
     """
 
     def __init__(self, logits: Any, photograph: np.ndarray) -> None:
         check_refine(EDGES)
         upsampling.checked(logits)
-        self._logits = np.asarray(logits)  # in its own type, which may be half as large
+        self._logits = np.asarray(logits)  # not converted: float16 takes half the memory
         self._guide = np.ascontiguousarray(fit_within(photograph, _working_side(photograph)))
         self._last_labels: tuple[tuple[int, int], np.ndarray, np.ndarray] | None = None
         self._last_plane: tuple[int, np.ndarray] | None = None
 
     def label_map(self, size_hw: tuple[int, int]) -> np.ndarray:
-        """The likeliest class of every pixel: uint8 (H, W). No class appears that the logits alone find nowhere."""
+        """Return the label map, uint8 (H, W). It holds only classes that also occur without refinement."""
         return self.labels_with_confidence(size_hw)[0]
 
     def binary_mask(
         self, size_hw: tuple[int, int], object_id: int | None, threshold: float | None = None
     ) -> np.ndarray:
-        """As `upsampling.binary_mask`: bool (H, W)."""
+        """Return the binary mask, bool (H, W), as `upsampling.binary_mask` does."""
         if threshold is None:
             labels = self.label_map(size_hw)
             return labels != BACKGROUND if object_id is None else labels == object_id
@@ -130,9 +129,9 @@ class Edges:
     def probability_stripes(
         self, size_hw: tuple[int, int], object_id: int | None
     ) -> Iterator[tuple[Place, np.ndarray]]:
-        """Yield ((rows, columns), P(object)) some rows at a time: float32 (rows, columns).
+        """Yield ((rows, columns), P(object)) in stripes: float32 (rows, columns).
 
-        P(object) is the smoothed probability of the class, or 1 - that of the background for None.
+        P(object) is the smoothed probability of the class, or 1 - P(background) for None.
         """
         number = BACKGROUND if object_id is None else object_id
         last = self._last_plane  # another thread may replace it meanwhile
@@ -142,10 +141,10 @@ class Edges:
             yield place, 1 - stripe if object_id is None else stripe
 
     def labels_with_confidence(self, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """The label map, uint8 (H, W), and the mean smoothed probability of each class over its own pixels.
+        """Return the label map, uint8 (H, W), and the mean smoothed probability of each class over its pixels.
 
-        float64 (classes,), nan for a class without pixels; in the background's place is that of any object, 1 - the
-        background's probability, over the pixels of all objects.
+        The means are float64 (classes,), nan for a class without pixels. The entry of the background is the mean of
+        1 - P(background) over the pixels of all objects.
         """
         last = self._last_labels
         if last is None or last[0] != size_hw:
@@ -157,7 +156,7 @@ class Edges:
         return labels.copy(), confidence.copy()
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
-        """As `upsampling.mean_confidence`, of the smoothed probabilities: float64 (classes,)."""
+        """Return the mean smoothed probabilities, float64 (classes,), as `upsampling.mean_confidence` does."""
         result = np.full(len(self._logits), np.nan)
         for number in np.setdiff1d(labels, BACKGROUND):
             total = 0.0
@@ -182,14 +181,14 @@ class Edges:
         return labels, np.divide(total, pixels, out=np.full(len(total), np.nan), where=pixels > 0)
 
     def smoothed(self, classes: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The smoothed probabilities of some classes, at the size that is smoothed: float32 (len(classes), h, w), 0..1.
+        """Return smoothed probabilities of some classes, float32 (len(classes), h, w), 0..1, at the working size.
 
-        Those of all classes add up to 1, as the smoother gives every class the same weights.
+        The probabilities of all classes add up to 1, because the smoother's weights are the same for every class.
         """
         cv2 = _opencv()
         height, width = self._guide.shape[:2]
         logits = self._logits.astype(np.float32, copy=False)
-        # Only differences count, so that the highest may be 0 at the corners of each cell, and nothing overflows.
+        # Softmax depends only on differences. Subtracting the maximum avoids an overflow of exp.
         logits = np.maximum(logits - logits.max(axis=0), np.float32(_LEAST_LOGIT))
         rows = {int(number): row for row, number in enumerate(classes)}
         with _room, _one_thread(cv2):
@@ -208,6 +207,6 @@ class Edges:
 
 
 def _working_side(photograph: np.ndarray) -> int:
-    """The longer side, in pixels, of the size that is smoothed."""
+    """Return the longer side, in pixels, of the working size."""
     height, width = photograph.shape[:2]
     return max(1, round(max(height, width) * min(1.0, math.sqrt(MAX_PIXELS / max(1, height * width)))))

@@ -1,4 +1,4 @@
-"""What the network said of one photograph, and all that is derived from it."""
+"""`Segmentation`: the result for one photograph, and everything that is derived from it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .refine import EDGES, Edges
 from .task import Task
 from .upsampling import Place
 
-LOGITS = ("float16", "float32")  # what they may be kept in
+LOGITS = ("float16", "float32")  # allowed dtypes of the logits
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What the network said of one photograph, a few hundred KB; every label, probability and mask is derived from it.
+    """The network's result for one photograph, a few hundred KB. Labels, probabilities and masks are derived from it.
 
-    logits: float16 or float32 (classes, h, w), 21 for VOC's, at the network's own stride, with the geometry of the
-    whole photograph.
+    logits: float16 or float32 (classes, h, w) at the network's stride; they cover the whole photograph.
     size_hw: the photograph's (height, width) in pixels.
-    image: uint8 (height, width, 3), the photograph itself, or None once dropped.
-    categories: what the model tells apart.
-    name: what files made of it are called.
+    provenance: the model, device and settings that gave the result.
+    image: the photograph, uint8 (height, width, 3), or None once dropped.
+    categories: the model's classes; 21 for VOC.
+    name: the name of files made from the result.
     """
 
     logits: np.ndarray = field(repr=False)
@@ -61,11 +61,11 @@ class Segmentation:
         return self.labels_at(self.size_hw)
 
     def labels_at(self, size_hw: tuple[int, int]) -> np.ndarray:
-        """The label map at any size: uint8 (H, W)."""
+        """Return the label map at any size: uint8 (H, W)."""
         return self.edges.label_map(size_hw) if self.edges else upsampling.label_map(self.logits, size_hw)
 
     def probability(self, name: str | int, size_hw: tuple[int, int] | None = None) -> np.ndarray:
-        """P(class), or 1 - P(background) for "any": float32 (H, W), at the photograph's size by default."""
+        """Return P(class), or 1 - P(background) for "any": float32 (H, W), by default at the photograph's size."""
         size_hw, number = size_hw or self.size_hw, self.categories.object_id(name)
         if self.edges is None:
             return upsampling.probability(self.logits, size_hw, number)
@@ -75,14 +75,14 @@ class Segmentation:
         return result
 
     def probabilities(self) -> np.ndarray:
-        """P of each class at the photograph's size: float32 (classes, height, width). 4 bytes a class and pixel."""
+        """Return all probabilities at the photograph's size: float32 (classes, height, width)."""
         result = np.empty((len(self.logits), *self.size_hw), np.float32)
         for place, stripe in self.probability_stripes():
             result[:, *place] = stripe
         return result
 
     def probability_stripes(self) -> Iterator[tuple[Place, np.ndarray]]:
-        """Yield ((rows, columns), P of each class there), some rows at a time: float32 (classes, rows, columns)."""
+        """Yield ((rows, columns), probabilities) in stripes: float32 (classes, rows, columns)."""
         if self.edges is None:
             return upsampling.probability_stripes(self.logits, self.size_hw)
         return upsampling.resized_stripes(self.edges.smoothed(range(len(self.logits))), self.size_hw)
@@ -90,21 +90,21 @@ class Segmentation:
     def binary(
         self, name: str | int = "any", threshold: float | None = None, size_hw: tuple[int, int] | None = None
     ) -> np.ndarray:
-        """One class, or "any" object, against all else: bool (H, W); arg-max by default, else P >= threshold (0..1)."""
+        """Return the mask of a class, or of "any" object: bool (H, W), by arg-max, or by P >= threshold (0..1)."""
         size_hw, number = size_hw or self.size_hw, self.categories.object_id(name)
         if self.edges:
             return self.edges.binary_mask(size_hw, number, threshold)
         return upsampling.binary_mask(self.logits, size_hw, number, threshold)
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:
-        """The mean probability of each object's class over its own pixels in `labels`: float64 (n,).
+        """Return the mean probability of each object class over its pixels in `labels`: float64 (n,).
 
-        nan where it has none, and for the background.
+        It is nan for a class without pixels and for the background.
         """
         return self.edges.mean_confidence(labels) if self.edges else upsampling.mean_confidence(self.logits, labels)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The photograph with its classes painted over it, `alpha` from 0 (not seen) to 1 (opaque)."""
+        """Return the photograph with its classes painted over it. alpha: from 0 (invisible) to 1 (opaque)."""
         if self.image is None:
             raise UsageError(
                 "this result no longer holds its photograph; use segcore.imaging.drawing.overlay(photograph, labels)"
@@ -120,12 +120,12 @@ class Segmentation:
         cutout: bool = False,
         probabilities: bool = False,
     ) -> Path:
-        """Write what the command `predict` writes: <name>_overlay.png, <name>_labels.png and <name>.json.
+        """Write the files of the command `predict`: <name>_overlay.png, <name>_labels.png and <name>.json.
 
-        name: by default the result's own, which is its file's without suffix; files of that name are written over.
-        cutout, probabilities: also <name>_cutout.png, <name>.npz. The folder is made where there is none.
-        Returns the path of the JSON. Raises UsageError for a name that leaves the folder and for a result that no
-        longer holds its photograph, OSError where nothing can be written.
+        name: by default the photograph's file name without suffix. Existing files are replaced. cutout, probabilities:
+        also write <name>_cutout.png, <name>.npz. The folder is created if needed. Returns the path of the JSON file.
+        Raises UsageError for a name with a folder in it and for a result without its photograph, OSError if a file
+        cannot be written.
         """
         name = self.name if name is None else name
         if not name or Path(name).name != name:
@@ -137,35 +137,34 @@ class Segmentation:
         return Path(f"{target}.json")
 
     def to_coco(self, *, image_id: int = 1, polygons: bool = False) -> dict[str, list[dict[str, Any]]]:
-        """The label map as a document in COCO's format, one annotation for each class found.
+        """Convert the label map to a document in COCO's format, with one annotation for each class found.
 
-        image_id: what the photograph is called by in "images" and "annotations". polygons: outlines instead of
-        run-length encodings; both are exact, and regions with holes are cut, since COCO's outlines have none.
-        VOC's classes have COCO's category ids, others their own numbers.
+        image_id: the photograph's id in "images" and "annotations". polygons: write outlines instead of run-length
+        encodings. Both are exact; regions with holes are cut, because COCO's outlines cannot have holes.
+        VOC's classes get COCO's category ids, other classes their own numbers.
         """
         return coco_annotations.coco_document(
             self.labels, self.categories, file_name=self.name, image_id=image_id, as_polygons=polygons
         )
 
     def polygons(self, name: str | int = "any", threshold: float | None = None) -> list[np.ndarray]:
-        """The outlines of a class, or of "any" object, each float64 (n, 2) of x, y in pixels, exact to the pixel.
+        """Return the outlines of a class, or of "any" object, each float64 (n, 2) of x, y in pixels, along pixel edges.
 
-        Outer outlines run clockwise on the screen, those of holes the other way round. threshold: as in `binary`.
+        On the screen, outer outlines run clockwise and outlines of holes counter-clockwise. threshold: as in `binary`.
         """
         return outlines.rings(self.binary(name, threshold))
 
     def legend(self) -> Image.Image:
-        """The names and colours of the classes that the overlay shows, one below the other; else of the background."""
+        """Draw a legend of the classes in the overlay; without objects, it shows the background."""
         present = [int(number) for number in np.unique(self.labels) if number != BACKGROUND] or [BACKGROUND]
         palette = self.categories.screen_palette
         return figures.legend_image([(self.categories.friendly[number], palette[number]) for number in present])
 
     def refined(self, photograph: np.ndarray | None = None) -> Segmentation:
-        """The same result with borders that follow the photograph; its logits stay as they are.
+        """Return the same result with borders that follow the photograph's edges. The logits do not change.
 
-        Labels and masks come of smoothed probabilities then, and those are what is given for probabilities.
-        photograph: uint8 (H, W, 3) of any size, by default the one that the result holds.
-        Raises UsageError where there is no photograph, and where OpenCV is not installed.
+        Its labels, masks and probabilities come from smoothed probabilities. photograph: uint8 (H, W, 3) of any size,
+        by default the one in the result. Raises UsageError without a photograph, and if OpenCV is not installed.
         """
         photograph = self.image if photograph is None else photograph
         if photograph is None:
@@ -173,17 +172,17 @@ class Segmentation:
         return replace(self, provenance=replace(self.provenance, refine=EDGES), _edges=Edges(self.logits, photograph))
 
     def without_image(self) -> Segmentation:
-        """The same result without its photograph: what is worth keeping or sending.
+        """Return the same result without its photograph, to keep or send it.
 
-        A refined one needs the photograph again, by `refined`, before it can tell labels.
+        A refined result needs the photograph again, by `refined`, before it can give labels.
         """
         return replace(self, image=None, _edges=None)
 
     @property
     def edges(self) -> Edges | None:
-        """What decides instead of the logits alone, where the result is refined.
+        """The refinement that predicts instead of the logits, or None.
 
-        Raises UsageError where that was dropped with the photograph.
+        Raises UsageError if it was dropped with the photograph.
         """
         if self.provenance.refine and self._edges is None:
             raise UsageError(

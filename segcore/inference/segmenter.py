@@ -1,4 +1,4 @@
-"""A photograph in, a `Segmentation` out: the steps composed, and the small result that all else is derived from."""
+"""`Segmenter`: turns photographs into `Segmentation` results."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ log = logging.getLogger(__name__)
 
 _INSTALLED = Path(__file__).parents[1] / "samples"
 SAMPLES = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "examples" / "samples"  # in a clone
-CALIBRATION_LIMIT = 100  # more take longer
+CALIBRATION_LIMIT = 100  # maximum number of photographs to calibrate int8
 
 
 class Segmenter:
-    """One model, ready to run: loads its weights once and may be called from several threads.
+    """A model that is ready to run. It loads the weights once and is thread-safe.
 
-    model: a name from the catalogue, "auto", or the path of a file that training wrote; device: "auto" (cuda > mps >
-    cpu) or one of them; precision: "auto", "float32", "bfloat16" or "int8"; resize: "squeeze" (520 x 520) or "aspect"
-    (shorter side 520, long side at most 2080); engine: "auto" (openvino for int8, else torch), "torch" or "openvino",
-    which is to be installed and quicker on a CPU; tta: look several times, as `tta.augmented_logits` does, which
-    takes some six times as long; calibration: a folder of photographs that int8 is measured by, the
-    samples by default; refine: "edges" for borders that follow the photograph, which needs OpenCV, or None.
+    model: a name from the catalogue, "auto", or the path of a checkpoint that training wrote.
+    device: "auto" (cuda > mps > cpu), or one of them.
+    precision: "auto", "float32", "bfloat16" or "int8".
+    resize: "squeeze" (520 x 520) or "aspect" (shorter side 520, longer side at most 2080).
+    engine: "auto" (openvino for int8, else torch), "torch", or "openvino", which is optional and faster on a CPU.
+    tta: test-time augmentation, see `tta.augmented_logits`; it takes about six times as long.
+    calibration: a folder of photographs to calibrate int8 with; by default the samples.
+    refine: "edges" for borders that follow the photograph, which needs OpenCV, or None.
 
-    Raises UsageError for names that do not exist and WeightsError where the weights are not on disk or damaged.
+    Raises UsageError for unknown names and WeightsError if the weights are not on disk or damaged.
     """
 
     careful = renamed_attribute("careful", "tta")
@@ -84,17 +86,17 @@ class Segmenter:
 
     @renamed_keyword("careful", "tta")
     def predict_logits(self, batch: Tensor, *, tta: bool | None = None) -> Tensor:
-        """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') on the CPU, not upsampled.
+        """Run the network: normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') on the CPU.
 
-        They are divided by the model's temperature, where it has one: arg-max stays, and probabilities are calibrated.
-        tta: overrides the segmenter's own for once.
+        The logits are not upsampled. They are divided by the model's temperature, if it has one: this calibrates the
+        probabilities and does not change the arg-max. tta: overrides the segmenter's setting for this call.
         """
         if self.tta if tta is None else tta:
             return augmented_logits(self._calibrated_logits, batch)
         return self._calibrated_logits(batch)
 
     def on_device(self, batch: Tensor) -> Tensor:
-        """As `predict_logits`, but the logits stay on the device: what is made of them there need not wait for them."""
+        """Run the network like `predict_logits`, but leave the logits on the device for further work there."""
         return augmented_logits(self._calibrated_on_device, batch) if self.tta else self._calibrated_on_device(batch)
 
     def _calibrated_logits(self, batch: Tensor) -> Tensor:
@@ -130,13 +132,13 @@ class Segmenter:
         tta: bool | None = None,
         dtype: str = "float16",
     ) -> Segmentation | Iterator[Outcome]:
-        """Segment a photograph, or as `stream` does a folder or an iterable of them.
+        """Segment one photograph; or several, as `stream` does, if `source` is a folder or an iterable.
 
         source: a path, bytes, an open file, a PIL image, a uint8 array (H, W, 3), or a tensor (3, H, W) of uint8 or of
-        floats from 0 to 1. resize, tta: override the segmenter's own for once; dtype: what the logits are kept in,
-        "float16" or "float32".
+        floats from 0 to 1. resize, tta: override the segmenter's settings for this call. dtype: of the logits in the
+        result, "float16" or "float32".
 
-        Raises ImageError for what is not a readable picture, UsageError for another dtype.
+        Raises ImageError for an unreadable image, UsageError for another dtype.
         """
         if not sources.is_one(source):
             several = cast(Iterable[Photograph], source)
@@ -159,12 +161,12 @@ class Segmenter:
     ) -> Iterator[Outcome]:
         """Yield the result of each photograph of a folder or an iterable, in order and lazily.
 
-        One that cannot be read gives a `SegcoreError` in its place, and the next ones follow. The next photographs are
-        decoded while the network looks at those before; no more than twice `batch_size`, or 3, are in memory, whatever
-        their number. batch_size: how many go through the network at once, which a graphics card needs to be quick.
+        A photograph that cannot be read gives a `SegcoreError` in its place, and the stream continues. The next
+        photographs are decoded while the network runs; at most twice `batch_size`, or 3, are in memory at once.
+        batch_size: photographs that go through the network together; a graphics card needs more than 1 to be fast.
 
-        Raises UsageError for a folder without photographs and for a batch size under 1; what the iterable raises ends
-        the stream, after the results of what it gave before.
+        Raises UsageError for a folder without photographs and for a batch size under 1. An exception of the iterable
+        ends the stream, after the results of the photographs before it.
         """
         how = self._how(resize, tta, dtype)
         return stream.segmented(self, sources.each_of(photographs), how, batch_size)
@@ -176,7 +178,7 @@ class Segmenter:
         return How(preprocess, tta, dtype)
 
     def result(self, logits: Tensor, loaded: Loaded, seconds: float, how: How) -> Segmentation:
-        """What the logits (classes, h, w) of one photograph are handed out as; seconds: what the network took."""
+        """Make the result of one photograph from its logits (classes, h, w). seconds: the network's time."""
         photograph = loaded.photograph
         result = Segmentation(
             logits.numpy().astype(how.dtype),
@@ -189,7 +191,7 @@ class Segmenter:
         return result.refined() if self.refine else result
 
     def provenance_of(self, seconds: float, resize: str | None = None, *, tta: bool | None = None) -> Provenance:
-        """What a result of this segmenter is recorded with."""
+        """Return the provenance of a result of this segmenter."""
         return Provenance(
             self.model,
             self.weights_sha256,
@@ -204,7 +206,7 @@ class Segmenter:
 
 
 def _photographs(folder: Path, preprocess: Preprocess) -> list[Tensor]:
-    """What int8 is measured by: the first ones of a folder, by name. Raises UsageError for none."""
+    """Read the first photographs of a folder, by name, to calibrate int8. Raises UsageError if there are none."""
     files = reading.photographs_in(folder) if folder.is_dir() else []
     if not files:
         raise UsageError(

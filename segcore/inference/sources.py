@@ -1,4 +1,4 @@
-"""What may stand for one photograph or for many of them, beyond what `imaging.reading` opens by itself."""
+"""The inputs of a `Segmenter`: one photograph, or a folder or iterable of photographs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _UNNAMED = "image"
 
 
 def read(source: Photograph) -> np.ndarray:
-    """One photograph as uint8 RGB (H, W, 3): what `imaging.reading.read` takes, or a tensor on any device.
+    """Read one photograph as uint8 RGB (H, W, 3).
 
-    A tensor is uint8, or floats from 0 to 1: (3, H, W), (1, H, W) or (H, W), not normalised.
-    Raises ImageError for what is not a readable picture.
+    source: anything that `imaging.reading.read` takes, or a tensor on any device. A tensor is uint8, or float from 0 to
+    1 and not normalised, of shape (3, H, W), (1, H, W) or (H, W). Raises ImageError for an unreadable image.
     """
     return reading.read(_pixels(source) if isinstance(source, Tensor) else source)
 
 
 def is_one(source: object) -> bool:
-    """Whether a source is one photograph. Folders are many, and so are all iterables but files that are open."""
+    """Whether a source is a single photograph. Folders and iterables, except open files, are several photographs."""
     if isinstance(source, str | os.PathLike):
         return not os.path.isdir(source)
     return isinstance(source, _ONE) or reading.is_open_file(source) or not isinstance(source, Iterable)
 
 
 def each_of(sources: Iterable[Photograph] | str | os.PathLike[str]) -> Iterator[Photograph]:
-    """The photographs of a folder, by name, or what an iterable gives.
+    """Return an iterator over a folder's photographs, sorted by name, or over an iterable.
 
-    Raises UsageError for a single photograph, and for a folder without any or that cannot be read.
+    Raises UsageError for a single photograph, and for a folder that is empty or cannot be read.
     """
     if isinstance(sources, str | os.PathLike) and os.path.isdir(sources):
         try:
@@ -54,7 +54,7 @@ def each_of(sources: Iterable[Photograph] | str | os.PathLike[str]) -> Iterator[
 
 
 def name_of(source: object, number: int | None = None) -> str:
-    """What files made of a photograph are called: its own file's name without suffix, or "image" and its number."""
+    """Return the name for output files: the photograph's file name without suffix, or "image" and its number."""
     if isinstance(source, reading.File):
         source = source.name
     elif not isinstance(source, str | os.PathLike):
@@ -72,7 +72,7 @@ def _pixels(tensor: Tensor) -> np.ndarray:
         raise ImageError(f"expected a tensor (3, H, W), (1, H, W) or (H, W), got {tuple(tensor.shape)}")
     if values.is_floating_point():
         values = values.float()
-        if values.numel() and not (values.min() >= 0 and values.max() <= 1):  # so that nan is refused too
+        if values.numel() and not (values.min() >= 0 and values.max() <= 1):  # this form also refuses nan
             raise ImageError("expected a tensor of floats from 0 to 1; give the photograph as it was, not normalised")
         values = (values * 255).round().to(torch.uint8)
     if values.dtype != torch.uint8:

@@ -1,4 +1,4 @@
-"""Many photographs through one segmenter: in order, lazily, each decoded while the network looks at those before."""
+"""Segments many photographs in order and lazily. A thread decodes the next photographs while the network runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .sources import Photograph
 
 
 class Loaded(NamedTuple):
-    """One photograph made ready: uint8 (H, W, 3), and float32 (1, 3, h, w); name: what files made of it are called."""
+    """A photograph, uint8 (H, W, 3), its input tensor, float32 (1, 3, h, w), and the name for output files."""
 
     name: str
     photograph: np.ndarray
@@ -30,7 +30,7 @@ class Loaded(NamedTuple):
 
 
 class Network(Protocol):
-    """What a stream needs of a `Segmenter`."""
+    """The methods of a `Segmenter` that a stream needs."""
 
     def predict_logits(self, batch: Tensor, *, tta: bool | None = None) -> Tensor: ...
     def result(self, logits: Tensor, loaded: Loaded, seconds: float, how: How) -> Segmentation: ...
@@ -38,7 +38,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class How:
-    """What a call may ask for: see `Segmenter.__call__`."""
+    """The options of one call, see `Segmenter.__call__`."""
 
     preprocess: Preprocess
     tta: bool | None = None
@@ -49,11 +49,11 @@ Outcome = Segmentation | SegcoreError
 
 
 def segmented(network: Network, photographs: Iterable[Photograph], how: How, batch_size: int) -> Iterator[Outcome]:
-    """Yield the result of each photograph in order, or in its place the error that says what is wrong with it.
+    """Yield the result of each photograph in order. For a photograph that cannot be read, yield its error.
 
-    Nothing is read before the first result is asked for. Then one thread decodes up to `batch_size` photographs ahead,
-    at least two, so that twice as many are in memory at most, whatever their number. What the iterable itself raises
-    is raised after the results of the photographs that it gave before. Raises UsageError for a batch size under 1.
+    Nothing is read before the first result is requested. Then one thread decodes up to `batch_size` photographs ahead,
+    and at least two, so at most twice as many are in memory. An exception of the iterable is raised after the results
+    of the photographs before it. Raises UsageError for a batch size under 1.
     """
     if batch_size < 1:
         raise UsageError(f"a batch holds at least 1 photograph, got {batch_size}")
@@ -69,7 +69,7 @@ def _segmented(network: Network, photographs: Iterator[Photograph], how: How, ba
             try:
                 while len(batch) < batch_size and (each := next(loaded, None)) is not None:
                     batch.append(each)
-            except Exception as error:  # the caller's own iterable, after what it gave before
+            except Exception as error:  # raised by the caller's iterable
                 failure = error
             if not batch:
                 break
@@ -83,7 +83,7 @@ def _segmented(network: Network, photographs: Iterator[Photograph], how: How, ba
 def _loaded_ahead(
     photographs: Iterator[Photograph], preprocess: Preprocess, ahead: int
 ) -> Generator[Loaded | SegcoreError]:
-    """Yield each photograph made ready, or what is wrong with it; one thread works on the `ahead` next ones."""
+    """Yield each loaded photograph, or its error. One thread loads the next `ahead` photographs."""
     numbers = itertools.count(1)
 
     def take() -> Loaded | SegcoreError | None:
@@ -94,7 +94,7 @@ def _loaded_ahead(
         try:
             return ready(source, preprocess, next(numbers))
         except SegcoreError as error:
-            return _alone(error)
+            return _without_traceback(error)
 
     waiting: deque[Future[Loaded | SegcoreError | None]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
@@ -104,23 +104,25 @@ def _loaded_ahead(
             waiting.append(pool.submit(take))
             yield each
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # the iterable may be waiting for a camera's next frame
+        pool.shutdown(
+            wait=False, cancel_futures=True
+        )  # do not wait: the iterable may block until a camera's next frame
 
 
 def ready(source: Photograph, preprocess: Preprocess, number: int | None = None) -> Loaded:
-    """One photograph made ready; number: its place in a stream. Raises ImageError for what cannot be read."""
+    """Load one photograph. number: its place in a stream. Raises ImageError if it cannot be read."""
     photograph = sources.read(source)
     return Loaded(sources.name_of(source, number), photograph, preprocess(photograph))
 
 
-def _alone(error: SegcoreError) -> SegcoreError:
-    """The error without what led to it, whose tracebacks would keep photographs in memory."""
+def _without_traceback(error: SegcoreError) -> SegcoreError:
+    """Return the error without traceback and cause, which would keep photographs in memory."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
 def _outcomes(network: Network, batch: Sequence[Loaded | SegcoreError], how: How) -> Iterator[Outcome]:
-    """The results of a batch in order; photographs of one size go through the network together."""
+    """Return the results of a batch in order. Photographs of the same size go through the network together."""
     by_size: dict[torch.Size, dict[int, Loaded]] = {}
     outcomes: dict[int, Outcome] = {}
     for place, each in enumerate(batch):
@@ -134,13 +136,13 @@ def _outcomes(network: Network, batch: Sequence[Loaded | SegcoreError], how: How
 
 
 def _run(network: Network, loaded: list[Loaded], how: How) -> list[Outcome]:
-    """The results of photographs of one size; where all of them together fail, each by itself."""
+    """Return the results of photographs of the same size. If memory is too small for all, run them one by one."""
     started = time.perf_counter()
     try:
         logits = network.predict_logits(torch.cat([each.tensor for each in loaded]), tta=how.tta)
     except DeviceMemoryError as error:
         if len(loaded) == 1:
-            return [_alone(error)]
+            return [_without_traceback(error)]
         return [outcome for each in loaded for outcome in _run(network, [each], how)]
     seconds = (time.perf_counter() - started) / len(loaded)
     return [network.result(own, each, seconds, how) for own, each in zip(logits, loaded, strict=True)]

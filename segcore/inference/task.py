@@ -1,4 +1,4 @@
-"""What is asked of the logits: all 21 classes, or one class (or any object) against everything else."""
+"""A task: label all classes (multiclass), or one class or any object against everything else (binary)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Logits = Any  # float (classes, h, w), an array or a tensor on the CPU
 
 @dataclass(frozen=True)
 class Task:
-    """A mode, in binary mode with a class name and a threshold on its probability; None lets the arg-max decide.
+    """A mode and the model's categories.
 
-    categories: what the model tells apart.
-    Raises UsageError for a mode, class or threshold that there is not.
+    class_name, threshold: for binary mode. The threshold applies to the class's probability; with None the arg-max
+    decides. Raises UsageError for an unknown mode or class and for an invalid threshold.
     """
 
     mode: str = MULTICLASS
@@ -50,7 +50,7 @@ class Task:
 
     @property
     def object_id(self) -> int | None:
-        """The class asked for in binary mode, None for any object."""
+        """The number of the foreground class in binary mode, None for any object."""
         return self.categories.object_id(self.class_name)
 
     @property
@@ -61,7 +61,7 @@ class Task:
 
     @property
     def friendly_names(self) -> tuple[str, ...]:
-        """The same for people."""
+        """The names of the confusion matrix's rows, for people."""
         names = self.categories.friendly
         if not self.binary:
             return names
@@ -73,23 +73,23 @@ class Task:
 
     @property
     def palette(self) -> np.ndarray:
-        """Screen colours of the predicted numbers: uint8 (256, 3)."""
+        """The screen colours of predicted labels: uint8 (256, 3)."""
         palette = self.categories.screen_palette
         if self.binary and self.object_id is not None:
             palette[1] = palette[self.object_id]
         return palette
 
     def record(self) -> dict[str, object]:
-        """The mode, class and threshold as exported files name them; what does not apply is None."""
+        """Return mode, class and threshold for exported files. Class and threshold are None in multiclass mode."""
         if not self.binary:
             return {"mode": self.mode, "class": None, "threshold": None}
         threshold = AUTOMATIC if self.threshold is None else self.threshold
         return {"mode": self.mode, "class": self.class_name, "threshold": threshold}
 
     def predict(self, logits: Logits, size_hw: tuple[int, int], edges: Edges | None = None) -> np.ndarray:
-        """The decision at `size_hw`, as it is scored: uint8 (H, W) of classes, in binary mode of 0 and 1.
+        """Return the prediction at `size_hw`: uint8 (H, W) of classes, in binary mode of 0 and 1.
 
-        edges: what decides instead, where borders are to follow the photograph.
+        edges: if given, its refined probabilities decide instead of the logits.
         """
         if not self.binary:
             return edges.label_map(size_hw) if edges else upsampling.label_map(logits, size_hw)
@@ -100,13 +100,13 @@ class Task:
         return mask.view(np.uint8)
 
     def truth(self, labels: np.ndarray) -> np.ndarray:
-        """A ground-truth label map as this task counts it: uint8 of classes, in binary mode of 0 and 1; 255 stays."""
+        """Convert a ground-truth label map for this task: uint8 of classes, in binary mode of 0 and 1; 255 stays."""
         return to_binary(labels, self.object_id, len(self.categories)) if self.binary else labels
 
     def voc_labels(self, logits: Logits, prediction: np.ndarray, edges: Edges | None = None) -> np.ndarray:
-        """`prediction` in the model's own numbers (VOC's), for exported label maps: uint8 (H, W).
+        """Convert a prediction to the model's class numbers, for exported label maps: uint8 (H, W).
 
-        "Any object" has no number of its own: its pixels carry the likeliest of the classes.
+        "Any object" has no class number, so its pixels get their most likely object class.
         """
         if not self.binary:
             return prediction
@@ -119,9 +119,9 @@ class Task:
         return prediction * objects
 
     def confidence(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
-        """The mean probability of each object's class over its own pixels: float64 (n,), nan where it has none.
+        """Return the mean probability of each object class over its predicted pixels: float64 (n,).
 
-        The background's is nan too: it is most of the pixels, and nobody is told it.
+        It is nan for a class without pixels and for the background.
         """
         if not self.binary:
             return upsampling.mean_confidence(logits, prediction)
@@ -133,9 +133,9 @@ class Task:
     def predict_with_confidence(
         self, logits: Logits, size_hw: tuple[int, int], edges: Edges | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """With a threshold or `edges`, `predict` and `confidence` in one look at the probabilities they are made of.
+        """Return the results of `predict` and `confidence`, and compute the probabilities only once.
 
-        With `edges` these are the smoothed ones.
+        It needs a threshold or `edges`. With `edges` the probabilities are the smoothed ones.
         """
         if self.binary and self.threshold is not None:
             return self._by_threshold(logits, size_hw, edges)
@@ -168,7 +168,7 @@ class Task:
 
 
 def _binary_mean(probabilities: Iterable[np.ndarray]) -> np.ndarray:
-    """Pieces of the object's probabilities -> nan for the background and their mean: float64 (2,)."""
+    """Return [nan, mean of the object's probabilities], float64 (2,). The probabilities come in pieces."""
     total, pixels = 0.0, 0
     for each in probabilities:
         total += each.sum(dtype=np.float64)

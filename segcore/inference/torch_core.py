@@ -1,4 +1,4 @@
-"""A network on a device of PyTorch's: how batches get there, where the logits stay, and what too little memory does."""
+"""Runs a network on a PyTorch device: uploads batches, downloads logits, and splits batches if memory is too small."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 class TorchCore:
-    """A core on a device: float (N, 3, h, w) -> float32 logits. May be called from several threads.
+    """A core on a device: float (N, 3, h, w) -> float32 logits. It is thread-safe.
 
-    On a card float32 means float32: TF32, which has 10 bits of mantissa, is switched off for convolutions in this
-    process.
+    With float32 on a graphics card, TF32 (10 bits of mantissa) is switched off for convolutions in this process.
     """
 
     def __init__(self, core: nn.Module, device: str, precision: str) -> None:
@@ -29,55 +28,55 @@ class TorchCore:
         self._upload = Upload(device) if on_card else None
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """The logits on the CPU."""
+        """Return the logits on the CPU."""
         return self.on_device(batch).to("cpu", memory_format=torch.contiguous_format)
 
     def on_device(self, batch: Tensor) -> Tensor:
-        """The logits where they were computed. On a card this returns before they are there."""
+        """Return the logits on the device. On a graphics card this returns before they are computed."""
         there = self._upload(batch) if self._upload else batch.to(self.device)
         return self.core(there.to(self.dtype, memory_format=torch.channels_last)).float()
 
 
 def is_card(device: str | torch.device) -> bool:
-    """Whether it is a graphics card that CUDA drives."""
+    """Whether the device is a CUDA graphics card."""
     return str(device).startswith("cuda")
 
 
 class Upload:
-    """Copies tensors to a card from pinned memory, on a stream of its own: they travel while the card computes."""
+    """Copies tensors from pinned memory to a card on a separate stream, while the card computes."""
 
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)
         self._stream = torch.cuda.Stream(self._device)
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        """The tensor on the card, for use on the current stream."""
+        """Return the tensor on the card, for use on the current stream."""
         pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
         with torch.cuda.stream(self._stream):
             there = pinned.to(self._device, non_blocking=True)
         current = torch.cuda.current_stream(self._device)
         current.wait_stream(self._stream)
-        there.record_stream(current)  # else its memory could be given to the next upload while it is read
+        there.record_stream(current)  # otherwise the next upload could reuse the memory while it is read
         return there
 
 
 # ---- memory
 
-# Only CUDA has an exception of its own; this is how Metal's and the processor's begin.
+# CUDA has its own exception. Metal and the CPU raise RuntimeError with one of these texts.
 _OUT_OF_MEMORY = ("MPS backend out of memory", "can't allocate memory", "not enough memory")
 
 
 def in_parts(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """`run(batch)`, or, where the device's memory is too small for that, of its halves, one after the other.
+    """Return `run(batch)`. If the device's memory is too small, run the two halves of the batch one after the other.
 
-    Raises DeviceMemoryError where it is too small for one image.
+    Raises DeviceMemoryError if the memory is too small for one image.
     """
     try:
         return run(batch)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and not any(each in str(error) for each in _OUT_OF_MEMORY):
             raise
-    # The traceback kept the failed run's tensors alive: only here are they free.
+    # Inside the except block the traceback keeps the failed run's tensors alive, so memory is released here.
     release_memory()
     if len(batch) == 1:
         height, width = batch.shape[-2:]
@@ -89,7 +88,7 @@ def in_parts(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
 
 
 def release_memory() -> None:
-    """Give what PyTorch keeps of the accelerators' memory, and no tensor uses, back to other programs."""
+    """Return the accelerators' memory that PyTorch caches and no tensor uses, so that other programs can use it."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

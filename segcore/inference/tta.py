@@ -1,4 +1,4 @@
-"""Looking several times: what a network says of an image at several sizes, each also mirrored, averaged."""
+"""Test-time augmentation: averages a network's probabilities over several sizes of an image, each also mirrored."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SCALES = (0.75, 1.0, 1.25)  # of the tensor's sides; the middle ones of those that DeepLabV3 was published with
+SCALES = (0.75, 1.0, 1.25)  # factors of the tensor's sides: the middle three of those in DeepLabV3's paper
 LOOKS = 2 * len(SCALES)
 
 
 def augmented_logits(predict_logits: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """Normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') whose softmax is the mean of LOOKS ones.
+    """Return logits whose softmax is the mean over LOOKS runs: float (N, 3, h, w) -> float32 (N, classes, h', w').
 
-    predict_logits: as a `Predictor`. The batch is seen in SCALES, each as it is and mirrored left to right, and the
-    logits of all are brought to the size of the largest, which is that of the result, before their softmax.
+    predict_logits: a `Predictor`. It runs on the normalised batch at all SCALES, as it is and mirrored left to right.
+    All logits are resized to those of the largest scale before the softmax.
     Test-time augmentation as in Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation" (2017).
     """
     size_hw = batch.shape[-2:]

@@ -1,8 +1,8 @@
-"""From the network's own coarse logits to labels, probabilities and masks at any size, in stripes of rows.
+"""Computes labels, probabilities and masks at any size from the network's coarse logits, in stripes of rows.
 
-Everything here upsamples bilinearly in float32 with half-pixel centres, as
-`torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` does, and decides only then. The value of a
-pixel depends on that pixel alone, to the last bit, never on how the picture was cut into stripes.
+Logits are upsampled bilinearly in float32 with half-pixel centres, as
+`torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` does, before the softmax or arg-max. The result
+does not depend on the stripes, to the last bit.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..classes import BACKGROUND, IGNORE_INDEX
 from ..errors import LabelError, UsageError
 
 RELIABILITY_BINS = 15
-STRIPE_VALUES = 150_000  # float32 values worked on at once: 0.6 MB, which stays in a core's cache
+STRIPE_VALUES = 150_000  # float32 values in one stripe: 0.6 MB, which fits a core's cache
 Place = tuple[slice, slice]  # rows and columns
 
 
 class _Taps(NamedTuple):
-    """For each output position along one axis: its two neighbours in the source and the weight of the upper one."""
+    """The two source neighbours of each output position along one axis, and the weight of the upper one."""
 
     lower: np.ndarray  # int64 (n,)
     upper: np.ndarray  # int64 (n,)
@@ -29,7 +29,7 @@ class _Taps(NamedTuple):
 
 
 def taps(source: int, size: int) -> _Taps:
-    """Where each of `size` positions along an axis lies between the centres of `source` ones."""
+    """Return the taps for resampling an axis from `source` to `size` positions."""
     scale = float(np.float32(source / size))
     position = np.maximum((np.arange(size) + 0.5) * scale - 0.5, 0).astype(np.float32)
     lower = np.minimum(position.astype(np.int64), source - 1)
@@ -37,14 +37,14 @@ def taps(source: int, size: int) -> _Taps:
 
 
 def _mix(lower: np.ndarray, upper: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """In this form, unlike `lower + weight * (upper - lower)`, rounding cannot put the lesser of two classes first."""
+    """Interpolate. Unlike `lower + weight * (upper - lower)`, its rounding keeps the order of two classes."""
     mixed = lower * (1 - weight)
     mixed += upper * weight
     return mixed
 
 
 def checked(logits: Any, size_hw: tuple[int, int] = (1, 1)) -> np.ndarray:
-    """float (classes, h, w) as float32. Raises LabelError for another kind of array, and a size without pixels."""
+    """Convert logits, float (classes, h, w), to float32. Raises LabelError for other arrays and for an empty size."""
     values = np.asarray(logits)
     if values.ndim != 3 or not np.issubdtype(values.dtype, np.floating):
         raise LabelError(f"logits must be float (classes, h, w), got {values.dtype} {values.shape}")
@@ -56,11 +56,11 @@ def checked(logits: Any, size_hw: tuple[int, int] = (1, 1)) -> np.ndarray:
 def _stripes(
     logits: np.ndarray, size_hw: tuple[int, int], within: np.ndarray | None = None
 ) -> Iterator[tuple[Place, np.ndarray]]:
-    """Yield ((rows, columns), float32 (classes, rows, columns)): the upsampled logits, some rows at a time.
+    """Upsample logits in stripes. Yields ((rows, columns), float32 (classes, rows, columns)).
 
-    within: (H, W); no more columns of each stripe than from the first to the last in which it is not 0, perhaps none.
-    All in the same memory, which may be written to but not kept: asking the system for new pages costs as much as the
-    arithmetic.
+    within: (H, W); if given, a stripe covers only the columns from the first to the last nonzero value of its rows, and
+    can be empty. All stripes share the same memory, because allocating new pages costs as much as the arithmetic: the
+    caller may overwrite a stripe but must not keep it.
     """
     classes, h, w = logits.shape
     height, width = size_hw
@@ -80,9 +80,9 @@ def _stripes(
 
 
 def resized_stripes(planes: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[Place, np.ndarray]]:
-    """Yield ((rows, columns), float32 (n, rows, columns)): planes, float32 (n, h, w), of about the wanted size, in it.
+    """Resize planes, float32 (n, h, w), in stripes. Yields ((rows, columns), float32 (n, rows, columns)).
 
-    Some rows at a time; planes of that very size are handed out themselves.
+    It is meant for small changes of size. Planes that have the size already are yielded as they are.
     """
     count, h, w = planes.shape
     height, width = size_hw
@@ -99,7 +99,7 @@ def resized_stripes(planes: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tu
 
 
 def upsampled(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
-    """The logits at `size_hw`: float32 (classes, H, W), by bilinear interpolation. 4 bytes a class and pixel."""
+    """Upsample logits to `size_hw`: float32 (classes, H, W), 4 bytes per class and pixel."""
     result = np.empty((len(logits), *size_hw), np.float32)
     for place, values in _stripes(checked(logits, size_hw), size_hw):
         result[:, *place] = values
@@ -107,13 +107,13 @@ def upsampled(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _span(present: np.ndarray) -> slice:
-    """From the first to the last that is true in bool (n,)."""
+    """Return the slice from the first to the last True in bool (n,)."""
     places = np.flatnonzero(present)
     return slice(places[0], places[-1] + 1) if places.size else slice(0, 0)
 
 
 def _rows_between(ys: _Taps, h: int, step: int) -> Iterator[tuple[int, slice]]:
-    """Yield (row of the coarse grid, output rows between it and the next), no more than `step` at a time."""
+    """Yield (row of the coarse grid, output rows between it and the next row), at most `step` output rows at a time."""
     first_rows = np.searchsorted(ys.lower, np.arange(h + 1))
     for row in range(h):
         for start in range(first_rows[row], first_rows[row + 1], step):
@@ -121,20 +121,19 @@ def _rows_between(ys: _Taps, h: int, step: int) -> Iterator[tuple[int, slice]]:
 
 
 def _corner_values(logits: np.ndarray) -> np.ndarray:
-    """The logits at the corners of each cell of the coarse grid: (4, classes, h, w); the last end at the border."""
+    """Return the logits at the corners of each cell of the coarse grid: (4, classes, h, w). Borders are repeated."""
     padded = np.pad(logits, ((0, 0), (0, 1), (0, 1)), mode="edge")
     return np.stack([padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]])
 
 
 def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
-    """The class of highest logit of every pixel at `size_hw`.
+    """Return the label map at `size_hw`, uint8 (H, W): the class with the highest logit. The lower class wins ties.
 
-    logits: float (classes, h, w), an array or a tensor on the CPU, of any stride. Returns uint8 (H, W); of equal logits
-    the lower class wins. Raises LabelError for other shapes.
+    logits: float (classes, h, w), an array or a tensor on the CPU, of any stride. Raises LabelError for other shapes.
 
-    Bilinear interpolation cannot leave the range of the four surrounding values. So where all four corners of a cell of
-    the coarse grid agree, its pixels need no arithmetic; in the other cells only the classes whose highest corner
-    reaches the best lowest corner can win.
+    Bilinear interpolation stays within the range of the four surrounding values. So if all four corners of a cell of
+    the coarse grid have the same class, its pixels need no arithmetic. In other cells, a class can win only if its
+    highest corner reaches the maximum over all classes of their lowest corner.
     """
     logits = checked(logits, size_hw)
     _, h, w = logits.shape
@@ -149,7 +148,7 @@ def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
     for row in np.flatnonzero(disputed.any(axis=1)):
         columns = np.flatnonzero(disputed[row][xs.lower])
         classes = np.flatnonzero(contenders[:, row, disputed[row]].any(axis=1))
-        if columns.size == 0:  # the picture is narrower than the grid, and none of its pixels lies in such a cell
+        if columns.size == 0:  # the image is narrower than the grid, and no pixel lies in such a cell
             continue
         lower, upper, weight = xs.lower[columns], xs.upper[columns], xs.weight[columns]
         here, below = logits[classes, row], logits[classes, min(row + 1, h - 1)]  # (contenders, w)
@@ -163,11 +162,11 @@ def label_map(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _argmax_between(here: np.ndarray, below: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The first index of the highest of `_mix(here, below, weight)`.
+    """Return the arg-max over the first axis of `_mix(here, below, weight)`; the lowest index wins ties.
 
     here, below: (n, columns); weight: (rows, 1). Returns uint8 (rows, columns).
-    One plane at a time, since argmax over an array's first axis costs several times as much. The index only ever rises,
-    so the larger of the old and the new one is the right one.
+    It goes through one plane at a time, because np.argmax over the first axis is several times slower. Planes come in
+    rising order, so the maximum of the old and the new index is correct.
     """
     best = _mix(here[0], below[0], weight)
     index = np.zeros(best.shape, np.uint8)
@@ -182,7 +181,7 @@ def _argmax_between(here: np.ndarray, below: np.ndarray, weight: np.ndarray) -> 
 
 
 def _softmax_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (classes, ...) -> exp of them over their highest, in their own memory, and its sum over the classes."""
+    """Return exp(logits - maximum), computed in place, and its sum over the classes. Logits are (classes, ...)."""
     values -= values.max(axis=0)
     shares = np.exp(values, out=values)
     return shares, shares.sum(axis=0)
@@ -196,10 +195,10 @@ def probability_stripes(
     object_id: int | None = None,
     within: np.ndarray | None = None,
 ) -> Iterator[tuple[Place, np.ndarray]]:
-    """Yield ((rows, columns), probabilities) some rows at a time.
+    """Yield ((rows, columns), probabilities) in stripes: the softmax after upsampling.
 
-    float32 (classes, rows, columns), or with `binary` P(object), (rows, columns), which is 1 - P(background) for
-    `object_id` None. within: (H, W), as in `_stripes`.
+    The probabilities are float32 (classes, rows, columns). With `binary` they are P(object), (rows, columns), which is
+    1 - P(background) for `object_id` None. within: (H, W), as in `_stripes`.
     """
     logits = checked(logits, size_hw)
     for place, values in _stripes(logits, size_hw, within):
@@ -213,7 +212,7 @@ def probability_stripes(
 
 
 def probability(logits: Any, size_hw: tuple[int, int], object_id: int | None) -> np.ndarray:
-    """P(class `object_id`), or 1 - P(background) for None, at `size_hw`: float32 (H, W), softmax after upsampling."""
+    """Return P(class `object_id`), or 1 - P(background) for None: float32 (H, W), by softmax after upsampling."""
     result = np.empty(size_hw, np.float32)
     for place, stripe in probability_stripes(logits, size_hw, binary=True, object_id=object_id):
         result[place] = stripe
@@ -221,7 +220,7 @@ def probability(logits: Any, size_hw: tuple[int, int], object_id: int | None) ->
 
 
 def probabilities(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
-    """Softmax after upsampling: float32 (classes, H, W), summing to 1 over the classes."""
+    """Return the softmax after upsampling: float32 (classes, H, W). It sums to 1 over the classes."""
     result = np.empty((len(logits), *size_hw), np.float32)
     for place, stripe in probability_stripes(logits, size_hw):
         result[:, *place] = stripe
@@ -229,7 +228,7 @@ def probabilities(logits: Any, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def mean_confidence(logits: Any, labels: np.ndarray) -> np.ndarray:
-    """For each object's class the mean probability (softmax after upsampling) of its own pixels in `labels`.
+    """Return the mean probability (softmax after upsampling) of each object class over its pixels in `labels`.
 
     labels: uint8 (H, W). Returns float64 (classes,); nan for a class without pixels, and for the background.
     """
@@ -247,9 +246,9 @@ def mean_confidence(logits: Any, labels: np.ndarray) -> np.ndarray:
 def binary_mask(
     logits: Any, size_hw: tuple[int, int], object_id: int | None, threshold: float | None = None
 ) -> np.ndarray:
-    """One class (or with None any object) against all else, at `size_hw`: bool (H, W).
+    """Return the mask of a class, or of any object for None, at `size_hw`: bool (H, W).
 
-    Without a threshold the arg-max decides; with one, P(object) >= threshold. Raises UsageError for one outside 0..1.
+    Without a threshold the arg-max decides, else P(object) >= threshold. Raises UsageError for one outside 0..1.
     """
     if threshold is None:
         labels = label_map(logits, size_hw)
@@ -262,16 +261,16 @@ def binary_mask(
 
 
 def check_threshold(threshold: float) -> None:
-    """Raises UsageError for one outside 0..1."""
+    """Raise UsageError for a threshold outside 0..1."""
     if not 0 <= threshold <= 1:
         raise UsageError(f"a threshold is a probability from 0 to 1, got {threshold}")
 
 
 class JudgedProbabilities(NamedTuple):
-    """How far probabilities are from the truth, in sums that may be added up over images before they are divided.
+    """Sums for the Brier score and the reliability diagram. They can be added over images.
 
-    squared_error over terms is the Brier score. For each of RELIABILITY_BINS equal bins of confidence, the probability
-    that the model gives its own answer: `pixels`, the `right` ones among them, int64 (b,), and the sum of their
+    squared_error / terms is the Brier score. Confidence is the probability that the model gives its own answer. For
+    each of RELIABILITY_BINS equal bins of confidence: `pixels`, correct pixels `right`, both int64 (b,), and the sum of
     `confidence`, float64 (b,).
     """
 
@@ -285,11 +284,11 @@ class JudgedProbabilities(NamedTuple):
 def judge_probabilities(
     logits: Any, truth: np.ndarray, prediction: np.ndarray, *, binary: bool = False, object_id: int | None = None
 ) -> JudgedProbabilities:
-    """Set the softmax after upsampling against a truth; pixels whose truth is 255 are left out.
+    """Compare the softmax after upsampling with a truth. Pixels whose truth is 255 are ignored.
 
     truth, prediction: uint8 (H, W) of classes, or with `binary` of 0 and 1 for `object_id` (None: any object). The
-    squared differences are, multiclass, those of the softmax from the one-hot truth, over pixels and classes; binary,
-    those of P(object) from 0 or 1, over pixels.
+    squared error is, in multiclass mode, the difference of softmax and one-hot truth over pixels and classes; in binary
+    mode the difference of P(object) and 0 or 1 over pixels.
     """
     squared_error, terms = 0.0, 0
     pixels, right = np.zeros((2, RELIABILITY_BINS), np.int64)
@@ -318,5 +317,5 @@ def judge_probabilities(
 
 
 def _of_class(planes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """float (classes, ...), uint8 (...) -> each pixel's value in the plane of its label: (...)."""
+    """Return each pixel's value in the plane of its label: float (classes, ...), uint8 (...) -> float (...)."""
     return np.take_along_axis(planes, labels[None].astype(np.intp), axis=0)[0]

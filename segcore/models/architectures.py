@@ -1,7 +1,7 @@
 """The shipped model's network: DeepLabV3+ on MobileNetV2, with batch norm folded into the convolutions.
 
-Written out here because importing torchvision takes as long as importing torch, and a process that uses only the
-shipped model should not wait for that.
+It does not use torchvision, because importing torchvision takes as long as importing torch, and a process that uses
+only the shipped model should start quickly.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ STAGES = (
 )
 LOW_LEVEL_BLOCK = 2  # the last block at stride 4
 LOW_LEVEL_CHANNELS, BACKBONE_CHANNELS, HEAD_CHANNELS = 24, 320, 256
-BRANCH_CHANNELS = 96  # of each dilated branch of the pyramid
-DECODER_CHANNELS = 32, 96  # of the low-level and the high-level features that the decoder joins
-RATES = (6, 12, 18)  # of the pyramid's dilated branches at output stride 16
+BRANCH_CHANNELS = 96  # output channels of each dilated branch of the pyramid
+DECODER_CHANNELS = 32, 96  # channels of the low-level and the high-level features in the decoder
+RATES = (6, 12, 18)  # dilations of the pyramid's branches at output stride 16
 
 
 class HalvingConv(nn.Conv2d):
@@ -69,19 +69,19 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """(N, 3, h, w) -> {"low": (N, 24, ceil(h / 4), ceil(w / 4)), "out": (N, 320, ceil(h / 16) * 16 / s, ...)}.
 
-    The photograph is padded with zeros, at the bottom and at the right, to sides divisible by 16, so that the maps of
-    all sizes lie over it in the same way.
-    output_stride: s, 16 or 8. A stride that would go beyond it becomes dilation: the block that would have halved the
-    map keeps its kernel, and the blocks after it are dilated (Chen et al. 2017).
+    The photograph is padded with zeros at the bottom and at the right to sides divisible by 16, so that the feature
+    maps of photographs of all sizes are aligned in the same way.
+    output_stride: s, 16 or 8. If a stride would exceed it, dilation replaces the stride: that block does not halve the
+    map, and the blocks after it are dilated (Chen et al. 2017).
 
-    Only the last halving is late. Pixel i of "out" is then centred on s i + s / 2 of the photograph. Bilinear
-    interpolation with half-pixel centres expects it at s i + (s - 1) / 2, half a pixel away. With other paddings labels
-    lie several pixels beside the objects, at stride 8 in another direction than at stride 16.
+    Only the last halving convolution is `late`. Pixel i of "out" is then centred on s i + s / 2 of the photograph.
+    Bilinear interpolation with half-pixel centres expects s i + (s - 1) / 2, half a pixel away. With other paddings
+    the labels would be shifted by several pixels, and in different directions at strides 8 and 16.
     """
 
     def __init__(self, output_stride: int = 16) -> None:
         super().__init__()
-        self.padded_to = 16  # what both sides of the image are made divisible by
+        self.padded_to = 16  # both sides of the image are padded to a multiple of this
         self.stem = HalvingConv(3, STEM_CHANNELS)
         self.act = nn.ReLU6(inplace=True)
         self.blocks = nn.ModuleList()
@@ -109,7 +109,7 @@ class MobileNetV2(nn.Module):
 
 
 class SeparableConv(nn.Sequential):
-    """A depthwise 3 x 3 and a pointwise convolution, then ReLU; keeps the map's size."""
+    """A depthwise 3 x 3 convolution, a pointwise convolution and ReLU. The map keeps its size."""
 
     def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
         super().__init__(
@@ -122,14 +122,14 @@ class SeparableConv(nn.Sequential):
 class DecodingHead(nn.Module):
     """Atrous spatial pyramid and decoder of DeepLabV3+ (Chen et al. 2018): features -> logits at stride 4.
 
-    The pyramid's logits, enlarged, are corrected by what the decoder reads from the low-level features. The dilated
-    branches and the decoder can be silenced by zeros (`silence_additions`).
+    The pyramid's logits are upsampled, and the decoder adds a correction from the low-level features. With zero weights
+    (`silence_additions`) the dilated branches and the decoder have no effect.
     """
 
     takes_all_features = True
-    last_layers = ("classify", "correct")  # whose outputs are the classes
-    additions = ("dilated", "low", "high", "decode", "correct")  # to the network that the weights began with
-    new_parts = (*additions, "classify")  # what learns quickly in training
+    last_layers = ("classify", "correct")  # their outputs are classes
+    additions = ("dilated", "low", "high", "decode", "correct")  # parts that the original network did not have
+    new_parts = (*additions, "classify")  # parts with a higher learning rate
 
     def __init__(self, num_classes: int, output_stride: int = 16) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class DecodingHead(nn.Module):
 
     @torch.no_grad()
     def silence_additions(self) -> None:
-        """Set to zero what joins the dilated branches and the decoder to the rest, so that neither changes a logit."""
+        """Set the weights to zero through which the dilated branches and the decoder affect the logits."""
         self.project.weight[:, 2 * HEAD_CHANNELS :] = 0
         for values in self.correct.parameters():
             nn.init.zeros_(values)
@@ -169,7 +169,7 @@ class DecodingHead(nn.Module):
 class DeepLabV3Plus(nn.Module):
     """Normalised float (N, 3, h, w) -> {"out": logits (N, num_classes, h, w)}, called as torchvision's models are.
 
-    `classifier(backbone(x))` alone gives the logits at stride 4, (N, num_classes, ceil(h / 4), ceil(w / 4)).
+    `classifier(backbone(x))` gives the logits at stride 4, (N, num_classes, ceil(h / 4), ceil(w / 4)).
     """
 
     def __init__(self, num_classes: int = 21, output_stride: int = 16) -> None:
@@ -184,5 +184,5 @@ class DeepLabV3Plus(nn.Module):
 
 
 def deeplabv3_mobilenet_v2(num_classes: int = 21, output_stride: int = 16) -> DeepLabV3Plus:
-    """The shipped model's network with random weights."""
+    """Make the shipped model's network with random weights."""
     return DeepLabV3Plus(num_classes, output_stride)

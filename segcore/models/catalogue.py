@@ -1,4 +1,4 @@
-"""The models there are, by name; light enough to be asked before anything heavy is imported."""
+"""The list of models by name. It needs neither torch nor torchvision, so importing it is quick."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model. `title` and `summary` are for people: a few words, and one sentence that helps to choose.
+    """One model. Its weights come from torchvision, from this package, or from a file that training wrote.
 
-    The weights come from torchvision, from this package, or from a file that training wrote. All that depends on this
-    is decided here. torchvision_weights: the entry for `torchvision.models.get_weight`, which knows URL, hash,
-    transforms and categories; None for a file in our own format. path: that file; None for torchvision's, whose name
-    torchvision knows. sha256: the hash that the file must have; "" where none is published, or where torchvision's
-    file name has it. how_to_get: what to do where the weights are missing or damaged.
+    title, summary: texts for people, a few words and one sentence that helps to choose.
+    torchvision_weights: the name for `torchvision.models.get_weight`, which gives URL, hash, transforms and categories;
+    None for a file in segcore's format. path: that file; None for torchvision's weights.
+    sha256: the hash that the file must have; "" if none is published, or if torchvision's file name contains it.
+    how_to_get: what the user should do if the weights are missing or damaged.
     """
 
     name: str
@@ -82,34 +82,36 @@ CATALOGUE = {
 }
 PREFERRED = "deeplabv3_resnet101"
 SHIPPED = "deeplabv3_mobilenet_v2"
-FORMER_NAMES = {"deeplabv3_efficientnet_lite0": SHIPPED}  # of models that were replaced; accepted until version 0.2
+FORMER_NAMES = {"deeplabv3_efficientnet_lite0": SHIPPED}  # replaced models; the old names work until version 0.2
 TRAINED_SUFFIX = ".safetensors"
 
 
 def is_file(name: str) -> bool:
-    """Whether a model is called by the path of a file that training wrote, and not by its name."""
+    """Whether `name` is the path of a file that training wrote, and not the name of a model."""
     return name.endswith(TRAINED_SUFFIX)
 
 
 def public_name(name: str) -> str:
-    """What exported files and pages call a model: its name, or its file's without the folders that it lies in."""
+    """Return the model's name for exported files and the page. A path is shortened to its file name."""
     return Path(name).name if is_file(name) else name
 
 
 def former_name_notice(name: str) -> str:
-    """What to tell someone who gives a model's former name."""
+    """Return the notice for a model's former name."""
     return f"the model {name!r} was replaced by {FORMER_NAMES[name]!r}; please use the new name, the old one will go"
 
 
 def current_name(name: str) -> str:
-    """The name itself, or for a former name, with a FutureWarning, the name of the model that replaced it."""
+    """Return `name`. A former name gives a FutureWarning and returns the name of the model that replaced it."""
     if name in FORMER_NAMES:
-        warnings.warn(former_name_notice(name), FutureWarning, stacklevel=1)  # one place: Python tells it once
+        warnings.warn(
+            former_name_notice(name), FutureWarning, stacklevel=1
+        )  # always this line, so Python shows the warning once
     return FORMER_NAMES.get(name, name)
 
 
 def entry(name: str) -> ModelEntry:
-    """The model of that name, former name or path. Raises UsageError, with the names there are, for any other."""
+    """Return the model of a name, former name or path. Raises UsageError, which lists the names, for any other."""
     if is_file(name):
         return _trained(name)
     name = current_name(name)
@@ -119,9 +121,9 @@ def entry(name: str) -> ModelEntry:
 
 
 def checkpoints_folder() -> Path:
-    """Where downloaded weights live: torch.hub's own folder, so that they are shared with torchvision.
+    """Return the folder of downloaded weights. It is torch.hub's folder, shared with torchvision.
 
-    $TORCH_HOME/hub/checkpoints; TORCH_HOME is $XDG_CACHE_HOME/torch if not set, and that ~/.cache.
+    It is $TORCH_HOME/hub/checkpoints. TORCH_HOME defaults to $XDG_CACHE_HOME/torch, and XDG_CACHE_HOME to ~/.cache.
     """
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
@@ -129,10 +131,10 @@ def checkpoints_folder() -> Path:
 
 
 def on_disk(name: str) -> bool:
-    """Whether there is a file of the name that the model's weights have; loading shows whether it is whole.
+    """Whether a file with the name of the model's weights exists. Its content is checked when it is loaded.
 
-    The exact name is torchvision's to know, and importing that takes seconds. But published checkpoints are
-    called after their builder and end in their hash: `<name>-<8 hex digits>.pth`, or `<name>_coco-...`.
+    Only torchvision knows the exact name, and importing it takes seconds. But all its checkpoints are named
+    `<name>-<8 hex digits of the hash>.pth` or `<name>_coco-<8 hex digits>.pth`.
     """
     model = entry(name)
     if model.path:
@@ -143,9 +145,10 @@ def on_disk(name: str) -> bool:
 
 
 def resolve(name: str | os.PathLike[str]) -> str:
-    """The name or path itself, checked; for "auto" the best model that needs no download: ResNet-101 if its weights
-    are on disk, else the shipped one; for a former name, with a FutureWarning, the name of today. Raises UsageError for
-    a name that is not in the catalogue.
+    """Return the checked name or path of a model.
+
+    "auto" gives the best model that needs no download: ResNet-101 if its weights are on disk, else the shipped model.
+    A former name gives a FutureWarning and the current name. Raises UsageError for a name that is not in the catalogue.
     """
     name = os.fspath(name)
     if name == AUTO:

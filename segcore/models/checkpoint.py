@@ -1,4 +1,4 @@
-"""One file that holds a trained model whole: weights, categories, preprocessing, and where it comes from."""
+"""The checkpoint file of a trained model: weights, categories, preprocessing and provenance."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from ..files.atomic import atomic_write
 from .transforms import Preprocess
 
 SCHEMA = 1
-_KEY = "segcore"  # of the safetensors metadata, which maps texts to texts
+_KEY = "segcore"  # the key of our header in the safetensors metadata, which maps str to str
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a trained model's file says besides the weights.
+    """Everything in a checkpoint except the weights.
 
-    network: the catalogue entry whose network it is; provenance: what it was trained on and how, fit for JSON.
-    output_stride: of the shipped network, 8 or 16; files without it are of 16.
-    temperature: above 0, what the logits are divided by so that probabilities can be believed (Guo et al. 2017); None
-    where it was not fitted.
+    network: the catalogue entry whose network it uses. provenance: how it was trained and on what data, as JSON.
+    output_stride: 8 or 16, for the shipped network; 16 if the file does not say.
+    temperature: above 0; the logits are divided by it to calibrate probabilities (Guo et al. 2017). None if not fitted.
     """
 
     network: str
@@ -43,7 +42,7 @@ class Header:
     temperature: float | None = None
 
     def preprocess(self, resize: str) -> Preprocess:
-        """What stands before the network. Raises UsageError for an unknown resize."""
+        """Return the preprocessing for the network. Raises UsageError for an unknown resize."""
         return Preprocess(size=self.size, resize=resize, mean=self.mean, std=self.std)
 
     def to_json(self) -> str:
@@ -62,7 +61,7 @@ class Header:
 
     @classmethod
     def from_json(cls, text: str) -> Header:
-        """Raises a SegcoreError for settings that cannot be used; what a damaged text makes Python raise is left so."""
+        """Parse a header. Raises SegcoreError for invalid settings, and any exception of Python for a damaged text."""
         record = json.loads(text)
         if record["schema"] != SCHEMA:
             raise UsageError(f"it is of schema {shown(record['schema'])}, and this segcore knows {SCHEMA}")
@@ -90,15 +89,15 @@ class Header:
         named = isinstance(header.network, str) and header.network.isprintable()
         if not (named and type(header.size) is int and isinstance(header.provenance, dict)):
             raise TypeError("the network must be a name, the size an integer and the provenance an object")
-        header.preprocess("squeeze")  # raises for a size, mean or deviation that cannot be
+        header.preprocess("squeeze")  # checks size, mean and deviation
         return header
 
 
 def write(path: Path, header: Header, state: Mapping[str, torch.Tensor]) -> None:
-    """Write the file in one step, so that a kill leaves the old one or the new one: float16, without BN's counters.
+    """Write a checkpoint atomically, in float16 and without the counters of batch norm.
 
-    Where a weight is too large for float16, as a variance of batch norm may be, all are kept in float32.
-    Raises WeightsError for a weight that is infinite or not a number, OSError where the file cannot be written.
+    If a weight is too large for float16, as a variance of batch norm can be, all weights are written in float32.
+    Raises WeightsError for an infinite or nan weight, OSError if the file cannot be written.
     """
     tensors = {name: values.detach().cpu().contiguous() for name, values in state.items() if values.is_floating_point()}
     if broken := [name for name, values in tensors.items() if not values.isfinite().all()]:
@@ -112,9 +111,9 @@ def write(path: Path, header: Header, state: Mapping[str, torch.Tensor]) -> None
 
 
 def read_header(path: str | Path) -> Header:
-    """What the file says besides its weights, which are not read; kept while the file stays as it is.
+    """Read a checkpoint's header without the weights. The result is cached until the file changes.
 
-    Raises WeightsError for a file that is absent, damaged, or not one that training wrote.
+    Raises WeightsError for a file that is missing, damaged, or not a checkpoint of segcore.
     """
     path = Path(path)
     try:
@@ -135,5 +134,5 @@ def _read_header(path: Path, modified_ns: int) -> Header:
         return Header.from_json(text)
     except SegcoreError as error:
         raise WeightsError(f"what {path} says of its model cannot be used: {error}") from error
-    except Exception as error:  # a damaged text makes Python raise nearly anything
+    except Exception as error:  # a damaged text can raise almost any exception
         raise WeightsError(f"{path} does not say of its model what training writes; train it again") from error

@@ -1,7 +1,6 @@
-"""Each model of the catalogue joined with its network, weights and preprocessing, and made ready to run.
+"""Loads models: network, weights, categories and preprocessing of a catalogue entry.
 
-It imports torch, which takes seconds, and for torchvision's models torchvision, which takes as long again; `catalogue`
-answers what needs neither.
+It imports torch, and torchvision for torchvision's models; each import takes seconds. `catalogue` needs neither.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Facts:
-    """What is published of a model's weights.
+    """Published facts about a model's weights.
 
-    `megabytes` (millions of bytes) is the file's size, nan for a shipped file that is missing. `mean_iou` and
-    `pixel_accuracy`, 0..1, are torchvision's own on COCO val2017 with VOC's classes; None for the shipped
-    model, whose scores are in its card in segcore/weights.
+    megabytes: the file's size in millions of bytes, nan for a missing shipped file. mean_iou, pixel_accuracy: 0..1,
+    published by torchvision for COCO val2017 with VOC's classes; None for the shipped model, whose scores are in its
+    model card in segcore/weights.
     """
 
     file: str
@@ -62,9 +61,9 @@ class Facts:
 
 
 def _published(name: str) -> WeightsEnum:
-    """torchvision's entry of the model's weights, of a model whose catalogue entry has no path.
+    """Return torchvision's entry for the weights of one of its models.
 
-    Raises WeightsError if their classes are not segcore's, in the same order.
+    Raises WeightsError if the classes of the weights are not VOC's, in the same order.
     """
     from torchvision.models import get_weight
 
@@ -79,7 +78,7 @@ def _published(name: str) -> WeightsEnum:
 
 
 def facts(name: str) -> Facts:
-    """Size and published scores of a model, on disk or not. Raises UsageError for an unknown name."""
+    """Return a model's file size and published scores, on disk or not. Raises UsageError for an unknown name."""
     if path := entry(name).path:
         return Facts(path.name, path.stat().st_size / 1e6 if path.is_file() else float("nan"), None, None)
     meta = _published(name).meta
@@ -89,18 +88,18 @@ def facts(name: str) -> Facts:
 
 
 def weights_path(name: str) -> Path:
-    """Where the model's weights are, or would be once fetched: torch.hub's folder, the package's own, or a path."""
+    """Return the path of the model's weights, whether they are on disk or not."""
     if path := entry(name).path:
         return path
     return catalogue.checkpoints_folder() / _published(name).url.rpartition("/")[2]
 
 
 def _expected_sha256(name: str) -> str:
-    """The SHA-256, or its beginning, that the weights must have; "" for a trained model, of which none is published."""
+    """Return the SHA-256 that the weights must have, or its first digits; "" for a trained model."""
     model = entry(name)
     if model.path:
         return model.sha256
-    return weights_path(name).stem.rpartition("-")[2]  # torchvision's files end in the first digits of their hash
+    return weights_path(name).stem.rpartition("-")[2]  # torchvision's file names end with the first digits of the hash
 
 
 @lru_cache(maxsize=16)
@@ -110,7 +109,7 @@ def _sha256(path: Path, modified_ns: int, size: int) -> str:
 
 
 def weights_sha256(name: str) -> str:
-    """The SHA-256 of the model's weights on disk, 64 hex digits; computed once while the file stays as it is.
+    """Return the SHA-256 of the model's weights on disk, 64 hex digits. It is cached until the file changes.
 
     Raises WeightsError if they are not on disk, UsageError for a name not in the catalogue.
     """
@@ -131,11 +130,11 @@ def fetch_weights(
     progress: Callable[[int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Path:
-    """Download the model's weights unless they are on disk and whole; returns where they are.
+    """Download the model's weights unless they are on disk and valid. Returns their path.
 
-    base_url: a mirror, asked for `<base_url>/<the published file's name>`; by default the published address.
-    progress(done, total): bytes; total is None where the server does not say.
-    Raises DownloadError when it failed for good, Cancelled, UsageError for a name not in the catalogue, and
+    base_url: a mirror that has `<base_url>/<the published file's name>`; by default the published address.
+    progress(done, total): is called with bytes; total is None if the server does not send it.
+    Raises DownloadError after the last attempt, Cancelled, UsageError for a name not in the catalogue, and
     WeightsError for a shipped model that is missing or damaged.
     """
     if entry(name).path:
@@ -148,10 +147,10 @@ def fetch_weights(
 def build_network(
     name: str, num_classes: int = len(VOC), *, auxiliary: bool = True, output_stride: int | None = None
 ) -> nn.Module:
-    """The catalogue entry's network with random weights and logits of `num_classes`.
+    """Make the catalogue entry's network with random weights and `num_classes` logits.
 
-    auxiliary: with the second head that torchvision's published checkpoints hold. output_stride: of the shipped
-    network, 8 or 16, by default that of its weights; torchvision's have their own.
+    auxiliary: add the auxiliary head, which torchvision's checkpoints contain. output_stride: 8 or 16, for the shipped
+    network only; by default the stride of its weights.
     """
     if entry(name).path:
         return deeplabv3_mobilenet_v2(num_classes, output_stride or trained_stride(name))
@@ -172,13 +171,13 @@ def _checked_path(name: str) -> Path:
 
 
 def load(name: str, *, output_stride: int | None = None) -> nn.Module:
-    """The model's network with its weights: float32, in eval mode, on the CPU, without the auxiliary head.
+    """Load the model's network with its weights: float32, in eval mode, on the CPU, without the auxiliary head.
 
-    output_stride: 8 or 16, for the shipped network and those trained from it; by default what they were trained at.
-    Every call gives a network of its own. Its forward is torchvision's, normalised float32 (N, 3, h, w) ->
-    {"out": logits (N, classes, h, w)}; `prepare` is for running it.
-    Raises WeightsError if the weights are not on disk, are damaged or are not those of the network, UsageError for a
-    name not in the catalogue.
+    output_stride: 8 or 16, for the shipped network and those trained from it; by default the stride of the training.
+    Every call returns a new network. Its forward is that of torchvision's models: normalised float32 (N, 3, h, w) ->
+    {"out": logits (N, classes, h, w)}. Use `prepare` to run it.
+    Raises WeightsError if the weights are not on disk, are damaged or do not fit the network, UsageError for a name
+    not in the catalogue.
     """
     path, header = _checked_path(name), _header(name)
     network: Any  # torchvision's attributes are untyped
@@ -208,9 +207,9 @@ def _check_known(network: str, path: Path) -> None:
 
 
 def _misfits(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    """What is wrong with each tensor of `state` that does not fit a network's `expected` ones, in words.
+    """Yield a description of each tensor in `state` that does not fit the network's `expected` tensors.
 
-    Only batch norm's counters may be missing: training alone needs them, and our files leave them out.
+    Only the counters of batch norm may be missing: only training needs them, and checkpoints do not hold them.
     """
     for name, wanted in expected.items():
         given = state.get(name)
@@ -225,7 +224,7 @@ def _misfits(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Ten
 
 
 def _header(name: str) -> checkpoint.Header | None:
-    """What the model's file says besides its weights; None for torchvision's, whose files say nothing."""
+    """Return the header of the model's checkpoint; None for torchvision's files, which have none."""
     model = entry(name)
     if model.path is None:
         return None
@@ -233,7 +232,7 @@ def _header(name: str) -> checkpoint.Header | None:
 
 
 def network_of(name: str) -> str:
-    """The catalogue entry whose network the model has: itself, or what a trained model's file says.
+    """Return the catalogue entry whose network the model uses: its own, or the one named in its checkpoint.
 
     Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
     """
@@ -242,7 +241,7 @@ def network_of(name: str) -> str:
 
 
 def trained_stride(name: str) -> int:
-    """The output stride that a shipped or trained model's network was trained at; torchvision's are 8 or 16 by design.
+    """Return the output stride at which a shipped or trained model was trained; 16 for torchvision's models.
 
     Raises as `categories` does.
     """
@@ -251,7 +250,7 @@ def trained_stride(name: str) -> int:
 
 
 def temperature(name: str) -> float | None:
-    """What the model's logits are divided by so that its probabilities can be believed; None if it was not fitted.
+    """Return the temperature that calibrates the model's logits; None if none was fitted.
 
     Raises as `categories` does.
     """
@@ -260,7 +259,7 @@ def temperature(name: str) -> float | None:
 
 
 def categories(name: str) -> Categories:
-    """What the model tells apart, in the order of its logits.
+    """Return the model's categories, in the order of its logits.
 
     Raises WeightsError for a file that cannot be read, UsageError for a name not in the catalogue.
     """
@@ -269,7 +268,7 @@ def categories(name: str) -> Categories:
 
 
 def preprocess_for(name: str, resize: str = "squeeze") -> Preprocess:
-    """What stands before the model's network: size, mean and deviation of its weights' own transforms.
+    """Return the model's preprocessing, with the size, mean and deviation that its weights were trained with.
 
     resize: as in `Preprocess`. Raises UsageError for an unknown one and for an unknown name, WeightsError for a file
     that cannot be read.

@@ -1,4 +1,4 @@
-"""From an RGB photograph to the tensor that a network was trained to see."""
+"""Preprocessing: resizes and normalises an RGB photograph to a network's input tensor."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ RESIZES = ("squeeze", "aspect", "torchvision")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_TENSOR_PIXELS = 16_000_000
-_MAX_SIZE = math.isqrt(MAX_TENSOR_PIXELS)  # of a squeezed photograph's sides
+_MAX_SIZE = math.isqrt(MAX_TENSOR_PIXELS)  # maximum side of a squeezed photograph
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resizing and normalisation: the part of a model that stands before its network.
+    """Resizing and normalisation of a model's input.
 
-    `resize` is one of
-    - "squeeze": to `size` x `size`, whatever the photograph's shape;
-    - "aspect": the shorter side to `size` with the shape kept, unless the longer side would exceed
-      `max_size`: then that becomes `max_size` and the shorter one less than `size` (None: no such limit);
-    - "torchvision": the shorter side to `size` with no limit on the longer, which is how torchvision's
-      published segmentation weights were scored; on PIL images the tensors are the same bit for bit.
+    resize:
+    - "squeeze": to `size` x `size`, whatever the photograph's aspect ratio is;
+    - "aspect": the shorter side becomes `size` and the aspect ratio is kept. If the longer side would exceed
+      `max_size`, it becomes `max_size` and the shorter side is smaller than `size`. None: no limit.
+    - "torchvision": the shorter side becomes `size`, without a limit. torchvision scored its published segmentation
+      weights in this way; for PIL images the tensors are bit-identical.
 
-    Sizes are rounded as `torchvision.transforms.functional.resize` does. `mean` and `std` are those of red,
-    green and blue in 0..1. Raises UsageError for a resize that does not exist and settings that do not fit.
+    Sizes are rounded like in `torchvision.transforms.functional.resize`. mean, std: of red, green and blue in 0..1.
+    Raises UsageError for an unknown resize and for invalid settings.
     """
 
     size: int = 520
@@ -53,7 +53,7 @@ class Preprocess:
             raise UsageError(f"expected mean and std of 3 channels, std above 0; got {given}")
 
     def size_hw(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width, in pixels, that a photograph of `height` x `width` is resized to.
+        """Return the height and width, in pixels, to which a photograph of `height` x `width` is resized.
 
         Raises ImageError if that tensor would hold more than MAX_TENSOR_PIXELS pixels.
         """
@@ -73,9 +73,9 @@ class Preprocess:
         return (long, short) if height > width else (short, long)
 
     def resize_image(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) -> uint8 (h, w, 3) of `size_hw(H, W)`, by Pillow's antialiased bilinear filter.
+        """Resize uint8 (H, W, 3) to uint8 (h, w, 3) of `size_hw(H, W)`, with Pillow's antialiased bilinear filter.
 
-        Raises ImageError for another kind of array, and as `size_hw` does.
+        Raises ImageError for an array of another type or shape, and as `size_hw` does.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ImageError(f"expected a uint8 array (H, W, 3), got {image.dtype} {image.shape}")
@@ -83,7 +83,7 @@ class Preprocess:
         return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
     def __call__(self, image: np.ndarray) -> torch.Tensor:
-        """uint8 (H, W, 3) -> float32 (1, 3, h, w), contiguous: resized, / 255, - `mean`, / `std`.
+        """Resize uint8 (H, W, 3) and normalise it (/ 255, - `mean`, / `std`). Returns float32 (1, 3, h, w), contiguous.
 
         Raises ImageError as `resize_image` does.
         """
@@ -94,6 +94,6 @@ class Preprocess:
         return torch.from_numpy(tensor)
 
     def _normalised_levels(self) -> np.ndarray:
-        """What each of the 256 levels of each channel becomes, the same arithmetic but once: float32 (3, 256)."""
+        """Return the normalised value of each of the 256 levels of each channel: float32 (3, 256)."""
         mean, std = (np.array(each, np.float32)[:, None] for each in (self.mean, self.std))
         return (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std

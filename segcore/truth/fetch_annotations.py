@@ -1,4 +1,4 @@
-"""COCO's annotations: fetched whole, or the one file out of its archive."""
+"""Downloads COCO's annotations: a single file, or one file out of COCO's zip archive."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _OFFICIAL_ARCHIVE = {
     "sha256_prefix": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
 }
 _OFFICIAL_SPLITS = ("train2017", "val2017")
-_UNSOUND = (  # what zipfile raises of a file that is damaged, or made to do harm
+_UNSOUND = (  # exceptions that zipfile raises for damaged or malicious files
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
 
 
 def annotations_of(job: Job) -> tuple[dict[str, Any], CocoDataset]:
-    """The split's whole annotations, as parsed and as checked; fetched if they are not here."""
-    if job.whole.is_file():
+    """Return all annotations of the split, as a document and as a data set. They are downloaded if needed."""
+    if job.complete.is_file():
         try:
-            return _read(job, job.whole)
+            return _read(job, job.complete)
         except AnnotationError as error:
             log.warning("%s; fetching it again", error)
     elif job.own.is_file():
         return _read(job, job.own)
-    _fetch_whole(job)
-    job.used += job.whole.stat().st_size
+    _fetch_complete(job)
+    job.used += job.complete.stat().st_size
     try:
-        return _read(job, job.whole)
+        return _read(job, job.complete)
     except AnnotationError as error:
-        job.whole.unlink()
+        job.complete.unlink()
         raise AnnotationError(f"what came from {job.base_url} was not kept: {error}") from error
 
 
@@ -60,12 +60,12 @@ def _read(job: Job, path: Path) -> tuple[dict[str, Any], CocoDataset]:
     return in_background(read, job.cancel)
 
 
-def _fetch_whole(job: Job) -> None:
+def _fetch_complete(job: Job) -> None:
     if job.official and job.split not in _OFFICIAL_SPLITS:
         raise UsageError(f"COCO has no split {job.split!r}; choose one of: {', '.join(_OFFICIAL_SPLITS)}")
-    with disk(job.whole):
-        job.whole.unlink(missing_ok=True)
-        if not job.official:  # without a hash, nobody knows whose it is or whether it is good
+    with disk(job.complete):
+        job.complete.unlink(missing_ok=True)
+        if not job.official:  # without a published hash, an old archive cannot be trusted
             job.archive.unlink(missing_ok=True)
     url = job.url("annotations", ARCHIVE)
     try:
@@ -73,7 +73,7 @@ def _fetch_whole(job: Job) -> None:
     except DownloadError as error:
         if error.status != 404 or job.official:
             raise
-        _download(job, job.url("annotations", job.own.name), job.whole)
+        _download(job, job.url("annotations", job.own.name), job.complete)
         return
     try:
         _extract(job, url)
@@ -100,7 +100,7 @@ def _download(job: Job, url: str, path: Path, **known: Any) -> None:
 
 
 def _extract(job: Job, url: str) -> None:
-    """Write the split's member of the zip file, and nothing else that may be in it, to its own place."""
+    """Extract the split's file from the zip archive, and nothing else."""
     member = f"annotations/{job.own.name}"
     with _opened_archive(job.archive, url) as archive:
         if member not in archive.namelist():
@@ -109,11 +109,11 @@ def _extract(job: Job, url: str) -> None:
         entry = archive.getinfo(member)
         if entry.file_size > coco_json.MAX_ANNOTATION_BYTES:
             raise zipfile.BadZipFile(f"{member} would have {entry.file_size:,} bytes")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others can expand without limit
             raise zipfile.BadZipFile(f"{member} is packed in an unusual way")
         job.check_room(job.archive.stat().st_size + entry.file_size)
-        with archive.open(entry) as packed, replacing(job.whole) as file:
-            while chunk := packed.read(CHUNK):  # never more than its file_size
+        with archive.open(entry) as packed, replacing(job.complete) as file:
+            while chunk := packed.read(CHUNK):  # zipfile stops at file_size
                 file.write(chunk)
                 if job.cancel.is_set():
                     raise Cancelled("stopped; run this again to go on")

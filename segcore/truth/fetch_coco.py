@@ -1,4 +1,4 @@
-"""COCO on demand: as many photographs of a split as are asked for, in a folder that is complete at any time."""
+"""Downloads a chosen number of COCO photographs with annotations. The folder is a valid data set at any time."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ MAX_BYTES = 4 * 10**9
 
 _GIVE_UP_AFTER = 3 * THREADS  # failures in a row
 _SAVE_EVERY = 30.0  # seconds
-_decoders = threading.Semaphore(2)  # a photograph may take hundreds of megabytes while it is checked
+_decoders = threading.Semaphore(2)  # decoding a photograph to check it may take hundreds of megabytes
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FetchedCoco:
-    """What `fetch_coco` leaves: open it with `CocoDataset.open(folder, split)`.
+    """The result of `fetch_coco`. Open the data set with `CocoDataset.open(folder, split)`.
 
-    `ids` are those of the images asked for that are here, in order; `failed` says, by file name, why a photograph
-    is not here; `available` is how many images of the split there are of the kind that was asked for.
+    ids: the requested images that are on disk, sorted. failed: by file name, why a photograph is missing.
+    available: how many images of the split match the request.
     """
 
     folder: Path
@@ -64,40 +64,29 @@ def fetch_coco(
     progress: Callable[[str, int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> FetchedCoco:
-    """Fetch `count` images of a split, with their annotations, into a folder in COCO's layout.
+    """Download `count` images of a split, with their annotations, into a folder in COCO's layout.
 
-    Which ones follows from `seed`, `count` and `classes` alone: images with an object or crowd region of any of
-    these, or all. The images of a smaller count are among those of a larger. Where there are fewer, all are taken.
+    classes: choose images with an object or crowd region of any of them; by default all images. The choice depends only
+    on `seed`, `count` and `classes`, and a larger count includes the images of a smaller one. If fewer images match,
+    all of them are taken. `annotations/instances_<split>.json` describes the complete photographs in `<split>/`; all
+    annotations of the split are kept in `annotations/whole/`. If the folder has an annotation file that this function
+    did not write, that file stays as it is and only photographs are downloaded. A stopped or killed call can be
+    repeated, and then continues. A damaged photograph is downloaded again.
 
-    The split's whole annotations are fetched once, into `annotations/whole/`. `annotations/instances_<split>.json`
-    has the part of them whose photographs lie in `<split>/`, are whole and have the size that was annotated,
-    whichever call brought them. Where there is such a file already that this function did not write, it stays as
-    it is, serves as the whole, and only photographs are fetched. A photograph that is damaged is fetched again.
-    Nothing appears under its name before it is complete; after a call that was stopped or killed, the next goes on.
+    base_url: a mirror with COCO's layout. It must have `annotations/annotations_trainval2017.zip`, or else
+    `annotations/instances_<split>.json`, and `<split>/<file name>`.
+    max_bytes: the limit on disk for the folder's annotations and photographs, other splits included. The final
+    annotation file is not counted.
+    timeout: seconds without data that end an attempt.
+    progress(stage, done, total): bytes for ANNOTATIONS, photographs for CHECKING and PHOTOGRAPHS; READING has no
+    progress. It may be called from another thread. If another thread or process downloads into the same folder, this
+    call waits.
 
-    The published annotations come as a zip file of 253 MB for all splits. It is deleted once the split's own file
-    (20 MB for val2017, 448 MB for train2017) is out of it: few who want a handful of images want the other split
-    too, and those download it a second time.
-
-    base_url: a mirror of COCO's layout, asked for `annotations/annotations_trainval2017.zip`, for
-    `annotations/instances_<split>.json` where that answers 404, and for `<split>/<file name>`.
-    max_bytes: what the folder's annotations and photographs may take on disk, those of other splits included; the
-    part of the annotations that is written in the end comes on top.
-    timeout: seconds of silence that end a try. progress(stage, done, total): bytes of ANNOTATIONS, photographs of
-    CHECKING and PHOTOGRAPHS; READING cannot say how far it is. It may be called from another thread. While another
-    thread or process fetches into the same folder, this one waits.
-
-    Photographs that cannot be had are named in the result. Raises DownloadError where the annotations cannot be
-    had, where nothing more comes from the server or where the folder cannot be written, NoRoomError if `max_bytes`
-    or the disk is used up, AnnotationError for a file of annotations that is broken, Cancelled, and UsageError for
-    a split, class or number that does not exist. What is here by then can be used, but for the last two.
+    The result lists photographs that could not be downloaded. Raises DownloadError if the annotations cannot be
+    downloaded, too many photographs fail or the folder cannot be written; NoRoomError at the limit or on a full disk;
+    AnnotationError for broken annotations; Cancelled; UsageError for an unknown split, class or number.
     """
-    if count < 1:
-        raise UsageError(f"the count must be at least 1 image, got {count}")
-    if not max_bytes > 0:
-        raise UsageError(f"the folder must be allowed more than 0 bytes, got {max_bytes}")
-    if not re.fullmatch(r"\w[\w .-]*", split) or split.casefold() == "annotations":
-        raise UsageError(f"a split is a name such as val2017, not {split!r}")
+    _check_arguments(split, count, max_bytes)
     numbers = [object_id(each) for each in classes]
     base_url = (base_url or OFFICIAL_URL).rstrip("/")
     job = Job(Path(folder), split, base_url, max_bytes, timeout, progress, cancel or threading.Event())
@@ -113,29 +102,40 @@ def fetch_coco(
     return FetchedCoco(job.folder, split, ids, failed, plan.available)
 
 
+def _check_arguments(split: str, count: int, max_bytes: float) -> None:
+    if count < 1:
+        raise UsageError(f"the count must be at least 1 image, got {count}")
+    if not max_bytes > 0:
+        raise UsageError(f"the folder must be allowed more than 0 bytes, got {max_bytes}")
+    if not re.fullmatch(r"\w[\w .-]*", split) or split.casefold() == "annotations":
+        raise UsageError(f"a split is a name such as val2017, not {split!r}")
+
+
 def _tidy(job: Job) -> int:
-    """Remove what a killed process left half-written; the bytes that annotations and photographs take."""
+    """Remove a killed process's temporary files. Returns the bytes that annotations and photographs take."""
     used = 0
     for name in {"annotations", job.split, *coco.splits(job.folder)}:
         for folder, _, files in os.walk(job.folder / name):
             for file in (Path(folder, each) for each in files):
                 if file.name.startswith(PARTIAL):
                     file.unlink()
-                elif not file.name.startswith(ARCHIVE) and file.suffix != ".part":  # those count as they come
+                elif (
+                    not file.name.startswith(ARCHIVE) and file.suffix != ".part"
+                ):  # their bytes are counted as they arrive
                     used += file.lstat().st_size
     return used
 
 
 @dataclass(frozen=True)
 class _Plan:
-    chosen: tuple[CocoImage, ...]  # the most wanted first
+    chosen: tuple[CocoImage, ...]  # in order of priority
     available: int
-    present: tuple[CocoImage, ...]  # those with a file, good or not
-    document: dict[str, Any] | None  # the annotations of chosen and present; None where the folder's own file stays
+    present: tuple[CocoImage, ...]  # images with a file on disk, which may be damaged
+    document: dict[str, Any] | None  # annotations of chosen and present; None: keep the folder's file
 
 
 def _plan(job: Job, numbers: Sequence[int | None], count: int, seed: int) -> _Plan:
-    foreign = job.own.is_file() and not job.whole.is_file()
+    foreign = job.own.is_file() and not job.complete.is_file()
     document, dataset = annotations_of(job)
     ranked = _ranked(dataset, numbers, seed)
     if not ranked:
@@ -145,12 +145,12 @@ def _plan(job: Job, numbers: Sequence[int | None], count: int, seed: int) -> _Pl
     present = tuple(each for each in candidates if os.path.isfile(job.photograph(each)))
     if foreign:
         return _Plan(chosen, len(ranked), present, None)
-    # The rest of a large file's annotations would take gigabytes for as long as photographs are fetched.
+    # Keep only this part: a large file's annotations would take gigabytes of memory during the download.
     return _Plan(chosen, len(ranked), present, _part(document, {each.id for each in (*chosen, *present)}))
 
 
 def _ranked(dataset: CocoDataset, numbers: Sequence[int | None], seed: int) -> list[int]:
-    """The ids that may be chosen, in an order as good as random; of any two, the same is always first."""
+    """Return the ids that may be chosen, in a pseudo-random order that depends only on the seed and the ids."""
     ids = {each.id for each in dataset.images}
     if numbers:
         ids = {each for number in numbers for each in dataset.ids_with_class(number)}
@@ -158,7 +158,7 @@ def _ranked(dataset: CocoDataset, numbers: Sequence[int | None], seed: int) -> l
 
 
 def _part(document: dict[str, Any], ids: set[int]) -> dict[str, Any]:
-    """The document with the images of these ids alone."""
+    """Return the document restricted to the images of these ids."""
     return document | {
         "images": [each for each in document["images"] if each["id"] in ids],
         "annotations": [each for each in document["annotations"] if each["image_id"] in ids],
@@ -166,7 +166,7 @@ def _part(document: dict[str, Any], ids: set[int]) -> dict[str, Any]:
 
 
 def _check(job: Job, present: Sequence[CocoImage]) -> set[int]:
-    """The ids of those whose files are as they should be."""
+    """Return the ids of the images whose files are valid."""
     here = set()
     with closing(in_threads(lambda each, _: _fault(job.photograph(each), each), present, job.cancel)) as finished:
         for number, (each, future) in enumerate(finished, start=1):
@@ -180,7 +180,7 @@ def _check(job: Job, present: Sequence[CocoImage]) -> set[int]:
 
 
 def _fault(source: Path | bytes, record: CocoImage) -> str | None:
-    """What is wrong with a photograph, None if it decodes to the size in its record."""
+    """Return what is wrong with a photograph; None if it decodes to the size in its record."""
     try:
         with _decoders:
             height, width = reading.read(source, upright=False).shape[:2]
@@ -243,7 +243,7 @@ def _store(job: Job, path: Path, content: bytes) -> None:
 
 
 def _save(job: Job, plan: _Plan, here: set[int]) -> None:
-    """Write the annotations of the photographs that are here, unless the folder's own are not ours."""
+    """Write the annotations of the photographs on disk, unless the folder came with its own annotation file."""
     if plan.document is not None:
         with replacing(job.own) as file:
             file.write(json.dumps(_part(plan.document, here)).encode())

@@ -1,4 +1,4 @@
-"""What is fetched from COCO, from where and into what."""
+"""One download of COCO images: its paths, limits and threads."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .coco_json import CocoImage
 THREADS = 8
 Item = TypeVar("Item")
 
-OFFICIAL_URL = "https://s3.amazonaws.com/images.cocodataset.org"  # images.cocodataset.org's own bucket, by HTTPS
-# The stages that `progress` is told of; the first is counted in bytes, the others in photographs.
+OFFICIAL_URL = "https://s3.amazonaws.com/images.cocodataset.org"  # the bucket behind images.cocodataset.org, over HTTPS
+# The stages passed to `progress`. The first is counted in bytes, the others in photographs.
 ANNOTATIONS, READING, CHECKING, PHOTOGRAPHS = "annotations", "reading annotations", "checking", "photographs"
 ARCHIVE = "annotations_trainval2017.zip"
 CHUNK = 1 << 20
@@ -32,6 +32,8 @@ CHUNK = 1 << 20
 
 @dataclass(eq=False)
 class Job:
+    """The arguments of one `fetch_coco` call, and the bytes that its folder takes so far."""
+
     folder: Path
     split: str
     base_url: str
@@ -39,19 +41,20 @@ class Job:
     timeout: float
     progress: Callable[[str, int, int | None], None] | None
     cancel: threading.Event
-    used: int = 0  # bytes that the folder takes
+    used: int = 0
 
     @property
     def own(self) -> Path:
         return coco.annotation_file(self.folder, self.split)
 
     @property
-    def whole(self) -> Path:
+    def complete(self) -> Path:
+        """All annotations of the split; `own` holds only those of the downloaded photographs."""
         return self.own.parent / "whole" / self.own.name
 
     @property
     def archive(self) -> Path:
-        return self.whole.with_name(ARCHIVE)
+        return self.complete.with_name(ARCHIVE)
 
     @property
     def official(self) -> bool:
@@ -68,7 +71,7 @@ class Job:
             self.progress(stage, done, total)
 
     def check_room(self, size: int) -> None:
-        """Raise NoRoomError unless the folder may take `size` bytes more."""
+        """Raise NoRoomError unless the folder may grow by `size` bytes."""
         if self.used + size > self.max_bytes:
             raise NoRoomError(
                 f"{self.folder} takes {self.used / 1e6:,.1f} of the {self.max_bytes / 1e6:,.1f} MB that it may, and "
@@ -78,7 +81,7 @@ class Job:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write `path` atomically, with its folder. Raises DownloadError or NoRoomError where the disk refuses."""
+    """Write `path` atomically and make its folder. Raises DownloadError or NoRoomError if the disk refuses."""
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -86,7 +89,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def in_background(work: Callable[[threading.Event], Any], cancel: threading.Event) -> Any:
-    """What `work(stop)` returns or raises, or Cancelled as soon as `cancel` is set."""
+    """Run `work(stop)` in a thread and return its result. Raises Cancelled as soon as `cancel` is set."""
     with closing(in_threads(lambda _, stop: work(stop), [None], cancel)) as finished:
         ((_, future),) = finished
     return future.result()
@@ -95,10 +98,10 @@ def in_background(work: Callable[[threading.Event], Any], cancel: threading.Even
 def in_threads(
     work: Callable[[Item, threading.Event], Any], items: Iterable[Item], cancel: threading.Event
 ) -> Generator[tuple[Item, Future]]:
-    """Yield each item with what became of `work(item, stop)`, in the order in which they finish.
+    """Run `work(item, stop)` for all items in threads. Yields (item, future) in the order in which they finish.
 
-    Ends early, by Cancelled, once `cancel` is set. Work under way is then told to stop, and waited for if that
-    takes no longer than a second: a thread that listens to a silent server cannot be interrupted.
+    Raises Cancelled once `cancel` is set. Running work is then told to stop, and is awaited for at most one second,
+    because a thread that waits for a silent server cannot be interrupted.
     """
     waiting, stop = iter(items), threading.Event()
     running: set[threading.Thread] = set()

@@ -1,4 +1,4 @@
-"""A truth that somebody brings for a photograph, as a mask or as COCO annotations, and what it can be taken for."""
+"""Ground truth that a person uploads for one photograph: a mask, or a file of COCO annotations."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from .coco_json import CocoImage, CocoObject
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BEFORE_JSON = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"  # byte order marks, UTF-16's zeros and white space
-SPLIT = "your own truth"  # in records of scores, where data sets have the split's name
-MAX_JSON_BYTES = 25 * 1024 * 1024  # COCO's own val2017 has 20 MB; the worst takes 30 times as much to parse
+SPLIT = "your own truth"  # stands for the split's name in records of scores
+MAX_JSON_BYTES = 25 * 1024 * 1024  # COCO's val2017 has 20 MB; parsing can take 30 times the file's size
 
-# pycocotools draws an outline with 50 bytes a pixel, and crashes where there is no memory left; it merges outlines one
-# by one into all those before.
+# pycocotools takes 50 bytes per pixel of an outline and crashes if memory runs out. Merging outlines costs time in
+# proportion to their number times their length.
 _MAX_OUTLINE, _MAX_MERGING = 5_000_000, 1_000_000_000
-_MOST_NAMED = 5  # pictures in an error
+_MOST_NAMED = 5  # maximum number of images listed in an error
 
 
 @dataclass(frozen=True, eq=False)
 class OwnTruth:
-    """The truth of one photograph, small enough to keep: `packed` is zlib of its pixels, uint8 (height, width).
+    """The ground truth of one photograph, compressed.
 
-    file_name: of the file that it was read from; size_hw: the photograph's upright (height, width).
-    is_labels, is_binary: what the pixels can be taken for, as in `masks.Mask`.
-    numbers: the values that occur, in order.
-    annotated: the name of the picture that COCO annotations describe, None for a mask; others: the names of the
-    annotated categories outside the 20 classes, which count as background.
+    file_name: the uploaded file's name. size_hw: the photograph's upright (height, width).
+    packed: the pixels, uint8 (height, width), compressed by zlib.
+    is_labels, is_binary: how the values can be interpreted, as in `masks.Mask`. numbers: the sorted distinct values.
+    annotated: the image's name in the COCO annotations, None for a mask. others: names of annotated categories outside
+    the 20 classes; they count as background.
     """
 
     file_name: str
@@ -49,9 +49,9 @@ class OwnTruth:
     others: tuple[str, ...] = ()
 
     def labels(self, task: Task) -> np.ndarray:
-        """The truth as `task` counts it: uint8 (height, width) of 0..20, in binary mode 0 and 1; 255 is not counted.
+        """Return the label map for a task: uint8 (height, width) of 0..20, in binary mode 0 and 1; 255 is ignored.
 
-        Raises LabelError in multiclass mode for black and white, which does not say of which class an object is.
+        Raises LabelError in multiclass mode for a black and white mask, which does not name a class.
         """
         if not (self.is_labels or task.binary):
             raise LabelError(
@@ -62,7 +62,7 @@ class OwnTruth:
         return values if self._taken_for_binary(task) else task.truth(values)
 
     def read_as(self, task: Task) -> str:
-        """The sentence on what the file is taken for."""
+        """Return a sentence that says how the file is interpreted."""
         if self._taken_for_binary(task):
             return f"Read as black and white: white is {task.friendly_names[1]}, black is everything else."
         if not self.is_labels:
@@ -77,24 +77,23 @@ class OwnTruth:
 
 
 def read_truth(source: str | Path, photograph: str | Path, size_hw: tuple[int, int]) -> OwnTruth:
-    """Read a mask, or a file of COCO instances, as the truth of one photograph; its content says which it is.
+    """Read a mask or a file of COCO instances as the ground truth of one photograph. The content decides which it is.
 
-    photograph: the photograph's file. Its name chooses among the pictures of an annotation file; where it has an EXIF
-    rotation by a quarter, a truth of its stored size is turned as the photograph is. size_hw: its upright (height,
-    width). `masks.decode` says how masks are understood; annotations are drawn by the policy "original" of
-    `CocoDataset.truth`.
+    photograph: the photograph's file. Its name selects the image in an annotation file. If its EXIF orientation swaps
+    width and height, a truth of the stored size is turned like the photograph. size_hw: its upright (height, width).
+    Masks are interpreted by `masks.decode`; annotations are drawn with the policy "original" of `CocoDataset.truth`.
 
-    Raises ImageError for a mask that cannot be read, AnnotationError for annotations that are broken or of other
-    pictures, and LabelError for a truth of another size and a mask that is none.
+    Raises ImageError for a mask that cannot be read, AnnotationError for annotations that are broken or do not describe
+    the photograph, LabelError for a truth of another size and for an image that is no mask.
     """
     source, photograph = Path(source), Path(photograph)
     return _reader(source)(source, photograph, size_hw)
 
 
 def _reader(path: Path) -> Callable[[Path, Path, tuple[int, int]], OwnTruth]:
-    """By how the file begins; by its name where that says nothing, as when JSON is broken from the start on."""
+    """Choose the reader by the file's first bytes, or else by its suffix, so that broken JSON is reported as JSON."""
     if not path.is_file() or not path.stat().st_size:
-        return _read_mask  # which says what is wrong
+        return _read_mask  # it reports what is wrong
     with path.open("rb") as file:
         head = file.read(64)
     if head.startswith(_PNG):
@@ -109,7 +108,7 @@ def _reader(path: Path) -> Callable[[Path, Path, tuple[int, int]], OwnTruth]:
 
 def _read_mask(path: Path, photograph: Path, size_hw: tuple[int, int]) -> OwnTruth:
     with reading.opened(path) as picture:
-        # Before it is decoded: a mask of another size costs nothing, however large it is.
+        # Check the size before decoding, so that a large mask of a wrong size costs nothing.
         orientation = _orientation(
             (picture.height, picture.width), photograph, size_hw, "the mask is", "a mask of the photograph's own size"
         )
@@ -128,16 +127,16 @@ def _read_mask(path: Path, photograph: Path, size_hw: tuple[int, int]) -> OwnTru
 def _orientation(
     stored_hw: tuple[int, int], photograph: Path, size_hw: tuple[int, int], what_is: str, wanted: str
 ) -> int:
-    """The EXIF orientation that a truth is stored in: the photograph's, or 1 where it has the upright size.
+    """Return the EXIF orientation in which a truth is stored: 1 if it has the upright size, else the photograph's.
 
-    Raises LabelError where it has neither size.
+    Raises LabelError if the truth has neither the upright nor the stored size.
     """
     if stored_hw == size_hw:
         return 1
     if stored_hw == size_hw[::-1]:
         with reading.opened(photograph) as picture:
             orientation = reading.orientation(picture)
-        if orientation >= 5:  # turned by a quarter
+        if orientation >= 5:  # width and height are swapped
             return orientation
     (height, width), (own_height, own_width) = stored_hw, size_hw
     raise LabelError(f"{what_is} {width} x {height}, but the photograph is {own_width} x {own_height}; give {wanted}")
@@ -181,7 +180,7 @@ def _read_annotations(path: Path, photograph: Path, size_hw: tuple[int, int]) ->
 
 
 def _record_of(photograph: str, records: Sequence[CocoImage], name: str) -> CocoImage:
-    """The record of the photograph: of its name, folders aside, or else the only one there is."""
+    """Return the photograph's record: the one with its file name, without folders, or else the only record."""
     named = [each for each in records if _plain(PurePosixPath(each.file_name).name) == _plain(photograph)]
     if len(named) == 1:
         return named[0]
@@ -199,12 +198,12 @@ def _record_of(photograph: str, records: Sequence[CocoImage], name: str) -> Coco
 
 
 def _plain(file_name: str) -> str:
-    """What is left of a file's name once browsers and servers have made it safe in their ways."""
+    """Return a file's name without the characters that browsers and servers remove or replace in uploads."""
     return re.sub(r"[^\w.]", "", file_name).casefold()
 
 
 def _check_work(objects: Sequence[CocoObject], name: str) -> None:
-    """AnnotationError for what would take minutes or gigabytes to draw: no photograph's objects do."""
+    """Raise AnnotationError for outlines that would take minutes or gigabytes to draw. No real photograph has them."""
     parts = sum(1 if isinstance(each.segmentation, dict) else len(each.segmentation) for each in objects)
     outline = sum(_outline(each) for each in objects)
     if outline > _MAX_OUTLINE or parts * outline > _MAX_MERGING:
@@ -215,7 +214,7 @@ def _check_work(objects: Sequence[CocoObject], name: str) -> None:
 
 
 def _outline(each: CocoObject) -> float:
-    """The length of an object's outline in pixels, as it is drawn; of an encoding, the most runs that it may have."""
+    """Return the length of an object's outline in pixels; for an RLE, an upper bound of its number of runs."""
     if isinstance(each.segmentation, dict):
         return len(each.segmentation["counts"])
     polygons = (np.array(polygon).reshape(-1, 2) for polygon in each.segmentation)

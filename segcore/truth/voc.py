@@ -1,4 +1,4 @@
-"""PASCAL VOC's layout on disk: the photographs of a split, and the label maps that are their ground truth."""
+"""Data sets in PASCAL VOC's layout: the photographs of a split, and their label maps as ground truth."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ..imaging.reading import SUFFIXES, File, opened, read
 from .dataset import ObjectRecord, check_policy, chosen_split
 
 PHOTOGRAPHS, LABELS, SPLITS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
-MAX_LIST_BYTES = 16 * 1024 * 1024  # of a split's names
+MAX_LIST_BYTES = 16 * 1024 * 1024  # maximum size of a split's list of names
 _LONGEST_NAME = 200  # characters
 LAYOUT = f"{PHOTOGRAPHS}/, {LABELS}/ and {SPLITS}/<split>.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class VocImage:
-    """One photograph: its name in VOC, which is its id, and the name of its file in the folder of photographs."""
+    """One photograph: its id, which is its name in VOC, and its file's name in the folder of photographs."""
 
     id: str
     file_name: str
@@ -38,17 +38,17 @@ class VocImage:
 class VocDataset:
     """One split of a folder in PASCAL VOC's layout.
 
-    `ImageSets/Segmentation/<split>.txt` names the images, `JPEGImages` has their photographs, in any format that can
-    be read, and `SegmentationClass/<name>.png` their label maps: VOC's ids, and 255 for what is not counted. Files are
-    looked at only when they are read. It is a `dataset.Dataset`, in which every policy gives the same truth: VOC's
-    label maps hold no overlaps, and know no objects one by one.
+    `ImageSets/Segmentation/<split>.txt` names the images. `JPEGImages` holds the photographs, in any readable format.
+    `SegmentationClass/<name>.png` are the label maps: VOC's ids, and 255 for ignored pixels. Files are opened only when
+    they are read. Implements `dataset.Dataset`; all policies give the same truth, because VOC's label maps have no
+    overlaps and do not separate objects.
 
-    images: sorted by id. categories: the classes of the truth, found among VOC's by their names; what else is in the
-    label maps is background. sent: label maps that were read on another machine, or why they could not be.
+    images: sorted by id. categories: the classes of the truth, matched with VOC's by name; all other ids become
+    background. sent: label maps that were read on another machine, or the problem with each.
     """
 
     has_objects: ClassVar[bool] = False
-    broken: ClassVar[Mapping[str, str]] = {}  # files are looked at only when they are read
+    broken: ClassVar[Mapping[str, str]] = {}  # opening reads no label map
 
     folder: Path
     split: str
@@ -64,11 +64,11 @@ class VocDataset:
         categories: Categories = VOC,
         problems: list[str] | None = None,
     ) -> VocDataset:
-        """Read one split's list of names; without `split`, of the only split there is.
+        """Read a split's list of names. Without `split`, the folder must have exactly one.
 
-        problems: takes what is wrong with single lines, which are then left out, for a caller who has more to check.
-        Raises UsageError for a split that is not there, or left open where there are several, and AnnotationError for
-        a folder that lacks a part of the layout, a list that is broken or empty, and categories of which VOC has none.
+        problems: as in `layouts.open_dataset`, for single lines of the list.
+        Raises UsageError for an unknown split, or for None if there are several, and AnnotationError for a folder that
+        lacks a part of the layout, for a broken or empty list, and if none of the categories is one of VOC's.
         """
         folder = Path(folder)
         split = chosen_split(folder, split, splits(folder))
@@ -92,72 +92,72 @@ class VocDataset:
         return dataset
 
     def id_of(self, text: str) -> str:
-        """The id that a person wrote: names are ids."""
+        """Convert a text that a person wrote to an id. Names are ids."""
         return text.strip()
 
     def image(self, image_id: str) -> VocImage:
-        """The record of an image. Raises UsageError for a name that is not in the split."""
+        """Return the record of an image. Raises UsageError for a name that is not in the split."""
         if image_id not in self._images_by_id:
             hint = f"its {len(self.images)} names go from {self.images[0].id} to {self.images[-1].id}"
             raise UsageError(f"there is no image {shown(image_id)} in {self.split}; {hint}")
         return self._images_by_id[image_id]
 
     def path(self, image_id: str) -> Path:
-        """Where the photograph should be."""
+        """Return the path where the photograph should be."""
         return self.folder / PHOTOGRAPHS / self.image(image_id).file_name
 
     def read_image(self, image_id: str, file: File | None = None) -> np.ndarray:
-        """The photograph as it is stored, uint8 RGB (H, W, 3); see `dataset.Dataset`."""
+        """Read the photograph as it is stored, uint8 RGB (H, W, 3); see `dataset.Dataset`."""
         pixels = read(file or self.path(image_id), upright=False)
         self._check_size(image_id, pixels.shape[:2])
         return pixels
 
     def size_hw(self, image_id: str) -> tuple[int, int]:
-        """The height and width of the label map, from its header. Raises AnnotationError if it cannot be read."""
+        """Read the label map's height and width from its header. Raises AnnotationError if it cannot be read."""
         with _told_as_annotations(), opened(self._label_file(image_id)) as picture:
             return picture.height, picture.width
 
     def truth(self, image_id: str, policy: str = "original") -> np.ndarray:
-        """The label map as it is stored, uint8 (H, W), of the data set's classes and 255, whatever the policy."""
+        """Read the label map, uint8 (H, W), of the data set's classes and 255. All policies give the same."""
         check_policy(policy)
         return self._class_of_id[self._ids(image_id)]
 
     def masks(self, image_id: str) -> Iterator[tuple[ObjectRecord, np.ndarray]]:
-        """Yields nothing: label maps do not tell objects apart."""
+        """Yield nothing, because label maps do not separate objects."""
         self.image(image_id)
         return iter(())
 
     def classes_in(self, image_id: str) -> tuple[int, ...]:
-        """The object classes, in order, of an image. Raises AnnotationError for a label map that cannot be read."""
+        """Return the sorted object classes of an image. Raises AnnotationError for a label map that cannot be read."""
         classes = {int(self._class_of_id[number]) for number in self._ids_in(image_id)}
         return tuple(sorted(classes - {BACKGROUND, IGNORE_INDEX}))
 
     def other_categories(self, image_id: str) -> tuple[str, ...]:
-        """The names, in order, of VOC's classes in an image that are none of the data set's."""
+        """Return the sorted names of VOC classes in an image that are not among the data set's."""
         others = (number for number in self._ids_in(image_id) if number and not self._class_of_id[number])
         return tuple(sorted(VOC_NAMES[number] for number in others))
 
     def ids_with_class(self, number: int | None) -> tuple[str, ...]:
-        """The names, in order, of images with an object class, or with any (None); all label maps are read, once.
+        """Return the sorted names of images that hold an object class, or any (None). Reads each label map once.
 
-        Raises UsageError for what is no object class.
+        Raises UsageError for a number that is no object class.
         """
         wanted = None if number is None else self.categories.object_id(number)
         return tuple(image.id for image in self.images if self._holds(image.id, wanted))
 
     def fingerprint(self, image_id: str) -> str:
-        """A hash of an image's record and label map, or of what is wrong with that."""
+        """Return a hash of an image's record and its label map, or of the label map's problem."""
         file = self._label_file_or_problem(image_id)
         content = file.encode() if isinstance(file, str) else file.content
         return hashlib.sha256(repr(self.image(image_id)).encode() + content).hexdigest()[:16]
 
     def part(self, images: Iterable[VocImage]) -> VocDataset:
-        """The same of some of the images, with their label maps."""
+        """Return a data set of some of the images that holds their label maps."""
         images = tuple(images)
         return replace(self, images=images, sent={image.id: self._label_file_or_problem(image.id) for image in images})
 
     def problems(self) -> list[str]:
-        """Photographs and label maps that are missing, broken or of two sizes, a sentence each."""
+        """List photographs and label maps that are missing, broken or of different sizes, one sentence for each."""
         found = (self._problem(image.id) for image in self.images)
         return [problem for problem in found if problem]
 
@@ -169,7 +169,7 @@ class VocDataset:
 
     @cached_property
     def _class_of_id(self) -> np.ndarray:
-        """uint8 (256,): the data set's class of each of VOC's ids; 0 where it has none, 255 for 255."""
+        """The data set's class for each VOC id: uint8 (256,); 0 for an id that is no class, 255 for 255."""
         table = np.zeros(IGNORE_INDEX + 1, np.uint8)
         table[IGNORE_INDEX] = IGNORE_INDEX
         for number, each in enumerate(CLASSES):
@@ -179,11 +179,11 @@ class VocDataset:
 
     @cached_property
     def _known_ids(self) -> dict[str, tuple[int, ...]]:
-        """What `_ids_in` has found out."""
+        """The cache of `_ids_in`."""
         return {}
 
     def _ids_in(self, image_id: str) -> tuple[int, ...]:
-        """VOC's ids that a label map holds."""
+        """Return the VOC ids in a label map."""
         if image_id not in self._known_ids:
             self._known_ids[image_id] = tuple(masks.values_in(self._ids(image_id)))
         return self._known_ids[image_id]
@@ -196,12 +196,12 @@ class VocDataset:
         return bool(classes) if wanted is None else wanted in classes
 
     def _ids(self, image_id: str) -> np.ndarray:
-        """A label map as it is stored: uint8 (H, W) of VOC's ids and 255. Raises AnnotationError."""
+        """Read a label map as it is stored: uint8 (H, W) of VOC's ids and 255. Raises AnnotationError."""
         with _told_as_annotations():
             return masks.stored_ids(self._label_file(image_id))
 
     def _label_file(self, image_id: str) -> File:
-        """What the file of a label map holds. Raises AnnotationError."""
+        """Read the bytes of a label map's file. Raises AnnotationError."""
         file = self._label_file_or_problem(image_id)
         if isinstance(file, str):
             raise AnnotationError(file)
@@ -223,7 +223,7 @@ class VocDataset:
             return str(error)
 
     def _check_size(self, image_id: str, photograph_hw: tuple[int, ...]) -> None:
-        """Raises AnnotationError where the label map is not of its photograph's size."""
+        """Raise AnnotationError if the label map and its photograph differ in size."""
         height, width = self.size_hw(image_id)
         if (height, width) != photograph_hw:
             photograph = f"{PHOTOGRAPHS}/{self.path(image_id).name} is {photograph_hw[1]} x {photograph_hw[0]}"
@@ -234,7 +234,7 @@ class VocDataset:
 
     def _problem(self, image_id: str) -> str | None:
         try:
-            with opened(self.path(image_id)) as photograph:  # reads its header alone
+            with opened(self.path(image_id)) as photograph:  # reads only the header
                 size_hw = photograph.height, photograph.width
             self._check_size(image_id, size_hw)
             self._ids_in(image_id)
@@ -244,7 +244,7 @@ class VocDataset:
 
 
 def splits(folder: str | Path) -> tuple[str, ...]:
-    """The names, in order, of the splits that a folder in VOC's layout has lists of names for.
+    """Return the sorted names of the splits in a folder in VOC's layout.
 
     Raises AnnotationError for a folder that lacks a part of the layout.
     """
@@ -258,25 +258,25 @@ def splits(folder: str | Path) -> tuple[str, ...]:
 
 
 def split_file(folder: Path, split: str) -> Path:
-    """Where a folder in VOC's layout has, or would have, the names of a split's images."""
+    """Return the path of a split's list of names in a folder in VOC's layout."""
     return folder / SPLITS / f"{split}.txt"
 
 
 def own_categories(folder: str | Path, split: str | None = None) -> Categories:
-    """VOC's classes. Raises UsageError and AnnotationError for a split as `VocDataset.open` does."""
+    """Return VOC's classes. Raises UsageError and AnnotationError for a split as `VocDataset.open` does."""
     chosen_split(Path(folder), split, splits(folder))
     return VOC
 
 
 def _photographs(folder: Path) -> dict[str, str]:
-    """The names of the photographs' files by their stems; of several the one whose suffix comes first."""
+    """Return the photographs' file names by stem. Of several files, the one whose suffix is first in SUFFIXES wins."""
     order = {suffix: place for place, suffix in enumerate(SUFFIXES)}
     files = [path for path in (folder / PHOTOGRAPHS).glob("*") if path.suffix.lower() in order]
     return {path.stem: path.name for path in sorted(files, key=lambda path: (-order[path.suffix.lower()], path.name))}
 
 
 def _names(path: Path, broken: list[str]) -> list[str]:
-    """The names in a split's list; `broken` takes a sentence for each line that is none, or one that was there before.
+    """Return the names in a split's list. `broken` gets a sentence for each line that is invalid or a repetition.
 
     Raises AnnotationError for a list that cannot be read.
     """
@@ -307,13 +307,13 @@ def _text(path: Path) -> str:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it is a file's stem, which leads nowhere else on any system."""
+    """Whether `name` is a file's stem that stays inside its folder on every operating system."""
     return name.isprintable() and len(name) <= _LONGEST_NAME and not set(name) & set("/\\:") and bool(name.strip("."))
 
 
 @contextmanager
 def _told_as_annotations() -> Iterator[None]:
-    """What is wrong with a label map is wrong with the ground truth."""
+    """Turn an ImageError or LabelError of a label map into an AnnotationError."""
     try:
         yield
     except (ImageError, LabelError) as error:
