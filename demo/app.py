@@ -116,7 +116,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     pool, datasets = _models_and_images(settings)
     examples = datasets.get(SAMPLES)
     datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
-    blocks = page.build(pool, datasets, Thumbnails(examples), counts)
+    blocks = page.build(pool, datasets, Thumbnails(examples), counts, os.environ.get("SPACE_ID"))
     # Requests for the network wait in the model pool's queue, not in Gradio's.
     blocks.queue(max_size=4 * settings.queue)
     gradio_internals.EventLine(blocks).look_less_often()
@@ -164,13 +164,19 @@ def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
 
     limits = settings.limits
     guard = Middleware(
-        Guard, uploads=uploads, max_bytes=limits.max_bytes, max_seconds=limits.upload_seconds, hosts=settings.hosts
+        Guard,
+        uploads=uploads,
+        max_bytes=limits.max_bytes,
+        max_seconds=limits.upload_seconds,
+        hosts=settings.hosts,
+        frames=settings.frames,
     )
     blocks.launch(
         server_name=settings.host,
         server_port=settings.port,
         theme=page.THEME,
-        head=page.HEAD,
+        head=page.head(os.environ.get("SPACE_ID")),
+        favicon_path=page.FAVICON,
         max_file_size=limits.max_bytes,
         footer_links=["api", "settings"],
         ssr_mode=False,

@@ -166,6 +166,8 @@
 
   // What goes on is given this: a file, or the number of a sample, or neither where the server knows it all; and an image.
   window.segcoreImage = () => image;
+  window.segcoreOpened = () => ({ ...kept, image });
+  window.segcoreOpens = (sample) => (kept = { sample });
   window.segcoreKept = async () => {
     const [needed, { file, sample = null }] = [handsOver, kept];
     handsOver = false;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from demo.markup import tables
 from demo.markup.guide import about
 from demo.server import failures, sessions
 from demo.server.gradio_internals import Call, CheckedBlocks, is_upload
-from demo.tabs import controls
+from demo.tabs import controls, links
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
 from demo.tabs.whole_set import WholeSetTab
@@ -25,7 +26,6 @@ from segcore.models import catalogue
 from segcore.report import parts
 
 TITLE = "segcore"
-_TRUTH = "truth"  # the id of the tab in which one image is looked at
 _SYSTEM_FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 # System fonts, since a page that works with no network cannot ask another server for its letters.
 THEME = gr.themes.Default(
@@ -36,10 +36,8 @@ THEME = gr.themes.Default(
     font_mono=["ui-monospace", "Consolas", "monospace"],
 )
 _HERE = Path(__file__).parent
-# In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
-HEAD = f"<style>{parts.STYLE}{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>" + "".join(
-    f"<script>{(_HERE / name).read_text(encoding='utf-8')}</script>" for name in ("page.js", "connection.js")
-)
+FAVICON = _HERE / "favicon.png"
+DESCRIPTION = "See what a segmentation model gets right and wrong, on your photograph and against ground truth."
 _HEADER = """<header class="masthead"><h1>segcore</h1>
 <p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p>
 </header>"""
@@ -85,25 +83,49 @@ def _chooses_several(block: Any, value: Any) -> bool:
     return isinstance(block, gr.Dropdown) and isinstance(value, list)
 
 
-def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
-    """The whole page, ready to launch. counts: a folder for what evaluations have counted."""
+def head(space: str | None) -> str:
+    """What stands in the page's head: styles, scripts, and what other sites show of a link to the page.
+
+    In the head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
+    space: the name of the Hugging Face Space that runs the page, USER/NAME; its repository has the picture.
+    """
+    shown = {"og:title": TITLE, "og:type": "website", "og:description": DESCRIPTION, "twitter:title": TITLE}
+    shown |= {"twitter:card": "summary_large_image" if space else "summary", "twitter:description": DESCRIPTION}
+    if space:
+        picture = f"https://huggingface.co/spaces/{space}/resolve/main/docs/screenshot.jpg"
+        shown |= {"og:image": picture, "twitter:image": picture, "og:url": f"https://huggingface.co/spaces/{space}"}
+    tags = "".join(f'<meta property="{name}" content="{html.escape(value)}">' for name, value in shown.items())
+    style = parts.STYLE + (_HERE / "page.css").read_text(encoding="utf-8")
+    scripts = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.js", "connection.js", "link.js"))
+    described = f'<meta name="description" content="{html.escape(DESCRIPTION)}">{tags}'
+    return f"{described}<style>{style}</style>" + "".join(f"<script>{each}</script>" for each in scripts)
+
+
+def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path, space: str | None = None) -> Page:
+    """The whole page, ready to launch. counts: a folder for what evaluations have counted; space: as in `head`."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
+        if space:
+            gr.DuplicateButton("Duplicate this Space", size="sm", elem_id="duplicate")
         page.go_on = go_on = gr.Button("Go on", visible="hidden", elem_id="go-on")  # for connection.js
         banner = controls.html("banner")
         run_again = gr.Button(
             "Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again"
         )
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
-            with gr.Tab("Your photograph"):
-                photograph = PhotographTab(page, pool, thumbnails, go_on)
-            with gr.Tab(f"{datasets.layout} with ground truth", id=_TRUTH) as truth_tab:
+            with gr.Tab("Your photograph", id=links.PHOTOGRAPH) as photograph_tab:
+                photograph = PhotographTab(page, pool, datasets, thumbnails, go_on)
+            with gr.Tab(f"{datasets.layout} with ground truth", id=links.TRUTH) as truth_tab:
                 truth = GroundTruthTab(page, truth_tab, pool, datasets, thumbnails, go_on)
-            with gr.Tab("A whole set") as set_tab:
-                show = functools.partial(truth.show_images_of, tabs, _TRUTH)
+            with gr.Tab("A whole set", id=links.WHOLE_SET) as set_tab:
+                show = functools.partial(truth.show_images_of, tabs, links.TRUTH)
                 whole_set = WholeSetTab(page, set_tab, pool, datasets, thumbnails, counts, show)
-            with gr.Tab("Guide"):
+            with gr.Tab("Guide", id=links.GUIDE) as guide_tab:
                 gr.Markdown(about(pool.limits), elem_id="about")
+        links.select_tab(
+            page, tabs, dict(zip(links.TABS, (photograph_tab, truth_tab, set_tab, guide_tab), strict=True))
+        )
+        truth.open_link(page, tabs, links.TRUTH)
         if not pool.offline and pool.default != catalogue.PREFERRED:
             _announce_download(page, pool, banner, run_again, [photograph.model, truth.model, whole_set.model])
         Endpoints(pool, datasets).wire()

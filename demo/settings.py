@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ class Settings:
     "auto"; precision, engine: a `Segmenter`'s, of all but scores; offline: never download anything; threads: for
     PyTorch, None where its own choice is right; queue: requests that may wait; at_once: those that are worked on at a
     time; models: kept in memory; sessions: visitors whose pictures are kept, the least recent out first; hosts: the
-    names by which the page may be called, None for any.
+    names by which the page may be called, None for any; frames: origins whose pages may show this page in a frame.
     """
 
     host: str = LOOPBACK
@@ -86,6 +87,7 @@ class Settings:
     models: int = MAX_SEGMENTERS
     sessions: int = SESSIONS
     hosts: frozenset[str] | None = None
+    frames: tuple[str, ...] = ()
     limits: Limits = Limits()
 
     @classmethod
@@ -129,6 +131,7 @@ class Settings:
             models=_count(parser, environment, "SEGCORE_MODELS", MAX_SEGMENTERS),
             sessions=_count(parser, environment, "SEGCORE_SESSIONS", SESSIONS),
             hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
+            frames=_origins(parser, environment.get("SEGCORE_FRAMES", "")),
             limits=limits,
         )
 
@@ -164,6 +167,15 @@ def _names(host: str, allowed: str) -> frozenset[str] | None:
     if "*" in names or not (names or is_loopback(host)):
         return None
     return frozenset(names | {"localhost", LOOPBACK, "::1", host.strip("[]").lower()})
+
+
+def _origins(parser: argparse.ArgumentParser, listed: str) -> tuple[str, ...]:
+    """Origins such as https://a.example; they are written into a header, so nothing else may stand in them."""
+    origins = tuple(each.strip() for each in listed.split(",") if each.strip())
+    for each in origins:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d+)?", each):
+            parser.error(f"SEGCORE_FRAMES lists origins such as https://a.example, not {each!r}")
+    return origins
 
 
 def is_loopback(host: str) -> bool:

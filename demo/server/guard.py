@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,9 @@ _POLICY = {
     "object-src": "'none'",
     "base-uri": "'self'",
     "form-action": "'self'",
-    "frame-ancestors": "'self' https://huggingface.co https://*.huggingface.co https://*.hf.space",
 }
+_FRAMED_BY = "'self'", "https://huggingface.co", "https://*.huggingface.co", "https://*.hf.space"
 HEADERS = {
-    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Referrer-Policy": "same-origin",
@@ -78,13 +77,22 @@ class Guard:
     uploads: the folder where Gradio puts them; max_bytes: of one uploaded file; max_seconds: in which a request's body
     must have come; hosts: the names by which the page may be called, None for any. A page on the loopback address
     answers to the loopback's names alone, since else any web site could have its visitors' browsers ask it, under a
-    name that it lets lead to 127.0.0.1; and of the loopback's own pages to those of its own port.
+    name that it lets lead to 127.0.0.1; and of the loopback's own pages to those of its own port. frames: origins whose
+    pages may show this page in a frame, beside Hugging Face's.
     """
 
     def __init__(
-        self, app: ASGIApp, *, uploads: Path, max_bytes: int, max_seconds: float, hosts: Collection[str] | None
+        self,
+        app: ASGIApp,
+        *,
+        uploads: Path,
+        max_bytes: int,
+        max_seconds: float,
+        hosts: Collection[str] | None,
+        frames: Collection[str] = (),
     ) -> None:
         self.app, self.uploads = app, uploads
+        self._headers = HEADERS | {"Content-Security-Policy": _policy(frames)}
         self.max_bytes, self.max_seconds, self.hosts = max_bytes, max_seconds, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +100,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        guarded = _with_headers(send)
+        guarded = _with_headers(send, self._headers)
         if refusal := self._refusal(scope, path):
             # Whoever is still sending would see a broken connection, and not what they are told.
             with suppress(_Refused):
@@ -261,6 +269,11 @@ def _too_large(most: int) -> str:
     )
 
 
+def _policy(frames: Collection[str]) -> str:
+    policy = _POLICY | {"frame-ancestors": " ".join((*_FRAMED_BY, *frames))}
+    return "; ".join(f"{name} {value}" for name, value in policy.items())
+
+
 def _host(name: str) -> str | None:
     """The name in a Host or an Origin header, without scheme and port."""
     try:
@@ -269,10 +282,10 @@ def _host(name: str) -> str | None:
         return None
 
 
-def _with_headers(send: Send) -> Callable[[MutableMapping[str, Any]], Awaitable[None]]:
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Callable[[MutableMapping[str, Any]], Awaitable[None]]:
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(HEADERS)
+            MutableHeaders(scope=message).update(headers)
         await send(message)
 
     return guarded

@@ -12,7 +12,7 @@ from demo.answers.datasets import Datasets
 from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
-from demo.tabs import controls, downloads, events
+from demo.tabs import controls, downloads, events, links
 from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
@@ -58,6 +58,7 @@ class GroundTruthTab:
                 self.viewer = picture_viewer(
                     elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
                 )
+                self.link = links.LinkControls(links.TRUTH)
                 self.credit = controls.html("truth-credit")
                 self.warning = controls.html("truth-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
@@ -99,6 +100,13 @@ class GroundTruthTab:
             self.next = gr.Button("Next ›", size="sm", min_width=80)
 
     @property
+    def _named(self) -> dict[str, Any]:
+        """The controls by their names in a link."""
+        mode, class_name, automatic, threshold = self.task
+        task = {"mode": mode, "class": class_name, "automatic": automatic, "threshold": threshold, "edges": self.sharp}
+        return task | {"model": self.model, "resize": self.resize, "protocol": self.protocol}
+
+    @property
     def _outputs(self) -> list:
         return [
             *(self.viewer, self.credit, self.verdict, self.warning),
@@ -129,7 +137,8 @@ class GroundTruthTab:
         other = gr.on(run_again, self.on_setting, choice, **self._network)
         looks = [self.requests.arrived.change, *(each.change for each in (*self.task, self.sharp))]
         seen = [self.requests.visit, *self.task, self.sharp, self.requests.known]
-        gr.on(looks, self.on_look, seen, self._outputs, **events.LOOK)
+        looked = gr.on(looks, self.on_look, seen, self._outputs, **events.LOOK)
+        self._opening = self.link.follow(self._named, self.thumbnails.samples, looked)
         again = go_on.click(self.on_go_on, [gr.JSON(visible=False), *choice], js=_IN_BROWSER, **self._network)
         self.requests.fails_in_words(opened, picked, other, again)
 
@@ -141,6 +150,24 @@ class GroundTruthTab:
                 lambda it: (gr.update(selected=own_id), *_sent(it)[0]), sent, [tabs, *settings], **events.LIGHT
             ).success(self.on_sent, [sent, self.requests.visit], **self._network)
             self.requests.fails_in_words(shown)
+
+    def open_link(self, page: gr.Blocks, tabs: gr.Tabs, own_id: str) -> None:
+        """Show the image that the page's address names, where it names one."""
+        linked = gr.JSON(visible=False)
+        page.load(self.on_link, gr.Textbox(visible=False), linked, js=self._opening, **events.LIGHT)
+        self.show_images_of(tabs, own_id, linked, [linked.change(lambda: None, None, None, **events.LIGHT)])
+
+    def on_link(self, address: Any) -> Any:
+        """The page opens: the settings and the image that the address names, as `_sent` takes them, if it names any."""
+        link = links.read(address, self.pool.categories, self.datasets)
+        if link.tab != links.TRUTH or link.image is None:
+            return gr.skip()
+        mode, class_name, automatic, threshold, sharp, model, resize, protocol = (
+            link.settings.get(name, each.value) for name, each in self._named.items()
+        )
+        dataset, image_id = link.image
+        settings = [dataset, model, protocol, resize, mode, class_name, automatic, threshold, sharp]
+        return [settings, image_id]
 
     # ---- the gallery
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from demo.answers.datasets import Datasets
 from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Sample, Thumbnails
 from demo.markup import tables
 from demo.markup.guide import kept_for
 from demo.server import sessions
-from demo.tabs import controls, downloads, events
+from demo.tabs import controls, downloads, events, links
 from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
@@ -25,6 +26,7 @@ from segcore.errors import LabelError, UsageError
 if TYPE_CHECKING:
     from demo.answers.photographs import Shown
 
+_IN_LINKS = "mode", "class", "automatic", "threshold", "edges", "model", "resize", "tta"  # the controls' names there
 OUTPUTS = 13  # those of PhotographTab.outputs
 TRUTH_FILES = ["image", ".json"]  # a JPEG too, to be told why it cannot be one
 TRUTH_HELP = (
@@ -37,9 +39,12 @@ spoken = events.spoken(OUTPUTS)
 class PhotographTab:
     """Layout, wiring and callbacks; a visitor's own things live in `requests.visit`, in that visitor's session."""
 
-    def __init__(self, page: gr.Blocks, pool: ModelPool, thumbnails: Thumbnails, go_on: gr.Button) -> None:
+    def __init__(
+        self, page: gr.Blocks, pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, go_on: gr.Button
+    ) -> None:
         """go_on: is clicked where the page goes on after its connection was lost."""
         self.pool = pool
+        self.datasets = datasets
         self.thumbnails = thumbnails
         self._lay_out()
         self._wire(page, go_on)
@@ -52,6 +57,7 @@ class PhotographTab:
                 self.viewer = picture_viewer(
                     elem_id="photograph-viewer", placeholder="The first photograph is on its way: loading the model."
                 )
+                self.link = links.LinkControls(links.PHOTOGRAPH)
                 self.credit = controls.html("photograph-credit")
                 self.warning = controls.html("photograph-warning")
             with gr.Column(min_width=0, elem_classes="control-column"):
@@ -129,7 +135,14 @@ class PhotographTab:
         inputs = [visit, self.model, self.resize, self.tta]
         private = {"api_visibility": "private"}
         network = private | events.NETWORK | {"outputs": self.requests.outputs, "show_progress_on": self.viewer}
-        loaded = page.load(self.on_load, inputs, **network)
+        looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
+        seen = [visit, *self.task, self.sharp, self.requests.known]
+        looked = gr.on(looks, self.on_look, seen, self.outputs, **events.LOOK)
+        named = dict(zip(_IN_LINKS, (*self.task, self.sharp, self.model, self.resize, self.tta), strict=True))
+        opening = self.link.follow(named, self.thumbnails.samples, looked)
+        address = gr.Textbox(visible=False)
+        loaded = page.load(self.on_load, [address, *inputs], js=opening, **network)
+        page.load(self.on_link, address, list(named.values()), js=opening, **events.LIGHT)
         # Emptied at once, so that the next file can be dropped there, whatever became of this one.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
@@ -142,19 +155,25 @@ class PhotographTab:
         self.remove.click(self.on_remove, visit, **truth)
         picked = self.gallery.select(self.on_sample, inputs, **network)
         other = gr.on([self.model.change, self.resize.change, self.tta.change], self.on_model, inputs, **network)
-        looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
-        seen = [visit, *self.task, self.sharp, self.requests.known]
-        gr.on(looks, self.on_look, seen, self.outputs, **events.LOOK)
         kept = [controls.photograph_input(visible=False), gr.Number(precision=0, visible=False)]
         again = go_on.click(self.on_go_on, [*kept, *inputs], js=_KEPT_IN_BROWSER, **network)
         self.requests.fails_in_words(loaded, uploaded, picked, other, again)
 
     async def on_load(
-        self, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
+        self, address: Any, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """The page opens with a sample and its result."""
-        async for said in self._open(self.thumbnails.samples[0].path, visit, model, resize, tta, request):
+        """The page opens with a sample and its result: those that the address names, if it names any."""
+        link = links.read(address, self.pool.categories, self.datasets)
+        sample = links.sample_of(link, self.thumbnails.samples)
+        how = {"model": model, "resize": resize, "tta": tta}
+        asked = [link.setting(links.PHOTOGRAPH, name, value) for name, value in how.items()]
+        async for said in self._open(sample.path, visit, *asked, request):
             yield said
+
+    def on_link(self, address: Any) -> list:
+        """The page opens: the controls are set as the address says."""
+        link = links.read(address, self.pool.categories, self.datasets)
+        return [link.setting(links.PHOTOGRAPH, name, gr.skip()) for name in _IN_LINKS]
 
     async def on_upload(
         self, path: str | None, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request

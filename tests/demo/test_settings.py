@@ -81,3 +81,13 @@ def test_errors(capsys):
     with pytest.raises(SystemExit):
         Settings.read([], {"SEGCORE_QUEUE": "0"})
     assert "SEGCORE_QUEUE must be a whole number from 1, got '0'" in capsys.readouterr().err
+
+
+def test_origins_that_may_show_the_page_in_a_frame_are_listed(capsys):
+    assert Settings.read([], {"SEGCORE_FRAMES": "https://a.example, http://b.example:8080"}).frames == (
+        "https://a.example",
+        "http://b.example:8080",
+    )
+    with pytest.raises(SystemExit):
+        Settings.read([], {"SEGCORE_FRAMES": "https://a.example; script-src *"})
+    assert "SEGCORE_FRAMES lists origins" in capsys.readouterr().err

@@ -1,0 +1,89 @@
+"""Links to what one sees, in a real browser: the address follows the page, and the page follows the address."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, drawn, panel_of, shows
+
+
+def address(page):
+    """What the page's address says, by name."""
+    query = urlsplit(page.evaluate("location.href")).query
+    return {name: values[0] for name, values in parse_qs(query).items()}
+
+
+def says(page, **wanted):
+    """Wait until the address says this and nothing else."""
+    page.wait_for_function(
+        """wanted => {
+            const said = [...new URLSearchParams(location.search)].sort();
+            return JSON.stringify(said) === JSON.stringify(Object.entries(JSON.parse(wanted)).sort());
+        }""",
+        arg=json.dumps(wanted),
+        timeout=LONG,
+    )
+
+
+def test_a_link_to_a_sample_shows_it_with_its_settings(open_page):
+    page = open_page()
+    says(page)
+    shows(page, PHOTOGRAPH, page.get_by_role("button", name="Dog", exact=True).filter(visible=True).click)
+    says(page, sample="000000900005")
+    shows(page, PHOTOGRAPH, page.get_by_label("Binary").first.check)
+    shows(page, PHOTOGRAPH, page.get_by_label("Automatic threshold").first.uncheck)
+    says(page, sample="000000900005", mode="binary", threshold="0.5")
+    before = page.inner_text("#photograph-table"), page.inner_text("#photograph-credit")
+
+    page.goto(page.evaluate("location.href"))
+    drawn(page, PHOTOGRAPH)
+    says(page, sample="000000900005", mode="binary", threshold="0.5")
+    page.wait_for_function(
+        """([table, credit]) => document.querySelector("#photograph-table").innerText === table
+            && document.querySelector("#photograph-credit").innerText === credit""",
+        arg=list(before),
+        timeout=LONG,
+    )
+    assert page.get_by_label("Binary").first.is_checked()
+
+
+def test_a_link_to_an_image_with_truth_shows_the_same_scores(open_page):
+    page = open_page()
+    panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    shows(page, TRUTH, page.get_by_role("button", name="Parrot", exact=True).filter(visible=True).click)
+    says(page, tab="truth", images="samples", image="900006")
+    verdict = page.inner_text("#truth-verdict")
+
+    page.goto(page.evaluate("location.href"))
+    drawn(page, TRUTH)
+    page.wait_for_function(
+        "verdict => document.querySelector('#truth-verdict').innerText === verdict", arg=verdict, timeout=LONG
+    )
+    says(page, tab="truth", images="samples", image="900006")
+
+
+def test_a_link_never_names_a_visitor_s_photograph(open_page, tmp_path):
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    shows(page, PHOTOGRAPH, page.get_by_role("button", name="Dog", exact=True).filter(visible=True).click)
+    says(page, sample="000000900005")
+    own = tmp_path / "my holiday.png"
+    own.write_bytes(page.locator("#photograph-samples img").first.screenshot())
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", own))
+    says(page)
+    page.click("#photograph-copy-link")
+    page.get_by_text("It holds your settings, not your photograph.").wait_for(timeout=LONG)
+    assert page.evaluate("navigator.clipboard.readText()") == page.evaluate("location.href")
+    assert not address(page)
+
+
+def test_a_link_to_what_is_not_there_opens_the_page_all_the_same(open_page):
+    page = open_page()
+    url = page.evaluate("location.origin")
+    page.goto(f"{url}/?tab=truth&images=samples&image=12345")
+    page.locator("#truth-notice").get_by_text("there is no image").wait_for(timeout=LONG)
+    page.goto(f"{url}/?tab=nowhere&sample=none&mode=x&class=unicorn&model=none&threshold=9")
+    drawn(page, PHOTOGRAPH)
+    says(page)
