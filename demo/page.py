@@ -1,4 +1,4 @@
-"""The page: its frame, its tabs, the endpoints for programs, and how it looks."""
+"""The page: its frame, tabs, endpoints and theme."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from segcore.models import catalogue
 from segcore.report import parts
 
 TITLE = "segcore"
-_TRUTH = "truth"  # the id of the tab in which one image is looked at
+_TRUTH = "truth"  # the id of the tab with ground truth
 _SYSTEM_FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
-# System fonts, since a page that works with no network cannot ask another server for its letters.
+# System fonts, because the page must work without a network.
 THEME = gr.themes.Default(
     primary_hue="indigo",
     secondary_hue="indigo",
@@ -36,24 +36,25 @@ THEME = gr.themes.Default(
     font_mono=["ui-monospace", "Consolas", "monospace"],
 )
 _HERE = Path(__file__).parent
-# In the page's head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
+# In the page's head, because Gradio rewrites the selectors of `css` so that they do not apply to the page's frame.
 HEAD = f"<style>{parts.STYLE}{(_HERE / 'page.css').read_text(encoding='utf-8')}</style>" + "".join(
     f"<script>{(_HERE / name).read_text(encoding='utf-8')}</script>" for name in ("page.js", "connection.js")
 )
 _HEADER = """<header class="masthead"><h1>segcore</h1>
-<p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p>
+<p>See what a segmentation model sees: give it a photograph, or score it on images whose truth is known.</p>
 </header>"""
 
 
 class Page(CheckedBlocks):
-    """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead. Where nothing
-    is kept of a visitor any more, all that needs it is answered in one way.
+    """Blocks that accept files only as uploads, because Gradio would also open URLs and paths of this machine.
+
+    If a visitor's session is lost, all events that need it get the same answer.
     """
 
     go_on: gr.Button
 
     def check_call(self, call: Call) -> None:
-        by_browser = call.function is None  # by itself, and no browser asks here
+        by_browser = call.function is None  # browsers handle these events themselves and never send them
         if by_browser or any(map(_chooses_several, call.components, call.values)):
             raise failures.misfit()
         if call.is_caused_by(self.go_on) or any(event == "load" for _, event in call.triggers):
@@ -62,7 +63,7 @@ class Page(CheckedBlocks):
             raise sessions.lost()
         try:
             all_uploaded = all(map(is_upload, _paths_in(call.values)))
-        except (ValueError, OSError) as error:  # no possible paths
+        except (ValueError, OSError) as error:  # invalid paths
             raise failures.misfit() from error
         if not all_uploaded:
             raise gr.Error("Please upload the file itself; addresses and paths are not opened.", print_exception=False)
@@ -72,7 +73,7 @@ class Page(CheckedBlocks):
 
 
 def _paths_in(value: Any) -> Iterator[str]:
-    """The paths of all files in an input's value."""
+    """Yield the paths of all files in an input's value."""
     if isinstance(value, dict) and value.get("path") is not None:
         yield str(value["path"])
     elif isinstance(value, dict | list | tuple):
@@ -81,12 +82,12 @@ def _paths_in(value: Any) -> Iterator[str]:
 
 
 def _chooses_several(block: Any, value: Any) -> bool:
-    """Where one is to be chosen, as in all of the page's lists; Gradio takes a list of several there."""
+    """Whether a dropdown's value is a list. The page's dropdowns take one value, but Gradio also accepts lists."""
     return isinstance(block, gr.Dropdown) and isinstance(value, list)
 
 
 def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path) -> Page:
-    """The whole page, ready to launch. counts: a folder for what evaluations have counted."""
+    """Build the page, ready to launch. counts: the folder for the counts of evaluations."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         page.go_on = go_on = gr.Button("Go on", visible="hidden", elem_id="go-on")  # for connection.js
@@ -94,7 +95,7 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
         run_again = gr.Button(
             "Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again"
         )
-        with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
+        with gr.Tabs(overflow_behavior="wrap") as tabs:  # otherwise a phone hides tabs that do not fit into one line
             with gr.Tab("Your photograph"):
                 photograph = PhotographTab(page, pool, thumbnails, go_on)
             with gr.Tab(f"{datasets.layout} with ground truth", id=_TRUTH) as truth_tab:
@@ -113,7 +114,7 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
 def _announce_download(
     page: Page, pool: ModelPool, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
 ) -> None:
-    """Say how far the big model is, and offer it once it is here."""
+    """Show the progress of the big model's download, and offer the model when it is complete."""
 
     def look() -> tuple:
         state = pool.fetching(catalogue.PREFERRED)
