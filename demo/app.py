@@ -7,10 +7,10 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    # Importing takes a while, in which Ctrl-C would be told with a traceback, and there is nothing to tidy up.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+    # Importing takes a while. Until then, Ctrl-C ends the process at once, without a traceback: no cleanup is needed.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is ignored: a background job
         signal.signal(signal.SIGINT, lambda *_: os._exit(0))
-    # Started by path, Python looks for modules in demo/, not beside it.
+    # When started by its path, Python looks for modules in demo/ instead of its parent folder.
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 import tempfile
@@ -35,16 +35,16 @@ def main() -> int:
     """Read the settings, build the page, serve it until it is stopped. Returns the exit status."""
     settings = Settings.read()
     keep_compact()
-    # So that uploads are deleted when a service manager stops it, or its terminal is closed.
+    # Exit normally on these signals, so that uploads are deleted when a service manager or a terminal ends the page.
     for each in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
         signal.signal(getattr(signal, each), lambda *_: sys.exit(0))
-    # PyTorch silences this one itself, which fails where it is imported beside other threads, as here.
+    # PyTorch filters this warning itself, but that fails when it is imported while other threads run, as here.
     warnings.filterwarnings("ignore", message="Warning only once for all operators")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # After each request Gradio summarises all of the last 10,000, for a page that is not offered here.
+    # After each request Gradio summarises the last 10,000 requests, for a dashboard that this page does not offer.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-    # While an answer is awaited it says that often, in seconds, that it is there; connection.js listens for it.
+    # Seconds between heartbeats while a browser waits for an answer. connection.js expects them.
     os.environ.setdefault("GRADIO_HEARTBEAT_INTERVAL", "3")
     if callable(signal.getsignal(signal.SIGINT)):
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,7 +54,7 @@ def main() -> int:
         except OSError as error:
             print(f"segcore: no temporary folder can be written to ({error}); name one with TMPDIR", file=sys.stderr)
             return 1
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)  # all that anything puts aside goes with the page
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)  # all temporary files are deleted when the page ends
         uploads, counts = folder / "uploads", folder / "counts"
         uploads.mkdir()
         counts.mkdir()
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _temporary_folder() -> Path:
-    """Where the home is the only folder that may be written to, temporary files go there too."""
+    """Return the folder for temporary files; a folder in the home if no other one can be written to."""
     if "GRADIO_TEMP_DIR" in os.environ:
         folder = Path(os.environ["GRADIO_TEMP_DIR"])
     else:
@@ -76,14 +76,15 @@ def _temporary_folder() -> Path:
 
 
 def serve(settings: Settings, uploads: Path, counts: Path) -> int:
-    """Everything after the environment is set. uploads: where Gradio puts them; counts: where evaluations put what they
-    have counted. Returns the exit status.
+    """Start the page and wait until it is stopped. Returns the exit status.
+
+    uploads: Gradio's folder for uploads. counts: the folder for the counts of evaluations.
     """
     from segcore.errors import SegcoreError
 
     try:
         blocks = start(settings, uploads, counts)
-    except KeyboardInterrupt:  # later on Gradio sees to it
+    except KeyboardInterrupt:  # after the start, Gradio handles it
         return 0
     except NoPortError as error:
         print(f"segcore: {error}", file=sys.stderr)
@@ -96,14 +97,13 @@ def serve(settings: Settings, uploads: Path, counts: Path) -> int:
 
 
 class NoPortError(Exception):
-    """The page cannot listen where it is told to; the sentence says what to do."""
+    """The page cannot listen on its address. The message says what to do."""
 
 
 def start(settings: Settings, uploads: Path, counts: Path) -> Page:
-    """Build the page and let it answer, in threads of its own; Gradio reads the environment when it is imported.
+    """Build and launch the page, which runs in its own threads. Gradio reads the environment when it is imported.
 
-    Raises NoPortError, and SegcoreError for a Gradio that lacks something, and for what the settings name and cannot be
-    used.
+    Raises NoPortError, and SegcoreError for an incompatible Gradio and for a model or data set that cannot be used.
     """
     from demo import page
     from demo.answers.datasets import SAMPLES
@@ -115,7 +115,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     gradio_internals.check()
     pool, datasets = _models_and_images(settings)
     examples = datasets.get(SAMPLES)
-    datasets.get(datasets.default)  # what the operator named is looked at now, not before a visitor's eyes
+    datasets.get(datasets.default)  # opens it now, so that the operator sees its problems, not a visitor
     blocks = page.build(pool, datasets, Thumbnails(examples), counts, os.environ.get("SPACE_ID"))
     # Requests for the network wait in the model pool's queue, not in Gradio's.
     blocks.queue(max_size=4 * settings.queue)
@@ -153,7 +153,7 @@ def _models_and_images(settings: Settings) -> tuple[ModelPool, Datasets]:
 
 
 def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
-    """Let the page answer. Raises OSError where it cannot listen."""
+    """Launch the page. Raises OSError if it cannot listen."""
     from starlette.middleware import Middleware
 
     from demo import page
@@ -180,7 +180,7 @@ def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
         max_file_size=limits.max_bytes,
         footer_links=["api", "settings"],
         ssr_mode=False,
-        max_threads=4 * settings.queue + 40,  # as many as Gradio starts; those that wait take no thread
+        max_threads=4 * settings.queue + 40,  # Gradio's maximum; waiting requests need no thread
         share=False,
         enable_monitoring=False,
         mcp_server=False,
@@ -202,7 +202,7 @@ def _start_sweepers(blocks: Page, limits: Limits, uploads: Path, counts: Path) -
         spared=gradio_internals.own_files(blocks),
         named=gradio_internals.sets_of_file_names(blocks),
     ).start()
-    # Longer than any evaluation may take, so that none loses what it is at.
+    # Longer than any evaluation can take, so that no running evaluation loses its counts.
     Sweeper(counts, keep_seconds=limits.keep_seconds + limits.scoring_seconds).start()
 
 
@@ -222,11 +222,11 @@ def _warm_up(pool: ModelPool) -> None:
 
     try:
         pool.warm_up()
-        check_refine(EDGES)  # which imports OpenCV
-    except SegcoreError as error:  # visitors are told the same when they ask
+        check_refine(EDGES)  # imports OpenCV
+    except SegcoreError as error:  # visitors get the same message with their requests
         print(f"segcore: {error}", file=sys.stderr)
     if pool.default != catalogue.PREFERRED:
-        pool.fetch(catalogue.PREFERRED)  # only now: it imports torchvision, which the first answer would wait for
+        pool.fetch(catalogue.PREFERRED)  # not earlier: importing torchvision would delay the first answer
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-// Watches what the page asks the server. Where no answer comes it says so, with a button that goes on from there.
+// Watches the page's requests to the server. If an answer does not come, it shows a message with a button to continue.
 //
-// Gradio itself would reload the page, which loses all that is in it, or wait for ever where an answer ends early. So it
-// is never told that a connection broke: a request that cannot be sent waits for the button and is sent again, and of a
-// stream of answers that breaks all that it owed are answered with an error.
+// Gradio itself would reload the page and lose its content, or wait for ever if a stream of answers ends early. So this
+// script hides broken connections from Gradio: a request that cannot be sent waits for the button and is sent again, and
+// if a stream of answers breaks, all its pending events get an error as their answer.
 {
-  const QUIET = 8000; // milliseconds; while an answer is awaited, the server says every 3 seconds that it is there
-  const LOST = "Visit lost"; // the title of the error that says so (sessions.py)
+  const QUIET = 8000; // milliseconds without a sign of life; the server sends a heartbeat every 3 seconds
+  const LOST = "Visit lost"; // the title of the error for a lost session (sessions.py)
   const SAID = {
     lost: ["This page no longer has what you were looking at: it was started again, or you were away for long.", "Go on"],
     cut: ["The connection to this page broke off. What was done is kept.", "Go on"],
@@ -13,24 +13,24 @@
   };
   const fetchPlainly = window.fetch.bind(window);
 
-  const under = new Map(); // what is under way: the function's name by the event's id
-  const early = new Map(); // how events ended, by their ids, before the answer to their request was read
-  const quiet = new Set(); // requests without a sign of life; each knows how to give up
+  const under = new Map(); // running events: the function's name by the event's id
+  const early = new Map(); // results of events that ended before the answer to their request was read, by id
+  const quiet = new Set(); // requests without a sign of life; giveUp() aborts one
   const held = []; // requests that wait for the button
-  const files = new Map(); // what was uploaded last, by its path on the server
-  let kept = { sample: 0 }; // what was opened last in the tab for photographs
-  let image = null; // what was opened last in the tab with ground truth: a dataset's key, and an id
-  let broken = false; // a stream has
-  let lost = false; // the server has nothing of this visit
-  let scoring = false; // a set was being scored then
-  let scoresNext = false; // and is to be scored again, once the visit has gone on
-  let unopened = false; // what is kept was asked for, and not answered
-  let handsOver = false; // the next that goes on brings what is kept
+  const files = new Map(); // the last uploaded files, by their paths on the server
+  let kept = { sample: 0 }; // the last file or sample that was opened in the tab for photographs
+  let image = null; // the last image that was opened in the tab with ground truth: [dataset key, [id]]
+  let broken = false; // whether a stream of answers broke
+  let lost = false; // whether the server has lost this session
+  let scoring = false; // whether a set was being scored at that time
+  let scoresNext = false; // whether to score the set again after continuing
+  let unopened = false; // whether `kept` was requested and not answered
+  let handsOver = false; // whether the next on_go_on event must send `kept`
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   const addressOf = (input) => new URL(input.url ?? input, location.href);
 
-  // ---- what is said
+  // ---- messages
 
   function tell() {
     const kind = lost ? "lost" : broken || held.length ? "cut" : quiet.size ? "quiet" : null;
@@ -60,18 +60,18 @@
     for (const send of held.splice(0)) send();
     tell();
     if (!again) return;
-    await pause(100); // until Gradio has done with what broke off
+    await pause(100); // Gradio needs time to handle the broken events
     document.querySelector("#go-on").click();
   }
 
   async function scoreAgain() {
     scoresNext = false;
     const start = document.querySelector("#set-start");
-    while (start.disabled) await pause(100); // until Gradio has shown that the last scoring is over
+    while (start.disabled) await pause(100); // until Gradio has handled the end of the last scoring
     start.click();
   }
 
-  // Whoever waits for an answer: `heard` is a sign of life, `end` the end of waiting.
+  // Starts to watch a request. Call `heard` at each sign of life, and `end` when the waiting ends.
   function waitFor(giveUp) {
     let timer;
     const request = {
@@ -91,7 +91,7 @@
 
   // ---- requests
 
-  // Sends it, again and again, until there is an answer. alive: asked now and then whether the server is there.
+  // Sends a request, again if necessary, until there is an answer. alive: a function that checks whether the server runs.
   async function send(url, options, alive) {
     for (;;) {
       const control = new AbortController();
@@ -100,7 +100,7 @@
       const clock = alive && setInterval(async () => (await alive()) && request.heard(), QUIET / 2);
       try {
         const answer = await fetchPlainly(url, { ...options, signal: control.signal });
-        // Else it is that of a proxy in between.
+        // Other answers come from a proxy, not from the server.
         if (answer.status < 500 || answer.headers.get("content-type")?.includes("json")) return answer;
       } catch (error) {
         console.info(`not answered: ${error}`);
@@ -117,7 +117,7 @@
     const name = window.gradio_config.dependencies.find(({ id }) => id === asked.fn_index)?.api_name ?? "";
     keep(name, asked);
     const answer = await send(url, options);
-    const { event_id: id, title } = await answer.clone().json().catch(() => ({})); // a refusal in plain words
+    const { event_id: id, title } = await answer.clone().json().catch(() => ({})); // a refusal is plain text
     if (title === LOST) loses(name);
     if (early.has(id)) ends(name, early.get(id));
     else if (id) under.set(id, name);
@@ -139,7 +139,7 @@
     if (name.startsWith("on_sent")) image = [data[0][0][0], [data[0][1]]];
   }
 
-  // Nothing comes of what was asked under these names.
+  // Notes that the events of these functions have failed.
   function fails(...names) {
     scoring ||= names.some((name) => ["on_asked", "on_start"].includes(name));
     unopened ||= names.some((name) => ["on_load", "on_upload", "on_sample"].includes(name));
@@ -148,14 +148,14 @@
   function loses(name) {
     lost = true;
     fails(name);
-    if (name === "on_go_on") goOn(); // of the photograph, and nobody knew
+    if (name === "on_go_on") goOn(); // the session was lost without notice: continue again, with the photograph
     else tell();
   }
 
   async function upload(url, options) {
     const aside = new URL(addressOf(url).pathname.replace(/upload$/, "app_id"), location.href);
     const alive = () => fetchPlainly(aside, { signal: AbortSignal.timeout(QUIET) }).then(() => true, () => false);
-    const answer = await send(url, options, alive); // large ones take long, and nobody sees how far they are
+    const answer = await send(url, options, alive); // large uploads take long and show no progress
     if (answer.ok) {
       const [path] = await answer.clone().json();
       files.set(path, options.body.get("files"));
@@ -164,7 +164,7 @@
     return answer;
   }
 
-  // What goes on is given this: a file, or the number of a sample, or neither where the server knows it all; and an image.
+  // Inputs of the on_go_on events: a file, or the number of a sample, or neither if the session still exists; and an image.
   window.segcoreImage = () => image;
   window.segcoreOpened = () => ({ ...kept, image });
   window.segcoreOpens = (sample) => (kept = { sample });

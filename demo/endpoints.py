@@ -25,18 +25,18 @@ from segcore.errors import SegcoreError
 from segcore.inference.task import MULTICLASS
 from segcore.models.catalogue import AUTO
 
-_PROGRESS = gr.Progress()  # Gradio hands one over to who has this default
+_PROGRESS = gr.Progress()  # Gradio passes a progress object to functions with this default
 
 
 class Endpoints:
-    """Functions from plain values to images and dictionaries; errors are sentences."""
+    """Functions from plain values to images and dictionaries. Errors are messages for people."""
 
     def __init__(self, pool: ModelPool, datasets: Datasets) -> None:
         self.pool = pool
         self.datasets = datasets
 
     def wire(self) -> None:
-        """Make both callable; nothing of them is seen on the page."""
+        """Add both endpoints to the page. They are invisible."""
         with gr.Group(visible=False):
             image = photograph_input(label="image")
             image_id = gr.Textbox(label="image_id")
@@ -72,8 +72,7 @@ class Endpoints:
         """Segment one photograph.
 
         mode: "multiclass" or "binary"; class_name: "any" or one of the 20 classes; threshold: 0..1, or -1 for
-        automatic; model: a name from the catalogue or "auto". Returns the overlay and what `segcore predict` writes
-        as JSON.
+        automatic; model: a name from the catalogue or "auto". Returns the overlay and the JSON of `segcore predict`.
         """
         from demo.answers import photographs
 
@@ -104,7 +103,7 @@ class Endpoints:
             raise gr.Error("Give the id of an image.", print_exception=False)
 
         def evaluated(*asked: str) -> tuple:
-            dataset = self.datasets.get(self.datasets.default)  # which may have to be read from the disk
+            dataset = self.datasets.get(self.datasets.default)  # it may have to be read from disk
             return ground_truth.evaluate_for_program(self.pool, dataset, *asked)
 
         asked = image_id, mode, class_name, protocol, model
@@ -123,12 +122,12 @@ class Endpoints:
         except SegcoreError as error:
             raise gr.Error(str(error), print_exception=False) from error
         finally:
-            if not has_session(request):  # nobody comes back for it, and it would take a visitor's place
+            if not has_session(request):  # no later call uses it, and it would displace a visitor's session
                 current_sessions().forget_state(request.session_hash)
 
 
 def _as_files(work: Callable, *args: Any) -> tuple:
-    """What `work` gives, its pictures as PNG files: Gradio would press them four times as long, for a tenth less."""
+    """Run `work` and write its images as PNG files. Gradio would take four times as long for files 10 % smaller."""
     return tuple(_file(each) if isinstance(each, np.ndarray) else each for each in work(*args))
 
 

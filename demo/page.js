@@ -1,4 +1,4 @@
-// Gradio refuses files that the browser does not call images, and no desktop browser knows HEIC: give such files their type.
+// Gradio refuses files without an image type, and desktop browsers do not know HEIC: set the type of such files.
 {
   const TYPES = { heic: "image/heic", heif: "image/heif", avif: "image/avif", tif: "image/tiff", tiff: "image/tiff", jp2: "image/jp2" };
   const PLACE = "#photograph-upload";
@@ -22,12 +22,12 @@
     if (!input || ![...files].some(needsType)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    input.files = withTypes(files); // a drop's own list cannot be changed
+    input.files = withTypes(files); // the list of files of a drop cannot be changed
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }, true);
 }
 
-// Gradio names the pictures of a gallery "Thumbnail 3 of 18": say what they show instead.
+// Gradio labels the images of a gallery "Thumbnail 3 of 18". Use their captions instead.
 {
   const nameAll = () => {
     for (const button of document.querySelectorAll(".picker .thumbnail-lg")) {

@@ -1,4 +1,4 @@
-"""The page: its frame, its tabs, the endpoints for programs, and how it looks."""
+"""The page: its frame, tabs, endpoints and theme."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from segcore.report import parts
 
 TITLE = "segcore"
 _SYSTEM_FONT = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
-# System fonts, since a page that works with no network cannot ask another server for its letters.
+# System fonts, because the page must work without a network.
 THEME = gr.themes.Default(
     primary_hue="indigo",
     secondary_hue="indigo",
@@ -39,19 +39,20 @@ _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
 DESCRIPTION = "See what a segmentation model gets right and wrong, on your photograph and against ground truth."
 _HEADER = """<header class="masthead"><h1>segcore</h1>
-<p>See what a segmentation model sees: give it a photograph, or set it against images whose truth is known.</p>
+<p>See what a segmentation model sees: give it a photograph, or score it on images whose truth is known.</p>
 </header>"""
 
 
 class Page(CheckedBlocks):
-    """Blocks that take files only as uploads: Gradio opens any URL or path of this machine given instead. Where nothing
-    is kept of a visitor any more, all that needs it is answered in one way.
+    """Blocks that accept files only as uploads, because Gradio would also open URLs and paths of this machine.
+
+    If a visitor's session is lost, all events that need it get the same answer.
     """
 
     go_on: gr.Button
 
     def check_call(self, call: Call) -> None:
-        by_browser = call.function is None  # by itself, and no browser asks here
+        by_browser = call.function is None  # browsers handle these events themselves and never send them
         if by_browser or any(map(_chooses_several, call.components, call.values)):
             raise failures.misfit()
         if call.is_caused_by(self.go_on) or any(event == "load" for _, event in call.triggers):
@@ -60,7 +61,7 @@ class Page(CheckedBlocks):
             raise sessions.lost()
         try:
             all_uploaded = all(map(is_upload, _paths_in(call.values)))
-        except (ValueError, OSError) as error:  # no possible paths
+        except (ValueError, OSError) as error:  # invalid paths
             raise failures.misfit() from error
         if not all_uploaded:
             raise gr.Error("Please upload the file itself; addresses and paths are not opened.", print_exception=False)
@@ -70,7 +71,7 @@ class Page(CheckedBlocks):
 
 
 def _paths_in(value: Any) -> Iterator[str]:
-    """The paths of all files in an input's value."""
+    """Yield the paths of all files in an input's value."""
     if isinstance(value, dict) and value.get("path") is not None:
         yield str(value["path"])
     elif isinstance(value, dict | list | tuple):
@@ -79,15 +80,16 @@ def _paths_in(value: Any) -> Iterator[str]:
 
 
 def _chooses_several(block: Any, value: Any) -> bool:
-    """Where one is to be chosen, as in all of the page's lists; Gradio takes a list of several there."""
+    """Whether a dropdown's value is a list. The page's dropdowns take one value, but Gradio also accepts lists."""
     return isinstance(block, gr.Dropdown) and isinstance(value, list)
 
 
 def head(space: str | None) -> str:
-    """What stands in the page's head: styles, scripts, and what other sites show of a link to the page.
+    """Return the HTML of the page's head: styles, scripts, and tags from which other sites make a preview of a link.
 
-    In the head, since Gradio rewrites the selectors of `css` so that they cannot reach the page's own frame.
-    space: the name of the Hugging Face Space that runs the page, USER/NAME; its repository has the picture.
+    The style is in the head, because Gradio rewrites the selectors of `css` so that they do not apply to the page's
+    frame. space: the name of the Hugging Face Space that runs the page, USER/NAME, or None; the Space's repository has
+    the picture for social media.
     """
     shown = {"og:title": TITLE, "og:type": "website", "og:description": DESCRIPTION, "twitter:title": TITLE}
     shown |= {"twitter:card": "summary_large_image" if space else "summary", "twitter:description": DESCRIPTION}
@@ -102,7 +104,7 @@ def head(space: str | None) -> str:
 
 
 def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path, space: str | None = None) -> Page:
-    """The whole page, ready to launch. counts: a folder for what evaluations have counted; space: as in `head`."""
+    """Build the page, ready to launch. counts: the folder for the counts of evaluations. space: as in `head`."""
     with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         if space:
@@ -112,7 +114,7 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
         run_again = gr.Button(
             "Run again with the big model", visible=False, variant="primary", size="sm", elem_id="run-again"
         )
-        with gr.Tabs(overflow_behavior="wrap") as tabs:  # a phone would hide those that do not fit in one line
+        with gr.Tabs(overflow_behavior="wrap") as tabs:  # otherwise a phone hides tabs that do not fit into one line
             with gr.Tab("Your photograph", id=links.PHOTOGRAPH) as photograph_tab:
                 photograph = PhotographTab(page, pool, datasets, thumbnails, go_on)
             with gr.Tab(f"{datasets.layout} with ground truth", id=links.TRUTH) as truth_tab:
@@ -135,7 +137,7 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
 def _announce_download(
     page: Page, pool: ModelPool, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
 ) -> None:
-    """Say how far the big model is, and offer it once it is here."""
+    """Show the progress of the big model's download, and offer the model when it is complete."""
 
     def look() -> tuple:
         state = pool.fetching(catalogue.PREFERRED)

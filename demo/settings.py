@@ -17,19 +17,19 @@ from segcore.cli.old_names import Renamed, told_new_name
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
-AUTOMATIC_THRESHOLD = -1  # as programs say it, which may give numbers alone
-MAX_SEGMENTERS = 3  # in memory, by model and precision
-MOST_AT_ONCE = 8  # each may hold a photograph of 100 megapixels
+AUTOMATIC_THRESHOLD = -1  # programs can only give numbers
+MAX_SEGMENTERS = 3  # segmenters in memory, one for each model and precision
+MOST_AT_ONCE = 8  # each request may hold a photograph of 100 megapixels
 SESSIONS = 150  # up to 25 MB each
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one visitor may ask for, and how long their files stay.
+    """Limits for visitors.
 
-    max_bytes, max_pixels: of a photograph; upload_seconds: in which an upload must have come; scoring_seconds: after
-    which the scoring of a set is stopped; keep_seconds, keep_bytes: how long uploads and downloads stay, and how much
-    all of them may take, before the oldest go.
+    max_bytes, max_pixels: of a photograph. upload_seconds: time limit for an upload. scoring_seconds: time limit for
+    scoring a set. keep_seconds: how long uploads and downloads are kept. keep_bytes: how much disk space all of them
+    may take before the oldest are deleted.
     """
 
     max_bytes: int = 64 * 2**20
@@ -41,7 +41,7 @@ class Limits:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Limits:
-        """Raises ValueError with a sentence for a variable that is no number above 0."""
+        """Read the limits. Raises ValueError with a message for a variable that is not a number above 0."""
 
         def number(name: str, unit: float, default: float) -> float:
             text = environment.get(name) or str(default / unit)
@@ -65,12 +65,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """host, port: where the page listens (port None: the first free one from 7860); dataset: the operator's folder of
-    images with truth; coco_url: a mirror to fetch others from, None for COCO's own server; model: a catalogue name or
-    "auto"; precision, engine: a `Segmenter`'s, of all but scores; offline: never download anything; threads: for
-    PyTorch, None where its own choice is right; queue: requests that may wait; at_once: those that are worked on at a
-    time; models: kept in memory; sessions: visitors whose pictures are kept, the least recent out first; hosts: the
-    names by which the page may be called, None for any; frames: origins whose pages may show this page in a frame.
+    """The settings of the page.
+
+    host, port: where the page listens (port None: the first free one from 7860). dataset: the operator's folder of
+    images with truth. coco_url: a mirror of COCO, None for COCO's own server. model: a catalogue name or "auto".
+    precision, engine: as for `Segmenter`, except for scores. offline: never download anything. threads: PyTorch's,
+    None for its default. queue: requests that may wait. at_once: requests that run at the same time. models: models in
+    memory. sessions: visitors whose images are kept; the least recent are dropped first. hosts: host names that the
+    page answers to, None for any. frames: origins whose pages may show this page in a frame.
     """
 
     host: str = LOOPBACK
@@ -92,7 +94,7 @@ class Settings:
 
     @classmethod
     def read(cls, flags: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Flags win over the environment. A flag that does not exist ends the program with its usage."""
+        """Read flags and environment; flags take precedence. An unknown flag ends the program with its usage."""
         parser = argparse.ArgumentParser(prog="demo/app.py", description="segcore's web page.")
         parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", LOOPBACK), help="default: loopback")
         parser.add_argument(
@@ -105,10 +107,11 @@ class Settings:
                             metavar="NAME", help="a model's name, or a trained one's file; default: auto")  # fmt: skip
         parser.add_argument("--precision", default=environment.get("SEGCORE_PRECISION") or "auto",
                             type=_one_of("auto", "float32", "bfloat16", "int8"),
-                            help="auto, float32, bfloat16 or int8, of all but scores; default: auto")  # fmt: skip
+                            help="auto, float32, bfloat16 or int8; scores always use float32; "
+                            "default: auto")  # fmt: skip
         parser.add_argument("--engine", default=environment.get("SEGCORE_ENGINE") or "auto",
                             type=_one_of("auto", "torch", "openvino"),
-                            help="auto, torch or openvino, of all but scores; default: auto")  # fmt: skip
+                            help="auto, torch or openvino; scores always use torch; default: auto")  # fmt: skip
         read = parser.parse_args(flags)
         threads = _processor_share(environment)
         cores = threads or os.cpu_count() or AT_ONCE
@@ -144,7 +147,7 @@ def _dataset(environment: Mapping[str, str]) -> Path | str:
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
-    """A flag's type; unlike argparse's own choices it is asked of what the environment says, too."""
+    """Return a type for a flag. Unlike argparse's `choices`, it also checks defaults from the environment."""
 
     def checked(text: str) -> str:
         if text not in choices:
@@ -162,7 +165,7 @@ def _count(parser: argparse.ArgumentParser, environment: Mapping[str, str], name
 
 
 def _names(host: str, allowed: str) -> frozenset[str] | None:
-    """The names by which a page that listens on `host` may be called; any, where that is not the loopback address."""
+    """Return the host names that the page answers to; None (any) if it does not listen on the loopback address."""
     names = {name.strip().lower() for name in allowed.split(",")} - {""}
     if "*" in names or not (names or is_loopback(host)):
         return None
@@ -170,7 +173,7 @@ def _names(host: str, allowed: str) -> frozenset[str] | None:
 
 
 def _origins(parser: argparse.ArgumentParser, listed: str) -> tuple[str, ...]:
-    """Origins such as https://a.example; they are written into a header, so nothing else may stand in them."""
+    """Read a list of origins such as https://a.example. They become part of a header, so their form is checked."""
     origins = tuple(each.strip() for each in listed.split(",") if each.strip())
     for each in origins:
         if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d+)?", each):
@@ -179,7 +182,7 @@ def _origins(parser: argparse.ArgumentParser, listed: str) -> tuple[str, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address leads to this machine alone."""
+    """Whether a name or an address is this machine's loopback."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -187,7 +190,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _processor_share(environment: Mapping[str, str]) -> int | None:
-    """How many cores a container may use, where that is limited: PyTorch would start a thread for each that it sees."""
+    """Return the number of cores that a container may use, None without a limit. PyTorch ignores such limits."""
     if environment.get("CPU_CORES", "").isdecimal():
         return max(1, int(environment["CPU_CORES"]))
     try:

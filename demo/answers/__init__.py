@@ -1,1 +1,1 @@
-"""What each of the page's requests is answered with; no Gradio here."""
+"""The answers to the page's requests, as plain functions. Nothing here imports Gradio."""

@@ -1,4 +1,4 @@
-"""Sets one result against its truth: scores, verdict, map of errors, and all that a tab shows of them; no Gradio."""
+"""Compares one result with its truth: scores, verdict, map of errors, and the other values that a tab shows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from segcore.truth.dataset import Dataset, ImageId
 
 
 class Subject(NamedTuple):
-    """Which picture is scored.
+    """The image that is scored.
 
-    image_id: None outside data sets; other_objects: the names of its objects that are of none of the model's classes.
+    image_id: None for an image that is in no data set. other_objects: names of its objects outside the model's classes.
     """
 
     image_id: ImageId | None
@@ -38,10 +38,10 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ComparedView:
-    """All that a tab shows of a result beside its truth.
+    """The values that a tab shows for a result and its truth.
 
-    matrix: confusion matrix, int64 (n, n), rows are truth. kinds: the kinds of the map of errors that occur, with their
-    pixels. record: what files and the endpoint say.
+    matrix: confusion matrix, int64 (n, n), rows are truth. kinds: the kinds in the map of errors, with their numbers of
+    pixels. record: for files and the endpoint.
     """
 
     viewer: dict
@@ -71,10 +71,10 @@ def against_truth(
     network_runs: int,
     annotated: tuple[Dataset, ImageId] | None = None,
 ) -> ComparedView:
-    """Set a result against a truth as `task` counts it, uint8 (H, W) of the scored size; runs no network.
+    """Compare a result with a truth for `task`, uint8 (H, W) of the scored size. It does not run the network.
 
-    photo: what the viewer gets of the photograph. shown_hw: the size at which it shows the label maps. annotated: the
-    dataset and the image whose objects are judged; None where no objects are known.
+    photo: the viewer's copy of the photograph. shown_hw: the size of the label maps in the viewer. annotated: the
+    dataset and the image whose objects are judged; None if no objects are known.
     """
     temperature = loading.temperature(result.provenance.model)
     scored = score_image(result.logits, truth, task, temperature=temperature, edges=result.edges, annotated=annotated)
@@ -106,7 +106,7 @@ def _comparison(
     errors: np.ndarray,
     shown_hw: tuple[int, int],
 ) -> dict:
-    """The viewer's value: photograph, prediction, truth and errors side by side; its numbers are of the scored size."""
+    """Return the viewer's value: photograph, prediction, truth and errors. Pixels are counted at the scored size."""
     unpainted = photographs.unpainted(task)
     error_legend = [
         pictures.legend_entry(kind.number, kind.name, kind.color, f"{pixels:,} px")
@@ -130,20 +130,20 @@ def _comparison(
 
 
 def _resized(labels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """A label map at another size by nearest neighbours, itself where it has that size."""
+    """Resize a label map by nearest neighbours."""
     if labels.shape == size_hw:
         return labels
     return np.asarray(Image.fromarray(labels).resize(size_hw[::-1], Image.Resampling.NEAREST))
 
 
 def _kinds(errors: np.ndarray) -> list[tuple[drawing.ErrorKind, int]]:
-    """The kinds of error that the map holds, with their pixels."""
+    """Return the kinds of error in the map, with their numbers of pixels."""
     pixels = drawing.count_errors(errors)
     return [(kind, pixels[kind.name]) for kind in drawing.ERROR_KINDS if pixels[kind.name]]
 
 
 def _shares(task: Task, labels: np.ndarray) -> list[dict]:
-    # Not bincount: it would make a copy of 8 bytes a pixel.
+    # Not np.bincount: it would allocate 8 bytes per pixel.
     pixels = np.array([np.count_nonzero(labels == number) for number in range(task.num_classes)])
     numbers = [number for number in np.argsort(-pixels, kind="stable") if pixels[number]]
     entries = [
@@ -157,7 +157,7 @@ def _shares(task: Task, labels: np.ndarray) -> list[dict]:
 
 
 def _warning(other_objects: Sequence[str], *, counts_objects: bool) -> str:
-    """What a reader has to know of the truth; nothing where all is as usual."""
+    """Return what a reader must know about the truth; usually an empty text."""
     sentences = []
     if other_objects:
         sentences.append(

@@ -1,4 +1,4 @@
-"""The sets of images that the page offers: the samples, the operator's own, and what is fetched from COCO."""
+"""The sets of images that the page offers: the samples, the operator's data set, and images downloaded from COCO."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ OTHER_CATEGORIES = (
     "another model."
 )
 FETCHED_SPLIT = "val2017"
-FIRST_SPLITS = (f"own:{FETCHED_SPLIT}", "own:val")  # COCO's and VOC's to measure on, shown first where they are
-MAX_FETCHED = 1000  # photographs that visitors may have fetched at once: some 160 MB
+FIRST_SPLITS = (f"own:{FETCHED_SPLIT}", "own:val")  # the validation splits of COCO and VOC are preferred
+MAX_FETCHED = 1000  # maximum number of photographs in one download: about 160 MB
 _FETCHED_BYTES = 2 * 10**9
 
 
 @dataclass(frozen=True)
 class Collecting:
-    """How far fetching from COCO is: photographs, or bytes of the annotations, done of total (None: not known).
+    """The progress of a download from COCO: photographs, or bytes of annotations, done of total (None: unknown).
 
-    owner: the visitor who asked for it; nobody else may stop it.
+    owner: the visitor who started it. Only this visitor may stop it.
     """
 
     owner: Hashable
@@ -41,13 +41,12 @@ class Collecting:
 
 
 class Datasets:
-    """Each folder's splits by a key, opened once, at first use. Every method may be called from several threads.
+    """The splits of all folders by key. A split is opened at first use. All methods are thread-safe.
 
-    own: the operator's folder, which may be the samples' own; categories: what its truth tells apart, where that of the
-    others has VOC's classes; fetched: where what is fetched is kept; base_url: where it is fetched from, None for
-    COCO's own server.
+    own: the operator's folder, which may be the samples' folder. categories: the classes of its truth; the other sets
+    have VOC's classes. fetched: the folder for downloads. base_url: a mirror of COCO, None for COCO's own server.
 
-    Raises AnnotationError for a folder of the operator's that is in no layout known.
+    Raises AnnotationError if the operator's folder has no known layout.
     """
 
     def __init__(
@@ -70,12 +69,12 @@ class Datasets:
 
     @property
     def layout(self) -> str:
-        """What people call the layout of the operator's folder: COCO or PASCAL VOC."""
+        """The name of the layout of the operator's folder: COCO or PASCAL VOC."""
         return layouts.name(self.own)
 
     @property
     def choices(self) -> list[tuple[str, str]]:
-        """What there is to choose from: a name for people, and the key."""
+        """The available sets as pairs: a name for people, and the key."""
         found = [(f"{split} ({self.own.resolve().name})", f"own:{split}") for split in self._own_splits]
         found.append(("The samples", SAMPLES))
         if FETCHED_SPLIT in coco.splits(self.fetched):
@@ -84,14 +83,14 @@ class Datasets:
 
     @property
     def default(self) -> str:
-        """The operator's split to measure on, else their first one, else the samples."""
+        """The key of the operator's validation split, or of their first split, or of the samples."""
         keys = [key for _, key in self.choices]
         return next((key for key in FIRST_SPLITS if key in keys), keys[0])
 
     def get(self, key: str) -> Dataset:
-        """The dataset of a key; read again where the file that describes it has changed since.
+        """Return the dataset of a key. It is read again if its annotation file has changed.
 
-        Raises UsageError for a key that there is not, and AnnotationError for a file that is broken.
+        Raises UsageError for an unknown key, and AnnotationError for a broken file.
         """
         if key not in {each for _, each in self.choices}:
             raise UsageError("These images are no longer here; choose others.")
@@ -114,13 +113,13 @@ class Datasets:
 
     @property
     def collecting(self) -> Collecting | None:
-        """How far the last fetching is, None before the first."""
+        """The progress of the last download, None before the first."""
         return self._collecting
 
     def collect(self, count: int, class_name: str | None, owner: Hashable = None) -> None:
-        """Start fetching photographs of COCO in the background, for the visitor `owner`.
+        """Start a download of COCO photographs in the background, for the visitor `owner`.
 
-        Raises UsageError where the page is to stay offline, and while photographs are being fetched.
+        Raises UsageError if the page is offline, and during another download.
         """
         if self.offline:
             raise UsageError("This page is set to stay offline, so it cannot fetch photographs.")
@@ -134,7 +133,7 @@ class Datasets:
         threading.Thread(target=self._collect, args=asked, name="fetch COCO", daemon=True).start()
 
     def stop_collecting(self, owner: Hashable) -> None:
-        """Ask the fetching to stop, if it is this visitor's; what is here stays."""
+        """Stop the download if this visitor started it. Downloaded photographs are kept."""
         with self._lock:
             if self._collecting and self._collecting.owner == owner:
                 self._stop.set()
@@ -167,5 +166,5 @@ class Datasets:
 
 
 def fetched_folder() -> Path:
-    """Where what is fetched is kept from one start to the next: in the user's cache."""
+    """Return the folder for downloads in the user's cache. It is kept between starts of the page."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segcore" / "coco"

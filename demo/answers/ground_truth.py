@@ -1,4 +1,4 @@
-"""Compares images of a data set, and visitors' photographs, with their truth, as plain functions; no Gradio."""
+"""Compares images of a data set, and visitors' photographs, with their truth. Nothing here imports Gradio."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from segcore.models import loading
 from segcore.truth import supplied
 from segcore.truth.dataset import Dataset, ImageId
 
-# To compare a photograph of 100 megapixels with its truth takes hundreds of megabytes, and seconds.
+# Comparing a photograph of 100 megapixels with its truth takes hundreds of megabytes and several seconds.
 LARGE = 20_000_000  # pixels
 LARGE_AT_A_TIME = 2
 _room_for_large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
@@ -36,15 +36,15 @@ _room_for_large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """One image of a data set with its prediction, and what was computed for this visitor before."""
+    """One image of a data set with its prediction, and the earlier results of this visitor."""
 
     dataset: Dataset = field(repr=False)
     image_id: ImageId
-    photo: dict = field(repr=False)  # the screen copy as the viewer takes it
+    photo: dict = field(repr=False)  # the screen copy in the viewer's format
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
-    protocol: str = "original"  # by which it was asked for, which may have chosen the resize
+    protocol: str = "original"  # the requested protocol, which may determine the resize
 
     @property
     def path(self) -> Path:
@@ -52,7 +52,7 @@ class Compared:
 
     @functools.cached_property
     def sharp(self) -> Segmentation:
-        """The result with borders that follow the photograph."""
+        """The result with borders that follow the photograph's edges."""
         return self.result.refined(self.dataset.read_image(self.image_id))
 
 
@@ -65,9 +65,9 @@ def compare(
     protocol_name: str,
     resize: str,
 ) -> Compared:
-    """Segment one image of the dataset as `evaluate` does, in float32, unless this visitor had just that before.
+    """Segment one image of the dataset as `evaluate` does, in float32. Earlier results of the visitor are reused.
 
-    Raises SegcoreError in words for the visitor.
+    Raises SegcoreError with a message for the visitor.
     """
     resize = protocol(protocol_name).resize_for(resize)
     kept = before.results if before else {}
@@ -85,14 +85,14 @@ def compare(
 
 
 def is_known(pool: ModelPool, compared: Compared, model: str, protocol_name: str, resize: str) -> bool:
-    """Whether the image in view was segmented so before, so that nothing has to run."""
+    """Whether there is a result of the shown image with these settings, so that the network need not run."""
     return (compared.path, pool.resolve(model), protocol(protocol_name).resize_for(resize)) in compared.results
 
 
 def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: bool = False) -> ComparedView:
-    """Set the prediction against the dataset's truth by a protocol; runs no network.
+    """Compare the prediction with the dataset's truth by a protocol. It does not run the network.
 
-    sharp: with borders that follow the photograph.
+    sharp: use borders that follow the photograph's edges.
     """
     if compared.dataset.categories != task.categories:
         raise UsageError(OTHER_CATEGORIES)
@@ -100,7 +100,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
     preprocess = loading.preprocess_for(compared.result.provenance.model, compared.result.provenance.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
     photo = compared.photo
-    if chosen.name == "report":  # compared squeezed, so shown squeezed
+    if chosen.name == "report":  # it compares squeezed images, so it shows them squeezed
         photo = pictures.encode_photo(preprocess.resize_image(dataset.read_image(compared.image_id)))
     subject = Subject(
         compared.image_id,
@@ -122,9 +122,10 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
 
 
 def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) -> ComparedView:
-    """Set the prediction of a visitor's photograph against the truth that they brought, at the photograph's full size.
+    """Compare the prediction of a visitor's photograph with the truth that they uploaded, at the full size.
 
-    Of large ones, LARGE_AT_A_TIME at a time. Raises LabelError where their truth says nothing on this task.
+    At most LARGE_AT_A_TIME large photographs are compared at once. Raises LabelError if the truth does not suit the
+    task.
     """
     with _room_for_large if math.prod(shown.result.size_hw) > LARGE else nullcontext():
         return against_truth(
@@ -140,7 +141,7 @@ def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) ->
 
 
 def figure(photograph: np.ndarray, view: ComparedView, task: Task, folder: Path) -> Path:
-    """The report's figure, photograph, uint8 (h, w, 3), prediction and truth side by side, written into `folder`."""
+    """Write a figure of photograph, uint8 (h, w, 3), prediction and truth into `folder`. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     image_id, file_name = view.record["image_id"], view.record["file_name"]
     path = folder / f"{Path(file_name).stem}_figure.png"
@@ -158,7 +159,7 @@ def figure(photograph: np.ndarray, view: ComparedView, task: Task, folder: Path)
 
 
 def scores_file(view: ComparedView, folder: Path, suffix: str) -> Path:
-    """The record of one comparison as .json or .csv, written into `folder`."""
+    """Write the record of one comparison as .json or .csv into `folder`. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{Path(view.record['file_name']).stem}_scores{suffix}"
     if suffix == ".json":
@@ -173,9 +174,9 @@ def scores_file(view: ComparedView, folder: Path, suffix: str) -> Path:
 def evaluate_for_program(
     pool: ModelPool, dataset: Dataset, image_id: str, mode: str, class_name: str, protocol_name: str, model: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-    """`/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores.
+    """Answer `/evaluate_coco`: prediction, truth and errors over the photograph at the scored size, and the scores.
 
-    image_id: as a person writes it.
+    image_id: as text.
     """
     image_id = dataset.id_of(image_id)
     compared = compare(pool, None, dataset, image_id, model, protocol_name, "squeeze")

@@ -1,4 +1,4 @@
-"""The models of this process: each loaded once, the least used dropped, and the big one fetched in the background."""
+"""The model pool: loads each model once, drops the least recently used, and downloads the big one in the background."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from segcore.categories import VOC, Categories
 from segcore.errors import SegcoreError, UsageError, WeightsError
 from segcore.models import catalogue
 
-if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up does not wait for
+if TYPE_CHECKING:  # importing PyTorch takes seconds and would delay the page's start
     import numpy as np
     import torch
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds, which the page's start-up 
 
 
 class Arithmetic(NamedTuple):
-    """How a network is run, in a `Segmenter`'s words."""
+    """How a network is run; the values are those of `Segmenter`."""
 
     precision: str = "auto"
     engine: str = "auto"
@@ -37,9 +37,9 @@ class Arithmetic(NamedTuple):
 
 
 USUAL = Arithmetic()
-EXACT = Arithmetic("float32", "torch")  # as published scores are taken
+EXACT = Arithmetic("float32", "torch")  # for scores that can be compared with published ones
 
-# Of the process, not of an object: a ZeroGPU worker is a fork of it, and is handed names, never networks.
+# Global, not in ModelPool: a ZeroGPU worker is a fork of the process, and gets names of models instead of networks.
 _segmenters: OrderedDict[tuple[str, Arithmetic], Segmenter] = OrderedDict()
 _loading: dict[tuple[str, Arithmetic], threading.Lock] = {}
 _loaded_lock = threading.Lock()
@@ -47,7 +47,7 @@ _loaded_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Fetching:
-    """How far a download is: bytes done of total (None: not known), and in the end an error or none."""
+    """The progress of a download: bytes done of total (None: unknown), and at the end an error or None."""
 
     done: int = 0
     total: int | None = None
@@ -56,7 +56,7 @@ class Fetching:
 
 
 class ModelPool:
-    """Loads the models and runs them for all visitors. Every method may be called from several threads."""
+    """Loads the models and runs them for all visitors. All methods are thread-safe."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class ModelPool:
         limits: Limits | None = None,
         arithmetic: Arithmetic = USUAL,
     ) -> None:
-        """threads: for PyTorch, None for its own choice; models: how many are kept in memory; turns: the queue of all
-        requests; arithmetic: how networks run, except for scores.
+        """threads: PyTorch's number of threads, None for its default. models: how many stay in memory. turns: the queue
+        of all requests. arithmetic: how networks run, except for scores.
         """
         self.default = catalogue.resolve(model)
         self.offline = offline
@@ -84,31 +84,33 @@ class ModelPool:
         self._fetching: dict[str, Fetching] = {}
 
     def resolve(self, model: str) -> str:
-        """The model that answers for `model`; "auto" stays what it was when the page started.
+        """Return the name of the model to use. "auto" stays the model that was chosen when the page started.
 
-        Raises UsageError for a name that is not in the catalogue; of files only the one that the page was started with
-        is open to visitors.
+        Raises UsageError for a name that is not in the catalogue, and for a file, except the one that the page was
+        started with.
         """
         if model in (catalogue.AUTO, self.default):
             return self.default
         if not isinstance(model, str) or catalogue.is_file(model):
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
-        return catalogue.resolve(catalogue.FORMER_NAMES.get(model, model))  # silently: visitors see no notice
+        return catalogue.resolve(
+            catalogue.FORMER_NAMES.get(model, model)
+        )  # without the warning, which visitors would not see
 
     def read(self, photograph: str | Path) -> np.ndarray:
-        """A visitor's photograph as `reading.read` gives it, decoded in another process, beside the line.
+        """Decode a visitor's photograph in another process, as `reading.read` does. Meanwhile other requests can run.
 
-        Raises ImageError for one that is damaged or over the page's limits, Cancelled where nobody waits any more.
+        Raises ImageError for a photograph that is damaged or over the page's limits, Cancelled if the visitor has left.
         """
         with self.turns.aside() as given_up:
             limits = {"max_pixels": self.limits.max_pixels, "max_bytes": self.limits.max_bytes}
             return DECODERS.photograph(Path(photograph), **limits, given_up=given_up)
 
     def segmenter(self, model: str, arithmetic: Arithmetic) -> Segmenter:
-        """The one segmenter of that model and arithmetic, loaded at first use.
+        """Return the segmenter of a model and arithmetic. It is loaded at first use.
 
-        Raises WeightsError where the weights are damaged, UsageError where they are not here yet. Visitors read both;
-        where the file lies only stderr says.
+        Raises WeightsError if the weights are damaged, UsageError if they are not on disk yet. Visitors read both
+        messages; the file's path is only written to stderr.
         """
         if not catalogue.on_disk(model):
             raise UsageError(self.missing(model))
@@ -122,9 +124,7 @@ class ModelPool:
     def segment(
         self, photograph: np.ndarray, model: str, *, resize: str, tta: bool = False, exact: bool = False
     ) -> Segmentation:
-        """Run a model on uint8 (H, W, 3). `tta` looks several times; `exact` is float32 throughout, as published
-        scores are taken.
-        """
+        """Run a model on uint8 (H, W, 3). tta: use test-time augmentation. exact: compute in float32, for scores."""
         model, arithmetic = self.resolve(model), EXACT if exact else self.arithmetic
         self.segmenter(model, arithmetic)
         dtype = "float32" if exact else "float16"
@@ -132,7 +132,7 @@ class ModelPool:
         return _run(model, arithmetic, self.models, threads, photograph, resize, tta, dtype)
 
     def network(self, model: str, resize: str) -> Network:
-        """A model for an evaluation: float32, as published scores are taken. Loads its weights; raises as above."""
+        """Return a model for an evaluation, in float32. It loads the weights and raises as `segmenter` does."""
         from segcore.evaluation.run import Network
 
         model = self.resolve(model)
@@ -145,22 +145,22 @@ class ModelPool:
         return Network(*made_of, run, temperature=loaded.temperature)
 
     def _all_threads(self) -> int:
-        """As many as the command line uses, for scores: in float32 another number rounds otherwise."""
+        """Return the number of threads that the command line uses. In float32, rounding depends on it."""
         return self.threads or _usual_threads()
 
     def _share(self) -> int:
-        """All threads for a run that is alone, else its share of them.
+        """Return all threads if only one request runs, else a share of them.
 
-        Two networks of one thread each do more on two cores than one network of two, whose threads wait for each other,
-        and more than a batch of two (`python -m benchmarks.visitors --batches`).
+        On two cores, two networks with one thread each are faster than one network with two threads, which wait for
+        each other, and faster than a batch of two (`python -m benchmarks.visitors --batches`).
         """
         threads = self._all_threads()
         return max(1, threads // self.turns.at_once) if self.turns.crowded else threads
 
     def warm_up(self) -> None:
-        """Import PyTorch and load the default model, so that the first visitor need not wait for it.
+        """Import PyTorch and load the default model before the first visitor needs them.
 
-        On a CPU it also runs once, since the first run is several times slower than the next.
+        On a CPU the model also runs once, because the first run is several times slower than later runs.
         """
         import numpy as np
 
@@ -171,7 +171,7 @@ class ModelPool:
     # ---- downloads
 
     def missing(self, model: str) -> str:
-        """What to tell who asks for a model that is not on disk; starts its download where that is allowed."""
+        """Return the message for a request for a model that is not on disk. Starts its download if that is allowed."""
         title = catalogue.entry(model).title
         if catalogue.is_file(model):
             return f"The weights of {title} are no longer on this machine. Please choose another model."
@@ -185,7 +185,7 @@ class ModelPool:
         return f"{title} is being downloaded{share}. Please choose another model until it is here."
 
     def fetch(self, model: str) -> None:
-        """Start downloading a model's weights in the background, unless they are here or on the way."""
+        """Start downloading a model's weights in the background, unless they are on disk or being downloaded."""
         with self._lock:
             state = self._fetching.get(model)
             if self.offline or catalogue.on_disk(model) or (state and not state.finished):
@@ -194,7 +194,7 @@ class ModelPool:
         threading.Thread(target=self._fetch, args=(model,), name=f"fetch {model}", daemon=True).start()
 
     def fetching(self, model: str) -> Fetching | None:
-        """How far the download of a model is, None if there was none."""
+        """Return the progress of a model's download, None if there was none."""
         return self._fetching.get(model)
 
     def _fetch(self, model: str) -> None:
@@ -212,7 +212,7 @@ class ModelPool:
 
 
 def categories_of(model: str) -> Categories:
-    """What a model tells apart; only to ask a trained model's file PyTorch is imported.
+    """Return a model's categories. PyTorch is imported only for the file of a trained model.
 
     Raises WeightsError for a file that cannot be read.
     """
@@ -231,7 +231,7 @@ def _usual_threads() -> int:
 
 
 def _loaded(model: str, arithmetic: Arithmetic, most: int) -> Segmenter:
-    """The segmenter of that name, loaded by the first who asks; `most` are kept. Other models need not wait for it."""
+    """Return a segmenter. The first caller loads it, without blocking other models. At most `most` are kept."""
     key = model, arithmetic
     with _loaded_lock:
         loading = _loading.setdefault(key, threading.Lock())
@@ -258,17 +258,17 @@ def _load(model: str, arithmetic: Arithmetic) -> Segmenter:
 def _release_memory() -> None:
     from segcore.inference.torch_core import release_memory
 
-    release_memory()  # a graphics card's; others may need it
+    release_memory()  # of the graphics card, for other programs
 
 
 def _use_threads(threads: int) -> None:
     import torch
 
-    torch.set_num_threads(threads)  # of the calling thread
+    torch.set_num_threads(threads)  # affects only the calling thread
 
 
 def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Ask for a GPU for the length of a call where Hugging Face's ZeroGPU lends one (its `spaces` package is there)."""
+    """Request a GPU for each call on Hugging Face's ZeroGPU, where the package `spaces` is installed."""
     if importlib.util.find_spec("spaces") is None:
         return function
     import spaces

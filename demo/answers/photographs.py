@@ -1,4 +1,4 @@
-"""Segments photographs of visitors and writes the files that they download, as plain functions without Gradio."""
+"""Segments photographs of visitors and writes the files that they download. Nothing here imports Gradio."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from segcore.report.terms import percent
 from segcore.truth.supplied import OwnTruth
 
 SCREEN_SIDE = 1600
-MAX_RESULTS = 6  # kept for each visitor, 0.7 MB each where squeezed
+MAX_RESULTS = 6  # results kept for each visitor; a squeezed one has 0.7 MB
 
 
 def task_of(mode: str, class_name: str, automatic: bool, threshold: float | None, categories: Categories = VOC) -> Task:
-    """The task that the page's controls ask for; a threshold whose number was deleted is the automatic one.
+    """Return the task of the page's controls. An empty threshold means automatic.
 
-    categories: of the result in view. Raises UsageError for a class that its model does not know.
+    categories: of the shown result. Raises UsageError for a class that its model does not know.
     """
     return Task(mode, class_name, None if automatic else threshold, categories)
 
 
 def remembered(results: dict[tuple, Segmentation], key: tuple, result: Segmentation) -> dict[tuple, Segmentation]:
-    """`results` with this one as the newest; the oldest beyond MAX_RESULTS are dropped."""
+    """Return `results` with this one as the newest. The oldest beyond MAX_RESULTS are dropped."""
     kept = {each: results[each] for each in results if each != key} | {key: result}
     return dict(list(kept.items())[-MAX_RESULTS:])
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a visitor is looking at, and what was computed for them before.
+    """The photograph and result that a visitor sees, and the visitor's earlier results.
 
-    source: the file as it was uploaded, for full-size downloads; photo: the screen copy as the viewer takes it;
-    truth: what the visitor brought to compare with, compressed, or None.
+    source: the uploaded file, for full-size downloads. key: the hash of its content. photo: the screen copy in the
+    viewer's format. truth: the truth that the visitor uploaded, or None.
     """
 
     source: Path
@@ -66,15 +66,15 @@ class Shown:
 
     @functools.cached_property
     def sharp(self) -> Segmentation:
-        """The result with borders that follow the screen copy; it keeps what looks at it need again."""
+        """The result with borders that follow the screen copy's edges. It caches what later views need."""
         return self.result.refined(self.screen)
 
     def seen(self, sharp: bool) -> Segmentation:
-        """The result as it is looked at."""
+        """Return the result with or without sharp edges."""
         return self.sharp if sharp else self.result
 
     def remember(self, key: tuple, result: Segmentation, *, ran: bool) -> Shown:
-        """The same with `result` in view."""
+        """Return a copy that shows `result`. ran: whether the network ran for it."""
         kept = remembered(self.results, key, result)
         return replace(self, result=result, results=kept, network_runs=self.network_runs + ran)
 
@@ -82,9 +82,9 @@ class Shown:
 def open_photograph(
     pool: ModelPool, before: Shown | None, source: str | Path, model: str, resize: str, tta: bool = False
 ) -> Shown:
-    """Decode a photograph and segment it, unless this visitor had just that before.
+    """Decode a photograph and segment it. Earlier results of the visitor are reused.
 
-    Raises SegcoreError in words for the visitor; `before` is then still what is shown.
+    Raises SegcoreError with a message for the visitor; the page then continues to show `before`.
     """
     source = Path(source)
     photograph = pool.read(source)
@@ -103,7 +103,7 @@ def open_photograph(
 
 
 def segment_again(pool: ModelPool, shown: Shown, model: str, resize: str, tta: bool = False) -> Shown:
-    """The same photograph by another model or resize, or more carefully; runs the network only for what is new."""
+    """Segment the same photograph with other settings. The network runs only for settings that are new."""
     if is_known(pool, shown, model, resize, tta):
         return _segmented(pool, shown, None, model, resize, tta)
     with pool.turns.aside() as given_up:
@@ -112,17 +112,17 @@ def segment_again(pool: ModelPool, shown: Shown, model: str, resize: str, tta: b
 
 
 def is_known(pool: ModelPool, shown: Shown, model: str, resize: str, tta: bool = False) -> bool:
-    """Whether the photograph in view was segmented so before, so that nothing has to run."""
+    """Whether there is a result of the shown photograph with these settings, so that the network need not run."""
     return _result_key(pool, shown, model, resize, tta) in shown.results
 
 
 def with_truth(shown: Shown, source: str | Path) -> Shown:
-    """The same with a truth that the visitor brought, read as `supplied.read_truth` does, errors included."""
+    """Return a copy with a truth that the visitor uploaded. It is read, and raises, as in `supplied.read_truth`."""
     return replace(shown, truth=DECODERS.truth(Path(source), shown.source, shown.result.size_hw))
 
 
 def _read_again(shown: Shown, given_up: Callable[[], bool] = never) -> np.ndarray:
-    """The photograph, which was within the limits before."""
+    """Decode the photograph again. It has already passed the limits."""
     try:
         size = shown.source.stat().st_size
     except FileNotFoundError as error:
@@ -148,7 +148,7 @@ def _segmented(
 
 @dataclass(frozen=True)
 class PhotographView:
-    """All that the photograph tab shows of one result: the viewer's value, what was found, and what made it."""
+    """The values that the photograph tab shows: the viewer's value, the classes found, and the provenance."""
 
     viewer: dict
     task: Task
@@ -158,7 +158,7 @@ class PhotographView:
 
 
 def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> PhotographView:
-    """Look at what is shown through `task`; sharp: with borders that follow the photograph."""
+    """Return the view of a result for a task. sharp: use borders that follow the photograph's edges."""
     result = shown.seen(sharp)
     decided = decide(result, task, shown.screen.shape[:2])
     found = decided.found()
@@ -174,7 +174,7 @@ def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> Photograph
 
 
 def nothing_found(task: Task) -> str:
-    """The sentence for a picture without any object of the task."""
+    """Return the message for a prediction without objects."""
     if not task.binary:
         objects = task.friendly_names[1:]
         things = f"these {len(objects)} things" if len(objects) > 1 else "this thing"
@@ -187,7 +187,7 @@ def nothing_found(task: Task) -> str:
 
 
 def class_legend(task: Task, found: Sequence[Found]) -> list[dict]:
-    """The viewer's legend of a picture's classes."""
+    """Return the viewer's legend of the classes found."""
     return [
         pictures.legend_entry(each.number, each.friendly, color_of(task, each.number), percent(each.share))
         for each in found
@@ -195,7 +195,7 @@ def class_legend(task: Task, found: Sequence[Found]) -> list[dict]:
 
 
 def color_of(task: Task, number: int) -> str:
-    """The screen colour of a predicted number, "#rrggbb"."""
+    """Return the screen colour of a label, "#rrggbb"."""
     return "#" + bytes(task.palette[number]).hex()
 
 
@@ -207,7 +207,7 @@ DOWNLOADS = ("labels", "overlay", "cutout", "json")
 
 
 def write_download(shown: Shown, task: Task, kind: str, folder: Path, sharp: bool = False) -> Path:
-    """One of DOWNLOADS at the photograph's full size, written into `folder`; carries nothing of its EXIF."""
+    """Write one of DOWNLOADS at the photograph's full size into `folder`, without EXIF data. Returns its path."""
     stem = shown.source.stem
     folder.mkdir(parents=True, exist_ok=True)
     decided = decide(shown.result.refined(shown.screen) if sharp else shown.result, task)
@@ -230,7 +230,7 @@ def write_download(shown: Shown, task: Task, kind: str, folder: Path, sharp: boo
 def segment_for_program(
     pool: ModelPool, source: Path, mode: str, class_name: str, threshold: float, model: str
 ) -> tuple[np.ndarray, dict]:
-    """`/segment`: the overlay, uint8 (H, W, 3), and the record."""
+    """Answer `/segment`: the overlay, uint8 (H, W, 3), and the record."""
     photograph = pool.read(source)
     result = pool.segment(photograph, model, resize="squeeze")
     automatic = threshold in (None, AUTOMATIC_THRESHOLD, AUTOMATIC)

@@ -1,4 +1,4 @@
-"""The photographs of a data set as the galleries show them, and what is told of those that come with the code."""
+"""The photographs in the galleries: thumbnails, captions, and credits of the photographs that ship with the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHORT_NAMES = {"Attribution License": "CC BY 2.0", "CC0 1.0 Universal (Public D
 
 @dataclass(frozen=True)
 class Credit:
-    """Whose photograph it is (a name, or Flickr's number of it) and its licence; `url` is None where there is none."""
+    """The author of a photograph (a name, or its number on Flickr) and its licence. `url` can be None."""
 
     name: str
     url: str | None
@@ -34,9 +34,9 @@ class Credit:
 
 @dataclass(frozen=True)
 class Sample:
-    """One photograph of a dataset: its id and file, a small copy of it, and a caption.
+    """One photograph of a dataset: its id, file, thumbnail and caption.
 
-    Of those that come with the code also `credit`, and in `fails` what the shipped model gets wrong, where it is told.
+    credit, fails: only for photographs that ship with the code. `fails` describes errors of the shipped model.
     """
 
     image_id: ImageId
@@ -48,9 +48,9 @@ class Sample:
 
 
 class Thumbnails:
-    """Small copies of datasets' photographs in a folder that goes when the process ends.
+    """Thumbnails of datasets' photographs, in a folder that is deleted when the process ends.
 
-    `samples` are those that come with the code, `examples`, in the order of their annotation file.
+    examples: the data set that ships with the code. `samples` are its photographs, in the order of its annotation file.
     """
 
     def __init__(self, examples: CocoDataset) -> None:
@@ -69,18 +69,18 @@ class Thumbnails:
         self.samples = tuple(self._by_path.values())
 
     def sample(self, dataset: Dataset, image: ImageRecord) -> Sample:
-        """A photograph that cannot be read gets a grey square; its error, or its truth's, comes when it is picked."""
+        """Return an image for a gallery. An unreadable photograph gets a grey square; picking it shows the error."""
         path = dataset.path(image.id)
         if path in self._by_path:
             return self._by_path[path]
         return Sample(image.id, path, self._thumbnail(path), _caption(dataset, image.id))
 
     def of_file(self, path: Path) -> Sample | None:
-        """What is told of a photograph that comes with the code; None for any other file."""
+        """Return the sample of a photograph that ships with the code; None for any other file."""
         return self._by_path.get(path)
 
     def in_order(self, dataset: Dataset, ids: Sequence[ImageId]) -> list[ImageId]:
-        """The ids as they are to be shown: of the samples in their own order, of any other dataset as they come."""
+        """Return the ids in the order of the gallery: the samples' own order, or the given order for other datasets."""
         if not ids or self.of_file(dataset.path(ids[0])) is None:
             return list(ids)
         places = {sample.image_id: place for place, sample in enumerate(self.samples)}

@@ -1,4 +1,4 @@
-"""Scores a whole set of images for the page, as plain functions without Gradio."""
+"""Scores a whole set of images for the page. Nothing here imports Gradio."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     import torch
 
 MAX_IMAGES = 5000
-EXTREMES = 6  # images shown of the worst and of the best
+EXTREMES = 6  # number of images shown as the worst, and as the best
 _SHOW_EVERY = 0.5  # seconds
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a visitor asks for. other_model: None, or a second one to set against the first; sharp: with borders that
-    follow the photographs.
+    """A visitor's request. other_model: a second model to compare with, or None. sharp: use borders that follow the
+    photographs' edges.
     """
 
     dataset: str
@@ -54,7 +54,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an evaluation is: images done of total by a model, and the seconds that are left, None at first."""
+    """The progress of an evaluation: the model, images done of total, and the seconds left, None at first."""
 
     model: str
     done: int
@@ -64,10 +64,10 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of it, kept in the visitor's session: the records, never pictures or label maps.
+    """The result of an evaluation, kept in the visitor's session. It holds records, but no images or label maps.
 
-    comparison: of two models on the same images, or None; stopped: it was stopped before all images were scored;
-    timed_out: because it had taken the page's longest time.
+    comparison: of two models on the same images, or None. stopped: not all images were scored. timed_out: it was
+    stopped by the page's time limit.
     """
 
     wanted: Wanted
@@ -79,12 +79,12 @@ class Outcome:
 
     @property
     def worst(self) -> list[dict]:
-        """The rows of the images shown first: where the two models differ most, or the worst of the one."""
+        """The rows of the images where two models differ most, or the worst images of one model."""
         return (self.comparison["per_image"] if self.comparison else self._ranked)[:EXTREMES]
 
     @property
     def best(self) -> list[dict]:
-        """The best images that are not among the worst, the best first; those without any object prove nothing."""
+        """The rows of the best images that are not among the worst, best first. Images without objects are left out."""
         with_objects = [row for row in self._ranked if row[results.RANKED_BY] is not None]
         return with_objects[max(EXTREMES, len(with_objects) - EXTREMES) :][::-1]
 
@@ -102,15 +102,13 @@ def evaluate_set(
     visitor: Hashable = None,
     has_left: Callable[[], bool] = never,
 ) -> Iterator[Progress | Outcome]:
-    """Score the images, saying now and then how far it is; the last thing said is the outcome.
+    """Score the images. Yields progress from time to time, and finally the outcome.
 
-    kept: a folder for the counts of each image, so that asking again, or for more images, begins where this ended,
-    whoever asks. stop: ends it early; what is done by then is the outcome. visitor: whose turns for
-    the network it takes, batch by batch, unless has_left() says that there is nobody to tell any more.
+    kept: a folder for the counts of each image, so that a later request of any visitor continues from there. stop: ends
+    the evaluation early; the outcome then covers the images done so far. It also ends at the page's time limit.
+    visitor: each batch waits for a turn of this visitor in the queue. If has_left() is true, the evaluation ends.
 
-    It is ended too after the page's longest time for one scoring.
-
-    Raises SegcoreError in words for the visitor, UsageError among them where nothing was scored before the stop.
+    Raises SegcoreError with a message for the visitor; UsageError if nothing was scored before the stop.
     """
     runs = _runs(pool, datasets, wanted, visitor, has_left)
     evaluations, deadline = [], time.monotonic() + pool.limits.scoring_seconds
@@ -140,9 +138,9 @@ async def evaluate_in_turn(
     visitor: Hashable,
     has_left: Callable[[], bool],
 ) -> AsyncIterator[Place | Progress | Outcome]:
-    """As `evaluate_set`, once it is this evaluation's turn in the line; until then say where it is there.
+    """Run `evaluate_set` when it is this evaluation's turn in the queue `line`; until then, yield its place.
 
-    Raises BusyError too, where the line is full.
+    Also raises BusyError if the queue is full.
     """
     latest: list[Progress] = []
 
@@ -193,7 +191,7 @@ def _runs(
 
 
 def _in_turn(pool: ModelPool, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
-    """The same network, each batch of which waits for its turn; Cancelled is raised where the visitor has left."""
+    """Wrap a network so that each batch waits for its turn. Raises Cancelled if the visitor has left."""
 
     def predict_logits(batch: torch.Tensor) -> torch.Tensor:
         ticket = pool.turns.submit(
@@ -211,7 +209,7 @@ def _in_turn(pool: ModelPool, network: Network, visitor: Hashable, has_left: Cal
 def _scored(
     run: Run, kept: Path, stop: threading.Event, deadline: float, scored: list[evaluate.Scored]
 ) -> Iterator[Progress]:
-    """Fill `scored` with the outcome of each image of the run, until it is stopped."""
+    """Append the outcome of each image to `scored`, until the evaluation is stopped. Yields progress."""
     total, title = len(run.images), catalogue.entry(run.segmenter.model).title
     started = shown = time.monotonic()
     yield Progress(title, 0, total, None)
@@ -227,7 +225,7 @@ def _scored(
 
 
 def _folder_of(run: Run, kept: Path) -> Path:
-    """One for each way to score, since a run with other settings must not go on where this one was."""
+    """Return the folder of a run's counts. Each combination of settings has its own folder."""
     settings = json.dumps(run.record() | {"folder": str(run.dataset.folder)})
     return kept / hashlib.sha256(settings.encode()).hexdigest()[:16]
 
@@ -238,7 +236,7 @@ DOWNLOADS = (".html", ".csv", ".json")
 def write_download(
     pool: ModelPool, datasets: Datasets, outcome: Outcome, suffix: str, folder: Path, visitor: Hashable = None
 ) -> Path:
-    """The report, the table or the record of an outcome, written into `folder`."""
+    """Write the report, the table or the record of an outcome into `folder`. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     record = outcome.record
     path = folder / f"{record['split']}_{record['model']}{suffix}"

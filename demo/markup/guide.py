@@ -1,4 +1,4 @@
-"""The page's last tab: what the words mean, where the model fails, and what happens to a photograph."""
+"""The text of the tab "Guide": terms, scores, limits of the model, and what happens to a photograph."""
 
 from demo.settings import Limits
 from segcore.classes import FRIENDLY_NAMES
@@ -7,16 +7,16 @@ _NUMBERS = ", ".join(f"{number} {name}" for number, name in enumerate(FRIENDLY_N
 _ABOUT = f"""
 ## What you see
 A segmentation model gives every pixel of a photograph one of 21 labels: **{", ".join(FRIENDLY_NAMES[1:])}**, or
-background, which is everything else. It has never heard of anything outside this list: a giraffe is background to it,
-or, wrongly, a horse.
+background, which is everything else. It does not know anything outside this list: it takes a giraffe for background
+or, wrongly, for a horse.
 
 **Multiclass** shows all classes at once. **Binary** asks for one of them, or for any object, against everything else.
 With the *automatic* threshold a pixel counts where that class is the likeliest of all 21; with a threshold of your own
 it counts where the model gives the class at least that probability.
 
 With **sharp edges** each class's probability is first averaged over neighbouring pixels of similar colour, so that
-borders follow those of the photograph. It moves borders and finds no other classes. Scores are taken without it unless
-you tick it there, and everything you see or take away says whether it was on.
+borders follow the photograph's edges. This moves borders and finds no additional classes. Scores are computed without
+it unless you tick the box there, and every result and download says whether it was on.
 
 **Confidence** is the mean probability that the model gives its own answer. It is not the chance of being right: these
 models are often sure and wrong. The Brier score and *A whole set* measure that.
@@ -24,26 +24,27 @@ models are often sure and wrong. The Brier score and *A whole set* measure that.
 ## What the scores mean, and where they mislead
 | score | what it says | where it misleads |
 | --- | --- | --- |
-| Pixel accuracy | share of pixels with the right label | a picture of little but background scores high anyhow |
-| IoU of a class | the pixels in both prediction and truth, over those in either | small objects swing wildly |
+| Pixel accuracy | share of pixels with the right label | an image of mostly background always scores high |
+| IoU of a class | pixels in prediction and truth, divided by pixels in either | for small objects it varies a lot |
 | Mean IoU of the objects | their mean over the classes in truth or prediction | one imagined class counts as a zero |
 | Mean IoU | the same with background | background flatters it |
-| F1, or Dice | twice the shared pixels over the sum of both | always above IoU; never compare one with the other |
-| MSE | the mean squared difference of the masks | in binary mode it is exactly 1 - pixel accuracy: no news |
+| F1, or Dice | twice the shared pixels divided by the sum of both | it is never below IoU; do not compare the two |
+| MSE | the mean squared difference of the masks | in binary mode it is exactly 1 - pixel accuracy |
 | Brier score | MSE with the model's probabilities | lower is better; says nothing about where the errors are |
-| Boundary IoU | IoU of the two outlines alone (Cheng et al. 2021) | people draw outlines differently too |
+| Boundary IoU | IoU of the pixels along the outlines (Cheng et al. 2021) | people draw outlines differently too |
 
 A class that is neither in the truth nor in the prediction has no score, is shown as N/A and is left out of the means.
 
-**Objects found** counts things instead of pixels: one is found if at least half of its pixels got its class. Small,
-medium and large are COCO's: under 32 × 32 pixels, under 96 × 96, and larger. A truth that is a label map, as PASCAL
-VOC's is, does not tell one object from the next, so nothing is counted there.
+**Objects found** counts objects instead of pixels: an object is found if at least half of its pixels got its class.
+Small, medium and large are COCO's sizes: under 32 × 32 pixels, under 96 × 96, and larger. A label map, as in PASCAL
+VOC, does not separate one object from the next, so no objects are counted there.
 
 ## A whole set, and how sure it is
-*Whole set* adds up the pixels of all images and divides once, so large objects rule; *image mean* averages the images'
-own scores. The **95 % interval** says how far a score could move with other images of the same kind: with few images,
-far. To compare two models choose the second under *Compare with*: both get the same images, and the interval is that of
-their difference. The **calibration error** is how far the model's confidence is from how often it is right.
+*Whole set* adds up the pixels of all images and divides once, so large objects count most. *Image mean* averages the
+scores of the images. The **95 % interval** says how much a score could change with other images of the same kind; with
+few images, a lot. To compare two models, choose the second under *Compare with*: both get the same images, and the
+interval is that of their difference. The **calibration error** is the difference between the model's confidence and
+how often it is right.
 
 ## Protocols
 Scores depend on how they are taken, so every table and file says it.
@@ -78,11 +79,11 @@ A photograph may have {{megabytes:g}} MB and {{megapixels:g}} megapixels.
 
 
 def about(limits: Limits) -> str:
-    """The tab's text, as Markdown."""
+    """Return the tab's text as Markdown."""
     return _ABOUT.format(keep=kept_for(limits), megabytes=limits.max_bytes / 2**20, megapixels=limits.max_pixels / 1e6)
 
 
 def kept_for(limits: Limits) -> str:
-    """How long a visitor's files stay, as people say it: 60 minutes."""
+    """Return how long a visitor's files are kept: "60 minutes"."""
     minutes = limits.keep_seconds / 60
     return "1 minute" if minutes == 1 else f"{minutes:g} minutes"

@@ -1,4 +1,4 @@
-"""What the tab for a whole set shows, as HTML; the report that can be taken away has the same parts."""
+"""The HTML of the tab for a whole set. The downloadable report has the same parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def welcome() -> str:
-    """What there is to see before the first evaluation."""
+    """Return the text before the first evaluation."""
     return (
         '<div class="welcome"><p><b>How good is the model on many images?</b></p>'
         "<p>One picture says little. Choose how many images to score, press <b>Score the images</b>, and see what the "
@@ -25,17 +25,17 @@ def welcome() -> str:
 
 
 def waiting() -> str:
-    """Shown from the click until the first image, or until it is known how long the line is."""
+    """Return the text between the click and the first image or the first place in the queue."""
     return _bar("Getting ready.", None)
 
 
 def in_line(place: Place) -> str:
-    """Where an evaluation is in the line of all visitors."""
+    """Return an evaluation's place in the queue."""
     return _bar(f"Waiting for other evaluations: {place_in_words(place.ahead, place.seconds)}", None)
 
 
 def progress(said: Progress) -> str:
-    """How far an evaluation is, with the time that is left."""
+    """Return an evaluation's progress and the time left."""
     text = f"{said.model}: {said.done:,} of {said.total:,} images"
     if said.seconds_left is not None:
         text += f", about {duration(said.seconds_left)} left"
@@ -43,7 +43,7 @@ def progress(said: Progress) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 8 s, 3 min, 2 h."""
+    """Format a duration: 8 s, 3 min, 2.0 h."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -58,7 +58,7 @@ def _bar(text: str, share: float | None) -> str:
 
 
 def collecting(state: Collecting | None) -> str:
-    """How far fetching from COCO is; empty before the first."""
+    """Return the progress of a download from COCO; empty before the first."""
     if state is None:
         return ""
     if state.finished:
@@ -72,29 +72,29 @@ def collecting(state: Collecting | None) -> str:
 
 
 def summary(outcome: Outcome) -> str:
-    """The few numbers to remember, and what stands out in words."""
+    """Return the main scores and the findings."""
     stopped = ""
     if outcome.stopped:
         images = terms.count_of_images(outcome.record["images"])
-        why = " That is the longest that one may take here; score them again to go on." if outcome.timed_out else ""
+        why = " The time limit was reached; score the images again to continue." if outcome.timed_out else ""
         stopped = f'<p class="notice" role="status">Stopped: this is of {images} of {outcome.total:,}.{why}</p>'
     compared = "" if outcome.comparison is None else parts.compared(outcome.comparison)
     return f'{stopped}<div class="report">{parts.summary(outcome.record)}{compared}</div>'
 
 
 def charts(outcome: Outcome) -> str:
-    """The charts, and the tables of all scores."""
+    """Return the charts and the tables of all scores."""
     return f'<div class="report"><section>{parts.details(outcome.record)}</section></div>'
 
 
 def provenance(record: dict[str, Any]) -> str:
-    """The line below: how the scores were taken."""
+    """Return the line with the evaluation's settings."""
     told = " · ".join(f"{escape(name)}: {escape(value)}" for name, value in parts.settings_told(record).items())
     return f'<p class="provenance">{told}</p>'
 
 
 def image_caption(sample: Sample, row: dict) -> str:
-    """How well it went with an image, and what is in it."""
+    """Return an image's score and its caption."""
     if "difference" in row:
         return f"{row['first']:.2f} → {row['second']:.2f} · {sample.caption}"
     score = row["foreground_mean_iou"]

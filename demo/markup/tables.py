@@ -1,4 +1,4 @@
-"""The page's tables and sentences as HTML, every name and number escaped; needs no gradio."""
+"""The page's tables and messages as HTML. All names and numbers are escaped. Nothing here imports Gradio."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, keys: Iterable[str] = ()) -> str:
-    """Cells are HTML already; `keys` names the rows for scripts."""
+    """Return a table. Cells are HTML already. keys: the rows' names for scripts."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     named = list(keys)
     body = ""
@@ -43,7 +43,7 @@ def _color(task: Task, row: int) -> str:
 
 
 def found(view: PhotographView) -> str:
-    """The classes of a picture, largest first, with their area and the model's mean confidence."""
+    """Return the table of the classes found, largest first, with area and mean confidence."""
     if not view.found:
         return ""
     rows = [
@@ -55,7 +55,7 @@ def found(view: PhotographView) -> str:
 
 
 def overall(view: ComparedView) -> str:
-    """The scores that are one number, with what each means."""
+    """Return the table of overall scores with their meanings."""
     rows, scores, task = [], view.record["dataset"], view.task
     for key in OVERALL:
         name, meaning = score_words(key, task.friendly_names[1] if task.binary else None)
@@ -64,7 +64,7 @@ def overall(view: ComparedView) -> str:
 
 
 def per_class(view: ComparedView) -> str:
-    """The scores of every class that is in the truth or in the prediction, and the kinds of error."""
+    """Return the scores of the classes in the truth or the prediction, and the kinds of error."""
     scores, matrix, task = view.record["per_class"], view.matrix, view.task
     true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     present = [row for row in range(len(matrix)) if true[row] or predicted[row]]
@@ -80,7 +80,7 @@ def per_class(view: ComparedView) -> str:
 
 
 def _errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
-    """The kinds of the map of errors with their pixels, and their sum, which is the picture."""
+    """Return the kinds of the map of errors with their numbers of pixels, and the total."""
     total = sum(pixels for _, pixels in kinds)
     rows = [
         (_swatched(kind.name, kind.color or "transparent"), f"{pixels:,}", f"{100 * pixels / total:.1f} %")
@@ -92,7 +92,7 @@ def _errors(kinds: Sequence[tuple[ErrorKind, int]]) -> str:
 
 
 def provenance(view: PhotographView | ComparedView) -> str:
-    """The line under a result: which model, device and protocol gave it."""
+    """Return the line under a result: its model, device, settings and protocol."""
     made, protocol = view.provenance, getattr(view, "protocol", None)
     parts = [
         f"<b>{escape(catalogue.entry(made.model).title)}</b>",
@@ -112,18 +112,18 @@ def provenance(view: PhotographView | ComparedView) -> str:
 
 
 def kept(megabytes: float, how_long: str) -> str:
-    """The line below the place for photographs: how large they may be, and what becomes of them."""
+    """Return the line below the upload: the size limit, and when photographs are deleted."""
     text = f"Up to {megabytes:g} MB. Processed on the machine that runs this page, and deleted after {how_long}."
     return f'<p class="provenance">{text}</p>'
 
 
 def notice(text: str, *, kind: str = "info") -> str:
-    """A sentence set apart; empty text gives nothing."""
+    """Return a notice; empty for an empty text."""
     return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
 
 
 def credit(whose: Credit | None) -> str:
-    """The line below a photograph that comes with the code: whose it is, and its licence; nothing for any other."""
+    """Return the line with author and licence of a photograph that ships with the code; empty for None."""
     if whose is None:
         return ""
     name = escape(whose.name) if whose.url is None else _link(whose.url, whose.name)
@@ -139,33 +139,33 @@ def _link(url: str, text: str) -> str:
 
 
 def fails(sample: Sample | None, made: Provenance) -> str:
-    """What the shipped model gets wrong in a sample, below its own result."""
+    """Return the notice on the shipped model's errors in a sample, if this model gave the result."""
     return notice(sample.fails) if sample and made.model == catalogue.SHIPPED else ""
 
 
 def waiting(ahead: int, seconds: float) -> str:
-    """How long it takes until a visitor's request is worked on, as a notice."""
+    """Return a notice with a request's place in the queue."""
     return notice(place_in_words(ahead, seconds))
 
 
 def place_in_words(ahead: int, seconds: float) -> str:
-    """The same as a sentence."""
+    """Return a request's place in the queue as a sentence."""
     before = f"{ahead} ahead of you" if ahead else "You are next"
     return f"{before}, {in_words(seconds)}."
 
 
 def own_truth(file_name: str, read_as: str) -> str:
-    """What a visitor brought to compare with, and what it was taken for."""
+    """Return the name of a visitor's truth, and how it was interpreted."""
     return f'<p class="notice" role="status"><b>{escape(file_name)}</b><br>{escape(read_as)}</p>'
 
 
 def verdict(text: str) -> str:
-    """The judgement in plain words."""
+    """Return the verdict."""
     return f'<p class="verdict" role="status">{escape(text)}</p>'
 
 
 def download_state(model: str, state: Fetching | None, *, here: bool) -> tuple[str, bool, bool]:
-    """What the page says of the big model's download: HTML, whether to look again, whether it can be offered."""
+    """Return the state of the big model's download: HTML, whether it is running, whether the model can be used."""
     title = escape(catalogue.entry(model).title)
     if here:
         return f'<p class="notice">{title}, the big model, is here.</p>', False, True
@@ -179,5 +179,5 @@ def download_state(model: str, state: Fetching | None, *, here: bool) -> tuple[s
 
 
 def where(page_number: int, pages: int, images: int) -> str:
-    """Where one is in a gallery of several pages."""
+    """Return the position in a gallery of several pages."""
     return f'<p class="where">page {page_number} of {pages}<br>{images:,} images</p>'

@@ -1,4 +1,4 @@
-"""Decodes visitors' files in other processes: a stranger's file may take for ever, and a process can be killed."""
+"""Decodes visitors' files in other processes: a malicious file may take for ever, and a process can be killed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from segcore.errors import Cancelled, ImageError, SegcoreError
 if TYPE_CHECKING:
     from segcore.truth.supplied import OwnTruth
 
-KEPT = 2  # processes that wait for files: each has 40 MB
-RENEWED_AFTER = 20.0  # seconds; then nothing of the last photograph is left
-LONGEST = 180.0  # seconds; each process ends itself long before
+KEPT = 2  # idle processes that wait for files; each takes 40 MB
+RENEWED_AFTER = 20.0  # seconds; an idle process is then replaced, so that it does not keep the last photograph's data
+LONGEST = 180.0  # seconds; each process should end itself long before
 _LOOK_EVERY = 0.2  # seconds
-_PIPE = 2**20  # bytes; what passes in pieces of the usual 64 KB takes three times as long
+_PIPE = 2**20  # bytes; with the default of 64 KB, transfers take three times as long
 _ROOT = Path(__file__).resolve().parents[2]
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}  # memory is limited
 
@@ -37,9 +37,9 @@ _TOO_MUCH = (
 
 
 class Decoders:
-    """Starts a process for each file that is decoded at a time, and keeps KEPT of them for the next files.
+    """A pool of decoding processes. Each file has its own process; KEPT idle ones wait for the next files.
 
-    Every method may be called from several threads.
+    All methods are thread-safe.
     """
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class Decoders:
     def photograph(
         self, path: Path, *, max_pixels: int, max_bytes: int, given_up: Callable[[], bool] = never
     ) -> np.ndarray:
-        """What `reading.read` gives, errors included, and ImageError for what takes too much.
+        """Decode a photograph as `reading.read` does. Raises its errors, and ImageError for too much time or memory.
 
-        given_up: asked now and then; raises Cancelled once it is true.
+        given_up: is checked regularly; Cancelled is raised once it is true.
         """
         fields, pixels = self._ask(path, given_up, job="photograph", max_pixels=max_pixels, max_bytes=max_bytes)
         return pixels.reshape(fields["shape"])
@@ -59,12 +59,12 @@ class Decoders:
     def small_copy(
         self, path: Path, side: int, *, max_pixels: int, given_up: Callable[[], bool] = never
     ) -> bytes | None:
-        """A JPEG of the photograph, upright, its longer side `side`; None where it is no larger. Raises as above."""
+        """Make an upright JPEG with the longer side `side`; None if the photograph is no larger. Raises as above."""
         _, jpeg = self._ask(path, given_up, job="small_copy", side=side, max_pixels=max_pixels)
         return jpeg.tobytes() or None
 
     def truth(self, path: Path, photograph: Path, size_hw: tuple[int, int]) -> OwnTruth:
-        """What `supplied.read_truth` gives, errors included, and ImageError for what takes too much."""
+        """Read a truth as `supplied.read_truth` does. Raises its errors, and ImageError for too much time or memory."""
         from segcore.truth.supplied import OwnTruth
 
         fields, packed = self._ask(path, never, job="truth", photograph=str(photograph.resolve()), size_hw=size_hw)
@@ -72,7 +72,7 @@ class Decoders:
         return OwnTruth(**fields | listed, packed=packed.tobytes())
 
     def start(self) -> None:
-        """Have one ready, so that the first photograph need not wait for it."""
+        """Start a process in advance, so that the first photograph need not wait."""
         with self._lock:
             if not self._idle:
                 self._idle.append(_Decoder())
@@ -89,7 +89,7 @@ class Decoders:
             self.start()
 
     def close(self) -> None:
-        """End those that wait."""
+        """End the idle processes."""
         with self._lock:
             idle, self._idle = self._idle, []
         for each in idle:
@@ -124,7 +124,7 @@ class Decoders:
         return _Decoder()
 
     def _put_back(self, decoder: _Decoder) -> None:
-        """Keep a process for the next photograph; a new one, where this one has ended."""
+        """Keep a process for the next photograph, or start a new one if it has ended."""
         ended = decoder.used is None
         if ended:
             decoder.end()
@@ -136,10 +136,10 @@ class Decoders:
 
 
 class _Decoder:
-    """One process.
+    """One decoding process.
 
-    used: when it gave its last answer; None before its first, and after it has failed. given_up: whether it was killed
-    because nobody waited for it any more.
+    used: the time of its last answer; None before the first answer and after a failure. given_up: whether it was killed
+    because nobody waited for the result.
     """
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class _Decoder:
                 env=os.environ | _ENVIRONMENT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # libraries write there, as much as a damaged file has faults
+                stderr=subprocess.DEVNULL,  # libraries write many messages for a damaged file
                 pipesize=_PIPE,
             )
         except OSError as error:
@@ -162,7 +162,7 @@ class _Decoder:
         return self._process.poll() is None
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
-        """The answer's fields and bytes, uint8 (n,). Raises OSError or EOFError where the process ended instead."""
+        """Return the answer's fields and bytes, uint8 (n,). Raises OSError or EOFError if the process ended instead."""
         self.used = None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
@@ -176,7 +176,7 @@ class _Decoder:
         return fields, payload
 
     def watch(self, over: threading.Event, given_up: Callable[[], bool]) -> None:
-        """Kill it where whoever asked has given up, or where it does not end itself."""
+        """Kill the process if nobody waits for the result any more, or if it does not end itself."""
         ends = time.monotonic() + LONGEST
         while not over.wait(_LOOK_EVERY):
             self.given_up = given_up()
@@ -185,7 +185,7 @@ class _Decoder:
                 return
 
     def end(self) -> int:
-        """End it; returns its exit status."""
+        """End the process. Returns its exit status."""
         self._process.kill()
         self._process.communicate()
         return self._process.returncode

@@ -1,7 +1,7 @@
-"""A process that decodes what visitors upload, one file after another, within limits, and may be killed at any time.
+"""A process that decodes visitors' uploads, one after the other, within limits. It may be killed at any time.
 
-It reads a line of JSON for each file: "job", a name in JOBS, and that function's arguments. It answers with a line of
-JSON, and as many bytes as its "bytes" says. It ends when its input does, which is when the page ends.
+For each file it reads a line of JSON: "job", a name in JOBS, and that function's arguments. It answers with a line of
+JSON and then as many bytes as "bytes" says. It ends when its input ends, that is, when the page ends.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ try:
 except ImportError:  # on Windows
     resource = None
 
-# A photograph takes a twentieth of a second for a megapixel at most; slower machines need four times as much.
+# Decoding takes at most 0.05 s per megapixel. Slower machines may need four times as long.
 SECONDS, SECONDS_A_MEGAPIXEL = 3.0, 0.15
 BYTES, BYTES_A_PIXEL = 2**30, 24
 TRUTH_SECONDS, TRUTH_BYTES = 20.0, 3 * 2**30
-# By the clock, since others may want the processor too. Windows limits nothing else.
+# Factor for the limit on elapsed time: other processes may use the processor too. Windows has no other limit.
 BY_THE_CLOCK = 20 if resource else 2
 
 _Answer = tuple[dict[str, Any], bytes | memoryview]
 
 
 def photograph(path: str, max_pixels: int, max_bytes: int) -> _Answer:
-    """What `reading.read` gives, and its shape."""
+    """Decode a photograph as `reading.read` does. Returns its shape and pixels."""
     limit(SECONDS, BYTES)
     with reading.opened(path, max_pixels=max_pixels, max_bytes=max_bytes) as picture:
         _limit_by_size(picture)
@@ -49,7 +49,7 @@ def photograph(path: str, max_pixels: int, max_bytes: int) -> _Answer:
 
 
 def small_copy(path: str, side: int, max_pixels: int) -> _Answer:
-    """A JPEG of the photograph, upright, its longer side `side`; no bytes where it is no larger."""
+    """Make an upright JPEG with the longer side `side`; no bytes if the photograph is no larger."""
     limit(SECONDS, BYTES)
     with reading.opened(path, max_pixels=max_pixels) as picture:
         if max(picture.size) <= side:
@@ -63,7 +63,7 @@ def small_copy(path: str, side: int, max_pixels: int) -> _Answer:
 
 
 def truth(path: str, photograph: str, size_hw: list[int]) -> _Answer:
-    """What `supplied.read_truth` gives: its fields, and its packed pixels as the bytes."""
+    """Read a truth as `supplied.read_truth` does. Returns its fields, and its packed pixels as the bytes."""
     from segcore.truth.supplied import read_truth
 
     limit(TRUTH_SECONDS, TRUTH_BYTES)
@@ -81,9 +81,9 @@ def _limit_by_size(picture: Image.Image) -> None:
 
 
 def limit(seconds: float, room: int) -> None:
-    """Limit what this process may still take: seconds of a processor, and bytes of memory beyond what it had at first.
+    """Limit this process to further seconds of processor time, and to bytes of memory beyond its initial memory.
 
-    It is ended where it takes more time, and gets a MemoryError where it asks for more memory.
+    The process is killed if it takes more time. It gets a MemoryError if it allocates more memory.
     """
     faulthandler.dump_traceback_later(BY_THE_CLOCK * seconds, exit=True)
     if resource:
@@ -96,14 +96,14 @@ def limit(seconds: float, room: int) -> None:
 
 @functools.cache
 def _memory_at_first() -> int:
-    """The bytes of this process's address space when this was asked first; 0 where the system does not limit them."""
+    """Return the size of this process's address space at the first call, in bytes; 0 if the system cannot limit it."""
     if sys.platform != "linux":
         return 0
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def answer(request: dict[str, Any]) -> _Answer:
-    """Do one job; what is wrong with the file is an answer too."""
+    """Do one job. A problem of the file is returned as an answer."""
     try:
         return JOBS[request.pop("job")](**request)
     except MemoryError:
@@ -124,11 +124,11 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Serve the page that started this process, and that lets nobody read its stderr."""
+    """Serve the page that started this process. The page discards stderr."""
     _memory_at_first()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the page, with which this ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the page, and then this process
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with answers
     if resource:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Image.init()

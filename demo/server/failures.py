@@ -1,4 +1,4 @@
-"""Writes one line into the page's log for a request that failed, however deep the fault lies."""
+"""Logs failed requests in one line each, and makes the error messages for visitors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 import gradio as gr
 
 FAILED = "segcore: a request failed"
-_LONGEST = 200  # characters of what an error says
+_LONGEST = 200  # maximum characters of an error's message in the log
 _OURS = [Path(__file__).parents[2] / package for package in ("demo", "segcore")]
 
 
 def is_ours(file_name: str) -> bool:
-    """Whether a file of code is the product's own."""
+    """Whether a source file belongs to demo or segcore."""
     return any(Path(file_name).is_relative_to(folder) for folder in _OURS)
 
 
 def for_visitors(error: Exception) -> gr.Error:
-    """The error that a visitor sees; Gradio would write a traceback of some thirty lines into the log for each."""
+    """Return the error that a visitor sees, and log it. Gradio would log a traceback of about thirty lines."""
     if isinstance(error, gr.Error):
-        if error.print_exception:  # Gradio's own
+        if error.print_exception:  # raised by Gradio itself
             tell(error)
             error.print_exception = False
         return error
@@ -30,13 +30,13 @@ def for_visitors(error: Exception) -> gr.Error:
 
 
 def misfit() -> gr.Error:
-    """The error for inputs that do not fit their components."""
+    """Return the error for inputs that do not fit their components."""
     sentence = "An input is missing or of the wrong kind: upload files themselves, and give numbers as numbers."
     return gr.Error(sentence, print_exception=False)
 
 
 def tell(error: Exception) -> None:
-    """Write the line: what was raised, and where in our own code it came from."""
+    """Log an error in one line: what was raised, and where in demo or segcore."""
     said = repr(str(error)[:_LONGEST])
     print(f"{FAILED}: {type(error).__name__}: {said}, {_place(error)}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Keeps the files that the page makes in one folder, deletes old ones on a schedule, and all of them at the end."""
+"""Keeps the page's files in one folder, deletes old files regularly, and deletes the folder at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SWEEP_EVERY = 15.0  # seconds
 
 @contextmanager
 def working_folder(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent` that goes in the end; what a page that was killed has left there goes now."""
+    """Yield a new folder in `parent` and delete it at the end. First, delete folders that killed pages have left."""
     _remove_leftovers(parent)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True) as folder:
         with filelock.FileLock(Path(folder, _LOCK)):
@@ -29,22 +29,22 @@ def working_folder(parent: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """The lock is the operating system's: it ends with its process, however that ends."""
+    """Delete folders of pages that no longer run. The system releases a page's lock when its process ends."""
     for folder in parent.glob(PREFIX + "*"):
-        with suppress(OSError, filelock.Timeout):  # another user's, or of a page that is running
+        with suppress(OSError, filelock.Timeout):  # it belongs to another user or to a running page
             lock = folder / _LOCK
-            if lock.is_file() and not lock.is_symlink():  # without one it is just being made
+            if lock.is_file() and not lock.is_symlink():  # a folder without a lock is just being created
                 with filelock.FileLock(lock, timeout=0):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 class Sweeper:
-    """Deletes what has lain in a folder unchanged for `keep_seconds`, and the oldest where all take over `keep_bytes`.
+    """Deletes files that have not changed for `keep_seconds`, and the oldest files if all take more than `keep_bytes`.
 
-    unfinished_seconds: the same for files that lie in the folder itself: Gradio keeps an upload there until all of it
-    has come. spared: files that stay, such as the page's own pictures. named: sets in which Gradio notes the names of
-    files, out of which the names of those that are gone are taken. Ages are measured from when a file was first seen,
-    by a clock that nobody can set: a computer's date may jump.
+    unfinished_seconds: the limit for files directly in the folder, where Gradio writes uploads until they are complete.
+    spared: files that are kept, such as the page's own images. named: sets of file names that Gradio keeps; names of
+    deleted files are removed from them. Ages are measured from when a file was first seen, by a monotonic clock,
+    because the system time may jump.
     """
 
     def __init__(
@@ -60,10 +60,12 @@ class Sweeper:
         self.folder = folder
         self.keep_seconds, self.unfinished_seconds, self.keep_bytes = keep_seconds, unfinished_seconds, keep_bytes
         self._spared, self._named = frozenset(spared), named
-        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}  # what it was, and since when
+        self._seen: dict[
+            Path, tuple[tuple[int, int], float]
+        ] = {}  # inode and change time, and when they were first seen
 
     def start(self) -> None:
-        """Sweep now and then for as long as the process lives."""
+        """Sweep regularly in a thread until the process ends."""
         threading.Thread(target=self._sweep_for_ever, name=f"sweep {self.folder.name}", daemon=True).start()
 
     def _sweep_for_ever(self) -> None:
@@ -72,7 +74,7 @@ class Sweeper:
             time.sleep(min(_SWEEP_EVERY, self.keep_seconds / 4))
 
     def sweep(self, now: float) -> None:
-        """Delete what is due at `now`, in seconds of a clock that only goes forward."""
+        """Delete the files that are due at `now`, in seconds of a monotonic clock."""
         sizes = self._look(now)
         kept = []
         for path in sorted(sizes, key=lambda path: self._seen[path][1]):
@@ -92,7 +94,7 @@ class Sweeper:
             names.difference_update([name for name in list(names) if not os.path.exists(name)])
 
     def _look(self, now: float) -> dict[Path, int]:
-        """The files and empty folders that are not spared, with their bytes; one that has changed is new again."""
+        """Return the files and empty folders that are not spared, with their sizes. A changed file counts as new."""
         sizes, seen = {}, {}
         for folder, folders, names in os.walk(self.folder):
             here = Path(folder)
@@ -100,7 +102,7 @@ class Sweeper:
             if not folders and not names and here != self.folder:
                 paths.append(here)
             for path in paths:
-                with suppress(FileNotFoundError):  # gone since
+                with suppress(FileNotFoundError):  # deleted meanwhile
                     if path not in self._spared:
                         status = path.lstat()
                         what = status.st_ino, status.st_ctime_ns
@@ -112,5 +114,5 @@ class Sweeper:
 
 
 def _delete(path: Path) -> None:
-    with suppress(OSError):  # in use on Windows, or no longer empty: the next sweep tries again
+    with suppress(OSError):  # in use (Windows) or not empty any more: the next sweep tries again
         path.rmdir() if path.is_dir() else path.unlink()

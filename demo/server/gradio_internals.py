@@ -1,6 +1,6 @@
-"""Wraps what the page uses of Gradio beyond its documentation, and checks that the installed version has it.
+"""Wraps the private parts of Gradio that the page uses, and checks that the installed version has them.
 
-Gradio may rename such things in any release, so no other module of the page uses them.
+Gradio may rename them in any release, so no other module of the page uses them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXPECTED = "gradio~=6.31.0"  # as in requirements.txt
 
 
 class IncompatibleGradioError(SegcoreError):
-    """The installed Gradio lacks something that the page uses; the sentence says what, and what to install."""
+    """The installed Gradio lacks something that the page uses. The message says what, and what to install."""
 
     def __init__(self, missing: str) -> None:
         installed = importlib.metadata.version("gradio")
@@ -43,7 +43,7 @@ try:
 except ImportError as error:
     raise IncompatibleGradioError(f"an import ({str(error).partition(' (')[0]})") from error
 
-_USED_NAMES: dict[type, str] = {  # attributes and methods, by the class that has or sets them
+_USED_NAMES: dict[type, str] = {  # attributes and methods, by the class that defines or sets them
     App: "state_holder",
     Block: "_id keep_in_cache stateful",
     BlockFunction: "fn inputs outputs targets",
@@ -68,7 +68,7 @@ _USED_PARAMETERS: dict[tuple[type, str], str] = {  # of methods
 
 
 def check() -> None:
-    """Raise IncompatibleGradioError where something that this module uses is gone from Gradio."""
+    """Raise IncompatibleGradioError if Gradio lacks something that this module uses."""
     for kind, names in _USED_NAMES.items():
         there = _names_of(kind)
         for name in names.split():
@@ -81,7 +81,7 @@ def check() -> None:
 
 
 def _names_of(kind: type) -> set[str]:
-    """The attributes of a class, and those that its methods give to its objects."""
+    """Return the attributes of a class, and the attributes that its methods set on objects."""
     names = set(dir(kind))
     for base in kind.__mro__:
         for method in vars(base).values():
@@ -91,27 +91,27 @@ def _names_of(kind: type) -> set[str]:
     return names
 
 
-# Options of `launch`. Without this one Gradio gives up where its own page takes 3 seconds, as on a busy machine.
+# An option of `launch`. Without it, Gradio fails if its own page takes longer than 3 seconds, as on a busy machine.
 DO_NOT_ASK_OWN_PAGE = {"_frontend": False}
 
 
 def upload_folder() -> Path:
-    """The folder into which Gradio puts uploaded files."""
+    """Return Gradio's folder for uploads."""
     return Path(get_upload_folder())
 
 
 def is_upload(path: str | Path) -> bool:
-    """Whether a path lies in the folder for uploads. Raises ValueError or OSError for what cannot be a path."""
+    """Whether a path is in the folder for uploads. Raises ValueError or OSError for an invalid path."""
     return is_in_or_equal(str(path), get_upload_folder())
 
 
 def own_files(blocks: gr.Blocks) -> set[Path]:
-    """The page's own pictures, which Gradio copies into the folder for uploads."""
+    """Return the page's own images, which Gradio copies into the folder for uploads."""
     return {Path(path) for block in blocks.blocks.values() for path in getattr(block, "keep_in_cache", ())}
 
 
 def sets_of_file_names(blocks: gr.Blocks) -> list[set[str]]:
-    """The sets in which Gradio notes the files that it has made."""
+    """Return Gradio's sets of the files that it has made."""
     return blocks.temp_file_sets
 
 
@@ -119,36 +119,36 @@ _Component = TypeVar("_Component", bound=Block)
 
 
 def with_preprocess(component: _Component, preprocess: Callable[[Any], Any]) -> _Component:
-    """Let `preprocess` read a component's values.
+    """Replace a component's `preprocess` method.
 
-    This is no subclass, since Gradio writes a .pyi file beside the source of each component class.
+    A subclass is not used, because Gradio writes a .pyi file beside the source of each component class.
     """
     component.preprocess = preprocess  # type: ignore[attr-defined]
     return component
 
 
 def current_event_id() -> str | None:
-    """The id of the event that is being answered; None outside events."""
+    """Return the id of the event that is being answered; None outside events."""
     return LocalContext.event_id.get(None)
 
 
 def has_left() -> Callable[[], bool]:
-    """A function that says whether whoever asked for the current event has closed the page, or hung up, since."""
+    """Return a function that says whether the client of the current event has closed the page or disconnected."""
     blocks, event_id = LocalContext.blocks.get(), LocalContext.event_id.get(None)
     event = blocks._queue.event_ids_to_events.get(event_id)
     return lambda: event is not None and not event.alive
 
 
 def current_sessions() -> Any:
-    """What holds the sessions of the page whose event is being answered."""
+    """Return the holder of sessions of the page whose event is being answered."""
     return LocalContext.blocks.get().state_holder
 
 
 class Call(NamedTuple):
-    """An event that a browser or a program asks for, before its inputs are read.
+    """A requested event, before its inputs are read.
 
-    function: None where the browser answers it by itself; components, values: its inputs; has_state: whether it reads
-    or changes a `gr.State`; triggers: the ids of the components and the names of the events that cause it.
+    function: None if the browser handles the event by itself. components, values: its inputs. has_state: whether it
+    reads or changes a `gr.State`. triggers: ids of components and names of events that cause it.
     """
 
     function: Callable | None
@@ -163,21 +163,21 @@ class Call(NamedTuple):
 
 
 class CheckedBlocks(gr.Blocks):
-    """Blocks that check each event before its inputs are read, and say in their own way that it has failed."""
+    """Blocks with hooks to check each event before its inputs are read, and to replace its errors."""
 
     def check_call(self, call: Call) -> None:
-        """Raise gr.Error where an event must not be answered. Here all may be."""
+        """Raise gr.Error if an event must not be answered. By default all are answered."""
 
     def failed(self, error: Exception) -> Exception:
-        """The error that a visitor sees of one that was raised. Here it is that error itself."""
+        """Return the error to show to a visitor. By default it is the raised error."""
         return error
 
     async def process_api(
         self, block_fn: Any, *args: Any, event_data: gr.EventData | None = None, **kwargs: Any
     ) -> Any:
         if event_data is not None:
-            # Functions of the page need only the index of a picture. Gradio would refuse the rest where it names a file
-            # that is not there, for example of a page that was started again since.
+            # The page needs only the index of an image. Gradio would refuse the other data if it names a missing file,
+            # for example after the page was started again.
             told = event_data._data
             event_data._data = {"index": told.get("index") if isinstance(told, dict) else None, "value": None}
         try:
@@ -193,25 +193,25 @@ class CheckedBlocks(gr.Blocks):
         self.check_call(Call(block_fn.fn, block_fn.inputs, inputs, has_state, block_fn.targets, state))
         try:
             return await super().preprocess_data(block_fn, inputs, state, *args, **kwargs)
-        except gr.Error as error:  # which is a ValueError too
-            if error.print_exception:  # a component's own
+        except gr.Error as error:  # it is a ValueError, which is handled below
+            if error.print_exception:  # raised by a component
                 raise misfit() from error
             raise
-        except (ValueError, OSError) as error:  # inputs that do not fit their components, and no possible paths
+        except (ValueError, OSError) as error:  # inputs that do not fit their components, or invalid paths
             raise misfit() from error
 
 
 class Session(SessionState):
-    """The state of one visitor, without the copies that Gradio keeps of everything that their page was sent.
+    """The session of one visitor, without Gradio's copies of all values that were sent to the page.
 
-    Gradio keeps them for links that lead to a page in a given state, which are not offered here.
+    Gradio keeps these copies for deep links, which the page does not offer.
 
-    begun: whether the visitor has opened the page, or gone on with it, in this session. Gradio makes a new one for
-    whoever comes under a name that it does not know.
+    begun: whether the visitor has opened or continued the page in this session. Gradio makes a new session for every
+    unknown session name.
     """
 
     def __init__(self, blocks: gr.Blocks) -> None:
-        # Gradio's own __init__ spends some 20 ms on those copies; a test sees that nothing is missing.
+        # Gradio's __init__ takes about 20 ms for these copies. A test checks that no attribute is missing here.
         self.blocks_config = copy(blocks.default_config)
         self.config_values, self.state_data, self._state_ttl = {}, {}, {}
         self.is_closed, self.STATE_TTL_WHEN_CLOSED = False, math.inf
@@ -222,7 +222,7 @@ class Session(SessionState):
         if block.stateful:
             self.state_data[key] = value
         else:
-            if own := vars(block).get("preprocess"):  # an update makes another component, which would not have it
+            if own := vars(block).get("preprocess"):  # an update creates a new component without it
                 value.preprocess = own
             self.blocks_config.blocks[key] = value
 
@@ -234,23 +234,23 @@ class Session(SessionState):
 
 
 def hold_sessions(blocks: gr.Blocks, holder: StateHolder) -> None:
-    """Let `holder` hold the sessions of a page that was launched."""
+    """Replace the holder of sessions of a launched page."""
     blocks.state_holder = blocks.app.state_holder = holder
 
 
 class EventLine:
-    """Gradio's queue of the events of one page, their ids and the messages that wait to be read."""
+    """Gradio's event queue of a page, with the events' ids and the unread messages."""
 
     def __init__(self, blocks: gr.Blocks) -> None:
         self._queue = blocks._queue
 
     def look_less_often(self) -> None:
-        """Look for work a hundred times a second; Gradio does so a thousand times, also where nobody comes."""
+        """Poll for events 100 times per second. Gradio polls 1,000 times, even if there are no visitors."""
         self._queue.sleep_when_free = 0.01
         self._queue.progress_update_sleep_when_free = 0.1
 
     def put_aside_before_choosing(self, take: Callable[[], list[Event]]) -> None:
-        """Before Gradio chooses the next event, put those aside that `take` gives; put them back afterwards."""
+        """Hide the events that `take` returns while Gradio chooses the next event."""
         choose = self._queue.get_events
 
         def get_events() -> tuple[list[Event], bool, str] | None:
@@ -264,7 +264,7 @@ class EventLine:
         self._queue.get_events = get_events  # type: ignore[method-assign]
 
     def take(self, is_taken: Callable[[Event], bool]) -> list[Event]:
-        """Take events out of the queue; returns them, the oldest first."""
+        """Remove events from the queue. Returns them, the oldest first."""
         taken = []
         for line in self._queue.event_queue_per_concurrency_id.values():
             chosen = [event for event in line.queue if is_taken(event)]
@@ -273,7 +273,7 @@ class EventLine:
         return sorted(taken, key=lambda event: event.enqueue_time)
 
     def drop(self, event: Event) -> None:
-        """Forget an event that was taken out and is not to be answered."""
+        """Delete an event that was removed from the queue and will not be answered."""
         event.alive = False
         event.data = None
         self._queue.event_ids_to_events.pop(event._id, None)
@@ -283,12 +283,12 @@ class EventLine:
             self.forget(event.session_hash)
 
     def forget(self, session: str) -> None:
-        """Forget the messages of a session, and which events are its own."""
+        """Delete a session's messages and its list of events."""
         self._queue.pending_messages_per_session.pop(session, None)
         self._queue.pending_event_ids_session.pop(session, None)
 
     def forget_if_over(self, session: str) -> None:
-        """Forget a session whose answers were all read, or will never come; Gradio keeps an entry for each session."""
+        """Delete a session's entry if all its answers were read or will never come. Gradio would keep it."""
         ids = self._queue.pending_event_ids_session.get(session, ())
         events = map(self._queue.event_ids_to_events.get, ids)
         messages = self._queue.pending_messages_per_session.get(session)
@@ -296,7 +296,7 @@ class EventLine:
             self.forget(session)
 
     def give_up(self, session: str) -> None:
-        """Forget the messages of a session and end its events, while a stream may still look at them."""
+        """Delete a session's messages and end its events. A stream may still refer to them."""
         self._queue.pending_messages_per_session.pop(session, None)
         self._queue.pending_event_ids_session.get(session, set()).clear()
         for event in list(self._queue.event_ids_to_events.values()):
@@ -304,16 +304,16 @@ class EventLine:
                 event.alive = False
 
     def keep_messages_in(self, make: Callable[[str], asyncio.Queue]) -> None:
-        """Keep the messages of each session in what `make` gives for its name; Gradio would keep all messages."""
+        """Keep each session's messages in the queue that `make` returns for it. Gradio would keep all messages."""
         self._queue.pending_messages_per_session = _Messages(self._queue.pending_messages_per_session.max_size, make)
 
     def busy_sessions(self) -> set[str]:
-        """The sessions whose events are under way or wait."""
+        """Return the sessions with running or waiting events."""
         events = list(self._queue.event_ids_to_events.values())
         return {event.session_hash for event in events if event.alive}
 
     def empty_events_afterwards(self) -> None:
-        """Empty events once they are over; Gradio keeps the last ones, with names of files, until others come."""
+        """Delete the data of finished events. Gradio would keep the last ones, with file names, until new ones come."""
         process = self._queue.process_events
 
         async def processed(events: list[Event], *args: Any) -> None:
@@ -327,24 +327,24 @@ class EventLine:
 
 
 def names_of_streams(event: Event) -> tuple[str, str]:
-    """By what a stream of answers may ask for an event: its session, or its own id."""
+    """Return the names by which a stream can request an event's answers: its session, and its id."""
     return event.session_hash, event._id
 
 
 def accept_only_queued_events(blocks: gr.Blocks) -> None:
-    """Refuse programs that would have an event answered at once, past the queue."""
+    """Refuse events of programs that bypass the queue."""
     blocks.api_open = False
 
 
 class _Messages(LRUCache):
-    """The messages of each session that are still to be read."""
+    """The unread messages of each session."""
 
     def __init__(self, most: int, make: Callable[[str], asyncio.Queue]) -> None:
         super().__init__(most)
         self._make = make
 
     def __delitem__(self, session: str) -> None:
-        self.pop(session, None)  # Gradio does so at the end of a stream, of what may be gone by then
+        self.pop(session, None)  # Gradio deletes it at the end of a stream, when it may be gone already
 
     def __setitem__(self, session: str, messages: asyncio.Queue) -> None:
         super().__setitem__(session, self._make(session))

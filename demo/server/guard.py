@@ -1,4 +1,4 @@
-"""Protects Gradio's server: limits requests, closes routes, and sets headers that say what browsers may do."""
+"""Protects Gradio's server: limits requests, closes routes, and sets security headers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from demo.server.failures import is_ours
 from demo.settings import is_loopback
 
 _UPLOAD = "/gradio_api/upload"
-MAX_JSON_BYTES = 1024 * 1024  # of any other request: the page's own have a few thousand
-_FORM_BYTES = 64 * 1024  # what a form adds to the file in it
-MAX_SESSION = 64  # characters of a session's name; Gradio's own have up to 36
+MAX_JSON_BYTES = 1024 * 1024  # maximum body of all other requests; the page's own have a few thousand bytes
+_FORM_BYTES = 64 * 1024  # a form's overhead beyond its file
+MAX_SESSION = 64  # maximum characters of a session's name; Gradio's names have up to 36
 _NAMED_BY_PATH = ("/gradio_api/heartbeat/", "/gradio_api/call/")
 _LONG_SESSION = f"The name of a session has at most {MAX_SESSION} characters.\n"
-_DRAINED = 16  # times what is allowed; a browser reads the answer only when all is sent
+_DRAINED = 16  # times the limit that is still read: a browser reads the answer only after it has sent everything
 
-# Routes of Gradio's that this page does not need, and that write files, start programs, ask other servers in a
-# visitor's name, or call functions of components. All begin so.
+# Prefixes of Gradio's routes that this page does not need, and that write files, start programs, send requests to other
+# servers, or call functions of components.
 CLOSED = (
     *("/gradio_api/proxy=", "/gradio_api/run-history", "/gradio_api/runs", "/gradio_api/deep_link"),
     *("/gradio_api/process_recording", "/gradio_api/component_server", "/gradio_api/stream/", "/gradio_api/dev/"),
@@ -41,7 +41,7 @@ CLOSED = (
 )
 _ADDRESS = re.compile(r"/gradio_api/file[=/]\s*[a-zA-Z][a-zA-Z0-9+.-]*:")  # Gradio would fetch it
 
-# As strict as Gradio 6 bears: its pages have scripts and styles of their own inline, and it compiles templates.
+# As strict as Gradio 6 allows: its pages have inline scripts and styles, and it compiles templates.
 _POLICY = {
     "default-src": "'self'",
     "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
@@ -64,7 +64,7 @@ HEADERS = {
 
 
 class _Refused(HTTPException, MultiPartException):
-    """Raised where a body is read. As the second of its bases Gradio's upload deletes at once what has come so far."""
+    """Raised while a body is read. For a MultiPartException, Gradio's upload deletes the partial file at once."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(status, sentence)
@@ -72,13 +72,13 @@ class _Refused(HTTPException, MultiPartException):
 
 
 class Guard:
-    """ASGI middleware for the app that Gradio makes.
+    """ASGI middleware for Gradio's app.
 
-    uploads: the folder where Gradio puts them; max_bytes: of one uploaded file; max_seconds: in which a request's body
-    must have come; hosts: the names by which the page may be called, None for any. A page on the loopback address
-    answers to the loopback's names alone, since else any web site could have its visitors' browsers ask it, under a
-    name that it lets lead to 127.0.0.1; and of the loopback's own pages to those of its own port. frames: origins whose
-    pages may show this page in a frame, beside Hugging Face's.
+    uploads: Gradio's folder for uploads. max_bytes: of one uploaded file. max_seconds: time limit for a request's body.
+    hosts: the host names that the page answers to, None for any. A page on the loopback address answers only to the
+    loopback's names. Otherwise a web site could make its own name resolve to 127.0.0.1 and send requests through its
+    visitors' browsers. It also refuses other loopback origins, that is, pages on other ports. frames: origins whose
+    pages may show this page in a frame, in addition to Hugging Face's.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Guard:
         frames: Collection[str] = (),
     ) -> None:
         self.app, self.uploads = app, uploads
-        self._headers = HEADERS | {"Content-Security-Policy": _policy(frames)}
+        self._headers = HEADERS | {"Content-Security-Policy": policy(frames)}
         self.max_bytes, self.max_seconds, self.hosts = max_bytes, max_seconds, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +102,7 @@ class Guard:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         guarded = _with_headers(send, self._headers)
         if refusal := self._refusal(scope, path):
-            # Whoever is still sending would see a broken connection, and not what they are told.
+            # Read the body first. A client that is still sending would see a broken connection instead of the answer.
             with suppress(_Refused):
                 await _read_to_the_end(self._limited(receive, path))
             await refusal(scope, receive, guarded)
@@ -125,7 +125,7 @@ class Guard:
                     )
             origin = headers.get("origin", "").lower()
             if is_loopback(_host(origin) or "") and urlsplit(origin).netloc != headers.get("host", "").lower():
-                # Another program of this machine, whose pages have nothing to ask here.
+                # A page of another program on this machine.
                 return PlainTextResponse(f"This page does not answer to pages of {origin[:100]!r}.\n", 403)
         if path.startswith(CLOSED) or _ADDRESS.match(path):
             return PlainTextResponse("This page has nothing at that address. Open its front page instead.\n", 404)
@@ -134,7 +134,7 @@ class Guard:
         return None
 
     def _limited(self, receive: Receive, path: str) -> Receive:
-        """`receive`, which raises where a body is too large, too slow or cut off."""
+        """Return a `receive` function that raises if the body is too large, too slow or cut off."""
         upload = path.startswith(_UPLOAD)
         most = self.max_bytes + _FORM_BYTES if upload else MAX_JSON_BYTES
         deadline = asyncio.get_running_loop().time() + self.max_seconds
@@ -169,9 +169,10 @@ class Guard:
 
 
 class Sense:
-    """ASGI middleware, the innermost: answers requests that neither the page nor a client of it sends, which Gradio
-    trips over. They would have no answer, and fill the log; now they have a line in it. What our own code raises, and
-    what the system refuses, is raised on.
+    """The innermost ASGI middleware: answers malformed requests on which Gradio itself would raise an exception.
+
+    Without it they would get no answer and a traceback in the log; here they get one line. Exceptions of demo and
+    segcore, and OSError, are raised again.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -181,7 +182,7 @@ class Sense:
         if scope.get("method") == "POST" and not scope["path"].endswith(_UPLOAD):
             try:
                 body, receive = await _read_ahead(receive)
-            except _Refused as refused:  # Gradio, which would answer it, lies further in
+            except _Refused as refused:  # Gradio's handler for it is further inside and cannot see it
                 await PlainTextResponse(refused.detail, refused.status_code)(scope, receive, send)
                 return
             if _names_long_session(body):
@@ -207,7 +208,7 @@ class Sense:
 
 
 async def _read_ahead(receive: Receive) -> tuple[bytes, Receive]:
-    """The body of a request, and what gives it once more."""
+    """Read the body of a request. Returns it, and a `receive` function that returns it again."""
     messages = []
     while not messages or messages[-1].get("more_body"):
         messages.append(await receive())
@@ -220,7 +221,7 @@ async def _read_ahead(receive: Receive) -> tuple[bytes, Receive]:
 
 
 def _names_long_session(body: bytes) -> bool:
-    """The same of what asks for an event, whose session is named in its body."""
+    """Whether the JSON body of a request names a session with a too long name."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):
@@ -237,24 +238,24 @@ async def _read_to_the_end(receive: Receive) -> None:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether our code was asked before it was raised; the first frame is the middleware's own."""
+    """Whether demo or segcore are in the traceback, apart from this middleware, which is the first frame."""
     frames = traceback.walk_tb(error.__traceback__.tb_next)
     return any(is_ours(frame.f_code.co_filename) for frame, _ in frames)
 
 
 def _is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that a page of another site asks; of a loopback address another port is another site."""
+    """Whether the browser says that another site sends the request. On loopback, other ports count as other sites."""
     site, host = headers.get("sec-fetch-site", ""), _host(headers.get("host", "")) or ""
     return site == "cross-site" or (site == "same-site" and is_loopback(host))
 
 
 def _opens_the_page(scope: Scope, path: str, headers: Headers) -> bool:
-    """A link to the page, or a frame around it, as Hugging Face has; its pages may come from anywhere."""
+    """Whether a link or a frame opens the page, as on Hugging Face. Other sites may do this."""
     return scope["method"] == "GET" and path in ("", "/") and headers.get("sec-fetch-mode") == "navigate"
 
 
 def _has_long_session(scope: Scope, path: str) -> bool:
-    """Gradio keeps under its name what it has of a session; that name is the last part of a path, or in the query."""
+    """Whether the session's name, in the query or as the last part of the path, is too long."""
     asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [])
     if path.startswith(_NAMED_BY_PATH):
         asked.append(path.rstrip("/").rpartition("/")[2])
@@ -262,20 +263,21 @@ def _has_long_session(scope: Scope, path: str) -> bool:
 
 
 def _too_large(most: int) -> str:
-    # The first words make Gradio answer with the status 413.
+    # Gradio answers with the status 413 if the message contains "maximum allowed size".
     return (
         f"This is over the maximum allowed size of {most / 2**20:g} MB. Make it smaller, or save it as JPEG, and give "
         "it again."
     )
 
 
-def _policy(frames: Collection[str]) -> str:
+def policy(frames: Collection[str]) -> str:
+    """Return the Content-Security-Policy. frames: origins whose pages may show this page in a frame."""
     policy = _POLICY | {"frame-ancestors": " ".join((*_FRAMED_BY, *frames))}
     return "; ".join(f"{name} {value}" for name, value in policy.items())
 
 
 def _host(name: str) -> str | None:
-    """The name in a Host or an Origin header, without scheme and port."""
+    """Return the host name in a Host or Origin header, without scheme and port."""
     try:
         return urlsplit(name if "://" in name else f"//{name}").hostname
     except ValueError:

@@ -1,6 +1,6 @@
-"""Keeps track of the streams of answers that browsers and programs hold open.
+"""Tracks the open streams of answers of browsers and programs.
 
-An event that nobody listens to is not begun, and an answer that nobody reads is not kept.
+An event without a listener is not started, and an answer that nobody reads is not kept.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo.server.gradio_internals import Event, EventLine, accept_only_queued_events, names_of_streams
 
-JOIN_SECONDS = 15.0  # in which who has asked for something must have opened a stream for the answer
-MOST_WITHOUT_STREAM = 64  # requests of those whose stream is still to come
+JOIN_SECONDS = 15.0  # time in which a client must open the stream for the answer to its request
+MOST_WITHOUT_STREAM = 64  # maximum number of requests without a stream
 UNREAD_SECONDS = 60.0
-UNREAD_BYTES = 32 * 2**20  # of one session; the answer with a large photograph has some 3 MB
+UNREAD_BYTES = 32 * 2**20  # for each session; an answer with a large photograph has about 3 MB
 
 _ANSWERS = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)/?")
 _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([^/]+)/?")
 
 
 class Listeners:
-    """The sessions, and the events of programs that have none, to which a stream of answers is open; and hearts, the
-    sessions whose page is open.
+    """The open streams of answers, by session, or by event for programs without a session; and the open pages.
+
+    An open page keeps a heartbeat connection.
     """
 
     def __init__(self) -> None:
         self._streams: Counter[str] = Counter()
         self._hearts: Counter[str] = Counter()
-        self.when_silent: list[Callable[[str], None]] = []  # called with a program's event, once it was listened to
+        self.when_silent: list[Callable[[str], None]] = []  # called with a program's event when its stream ends
 
     def listens(self, event: Event) -> bool:
-        """Whether somebody waits for the answer to an event."""
+        """Whether a stream is open for the answer to an event."""
         return any(name in self._streams for name in names_of_streams(event))
 
     def is_open(self, session: str) -> bool:
@@ -49,7 +50,7 @@ class Listeners:
 
     @contextmanager
     def during(self, scope: Scope) -> Iterator[None]:
-        """Note what a request is for as long as it is answered."""
+        """Count a request as an open stream or heartbeat while it is answered."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         counter, name, once = self._streams, None, False
@@ -73,11 +74,11 @@ class Listeners:
                     tidy(name)
 
 
-LISTENERS = Listeners()  # of the process
+LISTENERS = Listeners()  # one for the process
 
 
 class Listening:
-    """ASGI middleware that keeps LISTENERS."""
+    """ASGI middleware that updates LISTENERS."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,8 +92,9 @@ class Listening:
 
 
 def keep_listened(blocks: Blocks, listeners: Listeners = LISTENERS) -> None:
-    """From now on the line of a page, which is still to be launched, begins only what somebody listens to, keeps of
-    answers only what is soon read, and cannot be gone round.
+    """Let the page's event queue start only events with a listener, and drop answers that are not read soon.
+
+    Programs cannot bypass the queue. Call this before the page is launched.
     """
     line = EventLine(blocks)
     accept_only_queued_events(blocks)
@@ -102,7 +104,7 @@ def keep_listened(blocks: Blocks, listeners: Listeners = LISTENERS) -> None:
 
 
 def _take_those_without_stream(line: EventLine, listeners: Listeners) -> list[Event]:
-    """Take the events that nobody listens to out of the line; gives those that may still be listened to."""
+    """Take the events without a listener out of the queue. Returns those whose stream may still be opened."""
     taken = line.take(lambda event: not listeners.listens(event))
     too_old = time.monotonic() - JOIN_SECONDS
     kept = [event for event in taken if event.enqueue_time > too_old][-MOST_WITHOUT_STREAM:]
@@ -113,7 +115,7 @@ def _take_those_without_stream(line: EventLine, listeners: Listeners) -> list[Ev
 
 
 class Messages(asyncio.Queue):
-    """Messages of one session; `forget` is called where they are too many, or lie there for too long."""
+    """The unread messages of one session. `forget` is called if they are too large or too old."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
         super().__init__()
@@ -154,7 +156,7 @@ class Messages(asyncio.Queue):
 
 
 def weight(value: Any) -> int:
-    """The bytes of the texts in what an event gives, roughly."""
+    """Estimate the bytes of an event's output."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):

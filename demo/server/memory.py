@@ -1,4 +1,4 @@
-"""Keeps the page's memory from growing: what is free goes back to the system now and then, which glibc seldom does."""
+"""Returns the page's free memory to the system regularly. glibc rarely does, and the page's memory would grow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EVERY = 5.0  # seconds
 
 
 def keep_compact() -> None:
-    """From now on, for as long as the process lives."""
+    """Start to return free memory regularly, until the process ends."""
     memory.keep_pages()
     threading.Thread(target=_give_back_for_ever, name="give memory back", daemon=True).start()
 

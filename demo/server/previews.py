@@ -1,4 +1,4 @@
-"""Small copies of uploaded photographs to show: the browser that sent a large one need not get it back."""
+"""Previews: small copies of uploaded photographs, so that browsers need not download large uploads again."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from segcore.errors import SegcoreError
 from segcore.imaging import reading
 
 PREVIEW_SIDE = 640
-LONGEST = 16  # photographs that wait for their small copies
+LONGEST = 16  # maximum number of photographs that wait for their previews
 KEPT_SECONDS = 60.0
 
 
 class _File(NamedTuple):
-    """A file as it is now; another one under its name differs."""
+    """A file and its state. A replaced file under the same path is a different value."""
 
     path: Path
     number: int
@@ -37,7 +37,7 @@ class _File(NamedTuple):
 
 @dataclass(eq=False)
 class _Copy:
-    """A small copy that is being made, or was. asking: how many wait for it."""
+    """A preview that is finished or being made. asking: the number of requests that wait for it."""
 
     task: asyncio.Task[bytes | None] | None = None
     asking: int = 0
@@ -47,15 +47,15 @@ class _Copy:
 
 
 class Previews:
-    """Answers a browser that wants to show a file of the upload folder; a link or a program gets the file itself.
+    """ASGI middleware that answers requests of browsers for images in the upload folder with previews.
 
-    One small copy is made at a time and kept for a minute. Who hangs up is waited for no more, and of too many that
-    wait the last is refused.
+    Links and programs get the file itself. One preview is made at a time, and kept for a minute. A preview is given up
+    if all clients that requested it have disconnected. If too many previews wait, new requests are refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._one_at_a_time = asyncio.Lock()  # however many are asked for, memory is for one
+        self._one_at_a_time = asyncio.Lock()  # limits memory to one decoded photograph
         self._copies: dict[_File, _Copy] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +74,7 @@ class Previews:
         await (answer() if jpeg is None else Response(jpeg, media_type="image/jpeg")(scope, receive, send))
 
     async def _until_gone(self, file: _File, receive: Receive) -> bytes | None:
-        """The small copy; None where there is none to give, or nobody to give it to."""
+        """Return the preview; None if there is none, or if the client has disconnected."""
         copy = self._copies.get(file) or self._begin(file)
         copy.asking += 1
         gone = asyncio.create_task(_gone(receive))
@@ -85,7 +85,7 @@ class Previews:
             gone.cancel()
             copy.asking -= 1
             if copy.given_up() and not copy.task.done():
-                self._forget(file, copy)  # who asks again begins again; the task ends by itself
+                self._forget(file, copy)  # a new request starts a new task; the old one ends by itself
 
     def _begin(self, file: _File) -> _Copy:
         copy = self._copies[file] = _Copy()
@@ -104,7 +104,7 @@ class Previews:
 
 
 def _asked_for(scope: Scope) -> _File | None:
-    """The upload that a browser wants to show. All of them begin so what they accept for an <img>, and nowhere else."""
+    """Return the upload that a browser requests for an <img>. Only then its Accept header begins with "image/"."""
     if scope["type"] != "http" or not Headers(scope=scope).get("accept", "").startswith("image/"):
         return None
     path = scope["path"].partition("/file=")[2]
@@ -112,7 +112,7 @@ def _asked_for(scope: Scope) -> _File | None:
         if not path or not is_upload(path):
             return None
         status = os.stat(path)
-    except (OSError, ValueError):  # it is not there, or cannot be a path
+    except (OSError, ValueError):  # the file is missing, or the path is invalid
         return None
     return _File(Path(path), status.st_ino, status.st_mtime_ns, status.st_size)
 
@@ -123,7 +123,7 @@ async def _gone(receive: Receive) -> None:
 
 
 def _again(message: Message, receive: Receive) -> Receive:
-    """`receive`, which gives `message` once more at first."""
+    """Return a `receive` function that returns `message` first."""
     messages = [message]
 
     async def received() -> Message:
@@ -133,7 +133,7 @@ def _again(message: Message, receive: Receive) -> Receive:
 
 
 def small_copy(path: Path, given_up: Callable[[], bool] = never) -> bytes | None:
-    """A JPEG of the photograph, upright, its longer side PREVIEW_SIDE; None where it is no larger, or no photograph."""
+    """Make an upright JPEG with the longer side PREVIEW_SIDE; None for a smaller photograph and for other files."""
     try:
         return DECODERS.small_copy(path, PREVIEW_SIDE, max_pixels=reading.MAX_PIXELS, given_up=given_up)
     except SegcoreError:

@@ -1,4 +1,4 @@
-"""Keeps the state of each visitor, and deletes all of it a set time after their last request."""
+"""Keeps the session of each visitor, and deletes it a fixed time after the visitor's last request."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import gradio as gr
 from demo.server.gradio_internals import EventLine, Session, StateHolder, hold_sessions
 from demo.server.listeners import LISTENERS
 
-LOST = "Visit lost"  # the title by which connection.js knows the error
+LOST = "Visit lost"  # connection.js recognises the error by this title
 
 
 def lost() -> gr.Error:
-    """What is answered where nothing is kept of a visitor whose page shows something; their browser then goes on."""
+    """Return the error for a visitor whose session was deleted. The script connection.js then offers to continue."""
     sentence = "This page no longer has what you were looking at: it was started again, or you were away for long."
     return gr.Error(sentence, title=LOST, visible=False, print_exception=False)
 
 
 class Sessions(StateHolder):
-    """The sessions of all visitors. One goes `keep_seconds` after its last request, and of too many those whose page is
-    not open, the least recent first; none does while something that it has asked for is under way or waits.
+    """The sessions of all visitors.
 
-    Gradio would keep each until `capacity` newer ones have come, and of one that is closed only delete the values of
-    `gr.State`; whether it is closed it takes from a connection that a phone's sleep ends, and nothing begins again.
+    A session is deleted `keep_seconds` after its last request. If there are more than `most`, the least recent sessions
+    are deleted, first those whose page is not open. A session with a running or waiting request is never deleted.
+
+    Gradio itself would keep each session until `capacity` newer ones exist. For a closed session it would only delete
+    the values of `gr.State`, and it takes a session for closed when a phone's sleep ends the connection.
 
     clock: seconds, for tests.
     """
@@ -39,7 +41,7 @@ class Sessions(StateHolder):
         self._last_used: dict[str, float] = {}
 
     def take_over(self) -> None:
-        """From now on hold the sessions of the page, which has been launched."""
+        """Replace Gradio's holder of sessions. The page must have been launched."""
         hold_sessions(self.blocks, self)
         self._line.empty_events_afterwards()
 
@@ -55,8 +57,9 @@ class Sessions(StateHolder):
         return session
 
     def _too_many(self) -> list[str]:
-        """Those that go where there are too many, the least recent first. Of those whose page is open none goes for one
-        that is not, as a made-up one.
+        """Return the sessions to delete if there are too many, the least recent first.
+
+        A session whose page is open is never deleted to make room for one without an open page, such as a forged one.
         """
         everyone = list(self.session_data)
         if len(everyone) <= self.capacity:
@@ -68,7 +71,7 @@ class Sessions(StateHolder):
         return closed_that_go + opened_that_go
 
     def delete_all_expired_state(self) -> None:
-        """Gradio calls this once a second."""
+        """Delete sessions that are due. Gradio calls this once a second."""
         busy, now = self._line.busy_sessions(), self._clock()
         for session_id, used in list(self._last_used.items()):
             if session_id in busy:
@@ -77,12 +80,12 @@ class Sessions(StateHolder):
                 self.forget(session_id)
 
     def forget(self, session_id: str) -> None:
-        """Let go of all that is kept of a visitor, what they were told and have not fetched included."""
+        """Delete everything about a session, including messages that the browser has not fetched."""
         self.forget_state(session_id)
         self._line.forget(session_id)
 
     def forget_state(self, session_id: str) -> None:
-        """Let go of what is kept of a visitor but for what they are told now."""
+        """Delete a session's state, but not its unread messages."""
         with self.lock:
             self.session_data.pop(session_id, None)
             self._last_used.pop(session_id, None)

@@ -1,1 +1,1 @@
-"""The page's tabs: layout and wiring of each."""
+"""The page's tabs: layout and event wiring."""

@@ -1,4 +1,4 @@
-"""The controls that the tabs share: what is asked of the model, which images, and where answers are shown."""
+"""The controls that several tabs use: task, model, choice of images, and places for answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL_CHOICES = [(entry.title, name) for name, entry in catalogue.CATALOGUE.item
 
 
 class TaskControls(NamedTuple):
-    """Mode, and for binary mode the class, whether the arg-max decides, and else the threshold."""
+    """The mode, and for binary mode the class, whether the arg-max decides, and otherwise the threshold."""
 
     mode: gr.Radio
     class_name: gr.Dropdown
@@ -33,13 +33,13 @@ class TaskControls(NamedTuple):
 
 
 def object_choices(categories: Categories) -> list[tuple[str, str]]:
-    """What can be looked for, as labels and names: any object, and each of the classes."""
+    """Return the choices for a class as (label, name): any object, and all object classes."""
     each = zip(categories.friendly[1:], categories.names[1:], strict=True)
     return [("Any object", ANY_OBJECT), *((label[:1].upper() + label[1:], name) for label, name in each)]
 
 
 def task_controls(categories: Categories) -> TaskControls:
-    """Lay the task's controls out and let the mode show those that it needs."""
+    """Lay out the controls of the task. The mode shows the controls that it needs."""
     mode = gr.Radio(
         [("Multiclass", MULTICLASS), ("Binary", BINARY)],
         value=MULTICLASS,
@@ -49,7 +49,7 @@ def task_controls(categories: Categories) -> TaskControls:
     with gr.Group(visible=False) as binary:
         class_name = gr.Dropdown(object_choices(categories), value=ANY_OBJECT, label="Class", info="What to look for.")
         automatic = gr.Checkbox(
-            True, label="Automatic threshold", info="A pixel counts where this class is the likeliest of all."
+            True, label="Automatic threshold", info="A pixel counts if this class is the most likely one."
         )
         threshold = gr.Slider(
             0.05,
@@ -57,7 +57,7 @@ def task_controls(categories: Categories) -> TaskControls:
             value=0.5,
             step=0.01,
             label="Threshold",
-            info="Lower finds more, higher is surer.",
+            info="A lower threshold finds more, a higher one is more certain.",
             visible=False,
         )
     mode.change(lambda chosen: gr.update(visible=chosen == BINARY), mode, binary, **events.LIGHT)
@@ -65,70 +65,71 @@ def task_controls(categories: Categories) -> TaskControls:
     return TaskControls(mode, class_name, automatic, threshold)
 
 
-OWN_SCORES = " Off, the scores are the network's own."
+OWN_SCORES = " Without it, the scores are those of the network alone."
 
 
 def sharp_control(value: bool, info: str = "") -> gr.Checkbox:
-    """Lay out whether borders follow the photograph; runs no network."""
+    """Lay out the choice of sharp edges. It does not run the network."""
     return gr.Checkbox(value, label="Sharp edges", info=f"Borders follow the photograph's own edges.{info}")
 
 
 class ModelControls(NamedTuple):
-    """Which model runs, and what the photograph is resized to."""
+    """The model, and the resize of the photograph."""
 
     model: gr.Dropdown
     resize: gr.Radio
 
 
 def model_controls(pool: ModelPool) -> ModelControls:
-    """Lay out what makes the network run again."""
+    """Lay out the model and the resize, which make the network run again."""
     model = gr.Dropdown(
         [("Automatic", catalogue.AUTO), *MODEL_CHOICES],
         value=catalogue.AUTO,
         label="Model",
-        info=f"Automatic is {catalogue.entry(pool.default).title}. Your choice is yours alone.",
+        info=f"Automatic is {catalogue.entry(pool.default).title}. Your choice does not affect other visitors.",
         filterable=False,
     )
     resize = gr.Radio(
         [("Squeeze to 520 × 520", "squeeze"), ("Keep the shape", "aspect")],
         value="squeeze",
         label="Resize",
-        info="What the network sees. Keeping the shape is slower and often finer.",
+        info="The network's input. Keeping the shape is slower and often more accurate.",
     )
     return ModelControls(model, resize)
 
 
 def protocol_control() -> gr.Radio:
-    """Lay out how scores are taken."""
+    """Lay out the choice of the protocol."""
     return gr.Radio(
         [("Original size", "original"), ("torchvision's", "torchvision"), ("The report's", "report")],
         value="original",
         label="Protocol",
-        info="How the scores are taken. The last two choose their own resize.",
+        info="How the scores are computed. The last two have their own resize.",
     )
 
 
 def photograph_input(**kwargs: Any) -> gr.Image:
-    """An image input that hands over the uploaded file: `gr.Image` would decode it first, and fail where that does."""
+    """Make an image input that returns the uploaded file's path. `gr.Image` would decode the file first."""
     component = gr.Image(type="filepath", image_mode=None, **kwargs)
     return with_preprocess(component, lambda payload: None if payload is None else payload.path)
 
 
 def unchecked(component: gr.Slider | gr.Dropdown) -> gr.Slider | gr.Dropdown:
-    """The same, whose value is checked by who uses it: Gradio would refuse one that was right when the visitor clicked,
-    because the range or the choices have changed since.
+    """Return the component without Gradio's check of its value; the caller must check it.
+
+    Gradio would refuse a value that was valid when the visitor clicked, if the range or the choices changed since.
     """
     kinds = (int, float) if isinstance(component, gr.Slider) else (str,)
     return with_preprocess(component, lambda value: value if isinstance(value, kinds) else None)
 
 
 def dataset_choice(datasets: Datasets, **kwargs: Any) -> gr.Dropdown:
-    """Lay out the choice of a set of images; `offered` says which there are now."""
+    """Lay out the choice of a set of images. `offered` updates it."""
     return unchecked(gr.Dropdown(datasets.choices, value=datasets.default, filterable=False, **kwargs))
 
 
 def settings_of(wanted: Any) -> list:
-    """The controls' values that ask for what `wanted` did: set, model, protocol, resize, the task's four and edges."""
+    """Return the controls' values for `wanted`: set, model, protocol, resize, the task's four values, and edges."""
     task = wanted.task
     threshold = 0.5 if task.threshold is None else task.threshold
     how = task.mode, task.class_name, task.threshold is None, threshold
@@ -136,14 +137,14 @@ def settings_of(wanted: Any) -> list:
 
 
 def offered(datasets: Datasets, chosen: str) -> dict:
-    """An update that offers the sets of images that there are now, and chooses another only where `chosen` is gone."""
+    """Return an update with the available sets of images. It changes the choice only if `chosen` is not available."""
     choices = datasets.choices
     known = chosen in {key for _, key in choices}
     return gr.update(choices=choices) if known else gr.update(choices=choices, value=datasets.default)
 
 
 def dataset_of(datasets: Datasets, key: str) -> Dataset:
-    """The dataset of a key, or a message on the page that says why it cannot be had."""
+    """Return the dataset of a key. Raises gr.Error, which the page shows, if it cannot be opened."""
     try:
         return datasets.get(key)
     except SegcoreError as error:
@@ -151,12 +152,12 @@ def dataset_of(datasets: Datasets, key: str) -> Dataset:
 
 
 def html(elem_id: str, value: str | None = None) -> gr.HTML:
-    """A place for what `demo.markup` makes; takes no room while it is empty."""
+    """Make a place for HTML of `demo.markup`. It takes no space while it is empty."""
     return gr.HTML(value, elem_id=elem_id, elem_classes="made-here", apply_default_css=False)
 
 
 def gallery(label: str, elem_id: str, *, columns: int, samples: Sequence[Sample] = ()) -> gr.Gallery:
-    """Small pictures to pick one from."""
+    """Make a gallery of thumbnails to pick from."""
     return gr.Gallery(
         pictures(samples),
         label=label,
@@ -172,5 +173,5 @@ def gallery(label: str, elem_id: str, *, columns: int, samples: Sequence[Sample]
 
 
 def pictures(samples: Sequence[Sample]) -> list[tuple[str, str]]:
-    """What a gallery shows: thumbnails and captions."""
+    """Return a gallery's value: thumbnails and captions."""
     return [(str(each.thumbnail), each.caption) for each in samples]

@@ -1,4 +1,4 @@
-"""Buttons for downloads, whose files are written when they are clicked."""
+"""Download buttons. A file is written when its button is clicked."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from demo.waiting.visits import GoneError
 from segcore.errors import SegcoreError
 
 NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
-# Files at full size take much memory, so few are written at a time, of all visitors and kinds together.
+# Writing files at full size takes much memory, so only two are written at the same time, for all visitors together.
 WRITE = {"api_visibility": "private", "concurrency_id": "write", "concurrency_limit": 2}
 
 
 def new_folder() -> Path:
-    """The path of a folder for one file that somebody takes; it lies among the uploads, which are deleted in time."""
+    """Return the path of a new folder for one download. It is in the folder for uploads, which is cleaned regularly."""
     return upload_folder() / "downloads" / uuid.uuid4().hex
 
 
 def download_buttons(labels: dict[str, str], write: Callable[..., Path], inputs: Sequence[Any]) -> None:
-    """Lay out a row of buttons, labels by kind; each writes its file when it is clicked, and the browser then takes it.
+    """Lay out a row of buttons. labels: by kind. A click writes the file, and the browser then downloads it.
 
-    write(kind, folder, *inputs) -> path, in a folder that it makes.
+    write(kind, folder, *inputs): writes a file into the folder, which it must create, and returns its path.
     """
     with gr.Row():
         buttons = [(kind, gr.Button(label, size="sm", min_width=130)) for kind, label in labels.items()]
@@ -40,7 +40,7 @@ def download_buttons(labels: dict[str, str], write: Callable[..., Path], inputs:
         event.success(None, target, None, js=_TAKE, api_visibility="private")
 
 
-# Of the value itself: the hidden button's own link may still be that of the file before.
+# Uses the event's value, because the hidden button's link may still point to the previous file.
 _TAKE = """file => {
     const link = Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name });
     document.body.append(link);

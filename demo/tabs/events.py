@@ -1,4 +1,4 @@
-"""Helpers for the events of all tabs: how they run, which visitor asks, and errors as sentences."""
+"""Helpers for the events of all tabs: their options, their visitor, and their error messages."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from demo.markup import tables
 from demo.server.gradio_internals import current_event_id
 from segcore.errors import SegcoreError, UsageError
 
-# What may run the network waits in the engine's own line, so Gradio lets all of it in at once; of impatient clicks the
-# last one counts (waiting.visits). It changes what is kept for the visitor, and then they look at that again.
+# Events that may run the network wait in the model pool's queue, so Gradio starts all of them at once. Of several quick
+# clicks the last one wins (waiting.visits). The event changes the visitor's state, and then a LOOK event shows it.
 NETWORK = {
     "concurrency_id": "network",
     "concurrency_limit": None,
     "trigger_mode": "multiple",
     "show_progress": "minimal",
 }
-# A look draws what is kept as the controls say now, and waits for nobody else. All looks of a tab are one event, of
-# which one is under way and the last follows it: what is shown in the end is what was kept and said last. Its last
-# input is filled in the browser: the keys of the photographs that it has, so that none is sent again.
+# A LOOK event draws the visitor's state with the current settings and does not wait for other visitors. All looks of a
+# tab are one event: one runs, and the last one follows. So the page finally shows the last state and settings. The
+# browser fills the last input with the keys of the photographs that it has, so that they are not sent again.
 LOOK = {
     "js": "(...inputs) => [...inputs.slice(0, -1), [...(window.segcorePhotos ?? new Map()).keys()].join(' ')]",
     "concurrency_id": "look",
@@ -36,9 +36,9 @@ LIGHT = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 def spoken(outputs: int) -> Callable[[Callable], Callable]:
-    """Turn segcore's errors into a notice, the last of `outputs`, and leave all other outputs as they were.
+    """Decorate a callback: segcore's errors become a notice in the last of its outputs; other outputs do not change.
 
-    A callback that returns None changes nothing at all.
+    If the callback returns None, no output changes.
     """
 
     def decorate(callback: Callable) -> Callable:
@@ -56,15 +56,16 @@ def spoken(outputs: int) -> Callable[[Callable], Callable]:
 
 
 def required(shown: Any) -> Any:
-    """What is shown, or a sentence for who asks too early."""
+    """Return what is shown. Raises UsageError if nothing is shown yet."""
     if shown is None:
         raise UsageError("There is no picture yet: choose one first.")
     return shown
 
 
 def ends_on_failure(event: Any, idle: Sequence[tuple[Any, Any]], notice: gr.HTML, sentence: str) -> None:
-    """Where `event` fails as no callback of ours expects, set components to what they are when nothing is under way,
-    and say a sentence. In the browser alone, since what has failed may be the way to the server.
+    """If `event` fails unexpectedly, set components to their idle values and show a message.
+
+    This runs only in the browser, because the connection to the server may have failed.
     """
     values = [*(value for _, value in idle), tables.notice(sentence, kind="error")]
     outputs = [*(component for component, _ in idle), notice]
@@ -72,10 +73,10 @@ def ends_on_failure(event: Any, idle: Sequence[tuple[Any, Any]], notice: gr.HTML
 
 
 def visitor_of(request: gr.Request) -> Hashable:
-    """Who shares the network with others as one: a session, or of programs that have none all of one address."""
+    """Return the key by which a visitor shares the network: the session, or the address for programs without one."""
     return request.session_hash if has_session(request) else request.client.host
 
 
 def has_session(request: gr.Request) -> bool:
-    """Whether more may come from the same page or program; Gradio gives each call of others a session of its own."""
+    """Whether the client has a lasting session. Gradio gives each call of other programs its own session."""
     return request.session_hash is not None and request.session_hash != current_event_id()

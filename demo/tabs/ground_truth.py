@@ -1,4 +1,4 @@
-"""The tab for images whose truth is known: prediction beside truth, the map of errors, and the scores."""
+"""The tab for images with ground truth: prediction beside truth, the map of errors, and the scores."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 PER_PAGE = 24
 OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, provenance, notice
-ALL = "background"  # no object is called so, whatever a model's categories are
+ALL = "background"  # stands for all images; no object class has this name
 spoken = events.spoken(OUTPUTS)
 
 
 class GroundTruthTab:
-    """Layout, wiring and callbacks; a visitor's own things live in `requests.visit`, in that visitor's session."""
+    """Layout, wiring and callbacks. A visitor's state is in `requests.visit`, in the visitor's session."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class GroundTruthTab:
         thumbnails: Thumbnails,
         go_on: gr.Button,
     ) -> None:
-        """go_on: is clicked where the page goes on after its connection was lost."""
+        """go_on: a button that connection.js clicks to continue after the connection was lost."""
         self.pool = pool
         self.datasets = datasets
         self.thumbnails = thumbnails
@@ -47,8 +47,8 @@ class GroundTruthTab:
         self._wire(page, tab, go_on)
 
     def _lay_out(self) -> None:
-        # In the browser, beside what they tell of, so that a click is on what was seen.
-        # Ids are texts here, since a browser's numbers have 53 bits.
+        # Kept in the browser together with the gallery, so that a click refers to what the visitor saw.
+        # Ids are texts here, because a browser's numbers have 53 bits.
         self.offered = gr.JSON(visible=False)  # the key of a dataset, and the ids of its images that the gallery shows
         self.page_number = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="workspace"):
@@ -143,7 +143,7 @@ class GroundTruthTab:
         self.requests.fails_in_words(opened, picked, other, again)
 
     def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, picks: list[Any]) -> None:
-        """Show the image of `sent`, [settings, image id], as it was scored, in this tab after each event of `picks`."""
+        """After each event of `picks`, show the image in `sent`, [settings, image id], in this tab as it was scored."""
         settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
         for event in picks:
             shown = event.success(
@@ -158,7 +158,7 @@ class GroundTruthTab:
         self.show_images_of(tabs, own_id, linked, [linked.change(lambda: None, None, None, **events.LIGHT)])
 
     def on_link(self, address: Any) -> Any:
-        """The page opens: the settings and the image that the address names, as `_sent` takes them, if it names any."""
+        """The page was opened: return the settings and the image of its address, in the form that `_sent` takes."""
         link = links.read(address, self.pool.categories, self.datasets)
         if link.tab != links.TRUTH or link.image is None:
             return gr.skip()
@@ -172,11 +172,11 @@ class GroundTruthTab:
     # ---- the gallery
 
     def on_sources(self, source: str) -> dict:
-        """The tab is opened: what was fetched since is offered too."""
+        """The tab was opened: also offer images that were downloaded meanwhile."""
         return controls.offered(self.datasets, source) | {"visible": len(self.datasets.choices) > 1}
 
     def on_filter(self, source: str, class_filter: str) -> tuple:
-        """Another set or class, or the start: its first images."""
+        """The page was opened, or another set or class was chosen: show the first images."""
         return self._page_of_images(source, class_filter, 0)
 
     def on_previous(self, source: str, class_filter: str, page_number: int | None) -> tuple:
@@ -209,7 +209,7 @@ class GroundTruthTab:
     async def on_open(
         self, offered: tuple, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """The tab is opened: for the first time, with the first image."""
+        """The tab was opened: if it is the first time, show the first image."""
         if visit.wanted is not None or not offered:
             yield self.requests.same
             return
@@ -232,7 +232,7 @@ class GroundTruthTab:
             yield said
 
     async def on_sent(self, sent: Any, visit: Visit, request: gr.Request) -> AsyncIterator[tuple]:
-        """An image of a whole set was picked: shown as it was scored there."""
+        """An image of the tab for a whole set was picked: show it as it was scored there."""
         (dataset, model, protocol, resize, *_), image_id = _sent(sent)
         async for said in self._compare((dataset, image_id), visit, model, protocol, resize, request):
             yield said
@@ -240,7 +240,7 @@ class GroundTruthTab:
     async def on_go_on(
         self, image: Any, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """The connection was lost: what was asked for last. image: what that was by the browser's word."""
+        """Continue after a lost connection with the last request. image: that request, as the browser remembers it."""
         wanted = _chosen(image, 0) if image else visit.wanted
         if wanted is None:
             yield self.requests.same
@@ -251,7 +251,7 @@ class GroundTruthTab:
     async def on_setting(
         self, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """Another model, resize or protocol: runs the network only where the tensor it sees is another."""
+        """The model, resize or protocol changed. The network runs only if its input tensor changes."""
         if visit.wanted is None:
             yield self.requests.same
             return
@@ -280,7 +280,7 @@ class GroundTruthTab:
 
     @spoken
     def on_look(self, visit: Visit, *told: Any) -> tuple | None:
-        """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
+        """Show the kept result with the current mode, class, threshold and edges. The network does not run."""
         from demo.answers import ground_truth, photographs
 
         *task, sharp, known = told
@@ -296,7 +296,7 @@ class GroundTruthTab:
         return viewer, *said, tables.overall(view), tables.per_class(view), tables.provenance(view)
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
-        """The report's figure, or the scores as a file."""
+        """Write the figure, or the scores as a file."""
         from demo.answers import ground_truth, photographs
 
         compared, (*task, sharp) = events.required(visit.shown), how
@@ -311,7 +311,7 @@ _IN_BROWSER = "(_, ...others) => [segcoreImage(), ...others]"
 
 
 def _chosen(offered: Any, index: Any) -> tuple[str, str]:
-    """An image of those that a browser says it shows: a dataset's key and ids."""
+    """Return the dataset's key and the id of the image at `index` of those that the browser says it shows."""
     match offered, index:
         case [str(key), [*ids]], int() if 0 <= index < len(ids):
             return key, str(ids[index])
@@ -319,7 +319,7 @@ def _chosen(offered: Any, index: Any) -> tuple[str, str]:
 
 
 def _sent(sent: Any) -> tuple[list, str]:
-    """How a whole set was scored, as `controls.settings_of` says it, and which image a browser sends from there."""
+    """Check what the browser sends: the settings of a whole set, as in `controls.settings_of`, and an image's id."""
     match sent:
         case [[str(), str(), str(), str(), _, _, _, _, _] as settings, str(image_id)]:
             return settings, image_id

@@ -1,4 +1,4 @@
-"""The tab for a visitor's own photograph: see what the model finds, set it against a truth, take it away."""
+"""The tab for a visitor's photograph: prediction, comparison with an uploaded truth, and downloads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _IN_LINKS = "mode", "class", "automatic", "threshold", "edges", "model", "resize", "tta"  # the controls' names there
 OUTPUTS = 13  # those of PhotographTab.outputs
-TRUTH_FILES = ["image", ".json"]  # a JPEG too, to be told why it cannot be one
+TRUTH_FILES = ["image", ".json"]  # JPEG is allowed so that the page can explain why it cannot be a mask
 TRUTH_HELP = (
     "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
     "white), or **COCO annotations** as JSON: you see every wrong pixel, and the scores."
@@ -37,12 +37,12 @@ spoken = events.spoken(OUTPUTS)
 
 
 class PhotographTab:
-    """Layout, wiring and callbacks; a visitor's own things live in `requests.visit`, in that visitor's session."""
+    """Layout, wiring and callbacks. A visitor's state is in `requests.visit`, in the visitor's session."""
 
     def __init__(
         self, page: gr.Blocks, pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, go_on: gr.Button
     ) -> None:
-        """go_on: is clicked where the page goes on after its connection was lost."""
+        """go_on: a button that connection.js clicks to continue after the connection was lost."""
         self.pool = pool
         self.datasets = datasets
         self.thumbnails = thumbnails
@@ -123,7 +123,7 @@ class PhotographTab:
 
     @property
     def outputs(self) -> list[Any]:
-        """What a look gives, in this order."""
+        """The outputs of a LOOK event, in this order."""
         return [
             *(self.viewer, self.credit, self.verdict, self.warning),
             *(self.table, self.overall, self.per_class, self.provenance),
@@ -143,7 +143,7 @@ class PhotographTab:
         address = gr.Textbox(visible=False)
         loaded = page.load(self.on_load, [address, *inputs], js=opening, **network)
         page.load(self.on_link, address, list(named.values()), js=opening, **events.LIGHT)
-        # Emptied at once, so that the next file can be dropped there, whatever became of this one.
+        # Empty the input at once, so that the next file can be dropped there even if this one fails.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
         uploaded.then(outputs=self.upload, **emptied)
@@ -162,7 +162,7 @@ class PhotographTab:
     async def on_load(
         self, address: Any, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """The page opens with a sample and its result: those that the address names, if it names any."""
+        """The page was opened: show the sample and the settings of the address, by default the first sample."""
         link = links.read(address, self.pool.categories, self.datasets)
         sample = links.sample_of(link, self.thumbnails.samples)
         how = {"model": model, "resize": resize, "tta": tta}
@@ -171,14 +171,14 @@ class PhotographTab:
             yield said
 
     def on_link(self, address: Any) -> list:
-        """The page opens: the controls are set as the address says."""
+        """The page was opened: set the controls as the address says."""
         link = links.read(address, self.pool.categories, self.datasets)
         return [link.setting(links.PHOTOGRAPH, name, gr.skip()) for name in _IN_LINKS]
 
     async def on_upload(
         self, path: str | None, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """A photograph was given; None is the place for it, emptied."""
+        """A photograph was uploaded; None means that the input was emptied."""
         if path is None:
             yield self.requests.same
             return
@@ -199,7 +199,7 @@ class PhotographTab:
     async def on_model(
         self, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """Another model or resize, or tta: the only controls that run the network, and only for what is new."""
+        """The model, resize or test-time augmentation changed. The network runs only for settings that are new."""
         from demo.answers import photographs
 
         source = visit.wanted
@@ -212,7 +212,7 @@ class PhotographTab:
             return
 
         def again() -> Shown:
-            if visit.answered != source:  # the photograph itself is still waited for
+            if visit.answered != source:  # the request for the photograph is still pending
                 return photographs.open_photograph(self.pool, visit.shown, source, model, resize, tta)
             return photographs.segment_again(self.pool, visit.shown, model, resize, tta)
 
@@ -256,7 +256,7 @@ class PhotographTab:
 
     @spoken
     def on_look(self, visit: Visit, *told: Any) -> tuple | None:
-        """What is kept, as mode, class, threshold and edges are now: the kept logits answer."""
+        """Show the kept result with the current mode, class, threshold and edges. The network does not run."""
         *how, known = told
         if visit.shown is None:
             return None
@@ -265,7 +265,7 @@ class PhotographTab:
 
     @events.spoken(3)
     def on_truth(self, path: str | None, visit: Visit) -> tuple | None:
-        """A truth was given, so edges are the network's own until asked for; None is the place for it, emptied."""
+        """A truth was uploaded: switch sharp edges off for the scores. None means that the input was emptied."""
         from demo.answers import photographs
 
         if path is None:
@@ -279,12 +279,12 @@ class PhotographTab:
 
     @events.spoken(3)
     def on_remove(self, visit: Visit) -> tuple | None:
-        """The photograph alone again."""
+        """The truth was removed: show only the photograph."""
         visit.truth = None
         return uuid.uuid4().hex, True
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
-        """One file of what is shown, at full size."""
+        """Write one file of the shown result at full size."""
         from demo.answers import photographs
 
         shown, (*task, sharp) = events.required(visit.shown), how
@@ -292,7 +292,7 @@ class PhotographTab:
         return photographs.write_download(shown, asked, kind, folder, sharp)
 
     def write_scores(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
-        """The report's figure, or the scores against the visitor's truth as a file."""
+        """Write the figure, or the scores against the visitor's truth, as a file."""
         from demo.answers import ground_truth, photographs
 
         events.required(visit.shown)
@@ -311,7 +311,7 @@ _KEPT_IN_BROWSER = "async (...inputs) => [...(await segcoreKept()), ...inputs.sl
 
 
 def _with_truth(visit: Visit) -> Shown:
-    """What is shown, with the truth that was given for that very photograph."""
+    """Return what is shown, with the visitor's truth if it belongs to the shown photograph."""
     key, truth = visit.truth or (None, None)
     return replace(visit.shown, truth=truth if key == visit.shown.key else None)
 

@@ -1,4 +1,4 @@
-"""Answers requests of visitors that take a while: says how long they wait, and then that the answer is there."""
+"""Handles slow requests of visitors: shows the place in the queue, and then tells the page that the answer is ready."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAILED = "This did not work. Please try again."
 
 
 class VisitorRequests:
-    """The components of a tab for requests of visitors: `visit` keeps the answer, `arrived` changes with it."""
+    """A tab's components for slow requests. `visit` keeps the visitor's state; `arrived` changes with each answer."""
 
     def __init__(self, turns: Turns, name: str) -> None:
         self.turns = turns
@@ -39,14 +39,14 @@ class VisitorRequests:
     async def ask(
         self, visit: Visit, request: gr.Request, wanted: Any, work: Callable[[], Any], *, kind: Hashable
     ) -> AsyncIterator[tuple]:
-        """Do `work` when it is this visitor's turn. Yields updates of `outputs`; errors become sentences."""
+        """Run `work` when it is this visitor's turn. Yields updates of `outputs`; errors become notices."""
         same = gr.skip()
         places = visit.ask(self.turns, visitor_of(request), wanted, work, kind=kind, has_left=has_left())
         try:
             async with contextlib.aclosing(places):
                 async for place in places:
                     yield same, same, tables.waiting(place.ahead, place.seconds), ""
-        except Cancelled:  # what came instead says how it is
+        except Cancelled:  # the newer request updates the page
             yield self.same
         except GoneError as error:
             raise sessions.lost() from error
@@ -56,15 +56,15 @@ class VisitorRequests:
             yield self.there(visit)
 
     def fails_in_words(self, *events: Any) -> None:
-        """Stop waiting, with a sentence, where one of these events ends in an unexpected way."""
+        """Show a message and stop waiting if one of these events fails unexpectedly."""
         for event in events:
             ends_on_failure(event, [(self.waiting, "")], self.notice, FAILED)
 
     @property
     def same(self) -> tuple:
-        """Updates that change nothing. A generator that yields nothing at all would empty the components."""
+        """Updates that change nothing. If a generator yields nothing, Gradio empties the components."""
         return (gr.skip(),) * len(self.outputs)
 
     def there(self, visit: Visit) -> tuple:
-        """Updates that tell the page to look at the new answer."""
+        """Return updates that make the page show the new answer."""
         return visit, visit.newest, "", ""

@@ -24,11 +24,11 @@ from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError, UsageError
 
 NONE = "none"
-AT_FIRST = 50  # images asked for until a visitor says otherwise
-# Evaluations wait in a line of their own, so Gradio lets all of them in at once.
+AT_FIRST = 50  # initial number of images
+# Evaluations wait in their own queue, so Gradio starts all of them at once.
 EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": None, "show_progress": "hidden"}
 
-FAILED = "The scoring has failed. What was scored is kept: press the button again to go on."
+FAILED = "The scoring has failed. The scores so far are kept: press the button again to continue."
 
 # On a phone the scores appear above the button that asks for them.
 _SHOW_SCORES = """() => {
@@ -38,7 +38,7 @@ _SHOW_SCORES = """() => {
 
 
 class WholeSetTab:
-    """Layout, wiring and callbacks; a visitor's own things live in `shown`, in that visitor's session."""
+    """Layout, wiring and callbacks. A visitor's outcome is in `shown`, in the visitor's session."""
 
     def __init__(
         self,
@@ -50,15 +50,15 @@ class WholeSetTab:
         counts: Path,
         show_image: Callable[[gr.JSON, list[Any]], None],
     ) -> None:
-        """counts: a folder for what is counted, of all visitors.
+        """counts: the folder for the counts of all visitors' evaluations.
 
-        show_image(sent, picks): after each event of `picks`, open the image that is put into `sent`.
+        show_image(sent, picks): wires the events `picks`, so that each opens the image that was put into `sent`.
         """
         self.pool = pool
         self.datasets = datasets
         self.thumbnails = thumbnails
         self._counts = counts
-        # One evaluation at a time, by turns with what other visitors ask for: a photograph is answered meanwhile.
+        # One evaluation runs at a time. Its batches take turns with other requests, which are answered meanwhile.
         self._line = Turns(1, pool.turns.longest)
         self._lay_out()
         self._wire(page, tab)
@@ -70,10 +70,10 @@ class WholeSetTab:
 
     def _lay_out(self) -> None:
         self.shown = gr.State(None)
-        self.stopping = gr.State(None)  # the event that ends the scoring that was asked for last
-        # In the browser, beside what they tell of, so that a click is on what was seen.
-        self.pictured = gr.JSON(visible=False)  # how the images were scored, and the ids of the worst and of the best
-        self.sent = gr.JSON(visible=False)  # how it was scored, and the id of an image to be looked at
+        self.stopping = gr.State(None)  # the threading.Event that stops the last evaluation
+        # Kept in the browser together with the galleries, so that a click refers to what the visitor saw.
+        self.pictured = gr.JSON(visible=False)  # the settings of the scores, and the ids of the worst and best images
+        self.sent = gr.JSON(visible=False)  # the settings of the scores, and the id of the image to open
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
                 self.notice = controls.html("set-notice")
@@ -121,7 +121,7 @@ class WholeSetTab:
                     value=min(AT_FIRST, most),
                     step=1,
                     label="How many",
-                    info="The first of the set. The more, the surer the scores.",
+                    info="The first images of the set. With more images, the scores are more certain.",
                 )
             )
         with gr.Row():
@@ -216,7 +216,7 @@ class WholeSetTab:
         sharp: bool,
         request: gr.Request,
     ) -> AsyncIterator[dict]:
-        """Score the images, saying how far it is; what was shown stays until there is something newer."""
+        """Score the images and show the progress. The previous outcome stays until there is a new one."""
         from demo.answers import photographs, whole_set
 
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
@@ -224,7 +224,9 @@ class WholeSetTab:
             chosen = await asyncio.to_thread(self.datasets.get, dataset)
             task = photographs.task_of(mode, class_name, automatic, threshold, chosen.categories)
             other = None if other_model == NONE else other_model
-            count = int(min(max(1, images or 1), len(chosen.images)))  # of a set that was just chosen
+            count = int(
+                min(max(1, images or 1), len(chosen.images))
+            )  # the slider's range may belong to the previous set
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
             asked = self._line, self.pool, self.datasets, wanted, self._counts, stop or threading.Event()
             evaluation = whole_set.evaluate_in_turn(*asked, events.visitor_of(request), has_left())
@@ -239,7 +241,7 @@ class WholeSetTab:
                         yield idle | {self.shown: said, self.progress: ""} | scores
         except SegcoreError as error:
             yield idle | {self.progress: "", self.notice: tables.notice(str(error), kind="error")}
-        except OSError as error:  # what was scored could not be kept
+        except OSError as error:  # the counts could not be written
             print(f"segcore: an evaluation has failed: {error}", file=sys.stderr)
             yield idle | {self.progress: "", self.notice: tables.notice(downloads.NO_ROOM, kind="error")}
 
@@ -271,13 +273,13 @@ class WholeSetTab:
         return _sent(pictured, 2, event.index)
 
     def on_stop(self, stop: threading.Event | None) -> dict:
-        """End the evaluation early; what is done is shown."""
+        """Stop the evaluation. The scores so far are shown."""
         if stop:
             stop.set()
         return gr.update(interactive=False)
 
     def write_download(self, kind: str, folder: Path, shown: Any) -> Path:
-        """The report, the table or the record."""
+        """Write the report, the table or the record."""
         from demo.answers import whole_set
 
         if shown is None:
@@ -287,16 +289,16 @@ class WholeSetTab:
     # ---- the choice of images
 
     def on_open(self, dataset: str) -> dict:
-        """The tab is opened: what was fetched since is offered too."""
+        """The tab was opened: also offer images that were downloaded meanwhile."""
         return controls.offered(self.datasets, dataset)
 
     def on_dataset(self, dataset: str, images: float | None) -> dict:
-        """Another set: as many as were asked for, if it has so many."""
+        """Another set was chosen: keep the requested number of images, if the set has so many."""
         most = len(controls.dataset_of(self.datasets, dataset).images)
         return gr.update(maximum=max(2, most), value=min(images or AT_FIRST, most))
 
     def on_get(self, count: float | None, kind: str, request: gr.Request) -> tuple:
-        """Fetch photographs in the background."""
+        """Start a download of photographs in the background."""
         try:
             self.datasets.collect(int(min(max(1, count or 1), MAX_FETCHED)), kind, request.session_hash)
         except SegcoreError as error:
@@ -307,7 +309,7 @@ class WholeSetTab:
         self.datasets.stop_collecting(request.session_hash)
 
     def on_clock(self, request: gr.Request) -> tuple:
-        """Say how far fetching is, and offer the images once they are here."""
+        """Show the download's progress, and offer the images when they are complete."""
         state = self.datasets.collecting
         running = state is not None and not state.finished
         return (
@@ -324,7 +326,7 @@ def _ids(rows: list[dict]) -> list[str]:
 
 
 def _sent(pictured: Any, group: int, index: Any) -> list:
-    """How the images were scored and the id of the one that was picked; all of it is a browser's word."""
+    """Return the settings of the scores and the id of the picked image. Both come from the browser unchecked."""
     try:
         return [pictured[0], pictured[group][index]]
     except (TypeError, LookupError) as error:

@@ -1,4 +1,4 @@
-"""The picture viewer: a `gr.HTML` that draws label maps over a photograph; no control asks the server."""
+"""The picture viewer: a `gr.HTML` that draws label maps over a photograph. Its controls do not need the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _read(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-# Gradio treats this and the style sheet as templates: neither may hold a backtick, a backslash, "${" or "{{".
+# Gradio treats this and the style sheet as templates: they must not contain a backtick, a backslash, "${" or "{{".
 _SKELETON = """
 <section class="viewer" aria-label="Picture" data-ready="false" data-version="0" data-empty="true">
   <div class="toolbar">
@@ -52,14 +52,14 @@ _SKELETON = """
 def picture_viewer(
     value: dict | None = None, *, placeholder: str = "The picture will appear here.", **kwargs: Any
 ) -> gr.HTML:
-    """A viewer whose value is what `viewer_data.view` makes, or None; `placeholder` is the sentence for None.
+    """Make a viewer. Its value is a dictionary from `pictures.view`, or None, for which it shows `placeholder`.
 
-    Use it as an output and return the dictionary itself. `kwargs` go to `gr.HTML` (elem_id, visible, ...).
-    This is a function and not a subclass, because gradio writes a .pyi file beside every component class.
+    kwargs: for `gr.HTML` (elem_id, visible, ...). This is a function and not a subclass, because Gradio writes a .pyi
+    file beside every component class.
 
-    What a visitor chose (view, opacity, names, labels hidden or alone) stays when the value changes. The
-    section `.viewer` tells it in data attributes: view, opacity, names, hidden ("15,12,errors:2"), layout,
-    zoomed, empty, ready ("true" once the latest value is drawn) and version (+1 with each value drawn).
+    The visitor's choices (view, opacity, names, labels hidden or shown alone) stay when the value changes. The section
+    `.viewer` has them as data attributes: view, opacity, names, hidden ("15,12,errors:2"), layout, zoomed, empty, ready
+    ("true" once the latest value is drawn) and version (+1 with each value drawn).
     """
     return gr.HTML(
         value,

@@ -1,10 +1,10 @@
-// Label maps as numbers: decoding, borders, places for names, and painting onto canvases. Knows nothing of the page.
-const DIMMED = 0x8c000000; // colours are words as a little-endian canvas has them, ABGR: this is 55 % black
+// Label maps: decoding, borders, positions of names, and painting onto canvases. Independent of the page.
+const DIMMED = 0x8c000000; // 55 % black; colours are 32-bit words in the canvas's order, ABGR
 const OUTLINE = "rgb(255 255 255 / 95%)";
 const OUTLINE_HALO = "rgb(0 0 0 / 50%)";
 const [RIGHT, DOWN] = [1, 2];
-const BITS = [0, 1, 1, 2]; // that are set in 0..3
-const SMOOTHING = 8; // rounds; steps of a pixel go, and a corner is rounded by some two pixels
+const BITS = [0, 1, 1, 2]; // number of set bits in 0..3
+const SMOOTHING = 8; // rounds of smoothing: removes steps of one pixel, and rounds corners by about two pixels
 
 function opaqueWord(color) {
   const rgb = parseInt(color.slice(1), 16);
@@ -19,13 +19,13 @@ async function decodeLabels({ width, height, deflate }) {
   return { width, height, ids, borders: traceBorders(ids, width, height), anchors: findAnchors(ids, width, height) };
 }
 
-// The borders between labels as smooth lines: by a pair of labels, 256 times one plus the other, a Path2D in the map's
-// own pixels. They are followed along the corners between pixels, from one where more than two borders meet, or the
-// picture ends, to the next. So the same two labels lie on both sides of a whole line.
+// Returns the borders between labels as smooth lines: a Path2D in the map's pixels for each pair of labels, 256 * one +
+// the other. A line follows the corners between pixels. It starts and ends where more than two borders meet or at the
+// picture's edge, so the labels on its two sides do not change.
 function traceBorders(ids, width, height) {
-  const stride = width + 1; // of the corners
-  const steps = new Uint8Array(stride * (height + 1)); // by corner: whether borders lead from it to the right and down
-  const starts = []; // corners at which a line may begin: first the picture's lower and right end
+  const stride = width + 1; // corners in a row
+  const steps = new Uint8Array(stride * (height + 1)); // for each corner: whether borders lead to the right and down
+  const starts = []; // corners where a line may start: first those at the lower and right edges
   for (let x = 1; x < width; x++) starts.push(height * stride + x);
   for (let y = 1; y < height; y++) starts.push(y * stride + width);
   for (let y = 0, here = 0; y < height; y++) {
@@ -37,7 +37,7 @@ function traceBorders(ids, width, height) {
     }
   }
   const meeting = (at) => BITS[steps[at]] + (steps[at - 1] & RIGHT) + ((steps[at - stride] & DOWN) >> 1); // 0..4
-  const left = steps.slice(); // those that no line has taken yet
+  const left = steps.slice(); // steps that are not part of a line yet
   const next = (at) => {
     for (const [from, step, to] of [
       [at, RIGHT, at + 1],
@@ -70,8 +70,8 @@ function traceBorders(ids, width, height) {
   return borders;
 }
 
-// Through the middles of the steps from corner to corner, evened out with their neighbours; a ring is closed, and the
-// ends of any other line stay where they are.
+// Draws a line through the middles of the steps between corners, smoothed with their neighbours. A ring is closed; the
+// ends of other lines do not move.
 function addSmoothLine(path, corners, stride, isRing) {
   const x = evenedOut(corners.map((at) => at % stride), isRing);
   const y = evenedOut(corners.map((at) => Math.floor(at / stride)), isRing);
@@ -97,9 +97,9 @@ function evenedOut(corners, isRing) {
   return values;
 }
 
-// For each label the point farthest from any other label and from the border, where its name fits best:
-// x as a fraction of the width, y of the height, radius (how far) of the width. Measured on a coarse copy
-// by a two-pass chamfer transform: 3 for a step, 4 for a diagonal.
+// Finds for each label the point farthest from other labels and from the edges, where its name fits best: x as a
+// fraction of the width, y of the height, and radius, the distance, as a fraction of the width. Uses a two-pass chamfer
+// transform (3 for a step, 4 for a diagonal) on a coarse copy.
 function findAnchors(ids, width, height) {
   const step = Math.max(1, Math.ceil(Math.max(width, height) / 200));
   const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
@@ -130,7 +130,7 @@ function findAnchors(ids, width, height) {
     anchors.set(coarse[i], { x, y, distance: distance[i], radius: distance[i] / 3 / columns });
   }
   for (let i = 0; i < ids.length; i++) {
-    if (ids[i] === ids[i - 1] || anchors.has(ids[i])) continue; // the coarse copy may have stepped over a few pixels
+    if (ids[i] === ids[i - 1] || anchors.has(ids[i])) continue; // labels of a few pixels can be missing in the coarse copy
     anchors.set(ids[i], { x: (i % width) / width, y: Math.floor(i / width) / height, distance: 0, radius: 0 });
   }
   return anchors;
@@ -148,14 +148,14 @@ function putWords(canvas, write) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-// Fills a canvas of the map's size: each pixel with the word of its label, 0 being transparent.
+// Fills a canvas of the map's size with the colour word of each pixel's label; 0 is transparent.
 function paintLabels(canvas, { ids }, wordOfLabel) {
   putWords(canvas, (words) => {
     for (let i = 0; i < ids.length; i++) words[i] = wordOfLabel[ids[i]];
   });
 }
 
-// Light lines with a dark halo wherever `regionOfLabel` differs; `thickness` of a line in the canvas's pixels. The
+// Draws light lines with a dark halo between different regions of `regionOfLabel`. thickness: in the canvas's pixels. The
 // canvas shows the part of the picture that zoom.js describes.
 function strokeBorders(canvas, { width, height, borders }, regionOfLabel, thickness, { scale: zoom, left, top }) {
   const lines = new Path2D();

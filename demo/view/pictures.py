@@ -1,4 +1,4 @@
-"""What the picture viewer is shown: arrays -> one JSON-able value; no gradio, so handlers may import it."""
+"""Makes the picture viewer's value, a JSON dictionary, from arrays. Nothing here imports Gradio."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def encode_photo(image: np.ndarray, *, quality: int = 88) -> dict:
-    """A screen copy of a photograph, uint8 (H, W, 3), as {"key": its fingerprint, "src": JPEG data URI}.
+    """Encode a screen copy of a photograph, uint8 (H, W, 3), as {"key": its hash, "src": JPEG data URI}.
 
-    For the screen only: the JPEG is lossy, and carries no metadata. Raises ValueError for any other shape or
-    type.
+    Only for the screen: the JPEG is lossy and has no metadata. Raises ValueError for any other shape or type.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected a uint8 (H, W, 3) photograph, got {image.dtype} {image.shape}")
@@ -34,23 +33,25 @@ def encode_photo(image: np.ndarray, *, quality: int = 88) -> dict:
 
 
 def already_sent(photo: Mapping) -> dict:
-    """The same photograph by its key alone, for a page that has it: only new labels need to travel."""
+    """Return the photograph without its data, for a browser that already has it."""
     return {"key": photo["key"], "src": None}
 
 
 def unless_known(view: Mapping, known: str | None) -> dict:
-    """A viewer's value without its photograph where that is among those that the page has. known: their keys, with
-    spaces between, as `KNOWN` in the browser gives them: what was sent may have been lost on its way.
+    """Return the viewer's value, without the photograph's data if the browser already has it.
+
+    known: the keys of the browser's photographs, separated by spaces. The browser sends them, because an answer of the
+    server may have been lost.
     """
     photo = view["photo"]
     return dict(view) | {"photo": already_sent(photo) if photo["key"] in (known or "").split() else photo}
 
 
 def encode_labels(labels: np.ndarray) -> dict:
-    """A label map, uint8 (H, W), as {"width", "height", "deflate": base64 of its rows, zlib-compressed}.
+    """Encode a label map, uint8 (H, W), as {"width", "height", "deflate": base64 of its rows, zlib-compressed}.
 
-    Not an image on purpose: browsers that guard against fingerprinting add noise to pixels read back from a
-    canvas, and a label is an exact number. Raises ValueError for any other shape or type.
+    It is not an image, because browsers with protection against fingerprinting add noise to pixels that are read back
+    from a canvas. Raises ValueError for any other shape or type.
     """
     if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
         raise ValueError(f"expected a uint8 (H, W) label map, got {labels.dtype} {labels.shape}")
@@ -60,9 +61,9 @@ def encode_labels(labels: np.ndarray) -> dict:
 
 
 def legend_entry(number: int, name: str, color: str, note: str = "") -> dict:
-    """One label that is painted: its value 0..255 in the map, its name, "#rrggbb", and a short note ("34 %").
+    """Return the legend entry of one painted label: its value 0..255, name, colour "#rrggbb", and a note ("34 %").
 
-    Raises ValueError for a label or a colour that is neither.
+    Raises ValueError for an invalid label or colour.
     """
     if not 0 <= number <= 255:
         raise ValueError(f"expected a label of 0..255, got {number}")
@@ -80,11 +81,11 @@ def panel(
     unpainted: Mapping[int, str] | None = None,
     named: bool = True,
 ) -> dict:
-    """One picture: the photograph with `labels`, uint8 (H, W) of its aspect, over it; None shows it plain.
+    """Return one panel: the photograph with `labels`, uint8 (H, W) of its aspect ratio, over it; None: no labels.
 
-    Labels that are not in `legend` stay transparent; `unpainted` names them for whoever points at one. Panels
-    of one `group` share a legend and what is hidden in it; a label in several has the first one's note.
-    `named=False` leaves out outlines and names: they would cover regions as thin as a map of errors has.
+    Labels that are not in `legend` are transparent; `unpainted` gives their names for tooltips. Panels of the same
+    `group` share a legend and the hidden labels; for a label in several panels, the first panel's note is used.
+    named: draw outlines and names. They would cover the thin regions of a map of errors.
     """
     return {
         "title": title,
@@ -97,10 +98,10 @@ def panel(
 
 
 def view(photo: Mapping, panels: Iterable[Mapping], *, layout: str = "single", message: str = "") -> dict:
-    """The viewer's value: `photo` from `encode_photo` or `already_sent`, `message` a sentence for below it.
+    """Return the viewer's value. photo: from `encode_photo` or `already_sent`. message: a text below the picture.
 
-    "single" shows the first panel, large; "grid" shows all side by side. Raises ValueError for another layout
-    or no panel.
+    layout: "single" shows the first panel, large; "grid" shows all panels. Raises ValueError for another layout and for
+    no panels.
     """
     panels = [dict(each) for each in panels]
     if layout not in LAYOUTS:

@@ -6,21 +6,21 @@ const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "lege
 const WHAT_IS_DRAWN = { overlay: "Overlay", compare: "Photograph on the left, overlay on the right", mask: "Mask" };
 const MAX_PHOTOS = 8;
 const MAX_OUTLINE_WIDTH = 4096; // pixels
-const ZOOM_STEP = 1.5; // of a button or a key
-const KEY_PAN = 0.15; // of what is in view
-const GRIP_REACH = 28; // CSS pixels beside the divider that still take hold of it
-const EXACT_FROM = 4; // from this scale on pixels are shown as squares
+const ZOOM_STEP = 1.5; // factor of a button or a key
+const KEY_PAN = 0.15; // share of the visible part
+const GRIP_REACH = 28; // CSS pixels: the divider can be dragged within this distance
+const EXACT_FROM = 4; // from this scale on, pixels are shown as squares
 
-// Photographs by key; on `window`, so that they outlive a component that Gradio takes down and mounts again.
+// Photographs by key; on `window`, so that they stay when Gradio removes a component and mounts it again.
 const photos = (window.segcorePhotos ??= new Map());
 const state = { view: "overlay", opacity: 60, divider: 50, names: true, enlarged: null, highlight: null };
 const hidden = new Map(); // group -> Set of ids
 const solo = new Map(); // group -> id
-let inView = {}; // this viewer's own photograph stays, however many the other one has shown since
+let inView = {}; // the shown photograph; it stays even if the other viewer has shown many others since
 let panels = [];
 let groups = new Map(); // group -> Map of id -> legend entry
 let zoom = WHOLE; // the same in all panels
-const fingers = new Map(); // pointer id -> fractions of what is in view, of the pointers that are down on a picture
+const fingers = new Map(); // pointer id -> position as fractions of the visible part, for pointers that are down on a picture
 let isPanning = false;
 let latestTurn = 0;
 let version = 0;
@@ -31,7 +31,7 @@ const within = (node, name) => (node instanceof Element ? node.closest(name) : n
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, text] of Object.entries(attributes)) node.setAttribute(name, text);
-  node.append(...children); // strings become text nodes: a name never turns into markup
+  node.append(...children); // strings become text nodes, so names are never interpreted as HTML
   return node;
 }
 
@@ -45,7 +45,7 @@ function makeSwatch(color) {
 
 function soloOf(group) {
   const id = solo.get(group);
-  return groups.get(group)?.has(id) ? id : null; // a class that this picture lacks cannot stand alone in it
+  return groups.get(group)?.has(id) ? id : null; // a class that is not in this picture cannot be shown alone
 }
 
 function isShown(group, id) {
@@ -81,7 +81,7 @@ function toggleSolo(group, id) {
   if (!wasAlone) solo.set(group, id);
 }
 
-// ---- from a value to the page
+// ---- showing a value
 
 async function loadPhoto({ key, src }) {
   const known = src ?? photos.get(key) ?? (inView.key === key ? inView.src : null);
@@ -111,7 +111,7 @@ async function show(value) {
     console.error(error);
     sentence = "This picture could not be shown: please choose it again.";
   }
-  if (turn !== latestTurn) return; // a later value has overtaken this one
+  if (turn !== latestTurn) return; // there is a newer value
   const isNew = root.dataset.photo !== (value?.photo.key ?? "");
   if (isNew) zoom = WHOLE;
   root.dataset.photo = value?.photo.key ?? "";
@@ -202,7 +202,7 @@ function drawGroups(...wanted) {
   panels.filter(({ group }) => wanted.includes(group) || wanted.includes(undefined)).forEach(draw);
 }
 
-// What style alone can do: opacity, view and divider move without painting anything again.
+// Applies opacity, view and divider by CSS, without painting again.
 function applyControls() {
   if (root.dataset.layout === "grid" && state.view === "compare") state.view = "overlay";
   const hiddenList = hiddenNames();
@@ -245,7 +245,7 @@ function applyZoom() {
   root.querySelector("[data-action=zoom-all]").hidden = scale === 1;
 }
 
-// Once a frame, however many events there are.
+// At most once per frame.
 let isZoomDue = false;
 function setZoom(part) {
   zoom = part;
@@ -274,7 +274,7 @@ function litEntries(group) {
   return { spot, lit: spot.length ? spot : shown };
 }
 
-// Outlines and names, which keep their size however far the picture is enlarged.
+// Draws outlines and names. Their size does not depend on the zoom.
 function drawLines(panel) {
   const { group, map, named, outline, pills, picture } = panel;
   if (!map) return;
@@ -289,7 +289,7 @@ function drawLines(panel) {
   placePills(panel);
 }
 
-// Each name at the heart of its largest area, above it where the area is small, and not over another name.
+// Places each name at the centre of its largest area, above a small area, and not over other names.
 function placePills({ picture, map, pills }) {
   const { clientWidth: width, clientHeight: height } = picture;
   const placed = [];
@@ -313,7 +313,7 @@ function placePills({ picture, map, pills }) {
   }
 }
 
-// ---- pointing at the picture: what lies there, in every panel
+// ---- pointing at the picture: shows the label there in all panels
 
 function pointAt(x, y) {
   const [column, row] = pictureFractions(zoom, x, y);
@@ -364,7 +364,7 @@ function followPointer(event, picture) {
   pointAt(clamp(x, 0, 1), clamp(y, 0, 1));
 }
 
-// One of two fingers went from `before` to `now`; the other is what it goes away from.
+// Handles one of two fingers, which moved from `before` to `now`. The other finger is the centre of the zoom.
 function pinch(moved, before, now) {
   const [, other] = [...fingers].find(([id]) => id !== moved);
   const apart = (point) => Math.max(0.02, Math.hypot(point[0] - other[0], point[1] - other[1]));
@@ -373,7 +373,7 @@ function pinch(moved, before, now) {
   setZoom(movedBy(enlarged, (now[0] - before[0]) / 2, (now[1] - before[1]) / 2));
 }
 
-// What a pressed pointer moves: the divider, or the picture where it is enlarged.
+// Decides what a pressed pointer moves: the divider, or an enlarged picture.
 function takeHold(event, picture) {
   const [x, y] = fractions(event, picture);
   fingers.set(event.pointerId, [x, y]);
@@ -412,7 +412,7 @@ function highlight(node) {
   drawGroups(...groupsTouched);
 }
 
-// ---- events, all on the root: its contents come and go
+// ---- events, all on the root, because its contents are replaced
 
 const actions = {
   toggle: ({ group, id }) => toggleShown(group, Number(id)),
@@ -495,20 +495,20 @@ root.addEventListener("pointerover", (event) => {
   if (!within(event.target, ".picture")) pointAway();
 });
 root.addEventListener("pointerleave", (event) => {
-  if (event.pointerType !== "mouse") return; // a tapped name stays until the next tap
+  if (event.pointerType !== "mouse") return; // on a touch screen, a name stays until the next tap
   highlight(null);
   pointAway();
 });
 root.addEventListener("focusin", (event) => highlight(event.target.matches(":focus-visible") ? event.target : null));
 root.addEventListener("focusout", () => highlight(null));
 
-// Outlines and names depend on the size on screen; a tab that was hidden has none until it is opened.
+// Outlines and names depend on the size on screen. A hidden tab has no size until it is opened.
 const resizes = new ResizeObserver((entries) => {
   const resized = new Set(entries.map(({ target }) => target));
   panels.filter(({ picture }) => resized.has(picture)).forEach(draw);
 });
 
-root.querySelector("[data-action=fullscreen]").hidden = !document.fullscreenEnabled; // iPhones have none
+root.querySelector("[data-action=fullscreen]").hidden = !document.fullscreenEnabled; // iPhones have no full-screen mode
 for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.name = `${element.id}-view`;
 watch("value", () => show(props.value || null));
 show(props.value || null);

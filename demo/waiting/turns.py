@@ -1,7 +1,7 @@
-"""Whose turn it is: a short line for all that is long, with a fair share for each visitor; knows nothing of Gradio.
+"""A fair queue for slow requests, with a few worker threads. It does not import Gradio.
 
-A few threads do the work. Each takes its next piece by round robin over the visitors, not over what they ask for: who
-asks for fifty things waits for forty-nine of them behind who asks for one.
+The threads take requests by round robin over the visitors, not over requests: a visitor with fifty requests does not
+delay a visitor with one.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from typing import Any
 
 from segcore.errors import Cancelled, SegcoreError
 
-LONGEST = 64  # requests that wait; what comes after them is refused
+LONGEST = 64  # waiting requests; further ones are refused
 AT_ONCE = 2
-ASIDE = 2  # pieces of work more that may be under way where as many have lent their turns
-FIRST_GUESS = 1.0  # seconds that a run takes, until some were seen
-_LATEST = 0.2  # how much the newest run counts in the mean
+ASIDE = 2  # additional requests that may run while as many have lent their turns
+FIRST_GUESS = 1.0  # seconds: the assumed time of a run before one was measured
+_LATEST = 0.2  # weight of the newest run in the moving average
 
 
 class BusyError(SegcoreError):
-    """The line is full; the sentence says when to try again."""
+    """The queue is full. The message says when to try again."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """A place in the line, and in the end what came of it: `future` has the outcome, or the error that ended it."""
+    """A request in the queue. `future` gets its result, or its exception."""
 
     visitor: Hashable
     kind: Hashable
     work: Callable[[], Any] = field(repr=False)
     has_left: Callable[[], bool] = field(repr=False)
-    size: float = 1.0  # how many times as long it takes as the unit of its kind
+    size: float = 1.0  # its duration as a multiple of the unit of its kind
     future: Future = field(default_factory=Future, repr=False)
     started: float | None = None
     cancelled: bool = False
 
     def given_up(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether nobody waits for the result any more."""
         return self.cancelled or self.has_left()
 
 
 @dataclass(frozen=True)
 class Place:
-    """ahead: requests that come first, those under way among them; seconds: until this one's turn, roughly."""
+    """A place in the queue. ahead: requests before this one, running ones included. seconds: estimated waiting time."""
 
     ahead: int
     seconds: float
 
 
 def never() -> bool:
-    """Return False: the default where nobody leaves or gives up."""
+    """Return False: the default for callers who never leave."""
     return False
 
 
 class Turns:
-    """The line and the threads that serve it. Every method may be called from several threads.
+    """The queue and its worker threads. All methods are thread-safe.
 
-    at_once: pieces of work under way at a time; longest: how many may wait; clock: seconds, for tests.
+    at_once: requests that run at the same time. longest: requests that may wait. clock: seconds, for tests.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Turns:
         self.longest = longest
         self._clock = clock
         self._changed = threading.Condition()
-        # By visitor, in the order of their turns; whoever is served goes to the end.
+        # By visitor, in the order of their turns. A visitor who is served moves to the end.
         self._waiting: OrderedDict[Hashable, deque[Ticket]] = OrderedDict()
         self._running: list[Ticket] = []
-        self._aside: list[Ticket] = []  # of those
-        self._returning = 0  # of those that are aside, as many wait for their turn
-        self._own = threading.local()  # the ticket that a thread works on
+        self._aside: list[Ticket] = []  # running tickets that have lent their turns
+        self._returning = 0  # number of these that wait to get their turns back
+        self._own = threading.local()  # the ticket of each worker thread
         self._seconds: dict[Hashable, float] = {}
         self._threads: list[threading.Thread] = []
 
@@ -93,14 +93,14 @@ class Turns:
         has_left: Callable[[], bool] = never,
         always: bool = False,
     ) -> Ticket:
-        """Put `work` into the line; it runs in one of the line's threads, in the caller's context.
+        """Put `work` into the queue. A worker thread runs it, in the caller's context.
 
-        kind: what takes about as long as others of that kind; size: as many times as long, such as a number of images;
-        has_left: asked before work starts, which then does not; always: never refused, for those who come one piece at
-        a time, as an evaluation does.
+        kind: requests of the same kind take similar times. size: the request takes `size` times as long as a unit of
+        its kind, such as a number of images. has_left: is called before the work starts, and cancels it if true.
+        always: never refuse it; for callers who submit one request after the other, such as an evaluation.
 
-        Raises BusyError where the line is full. Where one visitor holds most of a full line, their newest gives its
-        place to a visitor who has none, and ends with that error.
+        Raises BusyError if the queue is full. If one visitor holds most of a full queue, their newest request is
+        removed and ends with BusyError, to make room for a visitor with fewer requests.
         """
         ticket = Ticket(visitor, kind, _in_context_of_caller(work), has_left, size)
         with self._changed:
@@ -113,7 +113,7 @@ class Turns:
         return ticket
 
     def place(self, ticket: Ticket) -> Place | None:
-        """Where it is in the line, None once it is under way or over."""
+        """Return the ticket's place in the queue, None if it is running or finished."""
         with self._changed:
             self._drop_those_who_left()
             order = self._order()
@@ -123,7 +123,7 @@ class Turns:
             return Place(len(ahead) + len(self._running), self._expected(ahead))
 
     def cancel(self, ticket: Ticket) -> None:
-        """Give its place up; what is under way goes on for nobody, to its end or until it asks `given_up`."""
+        """Cancel a request. Work that is running continues until its end, or until it checks `given_up`."""
         with self._changed:
             ticket.cancelled = True
             if not self._remove(ticket):
@@ -132,9 +132,10 @@ class Turns:
 
     @contextmanager
     def aside(self) -> Iterator[Callable[[], bool]]:
-        """For work of another process: the calling thread's turn is lent to who is next, and had back in the end.
+        """Lend the calling thread's turn to the next request while another process does the work.
 
-        Gives what says whether anybody still waits for the outcome. Of a thread without a turn nothing is lent.
+        At the end of the block the thread waits until it gets a turn back. Yields a function that says whether nobody
+        waits for the result any more. In a thread without a turn, nothing is lent.
         """
         ticket = getattr(self._own, "ticket", None)
         if ticket is None:
@@ -155,11 +156,11 @@ class Turns:
 
     @property
     def crowded(self) -> bool:
-        """Whether more than one piece of work is under way or waiting."""
+        """Whether more than one request is running or waiting."""
         with self._changed:
             return self._count() + len(self._running) > 1
 
-    # ---- the line; all of these with the lock held
+    # ---- the queue; callers of these methods hold the lock
 
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))
@@ -168,12 +169,12 @@ class Turns:
         return len(self._running) - len(self._aside)
 
     def _order(self) -> list[Ticket]:
-        """Those that wait, in the order of their turns if nobody else comes."""
+        """Return the waiting tickets in the order of their turns."""
         rounds = itertools.zip_longest(*self._waiting.values())
         return [ticket for each in rounds for ticket in each if ticket is not None]
 
     def _remove(self, ticket: Ticket) -> bool:
-        """Take it out of the line; whether it was there."""
+        """Remove a ticket from the queue. Returns whether it was there."""
         own = self._waiting.get(ticket.visitor, ())
         if ticket not in own:
             return False
@@ -205,7 +206,7 @@ class Turns:
         )
 
     def _expected(self, ahead: list[Ticket]) -> float:
-        """Seconds until these and those under way are done."""
+        """Return the estimated seconds until these and the running requests are done."""
         now = self._clock()
         left = [max(0.0, self._usual(each) - (now - each.started)) for each in self._running]
         return (sum(left) + sum(map(self._usual, ahead))) / self.at_once
@@ -238,7 +239,7 @@ class Turns:
                 ticket.future.set_result(outcome)
             else:
                 ticket.future.set_exception(error)
-            del ticket, outcome, error  # or an idle thread would keep the last photograph
+            del ticket, outcome, error  # an idle thread must not keep the last photograph alive
 
     def _next(self) -> Ticket:
         with self._changed:
@@ -259,7 +260,7 @@ class Turns:
 
 
 def _in_context_of_caller(work: Callable[[], Any]) -> Callable[[], Any]:
-    # Where a GPU is lent, its lender reads from the context for whom.
+    # ZeroGPU reads from the context which visitor a GPU is for.
     context = contextvars.copy_context()
     return lambda: context.run(work)
 
@@ -267,12 +268,12 @@ def _in_context_of_caller(work: Callable[[], Any]) -> Callable[[], Any]:
 def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         return work(), None
-    except BaseException as error:  # told to whoever waits for it; the thread serves the next
+    except BaseException as error:  # passed to the waiting caller; the thread continues
         return None, error
 
 
 def in_words(seconds: float) -> str:
-    """A time that is only roughly known: "about 3 seconds", "about 2 minutes"."""
+    """Format an estimated time: "about 3 seconds", "about 2 minutes"."""
     if seconds < 90:
         count, unit = max(1, round(seconds)), "second"
     else:

@@ -1,4 +1,4 @@
-"""Keeps what a visitor of a tab looks at and waits for; of several quick clicks the last one counts."""
+"""The state of a visitor in a tab: the shown answer and the pending request. Of several quick clicks, the last wins."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from typing import Any
 from demo.waiting.turns import Place, Ticket, Turns
 from segcore.errors import Cancelled, UsageError
 
-SAY_AFTER = 0.3  # seconds; most requests are answered before
-# Then when a third of the time that was said is over: each time is an event of Gradio's, and hundreds may be waiting.
+SAY_AFTER = 0.3  # seconds until the first message; most requests are answered earlier
+# The next message comes after a third of the announced time, because each one is a Gradio event and hundreds may wait.
 SAY_AGAIN = 1 / 3
-SAY_EVERY = 2.0  # seconds, not sooner
-_numbers = itertools.count(1)  # of the process, so that none is ever that of an earlier request
+SAY_EVERY = 2.0  # seconds: the shortest interval between messages
+_numbers = itertools.count(1)  # global, so that request numbers are never reused
 
 
 class GoneError(UsageError):
-    """A visitor's photograph is no longer here; their browser may still have it."""
+    """A visitor's photograph was deleted here. Their browser may still have it."""
 
 
 @dataclass(eq=False)
 class Visit:
-    """One for each visitor and tab, changed in place: whichever of their clicks is answered sees what others left.
+    """The state of one visitor in one tab. It is changed in place, so all events of the visitor see the same state.
 
-    shown: what is in view; wanted: which picture was asked for last, in the tab's own terms, and answered: that of
-    `shown`; truth: what the visitor gave to compare with, behind the key of the photograph that it is of; newest: the
-    number of the last request.
+    shown: the answer that the page shows. wanted: the image that was requested last; answered: the image of `shown`.
+    truth: the truth that the visitor uploaded, with the key of its photograph. newest: the number of the last request.
     """
 
     shown: Any = None
@@ -49,12 +48,12 @@ class Visit:
         kind: Hashable,
         has_left: Callable[[], bool],
     ) -> AsyncIterator[Place]:
-        """Have `work` done when it is this visitor's turn and keep its outcome in `shown`; until then say where it is.
+        """Run `work` when it is this visitor's turn and keep its result in `shown`. Until then, yield its place.
 
-        Takes the place of what the visitor asked for before: that is given up, or not shown any more.
+        It replaces the visitor's previous request, which is cancelled or not shown any more.
 
-        Raises Cancelled where a newer request took its place, or the visitor has left; SegcoreError as `work` does, and
-        BusyError. After an error, or where the listener has left, all is as it was.
+        Raises Cancelled if a newer request replaced it or the visitor has left, SegcoreError as `work` does, and
+        BusyError. After an exception, or if the caller stops listening, the state is as before.
         """
         self.newest = number = next(_numbers)
         self.wanted = wanted
@@ -75,7 +74,7 @@ class Visit:
                 self.wanted, self.ticket = self.answered, None
 
     def answer(self, turns: Turns, outcome: Any) -> None:
-        """Show what needs no waiting; a picture that is still waited for is given up."""
+        """Show a result that is available at once. A pending request is cancelled."""
         self.newest = next(_numbers)
         if self.ticket:
             turns.cancel(self.ticket)
@@ -83,7 +82,7 @@ class Visit:
 
 
 async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
-    """Say where a ticket is while it waits; ends with its work. Who stops listening gives the place up."""
+    """Yield a ticket's place while it waits, and end when its work ends. Closing the iterator cancels the ticket."""
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     ticket.future.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
     pause = SAY_AFTER
@@ -97,7 +96,7 @@ async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
 
 
 async def is_set_within(seconds: float, event: asyncio.Event) -> bool:
-    """Wait for the event that long, and say whether it has come."""
+    """Wait for an event, at most `seconds`. Returns whether it is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()

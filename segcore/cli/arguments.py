@@ -29,7 +29,7 @@ def add_dataset_argument(command: argparse.ArgumentParser) -> None:
 
 
 def add_scoring_arguments(command: argparse.ArgumentParser) -> None:
-    """What is scored, by which protocol, and where the scores go."""
+    """The images to score, the protocol, and the output files."""
     add_dataset_argument(command)
     command.add_argument(
         "--skip-bad", action="store_true", help="leave out, and name, the images whose annotations are broken"
@@ -62,7 +62,7 @@ def add_model_argument(command: argparse.ArgumentParser) -> None:
 
 
 def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
-    """What is asked of a model and how it computes; `precision` is the default."""
+    """The task, and how the model computes it. precision: the default of --precision."""
     command.add_argument("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
     command.add_argument(
         "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"
@@ -80,9 +80,9 @@ def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> N
         help=f"auto, float32, bfloat16, float16 (graphics cards) or int8 (by openvino); default {precision}",
     )
     command.add_argument(
-        "--engine", default="auto", help="auto (default), torch, or openvino, quicker on a CPU where it is installed"
+        "--engine", default="auto", help="auto (default), torch, or openvino, which is optional and faster on a CPU"
     )
-    command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to measure int8 by")
+    command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 with")
     command.add_argument(
         *("--tta", "--careful"),
         action=RenamedSwitch,
@@ -110,14 +110,14 @@ def add_cluster_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def model_name(name: str) -> str:
-    """The model's name of today; says so on stderr where a former one was given."""
+    """Return the model's current name. Print a notice on stderr if a former name was given."""
     if name in catalogue.FORMER_NAMES:
         print(f"segcore: {catalogue.former_name_notice(name)}", file=sys.stderr)
     return catalogue.FORMER_NAMES.get(name, name)
 
 
 def comma_separated(text: str) -> list[str]:
-    """The parts of a list with commas, without blanks around them."""
+    """Split a comma-separated list, without the spaces around its items."""
     return [part.strip() for part in text.split(",")]
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: exit statuses and complaints, the model that was asked for, and where results go."""
+"""Code that the commands share: exit statuses, error messages, loading the model, and output paths."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2  # exit statuses
 
 
 def complain(message: str, status: int) -> int:
-    """Say on stderr what is wrong. Returns the exit status."""
+    """Print an error on stderr. Returns the exit status."""
     print(f"segcore: {message}", file=sys.stderr)
     return status
 
 
 def reason(error: Exception) -> str:
-    """What an error says to a person."""
+    """Return an error's message for the user."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; free some space and run this again"
     return str(error)
 
 
 def task_of(arguments: argparse.Namespace, model: str) -> Task:
-    """What is asked of the model. Raises UsageError for options that only binary mode has."""
+    """Return the task. Raises UsageError for options that only binary mode has."""
     task = Task(arguments.mode, arguments.class_name, arguments.threshold, categories_of(model))
     if not task.binary and (task.object_id is not None or task.threshold is not None):
         raise UsageError("--class and --threshold ask for one class against all else; add --mode binary")
@@ -47,7 +47,7 @@ def task_of(arguments: argparse.Namespace, model: str) -> Task:
 
 
 def categories_of(model: str) -> Categories:
-    """What the model tells apart; PyTorch is imported only to ask a trained model's file."""
+    """Return the model's categories. PyTorch is imported only for the file of a trained model."""
     if not catalogue.is_file(model):
         return VOC
     from ..models.loading import categories
@@ -56,7 +56,7 @@ def categories_of(model: str) -> Categories:
 
 
 def load_segmenter(arguments: argparse.Namespace, model: str | None = None) -> Segmenter:
-    """The model, by default --model, ready to run; says on stderr how close int8 is to float32."""
+    """Load the model, by default --model. For int8, print its agreement with float32 on stderr."""
     from ..inference.segmenter import Segmenter
     from ..report.words import calibrated
 
@@ -68,7 +68,7 @@ def load_segmenter(arguments: argparse.Namespace, model: str | None = None) -> S
 
 @contextmanager
 def start_network(arguments: argparse.Namespace) -> Iterator[Segmenter | Cluster]:
-    """What runs the model: a `Segmenter` in this process, or the workers of a `Cluster` with --workers or --ray."""
+    """Yield a `Segmenter` in this process, or with --workers or --ray a `Cluster`."""
     if arguments.ray is None and arguments.workers is None:
         yield load_segmenter(arguments)
         return
@@ -85,15 +85,15 @@ def start_network(arguments: argparse.Namespace) -> Iterator[Segmenter | Cluster
 
 
 def _how(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options that a `Segmenter` and a `Cluster` share."""
+    """Return the options that `Segmenter` and `Cluster` have in common."""
     names = "device", "precision", "resize", "engine", "tta", "refine"
     return {name: getattr(arguments, name) for name in names}
 
 
 def output_stems(files: list[Path]) -> dict[Path, str]:
-    """What each file's outputs are called: its stem. Where two files share a stem, the whole name keeps them apart.
+    """Return the name of each file's outputs, which is its stem, or the full name if two files share a stem.
 
-    Stems that some disks do not tell apart, as IMG and img, count as one.
+    Stems that some file systems treat as equal, such as IMG and img, count as the same stem.
     """
     taken: set[str] = set()
     stems: dict[Path, str] = {}
@@ -107,12 +107,12 @@ def output_stems(files: list[Path]) -> dict[Path, str]:
 
 
 def _on_any_disk(name: str) -> str:
-    """The same text for all names that some disk does not tell apart: upper and lower case, ways to write an accent."""
+    """Return the same text for names that some file system treats as equal: case, and ways to encode accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for results, with those above it. Raises UsageError where a file is in the way."""
+    """Make a folder for results, with its parents. Raises UsageError if a file is in the way."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -120,7 +120,7 @@ def make_folder(path: Path) -> None:
 
 
 def make_room_for(path: Path) -> None:
-    """See to it, before the work begins, that a file can be written in the end. Raises UsageError if it cannot."""
+    """Check before the work begins that a file can be written, and make its folder. Raises UsageError if it cannot."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")
     make_folder(path.parent)

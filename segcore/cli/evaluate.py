@@ -67,9 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:
-    """The task, the images, their dataset, the protocol and what is wrong with the dataset beside single images.
+    """Return the task, the images, their dataset, the protocol, and problems of records that belong to no image.
 
-    All is checked before the weights are loaded.
+    Everything is checked before the weights are loaded.
     """
     from ..evaluation.run import choose_images
 
@@ -81,9 +81,9 @@ def what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:
 
 
 def _checked_dataset(arguments: argparse.Namespace, categories: Categories) -> tuple[Dataset, list[str]]:
-    """The dataset, and with --skip-bad what is wrong with records that belong to none of its images.
+    """Open the dataset. With --skip-bad, also return the problems of records that belong to none of its images.
 
-    Raises AnnotationError for anything wrong without that flag, and where nothing is left with it.
+    Raises AnnotationError for any problem without that flag, and with it if no image is left.
     """
     wrong: list[str] = []
     dataset = open_dataset(arguments.dataset, arguments.split, categories, wrong)
@@ -96,7 +96,7 @@ def _checked_dataset(arguments: argparse.Namespace, categories: Categories) -> t
 
 
 def left_out(skipped: list[dict], wrong: list[str]) -> int:
-    """Name what was not scored: images, and records of a dataset that belong to none of its images."""
+    """Print what was not scored: images, and records that belong to no image. Returns the exit status."""
     for problem in wrong:
         print(f"segcore: left out: {problem}", file=sys.stderr)
     for each in skipped:
@@ -105,7 +105,7 @@ def left_out(skipped: list[dict], wrong: list[str]) -> int:
 
 
 def _keep_samples(run: Run, arguments: argparse.Namespace) -> Callable[[Sample], None] | None:
-    """What to do with each newly scored image: save its label map, its figure, both or nothing."""
+    """Return a callback that saves the label map and the figure of each image, as wanted; None if neither is."""
     stems = output_stems([Path(image.file_name) for image in run.images])
 
     def keep(sample: Sample) -> None:

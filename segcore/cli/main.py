@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             status = arguments.run(arguments)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # who reads has left; what is still to be written goes nowhere
+    except BrokenPipeError:  # the reader of the pipe has ended; discard the remaining output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except UsageError as error:
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it returns has the chosen command's function as `run`."""
+    """Make the parser of all commands. The parsed arguments have the chosen command's function as `run`."""
     parser = argparse.ArgumentParser(prog="segcore", description=description)
     parser.add_argument("--version", action="version", version=f"segcore {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -85,13 +85,13 @@ def _debug_messages(wanted: bool) -> Iterator[None]:
 
 
 def _replace_closed_streams() -> None:
-    """Lead standard streams that the caller has closed to nowhere.
+    """Open the null device for standard streams that the caller has closed.
 
-    Else a file that is opened next takes the number of one, and the complaints of C libraries go into that file.
+    Otherwise the next opened file would get the number of stderr, and C libraries would write messages into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # os.open returns the lowest free number
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))

@@ -1,4 +1,4 @@
-"""Flags that got new names: the old ones keep working, with a line that says so."""
+"""Renamed flags. The old names keep working and print a notice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Renamed(argparse.Action):
-    """Stores the value of a flag whose first name is the one to use."""
+    """Stores the value of a flag. The flag's first name is the current one, all others are old names."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         if option_string != self.option_strings[0]:
@@ -18,7 +18,7 @@ class Renamed(argparse.Action):
 
 
 class RenamedSwitch(Renamed):
-    """Likewise for a flag without a value: it stores True."""
+    """The same for a flag without a value. It stores True."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, **options | {"nargs": 0, "default": False})
@@ -28,5 +28,5 @@ class RenamedSwitch(Renamed):
 
 
 def told_new_name(old: str, new: str) -> None:
-    """Say on stderr what to use from now on."""
+    """Print on stderr which name to use."""
     print(f"segcore: {old} is now called {new}; the old name still works in this version", file=sys.stderr)

@@ -58,10 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _predict_each(
     network: Segmenter | Cluster, task: Task, targets: dict[Path, Path], arguments: argparse.Namespace
 ) -> Iterator[str | None]:
-    """Write the results of each file beside its target; yield, in order, what was wrong with it.
+    """Write the results of each file to its target. Yield, in order, None or what was wrong with the file.
 
-    One photograph is written while the network looks at the next: writing takes a core for half as long as the network
-    takes all of them. So two photographs are in memory.
+    A thread writes one result while the network runs on the next photograph, so two photographs are in memory. Writing
+    takes half as long on one core as the network takes on all cores.
     """
     from ..evaluation.ray_cluster import Cluster
     from ..inference.export import write_results
@@ -93,7 +93,7 @@ def _predict_each(
 
 
 def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
-    """Write files by the ends of their names. Returns what went wrong."""
+    """Write the files of one result, given by the ends of their names. Returns what went wrong, or None."""
     try:
         for end, content in results.items():
             with atomic_write(f"{target}{end}") as file:
@@ -104,10 +104,9 @@ def _write_all(target: Path, results: dict[str, bytes]) -> str | None:
 
 
 def _image_files(inputs: list[Path]) -> tuple[list[Path], list[str]]:
-    """The named files, and of each folder the files that are called like images, in order and each once; and what is
-    wrong with folders that give none.
+    """Return the named files and the image files of the named folders, without duplicates, and problems of folders.
 
-    Raises UsageError where that leaves nothing. A named file that is not there fails later, by itself.
+    Raises UsageError if there is no file. A named file that does not exist fails later, when it is read.
     """
     files: list[Path] = []
     problems: list[str] = []

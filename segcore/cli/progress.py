@@ -1,4 +1,4 @@
-"""How far a command is, on stderr: a bar on a terminal, and a line now and then where that is a file."""
+"""Progress on stderr: a bar on a terminal, or a line every 30 seconds if stderr is a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LINE_EVERY = 30.0  # seconds
 
 @contextmanager
 def progress_bar(label: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield the callback that segcore's long functions take: how many are done, and of how many. unit: "B" is bytes."""
+    """Yield the callback progress(done, total) for segcore's long functions. unit: "B" is bytes."""
     started = told = time.monotonic()
     with tqdm(desc=label, unit=unit, unit_scale=unit == "B", disable=None) as bar:
 
@@ -41,7 +41,7 @@ def _how_far(label: str, unit: str, done: int, total: int | None, seconds: float
 
 @contextmanager
 def stage_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """As `progress_bar`, but for functions that go through stages: a bar for each."""
+    """Yield the callback progress(stage, done, total) for functions with stages. Each stage has its own bar."""
     from ..truth.fetch_job import ANNOTATIONS
 
     with ExitStack() as current:

@@ -29,7 +29,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_learning_arguments(add: Callable[..., Any]) -> None:
-    """Which network learns, and how."""
+    """The network, and how it is trained."""
     add(
         "--out",
         type=Path,
@@ -64,7 +64,7 @@ def _add_learning_arguments(add: Callable[..., Any]) -> None:
 
 
 def _add_photograph_arguments(add: Callable[..., Any]) -> None:
-    """What is learned from beside the dataset, and how crops are cut."""
+    """Training data beside the dataset, and how crops are cut."""
     pairs = {"type": Path, "nargs": 2, "metavar": ("IMAGES", "LABELS"), "action": "append", "default": []}
     add("--truth", **pairs, help="more photographs and their label maps (PNG, 255 ignored); may be given several times")
     add("--incomplete-truth", **pairs, help="likewise, where label maps leave objects out; needs --teacher")
@@ -92,7 +92,7 @@ def _add_photograph_arguments(add: Callable[..., Any]) -> None:
 
 
 def _add_validation_arguments(add: Callable[..., Any]) -> None:
-    """When the network is validated and kept, and what it runs on."""
+    """Validation, checkpoints, and the device."""
     add("--validation-split", metavar="SPLIT", help="validate on another split; default: on images held back")
     add("--hold-back", type=float, default=0.1, metavar="X", help="share of images to validate on; default 0.1")
     add("--validate-every", type=int, default=500, metavar="N", help="steps; default 500, and at the end")
@@ -126,5 +126,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tuples(values: Any) -> Any:
-    """Lists, also within lists, as tuples; anything else as it is."""
+    """Convert nested lists to tuples."""
     return tuple(map(_tuples, values)) if isinstance(values, list) else values

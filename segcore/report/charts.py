@@ -1,4 +1,4 @@
-"""Charts of an evaluation's record as SVG for inside a page, light or dark: their ink is the page's text colour."""
+"""Charts of an evaluation's record as SVG to embed in a page. They use the page's text colour, light or dark."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .words import confidence_sentence
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WRONG = "#d55e00"  # Okabe and Ito's vermilion, which colour-blind people tell from the accent
+WRONG = "#d55e00"  # Okabe and Ito's vermilion; colour-blind people can tell it from the accent
 
-_WIDTH = 380  # pixels: what a phone has; wider charts are scrolled
+_WIDTH = 380  # pixels: the width of a phone; wider charts scroll
 _ROW = 25
 _NAMES = 96  # pixels for a class's name
 _NUMBER = 40
-_CHANCE_BELOW = 0.001  # a bin of confidence with fewer of the pixels is left to chance
+_CHANCE_BELOW = 0.001  # bins of confidence with a smaller share of the pixels are left out
 
 
 # ---- the charts
@@ -63,7 +63,7 @@ def _known(bounds: Sequence[float] | None) -> str:
 
 
 def _bar(axes: Axes, row: int, value: float, bounds: Sequence[float] | None, color: str | None) -> None:
-    """A bar with its interval across its end: over the bar in a shade that stands out from it, beyond it in ink."""
+    """Draw a bar and its interval. The part of the interval on the bar has a contrasting shade."""
     axes.barh(row, value, 0.62, color=color or INK, alpha=1 if color else 0.45)
     axes.barh(row, value, 0.62, color="none", edgecolor=INK, alpha=0.3, linewidth=0.8)
     low, high = bounds or (value, value)
@@ -132,7 +132,7 @@ def _cell_lines(axes: Axes, count: int) -> None:
 
 
 def _confusion_told(shares: np.ndarray, names: Sequence[str]) -> str:
-    """The diagonal, and the largest share of each row that is off it."""
+    """Return the cells to label: the diagonal, and the largest other share of each row."""
     told = []
     for row, name in enumerate(names):
         if np.isnan(shares[row, row]):
@@ -206,7 +206,7 @@ def reliability_chart(record: Record) -> str:
 
 
 def _points(axes: Axes, says: np.ndarray, right: np.ndarray, shares: np.ndarray) -> None:
-    """The diagonal, what lies between it and the model, and the model's points."""
+    """Draw the diagonal, the area between it and the model's curve, and the model's points."""
     axes.plot([0, 1], [0, 1], color=INK, alpha=0.5, linewidth=1.2, linestyle=(0, (4, 3)))
     many = shares >= _CHANCE_BELOW
     gap = np.append(says[many], says[many][::-1]), np.append(right[many], says[many][::-1])
@@ -266,7 +266,7 @@ def _known_difference(score: Record) -> str:
 
 
 def _difference(axes: Axes, row: int, score: Record) -> None:
-    """A dot on its interval, in colour where that leaves zero out."""
+    """Draw a dot and its interval, in colour if the interval excludes zero."""
     color, alpha = (ACCENT if score["difference"] > 0 else WRONG, 1) if clear(score) else (INK, 0.4)
     if score["low"] is not None and score["high"] is not None:
         axes.hlines(row, score["low"], score["high"], color=color, alpha=alpha, linewidth=2)
@@ -274,7 +274,7 @@ def _difference(axes: Axes, row: int, score: Record) -> None:
 
 
 def _nothing(title: str, sentence: str) -> str:
-    """In place of a chart: the sentence that says why there is none."""
+    """Return a sentence in place of a chart, which says why there is none."""
     with sheet_of(_WIDTH, 48) as sheet:
         sheet.text(_WIDTH / 2, 24, sentence, ha="center", alpha=QUIET)
         return sheet.svg(title, sentence)
@@ -284,7 +284,7 @@ def _nothing(title: str, sentence: str) -> str:
 
 
 def class_color(record: Record, name: str) -> str | None:
-    """The colour that a class of a record has on overlays; None for the background, which has none."""
+    """Return the colour of a class on overlays; None for the background."""
     categories = record["categories"]
     number = 1 if name == ANY_OBJECT else categories.index(name)
     return None if number == BACKGROUND else "#" + bytes(screen_palette(len(categories))[number]).hex()

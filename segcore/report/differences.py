@@ -1,4 +1,4 @@
-"""What a comparison of two runs found, in words."""
+"""The findings of a comparison of two runs as sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .terms import Record, count_of_images, friendly, listed, only_class, percen
 
 
 def comparison_sentence(comparison: Record) -> str:
-    """Which of two runs is better, if the interval of their difference says so."""
+    """Return the sentence that says which run is better, or that there is no clear difference."""
     first, second = comparison["first"], comparison["second"]
     only = only_class(first)
     name = "mean IoU of the objects" if only is None else f"IoU of {only}"
@@ -23,18 +23,18 @@ def comparison_sentence(comparison: Record) -> str:
     known = f"{percent(comparison['level'])} interval {signed(score['low'])} to {signed(score['high'])}"
     if not clear(score):
         return f"No clear difference: {name} {difference} ({known}, which holds zero)."
-    kind = "run" if first["weights_sha256"] == second["weights_sha256"] else "model"  # one model, otherwise set
+    kind = "run" if first["weights_sha256"] == second["weights_sha256"] else "model"  # one model with two settings
     better = "second" if score["difference"] > 0 else "first"
     return f"The {better} {kind} is better: {name} {difference} ({known})."
 
 
 def clear(score: Record) -> bool:
-    """Whether the interval of a difference leaves zero out, so that it is more than chance."""
+    """Whether the interval of a difference excludes zero, so that the difference is not just chance."""
     return score["low"] is not None and score["high"] is not None and (score["low"] > 0 or score["high"] < 0)
 
 
 def comparison_findings(comparison: Record) -> list[str]:
-    """The verdict, the classes that clearly differ, and on how many images which of the two is better."""
+    """Return the verdict, the classes that clearly differ, and the numbers of images on which each run is better."""
     sentences = [comparison_sentence(comparison)]
     if only_class(comparison["first"]) is None:
         sentences += _classes_won(comparison["per_class"])

@@ -12,9 +12,10 @@ from .html import Picture
 
 
 def extremes(run: Run, record: dict, each: int = 4) -> list[Picture]:
-    """The worst images of what `Evaluation.to_dict` gave for the run, worst first, then the best, best first.
+    """Draw the worst images of an evaluation, worst first, and then the best, best first.
 
-    It runs the network again for these few, since an evaluation keeps no pictures.
+    record: the result of `Evaluation.to_dict` for the run. The network runs again for these images, because an
+    evaluation keeps no images.
     """
     ranked = worst_first(record)
     worst, best = ranked[:each], ranked[max(each, len(ranked) - each) :][::-1]

@@ -1,4 +1,4 @@
-"""An evaluation and a comparison in a few lines, for a terminal."""
+"""Summaries of an evaluation and of a comparison in a few lines for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .terms import NO_OBJECTS, Record, count_of_images
 
 
 def of_evaluation(record: Record) -> str:
-    """What `Evaluation.to_dict` gave, in a few lines for a terminal."""
+    """Summarise the result of `Evaluation.to_dict`."""
     low_high = record["intervals"]["dataset"]
     lines = [
         caption(record, count_of_images(record["images"])),
@@ -33,7 +33,7 @@ def _cell(value: float | None) -> str:
 
 
 def of_comparison(record: Record) -> str:
-    """What `compare` gave, in a few lines for a terminal."""
+    """Summarise the result of `compare`."""
     images = count_of_images(record["images"])
     lines = [
         caption(record["first"], f"first:  {images}"),

@@ -1,4 +1,4 @@
-"""A whole evaluation as one HTML file that needs nothing else: no script, no font, no request to anywhere."""
+"""Writes an evaluation as one self-contained HTML file: no scripts, no fonts, no requests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .parts import HEADLINE
 from .templating import Table, render
 from .terms import Record
 
-MOST_IMAGES = 500  # rows of the table of images; more would make the file slow to open
-EXTREMES = 5  # images named as the worst, and as the best
+MOST_IMAGES = 500  # maximum rows of the table of images; more would make the file slow to open
+EXTREMES = 5  # number of images listed as the worst, and as the best
 
 
 class Picture(NamedTuple):
-    """A picture to show in a report, as the bytes of a PNG or JPEG file, with what is to be said of it."""
+    """An image in a report: the bytes of a PNG or JPEG file, and a caption."""
 
     image_id: int
     file_name: str
@@ -27,10 +27,10 @@ class Picture(NamedTuple):
 
 
 def html_report(record: Record, *, pictures: Sequence[Picture] = (), comparison: Record | None = None) -> str:
-    """The record of an evaluation as the text of an HTML file, for people: light or dark, on screen, phone and paper.
+    """Return the HTML report of an evaluation's record. It suits light and dark mode, screens, phones and paper.
 
-    pictures: such as the worst and the best images, shown in that order; comparison: the record of a comparison, which
-    the end tells of. Names, captions and reasons may hold anything: they are shown as they are written.
+    pictures: images to show in this order, such as the worst and the best. comparison: the record of a comparison,
+    which is described at the end. All names, captions and reasons are escaped.
 
     Raises ImageError for a picture that is neither PNG nor JPEG.
     """
@@ -62,7 +62,7 @@ def _facts(record: Record) -> dict[str, str]:
 
 
 def _extremes(record: Record, ranked: Sequence[Record]) -> list[Table]:
-    """The images with the lowest and with the highest score."""
+    """Return tables of the images with the lowest and the highest scores."""
     defined = [row for row in ranked if row[HEADLINE] is not None]
     shown = min(EXTREMES, len(defined) // 2)
     if not shown:
@@ -83,7 +83,7 @@ def _image_table(record: Record, images: Sequence[Record], caption: str) -> Tabl
 
 
 def _source(picture: Picture) -> str:
-    """The picture itself, as an address."""
+    """Return the picture as a data URI."""
     return f"data:{_media_type(picture)};base64,{base64.b64encode(picture.data).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""The parts of a report on an evaluation, as HTML that its file and the web page show alike."""
+"""The parts of an evaluation's report as HTML, for both the report file and the web page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STYLE = (Path(__file__).parent / "templates" / "parts.css").read_text(
     encoding="utf-8"
 )  # for what is inside an element "report"
 HEADLINE = "foreground_mean_iou"
-MOST_DIFFERENCES = 25  # images of a comparison
+MOST_DIFFERENCES = 25  # maximum number of images listed in a comparison
 SCORES_REMARK = (
     "Whole set: the pixels of all images counted together, then divided. Image mean: each image scored by itself, "
     f"then averaged. {terms.NOT_DEFINED}: there was nothing to divide by."
@@ -28,12 +28,12 @@ SCORES_REMARK = (
 
 
 def summary(record: Record) -> str:
-    """The few numbers to remember, and what stands out in words."""
+    """Return the main scores and the findings."""
     return render("summary.html", cards=_cards(record), findings=words.findings(record))
 
 
 def details(record: Record) -> str:
-    """The charts, and the tables of all scores."""
+    """Return the charts and the tables of all scores."""
     return render(
         "details.html",
         figures=_figures(record),
@@ -44,7 +44,7 @@ def details(record: Record) -> str:
 
 
 def compared(comparison: Record) -> str:
-    """Two runs on the same images: what is different about them, and what comes of it."""
+    """Return the comparison of two runs on the same images: their settings and the differences of their scores."""
     first, second = (settings_told(comparison[side]) for side in ("first", "second"))
     settings = [[name, first[name], second[name]] for name in first if first[name] != second[name]]
     only = terms.only_class(comparison["first"])
@@ -73,13 +73,13 @@ def compared(comparison: Record) -> str:
 
 
 def model_title(settings: Record) -> str:
-    """What people call a model; its own name where the catalogue does not have it."""
+    """Return a model's title; its name if it is not in the catalogue."""
     entry = CATALOGUE.get(settings["model"])
     return entry.title if entry else str(settings["model"])
 
 
 def settings_told(settings: Record) -> dict[str, str]:
-    """How scores were taken, by what people call each setting."""
+    """Return the settings of an evaluation by their names for people."""
     protocol = PROTOCOLS.get(settings["protocol"])
     mode = str(settings["mode"])
     if settings["class"] is not None:
@@ -98,7 +98,7 @@ def settings_told(settings: Record) -> dict[str, str]:
 
 
 class Card(NamedTuple):
-    """One number to remember."""
+    """One main score."""
 
     name: str
     value: str
@@ -106,7 +106,7 @@ class Card(NamedTuple):
 
 
 def _cards(record: Record) -> list[Card]:
-    """The few numbers to remember."""
+    """Return the main scores."""
     name, meaning = terms.score_words(HEADLINE, terms.only_class(record))
     bounds = terms.intervals(record, "dataset").get(HEADLINE)
     objects, reliability = record.get("objects"), record.get("reliability")
@@ -133,7 +133,7 @@ def _short(value: float | None) -> str:
 
 
 def _figures(record: Record) -> list[list[list[Figure]]]:
-    """The charts: rows of columns, each of which has some below each other."""
+    """Return the charts as rows of columns. A column can hold several charts."""
     per_class = Figure(
         "How well each class is found",
         charts.per_class_chart(record),
@@ -154,13 +154,13 @@ def _figures(record: Record) -> list[list[list[Figure]]]:
     if not terms.without_objects(record):
         sizes = charts.object_size_chart(record)
         other.insert(0, Figure("Which objects are found", sizes, "By the size of the object in the photograph."))
-    if terms.only_class(record) is not None:  # two classes need little room
+    if terms.only_class(record) is not None:  # the chart of two classes is small
         return [[[per_class, confusion], other]]
     return [[[per_class], other], [[confusion]]]
 
 
 def _scores(record: Record) -> Table:
-    """Both ways to summarise the images side by side."""
+    """Return the table with dataset scores and image means side by side."""
     only, rows = terms.only_class(record), []
     for key in terms.OVERALL:
         if key not in record["dataset"]:
@@ -168,7 +168,9 @@ def _scores(record: Record) -> Table:
         name, meaning = terms.score_words(key, only)
         numbers = []
         for part in ("dataset", "image_mean"):
-            bounds = None if key == "classes_counted" else terms.intervals(record, part).get(key)  # a count, no score
+            bounds = (
+                None if key == "classes_counted" else terms.intervals(record, part).get(key)
+            )  # it is a count and has no interval
             numbers += [terms.number(record[part][key]), _bounds(bounds)]
         rows.append([Explained(name, meaning), *numbers])
     header = ("Score and what it says", "Whole set", "Interval", "Image mean", "Interval")
@@ -202,7 +204,7 @@ def _classes(record: Record) -> Table:
 
 
 def _objects_found(record: Record) -> dict[str, str]:
-    """By the name of a class; all objects belong to "any"."""
+    """Return "found of total" by class name; "any" counts all objects."""
     objects = record.get("objects")
     if not objects:
         return {}

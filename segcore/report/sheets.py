@@ -1,4 +1,4 @@
-"""What the charts are drawn on: an SVG for a page, light or dark."""
+"""The drawing area of the charts, which becomes an SVG for light and dark pages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..imaging.figures import matplotlib_lock
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ACCENT = "#4f46e5"  # unless the page has a --accent of its own
-INK = "#010203"  # stands for the page's text colour while Matplotlib draws
+ACCENT = "#4f46e5"  # the default if the page does not set --accent
+INK = "#010203"  # placeholder for the page's text colour while Matplotlib draws
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _SVG = "http://www.w3.org/2000/svg"
 TEXT, SMALL = 13, 11.5
-QUIET, FAINT = 0.68, 0.16  # how much ink there is in remarks and in lines behind the data
+QUIET, FAINT = 0.68, 0.16  # opacity of remarks, and of grid lines
 
 
 def standing_out(color: str | None) -> str:
@@ -28,7 +28,7 @@ def standing_out(color: str | None) -> str:
 
 
 def grid(axes: Axes, ticks: Mapping[str, float], side: str) -> None:
-    """Faint lines across the axes with their labels above it, below it or to its left."""
+    """Draw faint grid lines with labels above, below or to the left of the axes."""
     beside: dict[str, Any] = {
         "above": {"ha": "center", "va": "bottom", "xytext": (0, 5)},
         "below": {"ha": "center", "va": "top", "xytext": (0, -7)},
@@ -48,7 +48,7 @@ def grid(axes: Axes, ticks: Mapping[str, float], side: str) -> None:
 
 
 def dot(axes: Axes, x: float, y: float, size: float, **style: Any) -> None:
-    """A disc over all else, of a diameter of the root of `size` in pixels; not a marker, which would have an id."""
+    """Draw a disc on top, with a diameter of sqrt(size) pixels. A Matplotlib marker would have an id in the SVG."""
     from matplotlib.patches import Ellipse
 
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -65,7 +65,7 @@ def key(sheet: Sheet, left: float, top: float, entries: Sequence[tuple[str, str]
 
 
 class Sheet:
-    """A Matplotlib figure laid out in pixels from its top left corner, and what becomes of it."""
+    """A Matplotlib figure with a layout in pixels from its top left corner, and its SVG."""
 
     def __init__(self, width: float, height: float) -> None:
         from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ class Sheet:
     def axes(
         self, left: float, top: float, width: float, height: float, x: tuple[float, float], y: tuple[float, float]
     ) -> Axes:
-        """Axes without a frame in that box; `x` and `y` are what its left and right, bottom and top are."""
+        """Add axes without a frame. x, y: the data limits (left, right) and (bottom, top)."""
         bottom = self.height - top - height
         box = left / self.width, bottom / self.height, width / self.width, height / self.height
         axes = self.figure.add_axes(box, xlim=x, ylim=y, autoscale_on=False)
@@ -89,11 +89,11 @@ class Sheet:
         return axes
 
     def svg(self, title: str, description: str) -> str:
-        """The drawing as SVG for inside a page."""
+        """Return the drawing as SVG to embed in a page."""
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
         for artist in self.figure.findobj():
-            artist.set_clip_on(False)  # a clip path has an id, and the ids of several charts in a page would collide
+            artist.set_clip_on(False)  # clip paths have ids, which would collide between charts in a page
         buffer = io.BytesIO()
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         FigureCanvasSVG(self.figure).print_svg(buffer, metadata=no_metadata)
@@ -102,7 +102,7 @@ class Sheet:
 
 @contextmanager
 def sheet_of(width: float, height: float) -> Iterator[Sheet]:
-    """A sheet to draw on and to take the SVG of, one at a time, whatever style the caller's own figures have."""
+    """Yield a sheet, one at a time. The caller's Matplotlib style does not affect it."""
     from matplotlib import style
 
     own = {"svg.fonttype": "none", "text.parse_math": False}
@@ -111,7 +111,7 @@ def sheet_of(width: float, height: float) -> Iterator[Sheet]:
 
 
 def _for_a_page(drawn: bytes, title: str, description: str) -> str:
-    """Matplotlib's SVG without what would reach out of it: its style sheet, its ids, its fonts, its colour of ink."""
+    """Remove from Matplotlib's SVG what would conflict with a page: style sheet, ids, fonts and the ink colour."""
     root = ElementTree.fromstring(drawn)
     width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])
     root.remove(next(root.iter(f"{{{_SVG}}}defs")))  # the style sheet

@@ -1,4 +1,4 @@
-"""Reports are written by Jinja templates, which escape every text where it is put in."""
+"""Renders reports with Jinja templates, which escape all inserted texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 
 class Table(NamedTuple):
-    """A table: the names of its columns, and rows of cells. A cell is a text, a `Swatch` or an `Explained` name."""
+    """A table with column names and rows of cells. A cell is a text, a `Swatch` or an `Explained`."""
 
     caption: str
     header: Sequence[str]
@@ -18,7 +18,7 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart, as SVG, with its heading and what to know about it."""
+    """A chart as SVG, with a heading and a remark."""
 
     heading: str
     chart: str
@@ -26,26 +26,26 @@ class Figure(NamedTuple):
 
 
 class Swatch(NamedTuple):
-    """A class's name beside its colour."""
+    """A class's name and its colour."""
 
     name: str
     color: str
 
 
 class Explained(NamedTuple):
-    """A score's name with what it means."""
+    """A score's name and its explanation."""
 
     name: str
     meaning: str
 
 
 def told(text: str) -> Markup:
-    """Text as HTML, numbers kept on one line with their sign."""
+    """Escape text for HTML. Numbers and their units stay on one line."""
     return Markup(str(escape(text)).replace(" %", "&nbsp;%").replace(" × ", "&nbsp;×&nbsp;"))
 
 
 def render(template: str, **values: Any) -> str:
-    """One of `templates/` with these values, as HTML."""
+    """Render one of `templates/` with these values as HTML."""
     return _ENVIRONMENT.get_template(template).render(values)
 
 

@@ -1,4 +1,4 @@
-"""What scores and classes are called, and how numbers are written."""
+"""Names of scores and classes, and formats of numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from ..categories import VOC
 from ..classes import ANY_OBJECT, ANY_OBJECT_NAME, FRIENDLY_NAMES
 
-Record = Mapping[str, Any]  # what `Evaluation.to_dict` gives
+Record = Mapping[str, Any]  # the result of `Evaluation.to_dict`
 NOT_DEFINED = "N/A"
 NO_OBJECTS = "How many objects were found is not counted: the ground truth is label maps, which do not tell them apart."
-# Name and explanation of each score that is one number, in the order in which people read them.
+# Name and explanation of each overall score, in reading order.
 OVERALL = {
     "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
     "foreground_mean_iou": (
@@ -40,7 +40,7 @@ RESIZES = {
     "aspect": "shorter side 520",
     "torchvision": "shorter side 520, no limit",
 }
-SIZES = {  # COCO's, with what they are called in a sentence
+SIZES = {  # COCO's sizes, with their limits in words
     "small": "under 32 × 32 pixels",
     "medium": "under 96 × 96 pixels",
     "large": "96 × 96 pixels and more",
@@ -50,24 +50,24 @@ _PLURALS = {"person": "people", "sheep": "sheep", ANY_OBJECT_NAME: "objects"}
 
 
 def percent(share: float) -> str:
-    """0..1 as people read it: whole percents, with "under 1 %" for what would round to nothing."""
+    """Format a share 0..1 in whole percent, with "under 1 %" for small shares."""
     return "under 1 %" if 0 < share < 0.01 else f"{share:.0%}".replace("%", " %")
 
 
 def number(value: float | int | None) -> str:
-    """A score to four digits, a count as it is, or N/A."""
+    """Format a score with four digits, a count as it is, and None as "N/A"."""
     if value is None:
         return NOT_DEFINED
     return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def signed(difference: float) -> str:
-    """A difference to three digits with its sign, which for a minus is a true minus."""
+    """Format a difference with its sign (U+2212 for minus) and three digits."""
     return f"{difference:+.3f}".replace("-", "−")
 
 
 def friendly(name: str) -> str:
-    """What people call a class of a record: "TV" for "tvmonitor", "any object" for "any", else as it is called."""
+    """Return a class's name for people: "TV" for "tvmonitor", "any object" for "any"; other names do not change."""
     number = VOC.number(name)
     if name == ANY_OBJECT:
         return ANY_OBJECT_NAME
@@ -75,39 +75,39 @@ def friendly(name: str) -> str:
 
 
 def plural(name: str) -> str:
-    """Several of what people call `name`: people, buses, sheep, dining tables, TVs."""
+    """Return the plural: people, buses, sheep, dining tables, TVs."""
     return _PLURALS.get(name) or name + ("es" if name.endswith("s") else "s")
 
 
 def score_words(key: str, only: str | None = None) -> tuple[str, str]:
-    """Name and explanation of a score of OVERALL; `only` is what binary mode sets against all else."""
+    """Return name and explanation of a score of OVERALL. only: the foreground class in binary mode."""
     if key == "foreground_mean_iou" and only is not None:
         return f"IoU of {only}", "overlap with the truth: shared pixels over all pixels of either"
     return OVERALL[key]
 
 
 def only_class(record: Record) -> str | None:
-    """What people call that which binary mode sets against all else; None in multiclass mode."""
+    """Return the name of binary mode's foreground class for people; None in multiclass mode."""
     return None if record["class"] is None else friendly(record["class"])
 
 
 def without_objects(record: Record) -> bool:
-    """Whether the truth is label maps, which do not tell objects apart."""
+    """Whether the truth is label maps, which do not separate objects."""
     return "objects" in record and record["objects"] is None
 
 
 def intervals(record: Record, part: str) -> Mapping[str, Any]:
-    """The intervals of the scores in "dataset", "image_mean" or "per_class"; none where they were not taken."""
+    """Return the intervals of the scores in "dataset", "image_mean" or "per_class"; empty if there are none."""
     return (record.get("intervals") or {}).get(part) or {}
 
 
 def interval(record: Record, bounds: Sequence[float] | None) -> str:
-    """95 % interval 0.41 to 0.62; nothing where there is none."""
+    """Format an interval, such as "95 % interval 0.41 to 0.62"; empty if there is none."""
     return f"{percent(record['intervals']['level'])} interval {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else ""
 
 
 def listed(words: Sequence[str]) -> str:
-    """bird; bird and boat; bird, boat and bus; nothing for none."""
+    """Join words: "bird"; "bird and boat"; "bird, boat and bus"; an empty text for none."""
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
@@ -120,5 +120,5 @@ def counted(number: int) -> str:
 
 
 def count_of_images(number: int) -> str:
-    """1 image, 5,000 images."""
+    """Format a number of images: "1 image", "5,000 images"."""
     return "1 image" if number == 1 else f"{number:,} images"

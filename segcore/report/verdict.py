@@ -1,4 +1,4 @@
-"""One image judged in a headline: what was missed, what was found, and how well the edges fit."""
+"""The headline for one image: what was missed, what was found, and how well the edges fit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .terms import counted, listed, plural, with_article
 
 FOUND_FROM_IOU, PARTLY_FOUND_FROM_IOU = 0.5, 0.1
 TIGHT_FROM_BOUNDARY_IOU, LOOSE_UNDER_BOUNDARY_IOU = 0.6, 0.35
-EXTRA_FROM_SHARE = 0.005  # a class that is not there is worth a word from this share of the picture on
-CLASSES_NAMED = 4  # in one clause
+EXTRA_FROM_SHARE = 0.005  # a class that is not in the truth is mentioned from this share of the image on
+CLASSES_NAMED = 4  # maximum number of classes listed in a clause
 FOUND, PARTLY_FOUND, MISSED = "found", "partly found", "missed"
 
 
 class FoundOrMissed(Protocol):
-    """One object of a picture: its class number, its area in pixels, whether it was found, and as what it was seen."""
+    """One object of an image: its class, its area in pixels, whether it was found, and what it was taken for."""
 
     class_id: int
     area: int
@@ -31,14 +31,14 @@ class FoundOrMissed(Protocol):
 
 @dataclass(frozen=True)
 class ClassFinding:
-    """The one judgement on a class of the truth.
+    """The judgement on one class of the truth.
 
-    Where objects are told apart, they decide: all, some or none of them found. A class of which no object was found is
-    found partly if its pixels overlap all the same (IoU of at least PARTLY_FOUND_FROM_IOU). Without objects (crowds,
-    label maps) the class's IoU decides alone.
+    If the truth separates objects, they decide: all, some or none of them were found. If none was found, the class is
+    still partly found if its IoU is at least PARTLY_FOUND_FROM_IOU. Without objects (crowds, label maps) only the
+    class's IoU decides.
 
-    number: of the class. objects: those of the class. overstated: whether most of what the model calls so is something
-    else. name: what people call the class.
+    number: of the class. name: for people. objects: those of the class. overstated: whether most pixels that the model
+    gives this class belong to something else.
     """
 
     number: int
@@ -50,11 +50,11 @@ class ClassFinding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of the truth's object classes (class numbers, in order) and how well the edges fit.
+    """Which object classes of the truth were found (sorted class numbers), and how well the edges fit.
 
-    `extra` are the classes seen in at least EXTRA_FROM_SHARE of the picture that are not in its truth. `edges` is
-    "tight", "fair", "loose" or None where nothing was found; `edges_iou` is the mean boundary IoU of the classes
-    found at least partly, or nan. `sentence` is the headline.
+    extra: classes in at least EXTRA_FROM_SHARE of the prediction that are not in the truth. edges: "tight", "fair",
+    "loose", or None if nothing was found. edges_iou: the mean boundary IoU of the found and partly found classes, or
+    nan. sentence: the headline.
     """
 
     found: tuple[int, ...]
@@ -75,9 +75,9 @@ def verdict(
     """Judge one image.
 
     matrix: confusion matrix, integers (n, n), rows are truth. boundary: boundary IoU per class, float (n,).
-    `names` are what people call the n classes, background first; the second of binary mode's two is a class's name or
-    ANY_OBJECT_NAME, and every object is one of it. `objects` is None where the truth does not tell objects apart.
-    Raises LabelError for sizes that do not belong together.
+    names: the n classes' names for people, background first. In binary mode the second name is a class's name or
+    ANY_OBJECT_NAME, and all objects belong to it. objects: None if the truth does not separate objects.
+    Raises LabelError if the numbers of classes differ.
     """
     counts, boundary = checked_counts(matrix), np.asarray(boundary, np.float64)
     if not len(counts) == len(boundary) == len(names):
@@ -111,7 +111,7 @@ def verdict(
 
 
 def _findings(counts: np.ndarray, names: Sequence[str], objects: Sequence[FoundOrMissed]) -> list[ClassFinding]:
-    """One judgement on each class of the truth, the class with the most pixels first."""
+    """Judge each class of the truth, the class with the most pixels first."""
     iou, true, seen = scores(counts)["iou"], counts.sum(axis=1), counts.sum(axis=0)
     by_class: dict[int, list[FoundOrMissed]] = {}
     for each in objects:
@@ -145,7 +145,7 @@ def _edges(iou: float) -> str | None:
 
 
 def _nothing_there(extra: tuple[int, ...], something_seen: bool, names: Sequence[str]) -> str:
-    """The sentence for a truth without objects; "to score", since ignored ones may be in the picture."""
+    """Return the sentence for a truth without objects. It says "to score" because there may be ignored objects."""
     if len(names) > 2:
         there, seen = f"is nothing of the {len(names) - 1} classes", listed([with_article(names[n]) for n in extra])
     else:
@@ -159,7 +159,7 @@ def _nothing_there(extra: tuple[int, ...], something_seen: bool, names: Sequence
 
 
 def _found_and_missed(findings: Sequence[ClassFinding], names: Sequence[str], *, told_apart: bool) -> str:
-    """Missed all 3 bottles and the dining table; found the chair."""
+    """Return a sentence such as "Missed all 3 bottles and the dining table; found the chair."."""
     groups: dict[str, list[str]] = {}
     for outcome in (MISSED, PARTLY_FOUND, FOUND):
         for each in findings:
@@ -176,7 +176,7 @@ def _found_and_missed(findings: Sequence[ClassFinding], names: Sequence[str], *,
 
 
 def _told(finding: ClassFinding, names: Sequence[str], *, told_apart: bool) -> tuple[str, str]:
-    """The verb and what it is said of: ("found", "5 of 7 people (not the two smallest)")."""
+    """Return verb and object of a clause, such as ("found", "5 of 7 people (not the two smallest)")."""
     several, total = plural(finding.name), len(finding.objects)
     missed = [each for each in finding.objects if not each.found]
     if not told_apart:
@@ -198,7 +198,7 @@ def _told(finding: ClassFinding, names: Sequence[str], *, told_apart: bool) -> t
 
 
 def _which(missed: Sequence[FoundOrMissed], objects: Sequence[FoundOrMissed]) -> str:
-    """(not the two smallest), (not the largest), or nothing where sizes do not tell."""
+    """Return " (not the two smallest)", " (not the largest)" or similar; empty if sizes do not explain the misses."""
     found = [each.area for each in objects if each.found]
     count = "" if len(missed) == 1 else f"{counted(len(missed))} "
     if max(each.area for each in missed) < min(found):
@@ -209,13 +209,13 @@ def _which(missed: Sequence[FoundOrMissed], objects: Sequence[FoundOrMissed]) ->
 
 
 def _all_taken_for(missed: Sequence[FoundOrMissed]) -> int:
-    """The class of objects that all of them were called instead, or BACKGROUND."""
+    """Return the object class that all missed objects were taken for, or BACKGROUND if there is none."""
     called = {BACKGROUND if each.taken_for == each.class_id else each.taken_for for each in missed}
     return called.pop() if len(called) == 1 else BACKGROUND
 
 
 def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str], count: str = "") -> str:
-    """(taken for a dog), (two taken for dogs), or nothing."""
+    """Return " (taken for a dog)", " (two taken for dogs)" or an empty text."""
     other = _all_taken_for(missed)
     if other == BACKGROUND or len(names) == 2:
         return ""
@@ -223,13 +223,13 @@ def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str], count: str
 
 
 def _overstated(findings: Sequence[ClassFinding]) -> str:
-    """What keeps the IoU low although objects were found: the model marks more than there is."""
+    """Describe classes whose prediction is mostly something else, which lowers the IoU although objects were found."""
     names = [plural(each.name) for each in findings if each.overstated]
     return f"Most of what it marks as {listed(names[:CLASSES_NAMED])} is something else." if names else ""
 
 
 def _seen_besides(extra: Sequence[int], findings: Sequence[ClassFinding], names: Sequence[str]) -> str:
-    """The classes that are not there; those that missed objects were taken for have been told."""
+    """Describe predicted classes that are not in the truth, except those that missed objects were taken for."""
     told = {_all_taken_for([one for one in each.objects if not one.found]) for each in findings}
     unknown = [with_article(names[number]) for number in extra if number not in told]
     if not unknown:

@@ -1,4 +1,4 @@
-"""What scores are called, and what an evaluation found, in words for people who never programmed."""
+"""The findings of an evaluation as sentences for people who do not program."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .terms import (
     without_objects,
 )
 
-INT8_AGREES_FROM = 0.99  # of the pixels; below, int8 is not recommended
-CALIBRATED_BELOW = 0.02  # the calibration error up to which a confidence can be taken at its word
-WIDE_INTERVAL, FEW_IMAGES = 0.1, 30  # from the one on, or below the other, a score is said with caution
+INT8_AGREES_FROM = 0.99  # share of pixels; int8 is not recommended below it
+CALIBRATED_BELOW = 0.02  # calibration error below which the confidence is reliable
+WIDE_INTERVAL, FEW_IMAGES = 0.1, 30  # a score is uncertain with a wider interval or fewer images
 CONFUSIONS_SHOWN, CONFUSION_FROM_SHARE = 4, 0.05
 CLASSES_NAMED = 3
-RELIABLE_FROM_OBJECTS = 5  # a class or size with fewer says little about how well its objects are found
-TELLING_BIN_SHARE = 0.01  # a bin of confidence with fewer of the pixels is no example
+RELIABLE_FROM_OBJECTS = 5  # minimum number of objects for a statement about a class or size
+TELLING_BIN_SHARE = 0.01  # minimum share of the pixels for a bin of confidence to be an example
 
 
 # ---- numbers and names
 
 
 def calibrated(photographs: int, agreement: float) -> str:
-    """How far a network in int8 is what it was in float32, and what that means."""
+    """Describe how well int8 agrees with float32, and what to do if it does not."""
     said = f"int8 gives {agreement:.1%} of the pixels the class that float32 gives them (photographs: {photographs})"
     if agreement < INT8_AGREES_FROM:
         said += "; that is little: give more photographs of your kind with --calibration, or choose another precision"
@@ -44,7 +44,7 @@ def calibrated(photographs: int, agreement: float) -> str:
 
 
 def findings(record: Record) -> list[str]:
-    """What stands out in the record of an evaluation, one sentence or two each, the most important first."""
+    """Return the findings in the record of an evaluation, the most important first, each in one or two sentences."""
     if not record["images"]:
         return ["No image could be scored."]
     sentences = [
@@ -100,7 +100,7 @@ def _objects(record: Record) -> str:
 
 
 def _worst_size(by_size: Record) -> str | None:
-    """The size of which the smallest share is found, if it is smaller than that of another."""
+    """Return the size with the smallest share of found objects, or None if all shares are equal."""
     telling = {name: size for name, size in by_size.items() if size["total"] >= RELIABLE_FROM_OBJECTS}
     shares = {name: size["found"] / size["total"] for name, size in telling.items()}
     return min(shares, key=lambda name: shares[name]) if len(set(shares.values())) > 1 else None
@@ -117,14 +117,14 @@ def _hard_to_find(per_class: Record) -> str:
 
 
 def _classes(record: Record) -> list[str]:
-    """The strongest and the weakest classes of those that are in the truth: clearly above and below the mean."""
+    """Describe the classes of the truth that are clearly above and below the mean."""
     mean = record["dataset"]["foreground_mean_iou"]
     if only_class(record) is not None or mean is None:
         return []
     iou, known = _iou_in_truth(record), intervals(record, "per_class")
     bounds = {name: known.get(name, {}).get("iou") for name in iou}
     ranges = {name: bounds[name] or (iou[name], iou[name]) for name in iou}
-    if any(bounds.values()):  # a class that is in one image alone has an interval of no width, which is no knowledge
+    if any(bounds.values()):  # a class in only one image has an interval of width 0, which means nothing
         ranges = {name: (low, high) for name, (low, high) in ranges.items() if low < high}
     best = sorted((name for name in ranges if ranges[name][0] > mean), key=lambda name: -ranges[name][0])
     worst = sorted((name for name in ranges if ranges[name][1] < mean), key=lambda name: ranges[name][1])
@@ -142,14 +142,14 @@ def _classes(record: Record) -> list[str]:
 
 
 def _iou_in_truth(record: Record) -> dict[str, float]:
-    """The IoU of the object classes that have true pixels, by name."""
+    """Return the IoU of the object classes that have true pixels, by name."""
     true = np.array(record["confusion"]).sum(axis=1)
     scores = list(record["per_class"].items())[BACKGROUND + 1 :]
     return {name: each["iou"] for (name, each), pixels in zip(scores, true[BACKGROUND + 1 :], strict=True) if pixels}
 
 
 def _confusions(record: Record) -> list[str]:
-    """The worst confusions of one object with another."""
+    """Describe the most frequent confusions of one object class with another."""
     matrix, names = np.array(record["confusion"], float), list(record["per_class"])
     shares = np.divide(matrix, matrix.sum(axis=1, keepdims=True), out=np.zeros_like(matrix), where=matrix > 0)
     shares[BACKGROUND] = shares[:, BACKGROUND] = 0
@@ -165,7 +165,7 @@ def _confusions(record: Record) -> list[str]:
 
 
 def _missed_pixels(record: Record) -> str:
-    """How much of the objects is called background, and how much of what is called an object is none."""
+    """Describe the shares of object pixels called background, and of background pixels called objects."""
     matrix, names = np.array(record["confusion"]), list(record["per_class"])
     only = only_class(record)
     noun = "object" if only in (None, ANY_OBJECT_NAME) else only
@@ -186,7 +186,7 @@ def _missed_pixels(record: Record) -> str:
 
 
 def _imagined(record: Record) -> str:
-    """The classes that are seen but in no image's truth; their IoU of 0 pulls the mean down."""
+    """Describe the classes that are predicted but in no image's truth. Their IoU of 0 lowers the mean."""
     matrix, names = np.array(record["confusion"]), list(record["per_class"])
     seen = matrix.sum(axis=0).astype(bool) & ~matrix.sum(axis=1).astype(bool)
     imagined = [friendly(name) for name, is_so in zip(names, seen, strict=True) if is_so]
@@ -196,7 +196,7 @@ def _imagined(record: Record) -> str:
 
 
 def confidence_sentence(record: Record) -> str:
-    """Whether the model's confidence can be believed, with the bin that shows it best; nothing where not taken."""
+    """Describe whether the model's confidence is reliable, with an example; empty if it was not measured."""
     reliability = record.get("reliability")
     if not reliability or reliability["calibration_error"] is None:
         return ""
@@ -217,7 +217,7 @@ def confidence_sentence(record: Record) -> str:
 
 
 def calibration_remark(reliability: Record) -> str:
-    """Whether a temperature makes the probabilities what they are, and what they would be without."""
+    """Describe whether the confidence is calibrated, and how it would be without calibration."""
     if reliability.get("temperature") is None:
         return "Its confidence has not been calibrated."
     before = reliability["calibration_error_before"]
@@ -225,7 +225,7 @@ def calibration_remark(reliability: Record) -> str:
 
 
 def _surely(share: float) -> str:
-    """As `percent`, but nothing short of everything is called 100 %."""
+    """Return the share as `percent` does, but "over 99 %" for shares just below 1."""
     return "over 99 %" if 0.995 <= share < 1 else percent(share)
 
 

@@ -1,4 +1,4 @@
-"""One photograph with its labels, randomly scaled, cropped, flipped, pasted on and coloured, on uint8."""
+"""Random augmentation of one photograph and its labels: scale, crop, flip, paste and colour, on uint8."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image
 from ..errors import UsageError
 from .soft_labels import CERTAIN, Box
 
-LABEL_STRIDE = 2  # pixels of the crop for one label
-_PADDING = (124, 116, 104)  # ImageNet's mean colour, which normalisation turns to about 0
+LABEL_STRIDE = 2  # pixels of the crop per label
+_PADDING = (124, 116, 104)  # ImageNet's mean colour; it is about 0 after normalisation
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -28,11 +28,12 @@ class Cutting(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far the random changes go. Raises UsageError for settings that do not fit.
+    """The settings of the random changes. Raises UsageError for invalid settings.
 
-    crop: the side, in pixels, of what the network is shown. size: the side that it will be used at; the photograph is
-    brought to that times a factor from `scale`, in a shape between its own and a square, since photographs are
-    squeezed in use. colour: the share of crops whose contrast, brightness and saturation are changed.
+    crop: the side, in pixels, of the network's training input. size: the side of its input in use. The photograph is
+    resized to `size` times a random factor from `scale`. Its aspect ratio is between its own and a square, because
+    photographs are squeezed in use. flip, colour: shares of the crops that are mirrored, and whose contrast,
+    brightness and saturation are changed.
     """
 
     crop: int = 256
@@ -56,11 +57,11 @@ class Augmentation:
         focus: int | None = None,
         cutting: Cutting | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the crop, uint8 (crop, crop, 3), and its soft labels, uint8 (classes, crop / 2, crop / 2).
+        """Return a crop, uint8 (crop, crop, 3), and its soft labels, uint8 (classes, crop / 2, crop / 2).
 
-        image: uint8 (H, W, 3); labels: uint8 (H, W). shares(labels, box): what is learned of a part of the photograph,
-        uint8 (classes, h, w), given the labels of that part, uint8 (h, w). Beyond the photograph there is nothing to
-        learn. focus: a class that should be in the crop, if the photograph has it. cutting: an object to paste onto it.
+        image: uint8 (H, W, 3). labels: uint8 (H, W). shares(labels, box): returns the soft labels of a part of the
+        photograph, uint8 (classes, h, w), from the labels of that part, uint8 (h, w). They are 0 outside the
+        photograph. focus: a class that should be in the crop, if the photograph has it. cutting: an object to paste.
         """
         place = self._window(labels, rng, focus)
         crop = np.full((self.crop, self.crop, 3), _PADDING, np.uint8)
@@ -83,7 +84,7 @@ class Augmentation:
     def _window(self, labels: np.ndarray, rng: np.random.Generator, focus: int | None) -> _Window:
         height, width = labels.shape
         side = self.size * math.exp(rng.uniform(*np.log(self.scale)))
-        squeeze = min(1.0, rng.uniform(0, 2))  # half of the crops are of a square, as photographs are squeezed in use
+        squeeze = min(1.0, rng.uniform(0, 2))  # half of the crops are squeezed to a square, as in use
         even = math.sqrt(height * width)
         scale_y = side / (height**squeeze * even ** (1 - squeeze))
         scale_x = side / (width**squeeze * even ** (1 - squeeze))
@@ -100,13 +101,13 @@ class Augmentation:
 
 
 def _even(value: float, least: int = LABEL_STRIDE) -> int:
-    """The nearest multiple of the labels' stride."""
+    """Return the nearest multiple of LABEL_STRIDE."""
     return max(least, LABEL_STRIDE * round(value / LABEL_STRIDE))
 
 
 @dataclass(frozen=True)
 class _Window:
-    """What is cut from a photograph, its size in the crop, and where it lies there."""
+    """The part of the photograph for a crop, its size in the crop, and its position there."""
 
     box: Box  # in pixels of the photograph
     size_hw: tuple[int, int]
@@ -114,7 +115,7 @@ class _Window:
 
 
 def _paste(crop: np.ndarray, shares: np.ndarray, cutting: Cutting, rng: np.random.Generator) -> None:
-    """Put the object anywhere on the crop, in place, its longer side 0.25 to 0.8 of that (Ghiasi et al. 2021)."""
+    """Paste an object, in place, at 0.25 to 0.8 of the crop's side and a random position (Ghiasi et al. 2021)."""
     side = len(crop)
     scale = side * rng.uniform(0.25, 0.8) / max(cutting.mask.shape)
     height, width = (_even(each * scale) for each in cutting.mask.shape)
@@ -134,7 +135,7 @@ def _paste(crop: np.ndarray, shares: np.ndarray, cutting: Cutting, rng: np.rando
 
 
 def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Saturation, contrast, brightness and tint changed by random amounts: uint8 (h, w, 3)."""
+    """Change saturation, contrast, brightness and tint by random amounts: uint8 (h, w, 3)."""
     values = image.astype(np.float32)
     values += (values @ _GREY - values.transpose(2, 0, 1)).transpose(1, 2, 0) * np.float32(rng.uniform(-0.4, 0.4))
     mean = values.mean()

@@ -1,7 +1,7 @@
-"""The mean of several trained models' weights, which often scores better than any of them (Wortsman et al. 2022).
+"""Averages the weights of several trained models. The mean often scores better than each model (Wortsman et al. 2022).
 
-`python -m segcore.training.average A.safetensors B.safetensors --to OUT.safetensors`; the models must be of the same
-network and categories, and should come from the same start.
+`python -m segcore.training.average A.safetensors B.safetensors --to OUT.safetensors`. The models must have the same
+network and categories, and should be trained from the same weights.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ..models import checkpoint
 
 
 def average(files: Sequence[Path]) -> tuple[checkpoint.Header, dict[str, Tensor]]:
-    """The header and the averaged weights, float32; the header names what they are made of.
+    """Return the header and the averaged weights, float32. The header's provenance lists the models.
 
-    Raises UsageError for fewer than two files and for models that do not fit together, WeightsError for a file that is
-    no trained model.
+    Raises UsageError for fewer than two files and for models with different networks or categories, WeightsError for a
+    file that is no trained model.
     """
     if len(files) < 2:
         raise UsageError("name at least two trained models to average")
@@ -40,7 +40,7 @@ def average(files: Sequence[Path]) -> tuple[checkpoint.Header, dict[str, Tensor]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Average and write; returns the exit status."""
+    """Average the models and write the result. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m segcore.training.average", description=__doc__)
     parser.add_argument("files", type=Path, nargs="+", metavar="MODEL.safetensors")
     parser.add_argument("--to", type=Path, required=True, metavar="OUT.safetensors")

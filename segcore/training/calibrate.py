@@ -1,7 +1,7 @@
 """Fits a trained model's temperature on images that it was not trained on, and writes the model with it.
 
-`python -m segcore.training.calibrate MODEL.safetensors --dataset DIR --split SPLIT --to OUT.safetensors`. Label maps
-stay as they are; probabilities come to say how often they are right (Guo et al., "On Calibration of Modern Neural
+`python -m segcore.training.calibrate MODEL.safetensors --dataset DIR --split SPLIT --to OUT.safetensors`. The
+temperature calibrates probabilities and does not change label maps (Guo et al., "On Calibration of Modern Neural
 Networks", ICML 2017).
 """
 
@@ -25,15 +25,16 @@ from ..models import checkpoint
 from ..truth.dataset import Dataset
 from ..truth.layouts import open_dataset
 
-_PIXELS = 2000  # of each image, drawn at random
+_PIXELS = 2000  # random pixels of each image
 _LOWEST, _HIGHEST = 0.2, 5.0
 _PRECISION = 1e-3
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature with the least negative log likelihood, by golden-section search: it has a single minimum.
+    """Find the temperature with the lowest negative log likelihood, by golden-section search (one minimum exists).
 
-    logits: float (pixels, classes), not divided by any; labels: (pixels,), int, no 255. Raises UsageError for none.
+    logits: float (pixels, classes), not divided by a temperature. labels: int (pixels,), without 255. Raises UsageError
+    without pixels.
     """
     if not len(labels):
         raise UsageError("there is no labelled pixel to fit a temperature on")
@@ -52,7 +53,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _sampled(segmenter: Segmenter, dataset: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the undivided logits, (pixels, classes), and the labels, (pixels,), of some pixels of each image."""
+    """Yield logits without temperature, (pixels, classes), and labels, (pixels,), for random pixels of each image."""
     rng = np.random.default_rng(0)
     for image in tqdm(dataset.images, "calibrate", unit="image", disable=None):
         truth = dataset.truth(image.id)
@@ -65,7 +66,7 @@ def _sampled(segmenter: Segmenter, dataset: Dataset) -> Iterator[tuple[np.ndarra
 
 
 def calibrate(model: Path, dataset: Dataset) -> checkpoint.Header:
-    """The model's header with the temperature that fits the dataset. Raises as `Segmenter` and the dataset do."""
+    """Return the model's header with the temperature fitted on the dataset. Raises as `Segmenter` and it do."""
     segmenter = Segmenter(str(model), precision="float32")
     logits, labels = zip(*_sampled(segmenter, dataset), strict=True)
     fitted = fit_temperature(np.concatenate(logits), np.concatenate(labels))
@@ -73,7 +74,7 @@ def calibrate(model: Path, dataset: Dataset) -> checkpoint.Header:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Calibrate one model; returns the exit status."""
+    """Calibrate one model. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m segcore.training.calibrate", description=__doc__)
     parser.add_argument("model", type=Path, metavar="MODEL.safetensors")
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="a folder in COCO's or VOC's layout")

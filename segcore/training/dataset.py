@@ -1,4 +1,4 @@
-"""The photographs that a network learns from: checked before, drawn at random and yet repeatably, batch by batch."""
+"""Training data: checks the photographs and labels, and draws random but reproducible batches."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .example import Example
 from .soft_labels import Box, SoftLabels
 from .store import DecodedStore
 
-_LABEL_SUFFIXES = ("_labels.png", ".png")  # the first is what `predict` writes
+_LABEL_SUFFIXES = ("_labels.png", ".png")  # `predict` writes the first
 _COUNTED_IMAGES = 1000
-_LEAST_PASTED = 1000  # pixels: of smaller objects little is to be seen
+_LEAST_PASTED = 1000  # pixels: minimum size of an object to paste
 
 
 def checked_dataset(folder: Path, split: str | None, categories: Categories) -> Dataset:
-    """One split, all of it fit to be learned from.
+    """Open a split and check all of it before training.
 
-    Raises AnnotationError that tells everything that is wrong at once: annotations that are broken, empty, of an
-    unknown image or category or outside their picture, and photographs that are missing or of another size. Raises
-    UsageError for a split that is not there.
+    Raises AnnotationError with all problems at once: annotations that are broken, empty, of an unknown image or
+    category or outside their image, and photographs that are missing or of a wrong size. Raises UsageError for an
+    unknown split.
     """
     problems: list[str] = []
     dataset = open_dataset(folder, split, categories, problems)
@@ -47,9 +47,9 @@ def checked_dataset(folder: Path, split: str | None, categories: Categories) -> 
 
 
 def check_apart(learned: Sequence[Path], validated: Sequence[Path]) -> None:
-    """Raises AnnotationError that names all photographs which are in both, whatever they are called.
+    """Raise AnnotationError if photographs are in both lists, also under different names.
 
-    Scores on them prove nothing.
+    Scores on photographs from the training data prove nothing.
     """
     sizes = {path.stat().st_size for path in validated}
     known = {_digest(path): path for path in learned if path.stat().st_size in sizes}
@@ -66,7 +66,7 @@ def _digest(path: Path) -> bytes:
 
 
 def annotated(dataset: Dataset, image_ids: Iterable[ImageId], *, incomplete: bool = False) -> list[Example]:
-    """The examples of some images of a dataset, with its ground truth (overlaps and crowds are 255)."""
+    """Make examples of some images of a dataset, with its ground truth (overlaps and crowds are 255)."""
 
     def example(image_id: ImageId) -> Example:
         return Example(
@@ -82,18 +82,18 @@ def annotated(dataset: Dataset, image_ids: Iterable[ImageId], *, incomplete: boo
 
 
 def paired(images: Path, labels: Path, categories: Categories, *, incomplete: bool = False) -> list[Example]:
-    """Photographs of one folder, and their label maps in another: `<stem>_labels.png` or `<stem>.png`.
+    """Make examples of the photographs in a folder, with label maps `<stem>_labels.png` or `<stem>.png` in another.
 
-    A label map is an 8-bit grey or palette PNG of class numbers, 255 where nothing is known, as large as its
-    photograph. Where there is also a `<stem>.npz`, as `predict --probabilities` writes it, a model made the label map,
-    and its probabilities are learned from instead.
-    Raises AnnotationError that tells of every photograph without a label map, or with one that does not fit.
+    A label map is an 8-bit grey or palette PNG of class numbers, 255 for unknown, of the photograph's size. If there is
+    also a `<stem>.npz`, as `predict --probabilities` writes it, a model made the label map, and its probabilities are
+    used as soft labels instead.
+    Raises AnnotationError that lists all photographs without a label map, or with one that does not fit.
     """
     return _examples(images, lambda path: _paired(path, labels, categories, incomplete))
 
 
 def unlabelled(images: Path) -> list[Example]:
-    """Photographs without labels, which only a teacher says anything of. Raises AnnotationError as `paired` does."""
+    """Make examples without labels; a teacher will label them. Raises AnnotationError as `paired` does."""
 
     def example(path: Path) -> Example:
         with Image.open(path) as photograph:
@@ -176,7 +176,7 @@ def _read_labels(file: Path) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Examples that are drawn from together. share: how many of the crops are theirs, relative to the other pools'."""
+    """A group of examples. share: the pool's weight when the pool of a crop is drawn."""
 
     examples: Sequence[Example]
     share: float
@@ -192,13 +192,13 @@ class Pool:
 
 
 class TrainingSet:
-    """Draws batches: the one of a step depends on the seed and the step alone, so that training can be resumed.
+    """Draws batches. A batch depends only on the seed and the step, so training can be resumed.
 
-    pools: the first is that of the dataset. folder: on whose disk decoded photographs are kept meanwhile.
-    balanced: the share of crops whose photograph is drawn for a class, and that evenly from those there are; of these
-    `centred` is the share that is centred on the class; all other crops are drawn evenly from the photographs.
-    paste: how many get an object of an evenly drawn class pasted on, cut out of another photograph of the dataset.
-    teacher: soft labels for the examples; teacher_share: what they count where there is truth as well, 0..1.
+    pools: the first is the dataset. folder: where decoded photographs are kept in a temporary file.
+    balanced: the share of crops for which a class is drawn first, with equal chances, and then a photograph with it;
+    `centred` is the share of these that are centred on the class. For other crops, any photograph is drawn.
+    paste: the share of crops that get an object of a random class, cut out of another photograph of the dataset.
+    teacher: soft labels for the examples. teacher_share: their weight at pixels that have a truth, 0..1.
     """
 
     def __init__(
@@ -233,16 +233,16 @@ class TrainingSet:
         self._store = DecodedStore([example.size_hw for example in examples], folder)
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Crops, uint8 (size, crop, crop, 3), and soft labels, uint8 (size, classes, crop / 2, crop / 2).
+        """Return crops, uint8 (size, crop, crop, 3), and soft labels, uint8 (size, classes, crop / 2, crop / 2).
 
-        Raises ImageError or AnnotationError for a photograph that has gone or changed since it was checked.
+        Raises ImageError or AnnotationError for a photograph that was deleted or changed since it was checked.
         """
         rng = np.random.default_rng((self._seed, step))
         crops, truth = zip(*(self._crop(rng) for _ in range(size)), strict=True)
         return np.stack(crops), np.stack(truth)
 
     def pixels(self) -> np.ndarray:
-        """How many pixels each class has in the dataset's photographs (at most a thousand of them): int64 (n,)."""
+        """Count the pixels of each class in the dataset's first thousand photographs: int64 (n,)."""
         counted = np.zeros(IGNORE_INDEX + 1, np.int64)
         for example in self._pools[0].examples[:_COUNTED_IMAGES]:
             counted += np.bincount(self._load(example)[1].ravel(), minlength=IGNORE_INDEX + 1)
@@ -261,7 +261,7 @@ class TrainingSet:
         return self.augmentation(image, labels, self._shares_of(example), rng, focus, cutting)
 
     def _shares_of(self, example: Example) -> Callable[[np.ndarray, Box], np.ndarray]:
-        """What is learned of a part of the example's photograph; see `Augmentation`."""
+        """Return the function `shares` of `Augmentation.__call__` for an example."""
         if example.soft:
             grid = example.soft()
         elif self._teacher:
@@ -276,7 +276,7 @@ class TrainingSet:
         return shares
 
     def _cutting(self, rng: np.random.Generator) -> Cutting | None:
-        """An object of an evenly drawn class; None if that photograph has none that is large enough."""
+        """Cut out an object of a random class; None if the drawn photograph has none that is large enough."""
         by_class = self._pools[0].by_class
         if not by_class:
             return None

@@ -1,4 +1,4 @@
-"""Depthwise convolutions whose gradients are quick on a CPU: PyTorch's own take most of a training step there."""
+"""Depthwise convolutions with fast gradients on a CPU. PyTorch's gradients take most of a training step there."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MULTIPLIES_BFLOAT16 = pick_precision() == "bfloat16"  # elsewhere float32 takes
 
 
 class _DepthwiseConvolution(torch.autograd.Function):
-    """Stride 1, size kept, an odd kernel (channels, 1, k, k).
+    """A depthwise convolution of stride 1 that keeps the size, with an odd kernel (channels, 1, k, k).
 
-    The gradient of the input is the same convolution with the kernel turned round: forward kernels are up to ten times
-    as quick as PyTorch's backward ones.
+    The gradient of the input is the same convolution with the kernel flipped. PyTorch's forward kernels are up to ten
+    times as fast as its backward kernels.
     """
 
     @staticmethod
@@ -46,7 +46,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> 
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: int) -> Tensor:
-    """The kernel's gradient, by what is quick: PyTorch's own kernels are only where nothing is dilated."""
+    """Compute the kernel's gradient in the fastest way. PyTorch's kernels are fast only without dilation."""
     kernel = shape[-1]
     if min(x.shape[-2:]) < kernel * dilation:
         return _weight_gradient_by_tap(x, gradient, kernel, dilation)
@@ -58,7 +58,7 @@ def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: i
 
 
 def _phases(x: Tensor, dilation: int) -> Tensor:
-    """(N, C, h, w) -> (N d d, C, ceil(h / d), ceil(w / d)): every d-th pixel, so that dilated neighbours touch."""
+    """Rearrange (N, C, h, w) to (N d d, C, ceil(h / d), ceil(w / d)), so that dilated neighbours become adjacent."""
     n, channels, height, width = x.shape
     rows, columns = -(-height // dilation), -(-width // dilation)
     x = F.pad(x, (0, columns * dilation - width, 0, rows * dilation - height)).permute(0, 2, 3, 1)
@@ -67,7 +67,7 @@ def _phases(x: Tensor, dilation: int) -> Tensor:
 
 
 def _weight_gradient_by_tap(x: Tensor, gradient: Tensor, kernel: int, dilation: int) -> Tensor:
-    """float32 (C, 1, k, k), for kernels nearly as wide as the map: most taps then see little of it."""
+    """Compute the gradient tap by tap: float32 (C, 1, k, k). For dilated kernels that are larger than the map."""
     height, width = x.shape[-2:]
     result = torch.zeros(x.shape[1], 1, kernel, kernel)
     for row in range(kernel):
@@ -91,7 +91,7 @@ class _QuickDepthwise(nn.Conv2d):
 
 
 def quicken(network: nn.Module) -> None:
-    """Give `network`, in place, the quick gradients wherever they apply; what it computes stays the same."""
+    """Use the fast gradients in `network`, in place, wherever they apply. Its results do not change."""
     for module in network.modules():
         if type(module) is nn.Conv2d and _applies(module):
             module.__class__ = _QuickDepthwise

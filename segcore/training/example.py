@@ -1,4 +1,4 @@
-"""One photograph to learn from."""
+"""One photograph of the training data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One photograph to learn from.
+    """One photograph of the training data.
 
-    classes: the object classes it holds. load: gives the photograph, uint8 (H, W, 3), and its label map, uint8 (H, W),
-    255 where nothing is known. masks: gives the class and the mask, bool (H, W), of each of its objects, where these
-    are known one by one. soft: gives the labelling model's own soft labels, where it left them.
-    incomplete: whether its label map leaves objects out.
+    classes: the object classes in it. load: returns the photograph, uint8 (H, W, 3), and its label map, uint8 (H, W),
+    255 for unknown. masks: returns the class and the mask, bool (H, W), of each object, if objects are separated.
+    soft: returns the soft labels that a model saved for it, or None. incomplete: whether its label map misses objects.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What training writes down as it goes: a row for every step in CSV, the same as curves, TensorBoard where it is."""
+"""The training log: one CSV row per step, a plot of the curves, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One step: mean_iou is of its own crops as the network saw them; the validation's are nan where none was made."""
+    """One step. mean_iou: on the crops of the step. The validation scores are nan for steps without a validation."""
 
     step: int
     learning_rate: float
@@ -31,7 +31,7 @@ _COLUMNS = [field.name for field in fields(Row)]
 
 
 class TrainingLog:
-    """`curves.csv` and `curves.png` in a folder; goes on after `done` steps and forgets what came later."""
+    """`curves.csv` and `curves.png` in a folder. It continues after `done` steps; rows of later steps are removed."""
 
     def __init__(self, folder: Path, done: int) -> None:
         self.csv_path, self.plot_path = folder / "curves.csv", folder / "curves.png"
@@ -49,7 +49,7 @@ class TrainingLog:
                     self._board.add_scalar(name, value, row.step)
 
     def plot(self) -> None:
-        """Draw all rows: the loss above, both mean IoUs below."""
+        """Plot all rows: the loss at the top, both mean IoUs below it."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -79,7 +79,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _read(path: Path) -> list[Row]:
-    """The rows of an earlier run; one that a kill cut short is left out."""
+    """Read the rows of an earlier run. An incomplete last row is ignored."""
     if not path.exists():
         return []
     rows = []

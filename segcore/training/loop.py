@@ -1,4 +1,4 @@
-"""The steps of a training, and what is written meanwhile."""
+"""The training loop: steps, validation and checkpoints."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from .state import TrainingState
 
 MODEL_FILE = "model.safetensors"
 _WARM_UP_STEPS = 50
-_POWER = 0.9  # of the polynomial learning rate, as DeepLab has it
+_POWER = 0.9  # exponent of the polynomial learning rate, as in DeepLab
 _GRADIENT_NORM = 5.0
 _READ_AHEAD = 2  # batches
-_FOR_STATISTICS = 8  # crops: with fewer the head's batch norm, too, keeps those that it starts with
+_FOR_STATISTICS = 8  # crops: with a smaller batch the head's batch norm keeps its initial statistics
 Validation = tuple[Dataset, list[ImageId]] | None  # the ids of the images
 
 
 @dataclass(eq=False)
 class Training:
-    """One run: what its steps share, and `step`, which is one of them."""
+    """One training run: the objects that all steps share, and the method `step`."""
 
     settings: TrainSettings
     categories: Categories
@@ -88,7 +88,7 @@ class Training:
         log.close()
 
     def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of the steps that are left, drawn while the network works on the one before."""
+        """Yield the batches of the remaining steps. A thread draws the next batches while the network works."""
         size, last = self.settings.batch_size, self.settings.steps
         with ThreadPoolExecutor(max_workers=1) as ahead:
             waiting = []
@@ -99,9 +99,9 @@ class Training:
                     yield waiting.pop(0).result()
 
     def step(self, crops: np.ndarray, shares: np.ndarray) -> Row:
-        """Learn from crops and their soft labels, as `TrainingSet.batch` gives them."""
+        """Train on the crops and soft labels of one `TrainingSet.batch`."""
         settings, network, step = self.settings, self.state.network, self.state.step + 1
-        torch.manual_seed(settings.seed + step)  # drop-out's choice depends on the step alone
+        torch.manual_seed(settings.seed + step)  # drop-out depends only on the seed and the step
         rate = learning_rate(settings, step)
         for group in self.state.optimizer.param_groups:
             group["lr"] = rate * group["share"]
@@ -135,7 +135,7 @@ class Training:
         return F.interpolate(logits.float(), size_hw, mode="bilinear", align_corners=False)
 
     def _validate(self, row: Row) -> Row:
-        """Score the averaged weights on what was held back, and keep them if they are the best so far."""
+        """Score the averaged weights on the validation images, and keep them if they are the best so far."""
         candidate = self.settings.out / f"candidate{catalogue.TRAINED_SUFFIX}"
         self._write(candidate, row)
         assert self.validation is not None
@@ -174,13 +174,13 @@ class Training:
 
 
 def _keep_statistics(part: nn.Module) -> None:
-    """Batch norm as in use, with the statistics of many more photographs than a batch holds."""
+    """Set batch norm to eval mode. Its statistics come from many more photographs than a batch has."""
     for module in part.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
 
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
-    """The head's rate at a step from 1: polynomial decay to 0 (Chen et al. 2017), after some steps of warm-up."""
+    """Return the head's learning rate at a step (from 1): warm-up, then polynomial decay to 0 (Chen et al. 2017)."""
     warm_up = min(1.0, step / min(_WARM_UP_STEPS, max(1, settings.steps // 10)))
     return settings.learning_rate * warm_up * (1 - (step - 1) / settings.steps) ** _POWER

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from ..classes import IGNORE_INDEX
 
-_MOST = 10.0  # times the usual weight: the most that a class of hardly any pixels may count
+_MOST = 10.0  # maximum weight of a rare class
 
 
 def cross_entropy(logits: Tensor, shares: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """The mean over the pixels that have a label; 0, with a gradient of 0, where no pixel has one.
+    """Return the mean cross entropy over the labelled pixels; 0, with a gradient of 0, if there are none.
 
-    logits: float (N, classes, h, w). shares: float (N, classes, h, w), at least 0: how much of each pixel belongs to
-    each class; all 0 for a pixel that is left out. class_weights: float (classes,). With shares of 0 and 1 it is the
-    usual cross entropy.
+    logits: float (N, classes, h, w). shares: float (N, classes, h, w), at least 0: the share of each class at each
+    pixel; all 0 for an ignored pixel. class_weights: float (classes,). For shares of 0 and 1 it is the usual cross
+    entropy.
     """
     if class_weights is not None:
         shares = shares * class_weights[:, None, None]
@@ -24,16 +24,16 @@ def cross_entropy(logits: Tensor, shares: Tensor, class_weights: Tensor | None =
 
 
 def hard_labels(shares: Tensor) -> Tensor:
-    """(N, classes, h, w) -> int64 (N, h, w): the class of the largest share, 255 where there is none."""
+    """Return the class with the largest share: (N, classes, h, w) -> int64 (N, h, w); 255 for ignored pixels."""
     most, labels = shares.max(1)
     return labels.where(most > 0, IGNORE_INDEX)
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 - the mean over the classes that the batch's truth holds of 2 |A B| / (|A| + |B|), with probabilities for B.
+    """Return the Dice loss: 1 - the mean of 2 |A B| / (|A| + |B|) over the classes in the batch's truth.
 
-    Milletari et al. 2016, with the plain sums of Sudre et al. 2017.
-    logits: float (N, classes, h, w); labels: int64 (N, h, w), 255 is left out.
+    A is the truth and B are probabilities: Milletari et al. 2016, with the plain sums of Sudre et al. 2017.
+    logits: float (N, classes, h, w). labels: int64 (N, h, w), 255 is ignored.
     """
     counted = (labels != IGNORE_INDEX)[:, None]
     truth = F.one_hot(labels.where(labels != IGNORE_INDEX, 0), logits.shape[1]).permute(0, 3, 1, 2) * counted
@@ -45,10 +45,10 @@ def dice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def balancing_weights(pixels: Tensor) -> Tensor:
-    """float32 (classes,): what each class's pixels should count so that rare classes are heard.
+    """Return weights that balance rare and frequent classes: float32 (classes,).
 
-    pixels: how many each class has, (classes,). The median share over the class's own (Eigen and Fergus 2015), from
-    0.1 to 10; 1 for a class without pixels.
+    pixels: (classes,), the number of pixels of each class. The weight is the median share divided by the class's share
+    (Eigen and Fergus 2015), limited to 0.1..10; 1 for a class without pixels.
     """
     shares = pixels.double() / pixels.sum().clamp(min=1)
     median = shares[shares > 0].median() if (shares > 0).any() else shares.new_tensor(1.0)

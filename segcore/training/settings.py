@@ -1,4 +1,4 @@
-"""What is trained on what, and how; and what is told of each step."""
+"""The settings of a training, and the report of each step."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ PLAIN, BALANCED = "plain", "balanced"
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What is trained on what, and how. Raises UsageError for what does not fit.
+    """The settings of a training. Raises UsageError for invalid settings.
 
     coco, split: a dataset in COCO's layout or VOC's. out: the folder for model.safetensors, curves and checkpoint.
     model: the catalogue entry, or the file of a trained model, to start from.
-    mode, categories, class_name: "multiclass" tells the dataset's "own" categories apart, or VOC's 20 ("voc");
-    "binary" tells one of them, or "any", from everything else.
-    steps, batch_size, crop (pixels). learning_rate: of the head; the backbone, and the layers that the shipped head
-    began with, learn at `backbone_rate` times that.
-    loss: cross entropy, "plain" or "balanced"; dice: what Dice counts beside it. frozen_stages: how many of the
-    backbone's first stages stay as they are, and frozen_depthwise: so do all its depthwise kernels.
+    mode, categories, class_name: "multiclass" learns the dataset's "own" categories, or VOC's 20 ("voc"); "binary"
+    learns one of them, or "any", against everything else.
+    steps, batch_size, crop (pixels). learning_rate: of the head. The backbone, and the layers of the shipped head that
+    have pretrained weights, use `backbone_rate` times that.
+    loss: cross entropy, "plain" or "balanced". dice: the weight of the Dice loss beside it.
+    frozen_stages: the number of first stages of the backbone that do not learn. frozen_depthwise: depthwise kernels of
+    the backbone do not learn.
     average: decay of the exponential moving average of the weights, 0 to under 1 (0 turns it off).
-    output_stride: 16 or 8, of the shipped network, by default as in `model`; 8 decides on a finer grid, for more work.
-    truth: pairs of folders, photographs and label maps, that are learned from like the dataset; truth_share: of the
-    crops. incomplete_truth: likewise, where label maps leave objects out; incomplete: the dataset itself does. A
-    background then counts only where the teacher believes in it.
-    leave_out: photographs that nothing is learned from, by file name without suffix, wherever they lie.
-    unlabelled: folders of photographs that only the teacher says anything of; unlabelled_share: of the crops.
-    pseudo: photographs and label maps that a model made; pseudo_share: of the crops.
-    teacher: the model, by name or file, whose probabilities are learned from beside the truth, counting
-    `teacher_share`; cache: the folder that keeps them, `out` by default.
-    scale: of the photographs, least and most, where 1 is the size that the network is used at.
-    balanced: the share of the crops drawn for a class, and that evenly; centred: the share of those that are centred
-    on it; paste: of the crops that get an object of another photograph.
-    validation_split: another split to validate on; else a share `hold_back` of the images is held back for it (0:
-    nothing is validated, and the last weights are kept, not the best). validate_every, save_every: steps.
+    output_stride: 16 or 8, for the shipped network; by default that of `model`. 8 gives finer logits for more work.
+    truth: pairs of folders (photographs, label maps) that are used like the dataset. truth_share: their share of crops.
+    incomplete_truth: the same for label maps that miss objects; incomplete: the dataset misses objects. Their
+    background is used only where the teacher also predicts background.
+    leave_out: photographs that are not trained on, by file name without suffix, in any folder.
+    unlabelled: folders of photographs that only the teacher labels. unlabelled_share: their share of crops.
+    pseudo: photographs, and label maps that a model made. pseudo_share: their share of crops.
+    teacher: a model, by name or file, whose probabilities are used as soft labels with the weight `teacher_share`.
+    cache: the folder for these probabilities, by default `out`.
+    scale: minimum and maximum scale of the photographs; 1 is the size at which the network is used.
+    balanced: the share of crops for which a class is drawn first, with equal chances. centred: the share of these that
+    are centred on the class. paste: the share of crops that get an object of another photograph.
+    validation_split: another split to validate on. Without it, the share `hold_back` of the images is used (0: no
+    validation, and the last weights are kept instead of the best). validate_every, save_every: steps.
     """
 
     coco: Path
@@ -117,13 +118,13 @@ class TrainSettings:
 
     @property
     def dataset_share(self) -> float:
-        """The share of the crops that are of the dataset: what the other sources leave."""
+        """The share of crops from the dataset, which is what the other sources leave."""
         truth = self.truth_share if self.truth or self.incomplete_truth else 0.0
         unlabelled = self.unlabelled_share if self.unlabelled else 0.0
         return round(1 - truth - unlabelled - (self.pseudo_share if self.pseudo else 0.0), 6)
 
     def record(self) -> dict[str, object]:
-        """What decides the result, fit for JSON: all but where things are and how often they are saved."""
+        """Return the settings that determine the result, as JSON values, without folders and intervals of saving."""
         record = asdict(self)
         for name in ("out", "cache", "save_every"):
             del record[name]
@@ -137,20 +138,20 @@ class TrainSettings:
 
 
 def _as_paths(value: str | PathLike | Sequence | None) -> Path | tuple | None:
-    """Folders given as text, alone or in sequences, as paths."""
+    """Convert a folder, or nested sequences of folders, to paths."""
     if value is None or isinstance(value, str | PathLike):
         return None if value is None else Path(value)
     return tuple(map(_as_paths, value))
 
 
 def _named(paths: Path | tuple) -> str | list:
-    """Folders as the record names them: without where they lie."""
+    """Return folders by their last two parts, for the record."""
     return [_named(each) for each in paths] if isinstance(paths, tuple) else "/".join(paths.resolve().parts[-2:])
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """One step, for whoever waits: the loss and the mean IoU of its crops, and the seconds that are left."""
+    """The report of one step: loss and mean IoU on its crops, and the seconds left."""
 
     step: int
     steps: int
@@ -160,7 +161,7 @@ class StepDone:
     validation_mean_iou: float | None = None
 
     def line(self) -> str:
-        """The same in words."""
+        """Return the report as one line of text."""
         minutes = f"{self.seconds_left / 60:.1f} min left"
         text = f"step {self.step} of {self.steps}: loss {self.loss:.4f}, mean IoU {self.mean_iou:.3f} on its crops"
         if self.validation_mean_iou is not None:

@@ -1,4 +1,4 @@
-"""Soft labels: what a teacher believes of each pixel, class by class, in bytes on a coarse grid."""
+"""Soft labels: a teacher's probabilities of each class, as bytes on a coarse grid."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
     from .example import Example
 
-CERTAIN = 255  # the share of a class that is known, in 255ths
-CELL = 8  # pixels of the network's input for one cell of the grid
-_DOUBT = 0.5  # a background that the teacher believes less than this is not taken from incomplete truth
+CERTAIN = 255  # stands for the probability 1
+CELL = 8  # pixels of the network's input per cell of the grid
+_DOUBT = 0.5  # background of an incomplete truth is ignored if the teacher's probability of it is lower
 _SAVED_EVERY = 200  # photographs
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the photograph, 0..1
 
 
 def of_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """uint8 (H, W), 255 for what is left out -> uint8 (classes, H, W): the share of each class in 255ths."""
+    """Convert labels, uint8 (H, W), to one-hot soft labels, uint8 (classes, H, W); all 0 where the label is 255."""
     shares = np.zeros((num_classes, *labels.shape), np.uint8)
     rows, columns = np.nonzero(labels != IGNORE_INDEX)
     shares[labels[rows, columns], rows, columns] = CERTAIN
@@ -39,7 +39,7 @@ def of_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def window(grid: np.ndarray, box: Box, size_hw: tuple[int, int]) -> np.ndarray:
-    """A part of soft labels, uint8 (classes, h, w), at `size_hw`, by bilinear interpolation: uint8 (classes, H, W)."""
+    """Resize a part of soft labels, uint8 (classes, h, w), bilinearly to `size_hw`: uint8 (classes, H, W)."""
     classes, rows, columns = grid.shape
     left, top, right, bottom = box
     part = (left * columns, top * rows, right * columns, bottom * rows)
@@ -51,11 +51,11 @@ def window(grid: np.ndarray, box: Box, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def mixed(labels: np.ndarray, soft: np.ndarray, *, teacher_share: float, incomplete: bool) -> np.ndarray:
-    """What is learned from truth and teacher together: uint8 (classes, H, W), shares in 255ths.
+    """Mix truth and teacher: uint8 (classes, H, W), in units of 1/255.
 
-    labels: uint8 (H, W), 255 where the truth is unknown: there the teacher alone counts. soft: uint8 (classes, H, W).
-    teacher_share: 0..1, of the teacher where the truth is known. incomplete: whether the truth leaves objects out; its
-    background then counts only where the teacher believes in the background, too.
+    labels: uint8 (H, W); where it is 255, only the teacher counts. soft: the teacher's, uint8 (classes, H, W).
+    teacher_share: 0..1, the teacher's weight where the truth is known. incomplete: whether the truth misses objects;
+    its background then counts only where the teacher also predicts background.
     """
     known = labels != IGNORE_INDEX
     if incomplete:
@@ -67,10 +67,10 @@ def mixed(labels: np.ndarray, soft: np.ndarray, *, teacher_share: float, incompl
 
 
 class SoftLabels:
-    """The soft labels of many photographs in one memory-mapped file, computed once and gone on with after a stop.
+    """The soft labels of many photographs in one memory-mapped file. A stopped computation can be resumed.
 
-    folder: where `soft_labels.bin` is kept; runs that learn from the same photographs with the same teacher can share
-    it. segmenter: the teacher. Each photograph is shown as it is and mirrored, and the probabilities are averaged.
+    folder: where `soft_labels.bin` is kept. Runs with the same photographs and the same teacher can share it.
+    segmenter: the teacher. It sees each photograph as it is and mirrored, and the probabilities are averaged.
     """
 
     def __init__(self, folder: Path, segmenter: Segmenter, examples: Sequence[Example]) -> None:
@@ -95,7 +95,7 @@ class SoftLabels:
     def compute(
         self, progress: Callable[[int, int | None], None] | None = None, cancel: threading.Event | None = None
     ) -> None:
-        """Fill in what is missing; progress(done, total) counts photographs. Raises Cancelled; what was done stays."""
+        """Compute the missing soft labels. progress(done, total) counts photographs. Raises Cancelled; results stay."""
         total = len(self._examples)
         for number in range(self._done, total):
             if cancel and cancel.is_set():
@@ -121,5 +121,5 @@ class SoftLabels:
         return (F.avg_pool2d(mean, 2)[0] * CERTAIN).round().to(torch.uint8).numpy()
 
     def __getitem__(self, example: Example) -> np.ndarray:
-        """uint8 (classes, h, w) over the whole photograph. Raises KeyError for one that is not among the examples."""
+        """Return the soft labels of a photograph, uint8 (classes, h, w). Raises KeyError for an unknown example."""
         return self._values[self._index[example]]

@@ -1,4 +1,4 @@
-"""Turns Google's 8-bit DeepLabV3 on MobileNetV2, a TensorFlow Lite file, into the small model's first weights.
+"""Converts Google's 8-bit DeepLabV3 on MobileNetV2, a TensorFlow Lite file, to the small model's initial weights.
 
 `python -m segcore.training.start_weights FILE.tflite --to OUT.safetensors`; needs `pip install tflite`.
 """
@@ -24,15 +24,15 @@ from ..models.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 NETWORK = "deeplabv3_mobilenet_v2"
 SIZE = 520
-OUTPUT_STRIDE = 8  # it was trained at 16, and scores better at 8 without being trained so
-_INPUT_ZERO, _INPUT_SCALE = 128, 128  # the file's network sees (value - 128) / 128
-_SEED = 0  # of the layers that the file does not have
+OUTPUT_STRIDE = 8  # it was trained at 16, but scores better at 8 even without training
+_INPUT_ZERO, _INPUT_SCALE = 128, 128  # the input of the file's network is (value - 128) / 128
+_SEED = 0  # for the layers that are not in the file
 
 Convolution = tuple[np.ndarray, np.ndarray]
 
 
 def dequantised(file: Path) -> list[Convolution]:
-    """The convolutions of a TensorFlow Lite file in order: weights as float32 (outputs, inputs, h, w), and biases.
+    """Read the convolutions of a TensorFlow Lite file in order: weights, float32 (outputs, inputs, h, w), and biases.
 
     Weight = (q - zero point) x scale, bias = q x scale (Jacob et al. 2018, section 2.1); a depthwise convolution's
     weights are (channels, 1, h, w). Raises OSError if the file cannot be read, UsageError without the package tflite,
@@ -47,7 +47,7 @@ def dequantised(file: Path) -> list[Convolution]:
         raise WeightsError(f"{file} is no TensorFlow Lite file")
     try:
         return list(_convolutions(tflite, content))
-    except Exception as error:  # the reader checks nothing, so a damaged file makes it raise nearly anything
+    except Exception as error:  # the reader makes no checks: a damaged file can raise almost anything
         raise WeightsError(f"{file} is damaged, or is not a network with 8-bit weights; get it again") from error
 
 
@@ -77,7 +77,7 @@ def _convolutions(tflite: ModuleType, content: bytes) -> Iterator[Convolution]:
 
 
 def _targets(network: DeepLabV3Plus) -> Iterator[nn.Conv2d]:
-    """The convolutions of the network that the file fills, in the file's order."""
+    """Yield the network's convolutions that the file has weights for, in the file's order."""
     yield network.backbone.stem
     for block in network.backbone.blocks:
         yield from (each for each in block.modules() if isinstance(each, nn.Conv2d))
@@ -86,10 +86,10 @@ def _targets(network: DeepLabV3Plus) -> Iterator[nn.Conv2d]:
 
 
 def start_network(file: Path) -> DeepLabV3Plus:
-    """The network with the file's weights, for images in ImageNet's normalisation; its additions change no logit.
+    """Make the network with the file's weights, for ImageNet's normalisation. Its new layers do not change the logits.
 
-    What the file does not have is random, and the same each time. Raises as `dequantised` does, and WeightsError if the
-    file holds another network.
+    Layers that are not in the file have random weights from a fixed seed. Raises as `dequantised` does, and
+    WeightsError if the file holds another network.
     """
     convolutions = dequantised(file)
     with torch.random.fork_rng(devices=()):
@@ -102,7 +102,7 @@ def start_network(file: Path) -> DeepLabV3Plus:
     for number, ((weight, bias), conv) in enumerate(zip(convolutions, targets, strict=True)):
         target = conv.weight.data
         if conv is network.classifier.project:
-            target = target[:, : weight.shape[1]]  # what follows reads the dilated branches
+            target = target[:, : weight.shape[1]]  # the other inputs are the dilated branches
         if target.shape != weight.shape:
             raise WeightsError(f"convolution {number} of {file} is {weight.shape}, expected {tuple(target.shape)}")
         target.copy_(torch.from_numpy(weight))
@@ -116,8 +116,8 @@ def start_network(file: Path) -> DeepLabV3Plus:
 def _take_imagenet_normalisation(conv: nn.Conv2d) -> None:
     """Change a convolution of (value - 128) / 128 into one of (value / 255 - mean) / std.
 
-    (v - 128) / 128 = a n + b with a = std x 255 / 128 and b = (mean x 255 - 128) / 128. The zeros that pad an image
-    then stand for ImageNet's mean colour instead of grey.
+    (v - 128) / 128 = a n + b with a = std x 255 / 128 and b = (mean x 255 - 128) / 128. Zero padding then stands for
+    ImageNet's mean colour instead of grey.
     """
     mean, std = (torch.tensor(each) for each in (IMAGENET_MEAN, IMAGENET_STD))
     factor, shift = std * 255 / _INPUT_SCALE, (mean * 255 - _INPUT_ZERO) / _INPUT_SCALE
@@ -127,7 +127,7 @@ def _take_imagenet_normalisation(conv: nn.Conv2d) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Convert one file; returns the exit status."""
+    """Convert one file. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m segcore.training.start_weights", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE.tflite")
     parser.add_argument("--to", type=Path, required=True, metavar="OUT.safetensors")

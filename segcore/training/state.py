@@ -1,4 +1,4 @@
-"""All that changes while a network is trained, written in one step so that training survives being killed."""
+"""The state of a training, written atomically so that a killed training can be resumed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ CHECKPOINT = "checkpoint.pt"
 
 
 class MovingAverage:
-    """The exponential moving average of a network's weights and of its batch norm's statistics, in float32.
+    """The exponential moving average of a network's weights and batch norm statistics, in float32.
 
-    decay: how much of the average each step keeps; less in the first steps, so that the start is soon forgotten.
+    decay: the share of the average that each step keeps; smaller in the first steps, so that the initial weights lose
+    their influence.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -31,7 +32,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """step: how many steps were made, from 1."""
+        """Add the weights after a step. step: its number, from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, values in network.state_dict().items():
             if values.is_floating_point():
@@ -42,7 +43,7 @@ class MovingAverage:
 
 @dataclass(eq=False)
 class TrainingState:
-    """step: how many are done; best: the best validation mean IoU so far, None before the first."""
+    """The state of a training. step: finished steps. best: the best validation mean IoU, None before the first."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -51,7 +52,7 @@ class TrainingState:
     best: float | None = None
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
-        """Write `checkpoint.pt`; a kill or a full disk leaves the old one or the new one. Raises OSError."""
+        """Write `checkpoint.pt` atomically. Raises OSError if it cannot be written."""
         path = folder / CHECKPOINT
         state = {
             "settings": settings,
@@ -65,13 +66,13 @@ class TrainingState:
             with atomic_write(path, single_writer=True) as partial, partial.open("wb") as file:
                 torch.save(state, file)
         except RuntimeError as error:
-            refusal = error.__context__  # PyTorch covers what the system says of a write with an error of its own
+            refusal = error.__context__  # PyTorch hides the OSError behind its own error
             if isinstance(refusal, OSError):
                 raise OSError(refusal.errno, refusal.strerror, str(path)) from error
             raise
 
     def restore(self, folder: Path, settings: dict[str, object]) -> None:
-        """Go on from `checkpoint.pt`. Raises UsageError if it cannot be read or was written with other settings."""
+        """Restore `checkpoint.pt`. Raises UsageError if it cannot be read or was written with other settings."""
         path = folder / CHECKPOINT
         with _failures_named(path):
             saved = torch.load(path, map_location="cpu", weights_only=True)
@@ -95,14 +96,16 @@ class TrainingState:
 def _progress(saved: dict[str, Any]) -> tuple[int, float | None]:
     step, best = saved["step"], saved["best"]
     best = None if best is None else float(best)
-    if type(step) is not int or step < 0 or (best is not None and (best < 0 or best > 1)):  # nan: nothing to score
+    if (
+        type(step) is not int or step < 0 or (best is not None and (best < 0 or best > 1))
+    ):  # best is nan if nothing could be scored
         raise ValueError(f"no training has been at step {step!r} with {best!r} as its best")
     return step, best
 
 
 @contextmanager
 def _failures_named(path: Path) -> Iterator[None]:
-    """Turns what a damaged file makes PyTorch raise, nearly anything, into a UsageError."""
+    """Turn any exception of reading a damaged file into a UsageError."""
     try:
         yield
     except OSError as error:

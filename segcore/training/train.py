@@ -1,4 +1,4 @@
-"""Fine-tuning: a network of the catalogue and a dataset in, one file that `Segmenter` loads out."""
+"""Fine-tunes a network of the catalogue on a dataset. The result is one file that `Segmenter` loads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LOCK = ".lock"
 
 
 def choose_categories(settings: TrainSettings) -> Categories:
-    """What the trained model will tell apart. Raises UsageError for a class that the dataset does not have."""
+    """Return the trained model's categories. Raises UsageError for a class that the dataset does not have."""
     if settings.categories == VOC_CATEGORIES:
         known = VOC
     else:
@@ -56,16 +56,15 @@ def train(
     on_soft_label: Callable[[int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Path:
-    """Fine-tune and return the path of the one file that holds the result, `out`/model.safetensors.
+    """Fine-tune a model. Returns the path of the result, `out`/model.safetensors.
 
-    resume: go on from `out`/checkpoint.pt; the result is then what it would have been without the interruption.
-    Batches, drop-out and all else that is random depend on the seed and the step alone.
-    on_soft_label(done, total): photographs that the teacher has looked at, before the first step.
+    resume: continue from `out`/checkpoint.pt. The result is the same as without the interruption, because batches,
+    drop-out and everything else that is random depend only on the seed and the step.
+    on_soft_label(done, total): is called for photographs that the teacher has labelled, before the first step.
 
-    Raises AnnotationError that tells everything that is wrong with the dataset before training begins; UsageError
-    where `out` holds an earlier run and `resume` was not asked for, or one of other settings, and where another
-    training is writing to it; WeightsError where the start's weights are not on disk; Cancelled, what was finished
-    being in the checkpoint.
+    Raises AnnotationError with all problems of the dataset before training begins; UsageError if `out` holds an earlier
+    run and `resume` is False, or a run with other settings, or if another training is writing to it; WeightsError if
+    the initial weights are not on disk; Cancelled, after writing the checkpoint.
     """
     out = settings.out
     _check_folder(out, resume)
@@ -84,7 +83,7 @@ def prepare(
     on_soft_label: Callable[[int, int | None], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Training:
-    """Everything that a training needs, before its first step. Raises as `train` does."""
+    """Prepare a training up to its first step. Raises as `train` does."""
     categories = choose_categories(settings)
     examples, validation = _dataset(settings, categories)
     pools = _pools(settings, examples, categories)
@@ -93,7 +92,7 @@ def prepare(
         pools = _left(settings.leave_out, pools, also)
     if validation:
         source, held_back = validation
-        learned = pools if settings.validation_split else pools[1:]  # a share held back is of the first
+        learned = pools if settings.validation_split else pools[1:]  # held-back images come from the first pool
         check_apart([each.path for pool in learned for each in pool.examples], [*map(source.path, held_back)])
     settings.out.mkdir(parents=True, exist_ok=True)
     teacher = _soft_labels(settings, categories, pools, on_soft_label, cancel)
@@ -118,7 +117,7 @@ def _check_folder(out: Path, resume: bool) -> None:
 
 
 def _dataset(settings: TrainSettings, categories: Categories) -> tuple[list[Example], Validation]:
-    """The dataset's examples, and what is validated on."""
+    """Return the dataset's training examples, and the validation images."""
     dataset = checked_dataset(settings.coco, settings.split, categories)
     if settings.paste and not dataset.has_objects:
         raise UsageError("label maps do not tell objects apart, so none can be pasted; leave pasting out")
@@ -138,7 +137,7 @@ def _dataset(settings: TrainSettings, categories: Categories) -> tuple[list[Exam
 
 
 def _pools(settings: TrainSettings, examples: list[Example], categories: Categories) -> list[Pool]:
-    """Everything that is learned from, the dataset first."""
+    """Return all pools of training examples, the dataset first."""
     pairs = [(pair, False) for pair in settings.truth] + [(pair, True) for pair in settings.incomplete_truth]
     truth = [each for pair, incomplete in pairs for each in paired(*pair, categories, incomplete=incomplete)]
     others = [
@@ -150,7 +149,7 @@ def _pools(settings: TrainSettings, examples: list[Example], categories: Categor
 
 
 def _left(leave_out: Sequence[str], pools: list[Pool], validated: list[Path]) -> list[Pool]:
-    """The pools without the photographs of these names. Raises UsageError for a name that no photograph has."""
+    """Return the pools without the named photographs. Raises UsageError for a name that no photograph has."""
     there = {path.stem for path in validated} | {each.path.stem for pool in pools for each in pool.examples}
     if missing := sorted(set(leave_out) - there):
         raise UsageError(f"no photograph is called {', '.join(missing)}; leave out by file name, without its suffix")
@@ -164,7 +163,7 @@ def _soft_labels(
     progress: Callable[[int, int | None], None] | None,
     cancel: threading.Event | None,
 ) -> SoftLabels | None:
-    """What the teacher says of all photographs that no other model has labelled."""
+    """Compute the teacher's soft labels of all photographs that have no soft labels from another model."""
     if not settings.teacher:
         return None
     segmenter = Segmenter(settings.teacher, device=settings.device, precision=settings.precision)
@@ -194,7 +193,7 @@ def _training_set(
 
 
 def starting_network(model: str, categories: Categories, output_stride: int | None = None) -> nn.Module:
-    """The model's network with its weights, float32 on the CPU; for other categories its last layers are new.
+    """Load the model's network, float32 on the CPU. If the categories differ, its last layers are replaced.
 
     output_stride: as in `models.load`.
     Raises WeightsError if the weights are not on disk or damaged, UsageError for a name not in the catalogue.
@@ -213,7 +212,7 @@ def starting_network(model: str, categories: Categories, output_stride: int | No
 
 
 def stages(backbone: nn.Module) -> list[nn.Module]:
-    """The parts of a backbone that have parameters, first to last: what `frozen_stages` counts."""
+    """Return the parts of a backbone that have parameters, in order. `frozen_stages` counts them."""
     parts: list[nn.Module] = []
     for name, part in backbone.named_children():
         parts += part.children() if name == "blocks" else [part]
@@ -221,7 +220,7 @@ def stages(backbone: nn.Module) -> list[nn.Module]:
 
 
 def freeze(backbone: nn.Module, count: int, *, depthwise: bool = False) -> None:
-    """Keep the first `count` stages, and if asked all depthwise kernels. Raises UsageError if there are fewer."""
+    """Freeze the first `count` stages, and optionally all depthwise kernels. Raises UsageError if there are fewer."""
     parts = stages(backbone)
     if count > len(parts):
         raise UsageError(f"this backbone has {len(parts)} stages; {count} cannot be frozen")
@@ -233,7 +232,7 @@ def freeze(backbone: nn.Module, count: int, *, depthwise: bool = False) -> None:
 
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW; biases and batch norm's factors do not decay. Each group's `share` is of the learning rate."""
+    """Make AdamW without weight decay for biases and batch norm. A group's `share` scales its learning rate."""
     new_parts = getattr(network.classifier, "new_parts", None)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -14,13 +14,12 @@ from ..categories import Categories
 from ..classes import is_text
 from ..errors import AnnotationError, shown, told
 from ..imaging.reading import MAX_PIXELS
+from .rle import rle_problem
 
 Polygons = tuple[array, ...]  # each x0, y0, x1, y1, ... in pixels, float64
 Rle = dict[str, Any]  # COCO's run-length encoding: {"size": [height, width], "counts": list or str}
 
 MAX_ANNOTATION_BYTES = 512 * 1024 * 1024  # the file of train2017 has 448 million bytes
-
-_MAX_RLE_DIGITS = 6  # digits of 5 bits: enough for any accepted number of pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +289,7 @@ def _segmentation(record: _Record, image: CocoImage) -> Polygons | Rle:
     """Check an object's outline, because pycocotools does not. Returns an empty tuple for an empty object."""
     segmentation = record.required("segmentation")
     if isinstance(segmentation, dict):
-        problem = _rle_problem(segmentation, image)
+        problem = rle_problem(segmentation, image.height, image.width)
         if problem:
             raise record.error("segmentation", problem)
         return segmentation
@@ -323,45 +322,3 @@ def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> arr
             if not -size <= value <= 2 * size:
                 raise record.error("segmentation", f"must lie in the picture; {name} is {value} in polygon {index}")
     return polygon
-
-
-def _rle_problem(rle: dict[str, Any], image: CocoImage) -> str | None:
-    """Return what is wrong with a run-length encoding of a mask of the image; None if it is valid."""
-    size, counts = rle.get("size"), rle.get("counts")
-    if size != [image.height, image.width]:
-        return f"must be of the image's 'size', [{image.height}, {image.width}], not {shown(size)}"
-    if isinstance(counts, str):
-        runs = _runs_of_compressed(counts)
-    elif isinstance(counts, list) and all(type(run) is int and run.bit_length() < 64 for run in counts):
-        runs = counts
-    else:
-        runs = None
-    if runs is None:
-        return f"must hold 'counts', a list of integers or COCO's text for one, not {shown(counts)}"
-    if any(run < 0 for run in runs) or sum(runs) != image.height * image.width:
-        return f"must hold 'counts' from 0 that add up to {image.height * image.width} pixels, not to {sum(runs)}"
-    return None
-
-
-def _runs_of_compressed(counts: str) -> list[int] | None:
-    """Decode the run lengths of COCO's compressed RLE text; None if the text is invalid.
-
-    Each number is little-endian with 5 bits per character, counted from "0"; the sixth bit says that more characters
-    follow. From the fourth number on, the value is the difference to the run before the last (`rleFrString` in COCO's
-    `maskApi.c`, which makes no checks).
-    """
-    runs: list[int] = []
-    value = digits = 0
-    for character in counts:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or digits == _MAX_RLE_DIGITS:
-            return None
-        value |= (bits & 31) << 5 * digits
-        digits += 1
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << 5 * digits
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = digits = 0
-    return None if digits else runs

@@ -70,17 +70,14 @@ def fetch_coco(
     on `seed`, `count` and `classes`, and a larger count includes the images of a smaller one. If fewer images match,
     all of them are taken. `annotations/instances_<split>.json` describes the complete photographs in `<split>/`; all
     annotations of the split are kept in `annotations/whole/`. If the folder has an annotation file that this function
-    did not write, that file stays as it is and only photographs are downloaded. A stopped or killed call can be
-    repeated, and then continues. A damaged photograph is downloaded again.
+    did not write, that file stays as it is and only photographs are downloaded. A stopped call can be repeated.
 
-    base_url: a mirror with COCO's layout. It must have `annotations/annotations_trainval2017.zip`, or else
-    `annotations/instances_<split>.json`, and `<split>/<file name>`.
-    max_bytes: the limit on disk for the folder's annotations and photographs, other splits included. The final
-    annotation file is not counted.
+    base_url: a mirror with `annotations/annotations_trainval2017.zip` or `annotations/instances_<split>.json`, and
+    `<split>/<file name>`.
+    max_bytes: the limit on disk for the folder's photographs and downloaded annotations, other splits included.
     timeout: seconds without data that end an attempt.
-    progress(stage, done, total): bytes for ANNOTATIONS, photographs for CHECKING and PHOTOGRAPHS; READING has no
-    progress. It may be called from another thread. If another thread or process downloads into the same folder, this
-    call waits.
+    progress(stage, done, total): bytes for ANNOTATIONS, photographs for CHECKING and PHOTOGRAPHS; no numbers for
+    READING. It may be called from another thread. The call waits while another one downloads into the same folder.
 
     The result lists photographs that could not be downloaded. Raises DownloadError if the annotations cannot be
     downloaded, too many photographs fail or the folder cannot be written; NoRoomError at the limit or on a full disk;
@@ -88,8 +85,7 @@ def fetch_coco(
     """
     _check_arguments(split, count, max_bytes)
     numbers = [object_id(each) for each in classes]
-    base_url = (base_url or OFFICIAL_URL).rstrip("/")
-    job = Job(Path(folder), split, base_url, max_bytes, timeout, progress, cancel or threading.Event())
+    job = Job(Path(folder), split, base_url or OFFICIAL_URL, max_bytes, timeout, progress, cancel or threading.Event())
     with disk(job.own):
         job.own.parent.mkdir(parents=True, exist_ok=True)
     with lock_or_wait(job.own.with_name(".fetch-coco.lock"), f"into {folder}", job.cancel):
@@ -98,8 +94,8 @@ def fetch_coco(
         plan = _plan(job, numbers, count, seed)
         here = _check(job, plan.present)
         failed = _fetch_photographs(job, plan, here)
-    ids = tuple(sorted(each.id for each in plan.chosen if each.id in here))
-    return FetchedCoco(job.folder, split, ids, failed, plan.available)
+    ids = sorted(each.id for each in plan.chosen if each.id in here)
+    return FetchedCoco(job.folder, split, tuple(ids), failed, plan.available)
 
 
 def _check_arguments(split: str, count: int, max_bytes: float) -> None:

@@ -43,6 +43,9 @@ class Job:
     cancel: threading.Event
     used: int = 0
 
+    def __post_init__(self) -> None:
+        self.base_url = self.base_url.rstrip("/")
+
     @property
     def own(self) -> Path:
         return coco.annotation_file(self.folder, self.split)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from demo import page
 from demo.answers.datasets import Datasets
+from demo.server import guard
 from demo.settings import EXAMPLES
 from demo.tabs import links
 from segcore.categories import VOC
@@ -47,3 +49,16 @@ def test_a_link_says_tab_image_and_settings(datasets):
 )
 def test_what_a_link_cannot_mean_is_left_out(datasets, query):
     assert links.read(query, VOC, datasets) == links.Link()
+
+
+def test_a_space_names_its_own_picture_for_previews_of_links():
+    head = page.head("someone/segcore")
+    picture = "https://huggingface.co/spaces/someone/segcore/resolve/main/docs/screenshot.jpg"
+    assert f'<meta property="og:image" content="{picture}">' in head
+    assert (EXAMPLES.parent / "docs" / "screenshot.jpg").is_file()
+    assert "og:image" not in page.head(None)  # nobody knows its address
+
+
+def test_origins_that_are_allowed_may_show_the_page_in_a_frame():
+    ancestors = guard.policy(["https://a.example"]).rpartition("frame-ancestors ")[2].split()
+    assert ancestors[0] == "'self'" and ancestors[-1] == "https://a.example"

@@ -185,7 +185,7 @@ def test_a_scoring_in_the_line_says_where_it_is_and_is_stopped(open_page, no_dow
         ended_with(second, "Stopped before any image was scored.")
         assert first.locator("#set-stop").is_visible() and first.locator("#set-start").is_disabled()
         held.released.set()
-        ended_with(first, "The scoring has failed. What was scored is kept")
+        ended_with(first, "The scoring has failed. The scores so far are kept")
         for page in (first, second):
             page.context.close()
 
