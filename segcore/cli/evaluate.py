@@ -48,7 +48,7 @@ _OF_NETWORKS: dict[str, tuple[str, object]] = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_scoring_arguments(command)
-    command.add_argument("--csv", type=Path, metavar="FILE", help="the same as a table")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="write the scores as a table")
     command.add_argument("--figures", type=Path, metavar="DIR", help="photograph, prediction and truth of each image")
     command.add_argument("--save-labels", type=Path, metavar="DIR", help="the label maps that were scored, as PNG")
     command.add_argument(
@@ -63,7 +63,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score a model on images whose truth is known; prints the headline and writes what was asked for."""
+    """Score a model on images whose truth is known. Prints the main scores and writes the requested files."""
     from ..evaluation import evaluate as evaluation
     from ..report import headlines
 
