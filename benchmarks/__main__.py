@@ -1,9 +1,9 @@
-"""How fast it is and how far engines agree, one benchmark after the other: tables as Markdown, some of them drawn.
+"""Runs the benchmarks of speed and agreement one after the other. Writes Markdown tables, and charts of some of them.
 
     python -m benchmarks --coco DIR --split SPLIT [--out docs] [--keep DIR]
 
-Writes OUT/benchmarks.md and OUT/benchmarks.png. Takes a quarter of an hour, on a machine that does nothing else; with
---keep what each benchmark said is kept in DIR, and not taken again where it is there.
+Writes OUT/benchmarks.md and OUT/benchmarks.png. Takes a quarter of an hour on an idle machine. With --keep, the output
+of each benchmark is kept in DIR, and a benchmark whose output is there is not run again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMANDS = (
 
 
 class Panel(NamedTuple):
-    """A table to draw: which of a command's, and what its first column of numbers is."""
+    """A table to draw: its place in the command's output, and the meaning of its first column of numbers."""
 
     command: str
     table: int
@@ -46,7 +46,7 @@ PANELS = (
 
 
 def tables(text: str) -> list[dict[str, float]]:
-    """The second column by the first, of each Markdown table that has numbers there."""
+    """Return, for each Markdown table with numbers in the second column, these numbers by the first column."""
     found: list[dict[str, float]] = [{}]
     for line in text.splitlines():
         cells = (
@@ -61,7 +61,7 @@ def tables(text: str) -> list[dict[str, float]]:
 
 
 def draw(outputs: dict[str, str], path: Path) -> None:
-    """Bars of each of PANELS, one below the other."""
+    """Draw bars for each of PANELS, one below the other."""
     drawn = [(panel.title, tables(outputs[panel.command])[panel.table]) for panel in PANELS]
     heights = [len(rows) + 1 for _, rows in drawn]
     figure, axes = plt.subplots(len(drawn), figsize=(9, 0.34 * sum(heights)), height_ratios=heights)
@@ -85,7 +85,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="for what each benchmark said")
     arguments = parser.parse_args()
-    outputs, parts = {}, ["# Benchmarks\n\n`python -m benchmarks` wrote this; each part says on what machine.\n"]
+    outputs, parts = {}, ["# Benchmarks\n\n`python -m benchmarks` wrote this file; each part names its machine.\n"]
     for command in COMMANDS:
         shown = command.format(data=f"--coco DIR --split {arguments.split}")
         print(f"\npython -m benchmarks.{shown}", flush=True)

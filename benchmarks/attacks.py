@@ -1,10 +1,10 @@
-"""How long a visitor's `/segment` takes alone and beside attacks on the page: a table, one row an attack.
+"""Measures how long a visitor's `/segment` takes without and during attacks on the page. Prints one row per attack.
 
     python -m benchmarks.attacks [--attack NAME] [--repeats 5]
 
-Starts the page, on loopback. For each attack the visitor asks some times alone, and then as often while the attack
-goes on, which begins anew for as long as that takes. Ends with status 1 where the slowest answer beside an attack took
-more than 3 s longer than the slowest alone, or where the visitor got none.
+Starts the page on loopback. For each attack, the visitor sends requests first without and then during the attack,
+which is repeated as long as necessary. Exit status 1 if the slowest answer during an attack took more than 3 s longer
+than the slowest one without, or if the visitor got no answer.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ slow = cache(slow_picture)
 
 
 def slow_pictures(attacker: Visitor) -> None:
-    """A picture within all limits that takes seconds to decode."""
+    """Upload an image within all limits that takes seconds to decode."""
     attacker.segment("slow.jpg", slow())
 
 
 def costly_structures(attacker: Visitor) -> None:
-    """Thousands of scans, comments without end, strips that are read again and again."""
+    """Upload files with thousands of scans, endless comments, or strips that are read again and again."""
     for make in COSTLY.values():
         with suppress(Refused):
             attacker.segment("costly.png", make())
 
 
 def previews(attacker: Visitor) -> None:
-    """Twenty small copies of one huge picture are asked for, and hung up on at once."""
+    """Request twenty previews of one huge image, and disconnect at once."""
     path = attacker.upload("huge.png", huge())["path"]
     for _ in range(20):
         with suppress(httpx.TimeoutException):
@@ -62,7 +62,7 @@ def huge() -> bytes:
 
 
 def unread_answers(attacker: Visitor) -> None:
-    """A session asks 100 times for what it looks at, and reads nothing."""
+    """Request a result 100 times in one session, and read no answer."""
     events = attacker.events()
     attacker.open(events, "photo.jpg", PHOTOGRAPH)
     for _ in range(100):
@@ -70,14 +70,14 @@ def unread_answers(attacker: Visitor) -> None:
 
 
 def long_names(attacker: Visitor) -> None:
-    """Names of sessions of a megabyte."""
+    """Use session names of one megabyte."""
     for _ in range(20):
         body = {"data": [], "fn_index": 0, "session_hash": uuid.uuid4().hex + "x" * 2**20}
         attacker.http.post(f"{API}/queue/join", json=body)
 
 
 def made_up_sessions(attacker: Visitor) -> None:
-    """305 visits are begun, half of them by nothing but a heartbeat."""
+    """Start 305 sessions, half of them only by a heartbeat."""
     for number in range(305):
         session = uuid.uuid4().hex
         if number % 2:
@@ -88,14 +88,14 @@ def made_up_sessions(attacker: Visitor) -> None:
 
 
 def unwatched_evaluations(attacker: Visitor) -> None:
-    """Ten scorings of the samples, whose answers nobody listens to."""
+    """Start ten scorings of the samples without listening to the answers."""
     events = attacker.events()
     for number in range(10):
         score(attacker, events, 3 + number)
 
 
 def too_many_images(attacker: Visitor) -> None:
-    """The button of the whole set is pressed with a number above the slider's maximum."""
+    """Start the scoring of a set with a number above the slider's maximum."""
     events = attacker.events()
     score(attacker, events, 10**6)
     with attacker.stream():
@@ -111,7 +111,7 @@ def score(attacker: Visitor, events: dict[str, dict], images: int) -> None:
 
 
 def cut_streams(attacker: Visitor) -> None:
-    """A photograph is given, and the stream of its answers cut at once."""
+    """Upload a photograph, and close the stream of its answers at once."""
     events = attacker.events()
     file = attacker.upload("photo.jpg", PHOTOGRAPH)
     for _ in range(20):
@@ -121,7 +121,7 @@ def cut_streams(attacker: Visitor) -> None:
 
 
 def full_log(attacker: Visitor) -> None:
-    """What a decoder, or Gradio, would write thousands of lines about."""
+    """Send input for which a decoder, or Gradio, would log thousands of lines."""
     whole = encoded(400, 4000, "TIFF", compression="tiff_lzw")
     broken = bytearray(whole)
     broken[8 : len(whole) // 2 : 7] = b"\xff" * len(range(8, len(whole) // 2, 7))
@@ -144,13 +144,13 @@ ATTACKS: dict[str, Callable[[Visitor], None]] = {
 
 @contextmanager
 def under_attack(url: str, attack: Callable[[Visitor], None]) -> Iterator[None]:
-    """Attackers go on until the block ends, and what they have begun then is over."""
+    """Run attackers until the block ends, and wait until their last requests are over."""
     over = threading.Event()
 
     def attack_on() -> None:
         while not over.is_set():
             attacker = Visitor(url)
-            # An attack that is refused, or hung up on, has failed; the next one begins.
+            # An attack that is refused or disconnected has failed. Start the next one.
             with suppress(Refused, httpx.HTTPError):
                 attack(attacker)
             attacker.close()
@@ -167,7 +167,7 @@ def under_attack(url: str, attack: Callable[[Visitor], None]) -> Iterator[None]:
 
 
 def seconds(url: str, repeats: int) -> list[float]:
-    """What the visitor's requests took, each by a session of its own whose page is open."""
+    """Yield the seconds of the visitor's requests. Each one has its own session with an open page."""
     taken = []
     for _ in range(repeats):
         visitor = Visitor(url)

@@ -1,4 +1,4 @@
-"""What test-time augmentation gains, in paired differences with 95 % intervals, and what it costs.
+"""Measures the gain of test-time augmentation, as paired differences with 95 % intervals, and its cost.
 
     python -m benchmarks.careful --coco DIR [--split val2017] [--model NAME] [--engine auto] [--limit N]
 

@@ -1,10 +1,10 @@
-"""An evaluation in this process beside the same on a Ray cluster of this machine: what sharing it costs, and gains.
+"""Compares an evaluation in this process with the same one on a Ray cluster of this machine.
 
     python -m benchmarks.cluster --coco DIR [--split val2017] [--model NAME] [--limit N] [--repeats 3]
 
-By turns in one run: in this process with all threads, by one worker with as many, and by a worker for each processor
-with one thread each. Each cluster is started for its turn; the time from nothing to workers that have their model is a
-column of its own, and not in the time of the images. Medians, in float32.
+It alternates between this process with all threads, one worker with as many threads, and one worker per processor with
+one thread each. Each cluster is started for its turn. The time until all workers have loaded their model is a separate
+column, and is not part of the time of the images. Medians, in float32.
 """
 
 from __future__ import annotations

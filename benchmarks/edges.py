@@ -1,4 +1,4 @@
-"""What refining edges gains, in paired differences with 95 % intervals, and what it costs.
+"""Measures the gain of refining edges, as paired differences with 95 % intervals, and its cost.
 
     python -m benchmarks.edges --dataset DIR [--split val2017] [--model NAME] [--every 1] [--limit N]
 
@@ -33,7 +33,7 @@ SHOWN = ("mean_iou", "foreground_mean_iou", "pixel_accuracy", "boundary_iou")
 
 
 def milliseconds(results: list[Segmentation]) -> tuple[float, ...]:
-    """Medians of a label map of each result, plain and refined, by turns."""
+    """Return the median seconds of computing a label map, plain and refined, in alternating runs."""
     taken: dict[Callable, list[float]] = {lambda result: result.labels: [], lambda result: result.refined().labels: []}
     for result in [results[0], *results]:  # the first one warms up
         for action, seconds in taken.items():

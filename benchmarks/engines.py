@@ -1,12 +1,12 @@
-"""Seconds for one image by engine, beside the plain `model(x)`, by turns in one run; and how far engines agree.
+"""Measures the seconds per image of each engine and of the plain `model(x)`, and how far the engines agree.
 
     python -m benchmarks.engines [--model NAME] [--size 520] [--repeats 5] [--threads N] [--coco DIR [--split val2017]]
                                  [--calibration DIR] [--limit N]
 
-Models whose weights are not on disk run with random ones, which take the same time; their int8 is measured by noise.
-Medians over the repeats, after one round that is not counted. With --coco, of a model whose weights are on disk: the
-share of pixels, at the photographs' own size, that get the class that PyTorch gives them in float32, and by how much
-the mean IoU (protocol original) differs. Engines that are not installed are left out.
+Models whose weights are not on disk run with random weights, which take the same time; their int8 is calibrated with
+noise. The engines alternate. Medians over the repeats, after one round that is not counted. With --coco, and weights on
+disk: the share of pixels, at the photographs' size, that get the same class as with PyTorch in float32, and the
+difference of the mean IoU (protocol original). Engines that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EXACT = "torch, float32"
 
 
 def predictors(name: str, calibration: Path | None) -> Iterator[tuple[str, Callable[[torch.Tensor], torch.Tensor]]]:
-    """Each engine and precision that is installed, by title."""
+    """Return the installed engines and precisions by title."""
     network = None if catalogue.on_disk(name) else loading.build_network(name).eval()
     for engine, precision in WAYS:
         title = f"{engine}, {precision}"
@@ -59,7 +59,7 @@ def predictors(name: str, calibration: Path | None) -> Iterator[tuple[str, Calla
 def agreement(
     compared: dict, name: str, dataset: CocoDataset, limit: int | None
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """By title the share of pixels labelled as in EXACT, float64 (images,), and the mean IoU."""
+    """Return, by title, the share of pixels with the same label as EXACT, float64 (images,), and the mean IoU."""
     preprocess, chosen = loading.preprocess_for(name), protocol("original")
     images = evaluate.choose_images(dataset, limit=limit)
     shares = {title: [] for title in compared}

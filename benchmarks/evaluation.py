@@ -1,10 +1,10 @@
-"""What an evaluation costs beside its network, and that its memory does not grow with the number of images.
+"""Measures the cost of an evaluation beside its network, and its memory for different numbers of images.
 
     python -m benchmarks.evaluation --coco DIR [--split val2017] [--model NAME] [--limit N] [--repeats 3]
 
-By turns in one run: the network alone over the images, decoded and resized before, and `evaluate` from the files to all
-scores. Models whose weights are not on disk run with random ones, which take the same time. Wall and processor time
-(all threads together) are medians over the repeats, after one round that is not counted.
+It alternates between the network alone, on images that are decoded and resized in advance, and `evaluate` from the
+files to all scores. Models whose weights are not on disk run with random weights, which take the same time. Wall and
+processor time (of all threads) are medians over the repeats, after one round that is not counted.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ def segmenter_of(name: str) -> Segmenter | evaluate.Network:
 
 
 def seconds(action: Callable[[], object]) -> tuple[float, float]:
-    """Wall and processor time of one call."""
+    """Return the wall and processor time of one call."""
     wall, processor = time.perf_counter(), time.process_time()
     action()
     return time.perf_counter() - wall, time.process_time() - processor
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has held so far; Linux counts in KB, macOS in bytes."""
+    """Return the peak memory of this process. Linux counts in KB, macOS in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
 def measure(run: evaluate.Run, repeats: int) -> dict[str, tuple[float, float]]:
-    """Median wall and processor seconds an image: the network alone, the evaluation, and two of its parts alone."""
+    """Return the median wall and processor seconds per image of the network, the evaluation, and two of its parts."""
     preprocess = loading.preprocess_for(run.segmenter.model, run.resize)
     tensors = [preprocess(run.dataset.read_image(image.id)) for image in run.images]
     samples: list[evaluate.Sample] = []

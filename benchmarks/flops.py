@@ -1,10 +1,10 @@
-"""Multiplications and additions of each network for one image, and what processors of known speed would make of it.
+"""Counts the multiplications and additions of each network for one image, and estimates images per second on GPUs.
 
     python -m benchmarks.flops [--size 520] [--share 0.3]
 
-Counted by torch.utils.flop_counter on tensors without data: nothing is computed, and no GPU is asked. The images a
-second are arithmetic, the share of its makers' peak that a GPU is taken to reach over the operations of an image, and
-only given where operations are what takes the time: quick networks wait for memory, and for photographs to be decoded.
+torch.utils.flop_counter counts on tensors without data, so nothing is computed and no GPU is used. The images per
+second are an estimate: the assumed share of the GPU's published peak, divided by the operations of an image. They are
+only given for networks that are limited by operations. Fast networks wait for memory and for decoding.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segcore.models import catalogue, loading
 
-# Peak TFLOP/s by NVIDIA's data sheets, dense, in the precision that "auto" takes: bfloat16 where the hardware has it.
+# Peak dense TFLOP/s from NVIDIA's data sheets, in the precision of "auto": bfloat16 if the hardware supports it.
 GPUS = {"T4, float32": 8.1, "L4, bfloat16": 121, "A100, bfloat16": 312}
 HEAVY = 100e9  # operations
 
 
 def flops(name: str, size: int) -> int:
-    """Floating-point operations, a multiplication and an addition being two, without the auxiliary head."""
+    """Count floating-point operations without the auxiliary head. A multiplication and an addition count as two."""
     with torch.device("meta"):
         network = loading.build_network(name).eval()
         network.aux_classifier = None

@@ -1,11 +1,11 @@
-"""Everything about a graphics card in one run of at most six minutes: is it right, how fast, how much memory.
+"""Checks and measures a graphics card in at most six minutes: correctness, speed and memory.
 
     python -m benchmarks.gpu [--device auto] [--model NAME] [--size 520] [--batches 1,2,4,8,16,32,64] [--images 2000]
     python -m benchmarks.gpu --device cpu --model deeplabv3_mobilenet_v2 --size 129 --batches 1,2 --images 4
 
-It needs PyTorch 2.11 or newer and what comes with it: numpy, pillow, torchvision and safetensors. The big network has
-random weights, which take the same time, so nothing is downloaded. Prints one table in Markdown; speeds that were not
-reached within --minutes are named. Exit status 1 where a check failed; no speed is a failure.
+It needs PyTorch 2.11 or newer, numpy, pillow, torchvision and safetensors. The big network has random weights, which
+take the same time, so nothing is downloaded. Prints one Markdown table. It names measurements that --minutes left no
+time for. Exit status 1 if a check failed; a slow speed is no failure.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from segcore.inference import predictor
 from segcore.inference.predictor import prepare
 from segcore.models import catalogue
 
-WANTED_RATE = 500  # images a second: ResNet-101, bfloat16, 520 x 520, the best batch, on one H100
-WANTED_OF_PLAIN = 1.5  # times torchvision's own network under autocast
+WANTED_RATE = 500  # images per second: ResNet-101, bfloat16, 520 x 520, the best batch, on one H100
+WANTED_OF_PLAIN = 1.5  # relative to torchvision's network under autocast
 WANTED_LATENCY = 8.0  # milliseconds for one image
-WANTED_OF_NETWORK = 0.7  # of the network's own rate, for a whole evaluation on 16 processors
-PLAIN = "plain call, autocast bfloat16"  # of PyTorch's own network, as torchvision has it
+WANTED_OF_NETWORK = 0.7  # an evaluation's rate relative to the network's, on 16 processors
+PLAIN = "plain call, autocast bfloat16"  # of torchvision's network
 LEFT_OUT = "left out: the time is up"
-MEASURE_SECONDS = 1.0  # that each measurement repeats for, after its first calls
+MEASURE_SECONDS = 1.0  # duration of each measurement, after its first calls
 
 
 class Clock:
-    """The time that is left, so that the run ends when it was said to."""
+    """The time left for the run."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes
@@ -58,7 +58,7 @@ def synchronize(device: str) -> None:
 
 
 def seconds(action: Callable[[], object], device: str) -> float:
-    """Median seconds of a call, all of its work on the device included; the first two are not counted."""
+    """Return the median seconds of a call, including its work on the device. The first two calls are not counted."""
     taken: list[float] = []
     end = time.perf_counter() + MEASURE_SECONDS
     while len(taken) < 5 or time.perf_counter() < end:
@@ -71,12 +71,12 @@ def seconds(action: Callable[[], object], device: str) -> float:
 
 
 def peak_megabytes(device: str) -> float:
-    """The most that tensors held of a card since it was last reset; 0 on a processor."""
+    """Return the peak memory of tensors on a card since the last reset; 0 on a CPU."""
     return torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else 0.0
 
 
 def rate_row(title: str, run: Callable[[Tensor], object], image: Tensor, device: str) -> tuple[float, Check]:
-    """Images a second of `run` on a batch that is on the device already, with the memory that it takes."""
+    """Measure the images per second and the memory of `run` on a batch that is already on the device."""
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
@@ -93,7 +93,7 @@ def rate_row(title: str, run: Callable[[Tensor], object], image: Tensor, device:
 def correctness(device: str, model: str, size: int) -> Iterator[Check]:
     for precision in precisions(device):
         for name in dict.fromkeys((SMALL, model)):
-            yield gpu_checks.same_labels(name, precision, device)  # at 520: coarser, bfloat16 differs in more pixels
+            yield gpu_checks.same_labels(name, precision, device)  # at 520: bfloat16 differs more at smaller sizes
     yield from gpu_checks.out_of_memory(device, size=size)
     yield gpu_checks.two_at_once(device, size=size)
     yield gpu_checks.pool_frees(device)
@@ -105,7 +105,7 @@ def precisions(device: str) -> tuple[str, ...]:
 
 
 def variants(network: nn.Module, device: str) -> dict[str, tuple[Callable[[Tensor], object], torch.dtype]]:
-    """What is run by title, and what its batches are of; batches are channels-last but for the plain call."""
+    """Return the variants by title, with the dtype of their batches. Only the plain call is not channels-last."""
     plain = network.to(device).eval()
 
     def autocast(batch: Tensor) -> object:
@@ -120,7 +120,7 @@ def variants(network: nn.Module, device: str) -> dict[str, tuple[Callable[[Tenso
 
 
 def speed(device: str, model: str, size: int, batches: list[int], clock: Clock) -> Iterator[Check]:
-    """Every variant at every batch; then the best of bfloat16 beside what is wanted."""
+    """Measure every variant at every batch size, and compare the best bfloat16 rate with the target."""
     best: dict[str, float] = {}
     network = gpu_checks.network_of(model)
     for title, (run, dtype) in variants(network, device).items():
@@ -145,7 +145,7 @@ def speed(device: str, model: str, size: int, batches: list[int], clock: Clock) 
 
 
 def latency(device: str, model: str, size: int) -> Iterator[Check]:
-    """One image: from the tensor on the processor to its logits there again."""
+    """Measure the latency of one image, from the tensor on the CPU to the logits on the CPU."""
     precision = predictor.pick_precision("auto", device)
     prepared = prepare(gpu_checks.network_of(model), device=device, precision=precision)
     image = torch.randn(1, 3, size, size)
@@ -154,7 +154,7 @@ def latency(device: str, model: str, size: int) -> Iterator[Check]:
 
 
 def evaluation(device: str, model: str, batch: int, count: int) -> Iterator[Check]:
-    """`evaluate` over the samples, repeated, from files to scores, beside its network alone."""
+    """Measure `evaluate` from files to scores over repeated samples, and compare it with the network alone."""
     from dataclasses import replace
 
     from segcore.evaluation import evaluate
@@ -175,7 +175,7 @@ def evaluation(device: str, model: str, batch: int, count: int) -> Iterator[Chec
 
 
 def machine(device: str) -> str:
-    """The card or the processor, and the versions, in one line."""
+    """Return the card or the processor, and the versions, in one line."""
     if device.startswith("cuda"):
         facts = torch.cuda.get_device_properties(device)
         name = f"{facts.name}, {facts.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"

@@ -1,6 +1,6 @@
-"""What must hold on a graphics card, as functions that `benchmarks.gpu` prints and `pytest -m gpu` asserts.
+"""Checks of a graphics card. `benchmarks.gpu` prints their results and `pytest -m gpu` asserts them.
 
-Each takes the device, so that all of it also runs on "cpu", where only the arithmetic of a card is missing.
+Each check takes the device, so that all checks also run on "cpu", without a card's arithmetic.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from segcore.truth.voc import LABELS, PHOTOGRAPHS, SPLITS, VocDataset
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "examples" / "samples"
-WITH_OBJECTS = ("000000160012.jpg", "000000204805.jpg")  # also at small sizes; they come first
+WITH_OBJECTS = ("000000160012.jpg", "000000204805.jpg")  # they show objects also at small sizes, and come first
 BIG, SMALL = catalogue.PREFERRED, catalogue.SHIPPED
 LOWEST_AGREEMENT = {"float32": 0.9999, "bfloat16": 0.995, "float16": 0.995}  # share of pixels with the CPU's label
 
 
 class Check(NamedTuple):
-    """One row of the table; `passed` is None where it does not apply to the device."""
+    """One row of the table. `passed` is None if the check does not apply to the device."""
 
     name: str
     value: str
@@ -94,7 +94,7 @@ def labels_of(logits: Tensor, size: int) -> np.ndarray:
 
 
 def same_labels(name: str, precision: str, device: str, *, size: int = 520, count: int = 4) -> Check:
-    """The share of pixels that the device gives the label of the CPU's float32."""
+    """Compare the device's labels with those of float32 on the CPU."""
     network, batch = network_of(name), batch_of(name, size, count)
     expected = labels_of(prepare(network, device="cpu", precision="float32")(batch), size)
     share = float((labels_of(prepare(network, device=device, precision=precision)(batch), size) == expected).mean())
@@ -104,7 +104,7 @@ def same_labels(name: str, precision: str, device: str, *, size: int = 520, coun
 
 
 def out_of_memory(device: str, *, size: int = 520, count: int = 8) -> list[Check]:
-    """A batch too large for the memory is halved, and one image that is too large is refused in a sentence."""
+    """Check that a batch too large for the memory is split, and that an image too large is refused with a message."""
     network = network_of(SMALL)
     predictor, batch = prepare(network, device=device, precision="float32"), batch_of(SMALL, size, count)
     expected = torch.cat([predictor(each[None]) for each in batch])
@@ -155,7 +155,7 @@ def _memory_for(predictor: Predictor, batch: Tensor, *, images: int) -> Iterator
 
 
 def _limit_card(predictor: Predictor, batch: Tensor, share: float) -> None:
-    """Allow the process what it holds, and `share` of what the batch needs beside that."""
+    """Limit the process's memory on the card to its current memory plus `share` of what the batch needs."""
     device = torch.device(predictor.device)
     gc.collect()
     release_memory()
@@ -170,7 +170,7 @@ def _limit_card(predictor: Predictor, batch: Tensor, share: float) -> None:
 
 
 def two_at_once(device: str, *, size: int = 520, rounds: int = 8) -> Check:
-    """Two threads with batches of their own, over and over: each gets what it gets alone."""
+    """Check that two threads with different batches get the same results as one thread alone."""
     predictor = prepare(network_of(SMALL), device=device, precision="float32")
     batches = [batch_of(SMALL, size, 1), batch_of(SMALL, size, 2)[1:], batch_of(SMALL, size, 2)]
     alone = [labels_of(predictor(each), size) for each in batches]
@@ -182,7 +182,7 @@ def two_at_once(device: str, *, size: int = 520, rounds: int = 8) -> Check:
 
 
 def pool_frees(device: str) -> Check:
-    """The page's pool drops the older of two models, and with it the memory that this one held."""
+    """Check that the page's model pool drops the older of two models and releases its memory."""
     from demo.answers import model_pool
 
     def megabytes() -> float:
@@ -197,7 +197,7 @@ def pool_frees(device: str) -> Check:
     model_pool._loaded(SMALL, second, 1)
     other = megabytes()
     model_pool._segmenters.clear()
-    # In bfloat16 a model is half as large: with the first one still there, more memory would be held than before.
+    # In bfloat16 a model is half as large. If the first model were still in memory, the total would be larger.
     value = f"{before:.0f}, {one:.0f}, {other:.0f} MB"
     return Check("model pool: none, float32, then bfloat16 alone", value, "the last less", before < one and other < one)
 
@@ -222,7 +222,7 @@ for _ in range(2):
 
 
 def zero_gpu_fork(device: str) -> Check:
-    """The page's call in a fork of a process that has not touched the card, as ZeroGPU makes it for each call."""
+    """Check the page's call in a fork of a process that has not used the card, as on ZeroGPU."""
     photograph = reading.photographs_in(SAMPLES)[0]
     with tempfile.TemporaryDirectory() as folder:
         path = os.pathsep.join((str(ROOT / "benchmarks" / "stand_ins"), str(ROOT)))
@@ -249,7 +249,7 @@ def zero_gpu_fork(device: str) -> Check:
 
 
 def _close(given: Tensor, expected: Tensor) -> bool:
-    """Equal but for rounding: another batch size may take another kernel."""
+    """Whether results are equal except for rounding. Another batch size may use another kernel."""
     return given.shape == expected.shape and bool((given - expected).abs().max() <= 1e-3 * expected.abs().max())
 
 

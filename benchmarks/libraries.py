@@ -1,4 +1,4 @@
-"""The same label maps scored by segcore and by other libraries, as a Markdown table.
+"""Scores the same label maps with segcore and with other libraries. Prints a Markdown table.
 
     python -m benchmarks.libraries --coco DIR [--split val2017] [--protocol original] [--model NAME] [--limit N]
 
@@ -46,7 +46,7 @@ class Pair(NamedTuple):
     prediction: np.ndarray
 
     def counted(self) -> tuple[np.ndarray, np.ndarray]:
-        """Truth and prediction, uint8 (n,), where the truth is not 255, for libraries that do not know of it."""
+        """Return the pixels whose truth is not 255, uint8 (n,), for libraries that cannot ignore pixels."""
         valid = self.truth != IGNORE_INDEX
         return self.truth[valid], self.prediction[valid]
 
@@ -56,7 +56,7 @@ Column = dict[str, Callable[[], float | None]]  # a row's title -> the library's
 
 
 def examples_in(pairs: list[Pair]) -> Examples:
-    """The first image with a class on neither side, and the first with one that is predicted but not there."""
+    """Find an image with a class in neither truth nor prediction, and one with a class only in the prediction."""
     kinds = {
         "neither there nor predicted": lambda here, seen: set(range(NUM_CLASSES)) - here - seen,
         "predicted, not there": lambda here, seen: seen - here,
@@ -123,7 +123,7 @@ def by_torchmetrics(pairs: list[Pair], examples: Examples) -> Column:
 
     def over(metric, pairs: Iterable[Pair]) -> torch.Tensor:
         for pair in pairs:
-            # MeanIoU has no way to leave pixels out, so they are cut out before.
+            # MeanIoU cannot ignore pixels, so they are removed in advance.
             labels = pair.counted() if isinstance(metric, MeanIoU) else (pair.truth, pair.prediction)
             truth, prediction = (torch.from_numpy(each.astype(np.int64))[None] for each in labels)
             metric.update(prediction, truth)
@@ -194,7 +194,7 @@ def by_scikit_learn_all_labels(pairs: list[Pair], examples: Examples) -> Column:
 
 
 class Library(NamedTuple):
-    """A column of the table: its title, the package and module that it needs, and what fills it."""
+    """A column of the table: its title, the package and module that it needs, and the function that fills it."""
 
     title: str
     package: str
@@ -216,7 +216,7 @@ LIBRARIES = (
 
 
 def cell(compute: Callable[[], float | None] | None) -> str:
-    """A library's answer; its failure is an answer too, and so is its warning. "-" where it has none."""
+    """Return a library's result, its exception or its warning as text; "-" if it has no such score."""
     if compute is None:
         return "-"
     with warnings.catch_warnings(record=True) as caught:
@@ -230,7 +230,7 @@ def cell(compute: Callable[[], float | None] | None) -> str:
 
 
 def table(pairs: list[Pair], libraries: Iterable[Library]) -> str:
-    """Markdown: a row per score, a column per library."""
+    """Return the Markdown table, with a row per score and a column per library."""
     examples = examples_in(pairs)
     columns = {library.title: library.column(pairs, examples) for library in libraries}
     rows = [ACCURACY, MEAN_IOU, IMAGE_MEAN, F1, *examples, UNDECLARED]

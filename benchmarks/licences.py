@@ -1,4 +1,4 @@
-"""Which packages segcore installs, the licence that each states, and the shared libraries inside its wheel.
+"""Lists the packages that segcore installs, their stated licences, and the shared libraries in their wheels.
 
     python -m benchmarks.licences
 
@@ -18,11 +18,11 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 _BUNDLED = re.compile(r"\.(libs|dylibs)/|/lib[^/]+\.so\.\d[^/]*$")
-_LONGEST = 120  # letters: some packages give their whole licence for its name
+_LONGEST = 120  # characters: some packages give the full licence text as its name
 
 
 def named() -> dict[str, list[str]]:
-    """The packages that pyproject.toml and requirements.txt name, and what asks for each: library, page or an extra."""
+    """Return the packages in pyproject.toml and requirements.txt, and who needs each: library, page or an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     wanted = {"library": project["dependencies"], "page": (ROOT / "requirements.txt").read_text("utf-8").splitlines()}
     places: dict[str, list[str]] = {}
@@ -34,7 +34,7 @@ def named() -> dict[str, list[str]]:
 
 
 def installed(names: list[str]) -> Iterator[Distribution]:
-    """The packages of those names and all that they need, each once. One that is not installed is left out."""
+    """Return the named packages and their dependencies, without duplicates and without packages not installed."""
     waiting, seen = [Requirement(name) for name in names], set()
     while waiting:
         asked = waiting.pop()
@@ -53,7 +53,7 @@ def installed(names: list[str]) -> Iterator[Distribution]:
 
 
 def licence(package: Distribution) -> str:
-    """What the package's metadata says: an SPDX expression, or else classifiers, or else a name."""
+    """Return the licence in the package's metadata: an SPDX expression, or classifiers, or a name."""
     metadata = package.metadata
     classifiers = [each.rpartition(" :: ")[2] for each in metadata.get_all("Classifier", []) if "License ::" in each]
     stated = metadata["License-Expression"] or ", ".join(classifiers) or metadata["License"] or "not stated"
@@ -61,7 +61,7 @@ def licence(package: Distribution) -> str:
 
 
 def shared_libraries(package: Distribution) -> list[str]:
-    """The names, without versions, of the shared libraries that a package brings beside its modules."""
+    """Return the names, without versions, of the shared libraries in a package."""
     files = [file for file in package.files or () if _BUNDLED.search(f"/{file}") and file.suffix != ".py"]
     return sorted({re.split(r"[-.]", file.name)[0] for file in files}, key=str.lower)
 

@@ -1,16 +1,16 @@
-"""Seconds from the command to the page and its first overlay, and from a click on the page to its answer.
+"""Measures the seconds from the command to the page and its first overlay, and from a click to its answer.
 
     python -m benchmarks.page [--starts 5] [--repeats 20]
 
-Starts the page in a process of its own, with the shipped model and no network, and uses it over loopback as a browser
-does, one visitor at a time. The photographs are a sample of examples/, one enlarged to 4000 x 3000 with a camera's
-grain, one reduced to 640 x 480, JPEG of quality 90, each time with other metadata so that nothing of it is known yet.
-Medians over the repeats, the two photographs by turns.
+Starts the page in another process, with the shipped model and without a network, and uses it over loopback like a
+browser, with one visitor. The photographs are made from a sample of examples/: one enlarged to 4000 x 3000 with a
+camera's grain, one reduced to 640 x 480, as JPEG of quality 90. The metadata differ each time, so that nothing is
+cached. The two photographs alternate. Medians over the repeats.
 
-An *answer* is timed from the sending of an event's request until all of its outputs have come, for a photograph those
-of the two events, opening it and looking at it: what the server does meanwhile, and a few milliseconds of loopback.
-With *upload* it begins where the file is sent. What a browser then does with it is not in it. *Of it, the network* is
-what the page itself says: the yardstick for how busy the machine is.
+The time of an *answer* begins when an event's request is sent and ends when all its outputs have arrived. For a
+photograph there are two events: opening and showing it. The time includes the server's work and a few milliseconds of
+loopback. With *upload* it begins when the file is sent. The browser's work is not included. *Of it, the network* is the
+time that the page reports, which shows how busy the machine is.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UPLOAD, WAITING, VIEWER, PROVENANCE = (f"photograph-{each}" for each in ("upload
 
 
 def photograph(size: tuple[int, int]) -> Image.Image:
-    """The sample at another (width, height); where it is enlarged, with grain for the detail that it lacks."""
+    """Resize the sample to (width, height). An enlarged one gets grain in place of the missing detail."""
     with Image.open(SAMPLE) as sample:
         picture = sample.convert("RGB").resize(size, Image.Resampling.BICUBIC)
         if size[0] <= sample.width:
@@ -52,14 +52,14 @@ def photograph(size: tuple[int, int]) -> Image.Image:
 
 
 def jpeg_bytes(picture: Image.Image) -> bytes:
-    """A JPEG of quality 90 that the page has never seen."""
+    """Return a JPEG of quality 90 that the page has not cached."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=90, comment=uuid.uuid4().bytes)
     return buffer.getvalue()
 
 
 class Visit:
-    """One visit to the page: its controls' values, and what a browser asks for when they change."""
+    """One session on the page: the values of its controls, and the requests of a browser when they change."""
 
     def __init__(self, url: str) -> None:
         self._visitor = Visitor(url)
@@ -74,16 +74,16 @@ class Visit:
         return next(number for number, each in self._components.items() if each["props"].get("label") == label)
 
     def upload(self, jpeg: bytes) -> None:
-        """Send a file and put it into the photograph's place, as dropping it there does."""
+        """Upload a file as the photograph, as dropping it on the page does."""
         self.values[self._ids[UPLOAD]] = self._visitor.upload(f"{uuid.uuid4().hex}.jpg", jpeg)
 
     def open(self, component: int | str, event: str) -> dict[str, Any]:
-        """Trigger what opens a picture, a component's event, and then look at it; the look's outputs by elem_id."""
+        """Trigger a component's event that opens an image, and then the LOOK event. Returns its outputs by elem_id."""
         self._answer(component, event, changes=WAITING)
         return self.look()
 
     def look(self) -> dict[str, Any]:
-        """What the kept picture shows by the controls as they are now: all looks of a tab are one event."""
+        """Trigger the tab's LOOK event, which shows the kept result with the current controls."""
         return self._answer(self.labelled("Mode"), "change", changes=VIEWER)
 
     def _answer(self, component: int | str, event: str, *, changes: str) -> dict[str, Any]:
@@ -99,12 +99,12 @@ class Visit:
 
 
 def network_seconds(answer: dict[str, Any]) -> float:
-    """The network's own time, as the page says it of what it shows."""
+    """Return the network's time that the page reports for the shown result."""
     return float(re.search(r"network ([\d.]+) s", answer[PROVENANCE])[1])
 
 
 def measure_starts(starts: int) -> dict[str, list[float]]:
-    """Seconds by title: `import gradio` alone, and by turns with it from the page's command to its first answers."""
+    """Return the seconds by title: of `import gradio`, and from the page's command to its first answers."""
     taken = defaultdict(list)
     for _ in range(starts):
         began = time.perf_counter()
@@ -119,7 +119,7 @@ def measure_starts(starts: int) -> dict[str, list[float]]:
 
 
 def measure_answers(url: str, repeats: int) -> dict[tuple[str, str], list[float]]:
-    """Seconds by (photograph, title), from a page that has answered once."""
+    """Return the seconds by (photograph, title) on a page that has answered before."""
     pictures = {name: photograph(size) for name, size in SIZES.items()}
     taken = defaultdict(list)
     for number in range(repeats + 1):

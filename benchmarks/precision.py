@@ -1,9 +1,9 @@
-"""How far label maps in bfloat16 agree with those in float32, over the images of a COCO folder.
+"""Measures the agreement of label maps in bfloat16 and float32 on the images of a COCO folder.
 
     python -m benchmarks.precision --coco DIR [--split val2017] [--model NAME] [--resize squeeze] [--limit N]
 
-For each image the share of pixels, at the photograph's own size, that get the same class in both precisions.
-The model's weights must be on disk; those of the shipped one always are.
+For each image it computes the share of pixels, at the photograph's size, that get the same class in both precisions.
+The model's weights must be on disk, as those of the shipped model always are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from segcore.models import catalogue, loading
 
 
 def agreement(paths: list[Path], model: str, resize: str) -> np.ndarray:
-    """float64 (len(paths),): for each image the share of pixels with the same label, 0..1."""
+    """Return the share of pixels with the same label for each image, 0..1: float64 (len(paths),)."""
     network = loading.load(model)
     preprocess = loading.preprocess_for(model, resize)
     predictors = [prepare(network, precision=precision) for precision in ("float32", "bfloat16")]

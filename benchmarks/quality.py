@@ -1,10 +1,10 @@
-"""The scores of every model whose weights are on disk, by each protocol, with 95 % intervals, as a Markdown table.
+"""Prints a Markdown table of the scores of all models on disk, for each protocol, with 95 % intervals.
 
     python -m benchmarks.quality --coco DIR [--split val2017] [--models A,B] [--limit N] [--resume DIR] [--seen DIR]
 
---seen names a folder of photographs that a model was trained on: a second table leaves out the images of which that
-folder holds a copy, byte for byte, under whatever name. All in float32. The intervals are of the percentile bootstrap
-over the images; compare models with `python -m segcore compare`, whose intervals are of their paired differences.
+--seen names a folder of photographs that a model was trained on. A second table leaves out images that are in this
+folder (same bytes, any name). All scores use float32. The intervals are percentile bootstrap intervals over the
+images. To compare models, use `python -m segcore compare`, whose intervals are those of the paired differences.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COLUMNS = {
 
 
 def row(record: dict) -> str:
-    """One line of the table: each score with its interval below it, and the objects that were found."""
+    """Return one row of the table: each score with its interval below it, and the objects found."""
     cells = [record["model"], record["protocol"], record["resize"]]
     for key in COLUMNS:
         low, high = record["intervals"]["dataset"][key]

@@ -1,6 +1,6 @@
-"""How long the scores of one 480 x 640 pair take, beside scikit-learn's accuracy and F1 of the same pair.
+"""Measures the time of all scores of one 480 x 640 pair, and of scikit-learn's accuracy and F1 of the same pair.
 
-And the 95 % intervals of all scores of 5,000 images, from 1,000 resamples of them.
+It also measures the 95 % intervals of all scores of 5,000 images, from 1,000 resamples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BLOCK = 32
 
 
 def pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Truth and prediction by name, uint8 (480, 640): like photographs' label maps, and the worst case."""
+    """Return pairs of truth and prediction by name, uint8 (480, 640): typical maps, and noise, the worst case."""
     rng = np.random.default_rng(0)
     classes = rng.integers(0, 21, 4).astype(np.uint8)
     coarse = classes[rng.integers(0, 4, (SIZE_HW[0] // BLOCK, SIZE_HW[1] // BLOCK))]
@@ -53,7 +53,7 @@ def segcore_boundaries(target: np.ndarray, prediction: np.ndarray) -> None:
 
 
 def five_thousand_images() -> Counts:
-    """Counts at random, of four classes in each image."""
+    """Return random counts with four classes in each image."""
     rng = np.random.default_rng(0)
     matrices = np.zeros((5000, 21, 21), np.int64)
     for matrix in matrices:
@@ -66,7 +66,7 @@ def five_thousand_images() -> Counts:
 
 
 def milliseconds(function: Callable[[], None], repeats: int) -> float:
-    """The fastest of `repeats` calls: what the machine can do when nothing else takes its time."""
+    """Return the time of the fastest of `repeats` calls, which other programs disturb least."""
     fastest = float("inf")
     for _ in range(repeats):
         started = time.perf_counter()

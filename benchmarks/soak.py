@@ -1,19 +1,19 @@
-"""Thousands of requests, many of them bad: that nobody is stuck, memory stays, and nothing of a photograph is left.
+"""Sends thousands of requests, many of them invalid. Checks answers, memory, and that no photograph remains.
 
     python -m benchmarks.soak [--requests 5000] [--visitors 4] [--seed 0]
 
-Starts the page, on loopback, with photographs that are kept for three minutes. Good requests are photographs of random
-sizes and kinds, on the page and to `/segment`. Bad ones are no images, empty, cut off, of huge headers, paths and
-addresses instead of uploads, wrong arguments, classes and models that do not exist. Among them visitors vanish while
-their photograph is worked on or while they wait, hang up amid an answer of which they read nothing and come again, and
-begin more visits than are kept. Every now and then the page's process is stopped for some seconds and goes on.
+Starts the page on loopback; it keeps photographs for three minutes. Valid requests are photographs of random sizes and
+formats, on the page and to `/segment`. Invalid ones are files that are no images, empty, cut off or have huge headers,
+paths and URLs instead of uploads, wrong arguments, unknown classes and models. Some visitors leave while their
+photograph is processed or waits, disconnect during an answer and come again, or start more sessions than the page
+keeps. From time to time the page's process is paused for some seconds.
 
-Every photograph holds the same random bytes. Ends with status 1 where
+All photographs contain the same random bytes. Exit status 1 if
 
-- a visitor who stays has neither an answer nor a sentence within two minutes (a stuck visit);
-- a good request fails, or a bad one is answered;
+- a visitor who stays gets neither an answer nor an error message within two minutes;
+- a valid request fails, or an invalid one is answered;
 - the resident memory after the last fifth is more than 5 % above that after the first fifth;
-- five minutes after the last request a file is left, or those bytes are in the memory of the page or of the
+- five minutes after the last request, a file is left, or these bytes are in the memory of the page or of the
   processes that it has started;
 - there is a traceback in the log.
 """
@@ -43,11 +43,11 @@ from tests.helpers.process_memory import in_memory, with_children
 
 MOST_GROWTH = 0.05
 ROUNDS = 5
-QUIET = 10  # seconds after each, in which what is free goes back to the system
-PATIENCE = 120  # seconds in which a visitor who stays has an answer, stops of the page included
-KEEP_SECONDS = 180  # longer, so that no photograph goes while its visitor waits
+QUIET = 10  # seconds after each part, in which free memory is returned to the system
+PATIENCE = 120  # seconds in which a visitor must get an answer, pauses of the page included
+KEEP_SECONDS = 180  # longer than PATIENCE, so that no photograph is deleted while its visitor waits
 GONE_AFTER = KEEP_SECONDS + 120
-STOPPED = 2, 6  # seconds for which the page is stopped at a time
+STOPPED = 2, 6  # minimum and maximum seconds of a pause of the page
 BETWEEN_STOPS = 30, 90
 # So few sessions that they are all taken within the first fifth, as they would be after a day.
 SETTINGS = {"SEGCORE_KEEP_MINUTES": str(KEEP_SECONDS / 60), "SEGCORE_SESSIONS": "20"}
@@ -59,7 +59,7 @@ def resident_megabytes(process: int) -> float:
 
 
 class Soak:
-    """Requests by several visitors, who come again as others now and then.
+    """Sends the requests of several visitors, who change their sessions from time to time.
 
     stuck, unexpected: what went wrong; longest: seconds that a visitor waited for an answer.
     """
@@ -79,7 +79,7 @@ class Soak:
         first.close()
 
     def round(self, visitors: int, requests: int) -> None:
-        """So many more requests by so many visitors at a time; then all are answered, and memory is looked at."""
+        """Send further requests by several visitors, wait until all are answered, and measure the memory."""
         until = self.asked.total() + requests
         with self._stopped_now_and_then(), ThreadPoolExecutor(visitors) as pool:
             for each in [pool.submit(self._visit, until) for _ in range(visitors)]:
@@ -89,7 +89,7 @@ class Soak:
         print(f"{self.asked.total():6} requests, {self.memory[-1]:.0f} MB", file=sys.stderr, flush=True)
 
     def look_once_more(self) -> None:
-        """Open a photograph that stays whole in memory for its time."""
+        """Open a photograph whose bytes stay unchanged in memory while it is kept."""
         visitor = Visitor(self.page.url, PATIENCE)
         self._note("at last", lambda: visitor.open(self.events, *photograph(self.chance, "png", "RGB")))
         visitor.close()
@@ -114,7 +114,7 @@ class Soak:
             stopping.join()
 
     def _visit(self, until: int) -> None:
-        """Ask for this and that, as one visitor after the other."""
+        """Send random requests, as one visitor after the other."""
         while (seed := self._next(until)) is not None:
             chance = random.Random(seed)
             if chance.random() < 1 / 6:
@@ -149,7 +149,7 @@ class Soak:
             self._note(kind, lambda: good(visitor, chance))
 
     def _note(self, kind: str, action: Callable[[], object], refused: bool = False) -> None:
-        """Do it, and note what differs from what was expected."""
+        """Send a request, and note differences from the expected result."""
         started, stuck, problem = time.monotonic(), None, None
         try:
             action()
@@ -180,7 +180,7 @@ def files_in(folder: Path) -> set[Path]:
 
 
 def holding_photographs(process: int) -> list[int]:
-    """Which of the page's processes have a whole page of memory of the photographs' bytes.
+    """Return which of the page's processes have a full memory page of the photographs' bytes.
 
     The system hands memory out, and gets it back, by such pages: less of them may lie beside something else.
     """

@@ -1,4 +1,4 @@
-"""What the visitors of the soak ask for: photographs, what must be refused, and how visitors misbehave."""
+"""The requests of the soak: photographs, input that must be refused, and misbehaving visitors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {
     "webp": ("WEBP", ("RGB",)),
 }
 MARK = secrets.token_bytes(16 * 1024)  # in all photographs of a run, and nowhere else
-MADE_UP = 25  # sessions at a time, more than the page of the soak keeps
+MADE_UP = 25  # forged sessions at a time, more than the soak's page keeps
 
 Events = dict[str, dict]
 
@@ -46,7 +46,7 @@ def photograph(chance: random.Random, suffix: str | None = None, mode: str | Non
 
 
 def huge_header() -> bytes:
-    """A PNG that says it has 60,000 x 60,000 pixels."""
+    """Return a PNG whose header claims 60,000 x 60,000 pixels."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
     data = b"IDAT" + zlib.compress(bytes(1000))
@@ -57,7 +57,7 @@ def huge_header() -> bytes:
 
 
 def bad_requests(chance: random.Random) -> dict[str, Callable[[Visitor], object]]:
-    """By name, what must be refused."""
+    """Return the files that must be refused, by name."""
     name, content = photograph(chance)
 
     def file(path: str) -> dict:
@@ -86,7 +86,7 @@ def bad_requests(chance: random.Random) -> dict[str, Callable[[Visitor], object]
 
 
 def vanishes_at_work(visitor: Visitor, events: Events, chance: random.Random) -> None:
-    """The tab is closed while the photograph is worked on."""
+    """Close the tab while the photograph is processed."""
     with visitor.heartbeat():
         visitor.join(*_upload(visitor, events, chance))
         with visitor.stream():
@@ -94,13 +94,13 @@ def vanishes_at_work(visitor: Visitor, events: Events, chance: random.Random) ->
 
 
 def vanishes_in_line(visitor: Visitor, events: Events, chance: random.Random) -> None:
-    """The tab is closed before it has asked for its answer."""
+    """Close the tab before it requests its answer."""
     with visitor.heartbeat():
         visitor.join(*_upload(visitor, events, chance))
 
 
 def hangs_up(visitor: Visitor, events: Events, chance: random.Random) -> None:
-    """Reads nothing of the answers for a while, hangs up amid them, and comes again: then it must be answered."""
+    """Read no answers for a while, disconnect during an answer, and come again: then there must be an answer."""
     with visitor.heartbeat():
         visitor.join(*_upload(visitor, events, chance))
         with visitor.stream():
@@ -110,7 +110,7 @@ def hangs_up(visitor: Visitor, events: Events, chance: random.Random) -> None:
 
 
 def makes_up_sessions(visitor: Visitor, events: Events, chance: random.Random) -> None:
-    """Begins more visits than are kept, and asks nothing."""
+    """Start more sessions than the page keeps, without requests."""
     for _ in range(MADE_UP):
         body = {"data": [], "session_hash": f"made-up-{chance.getrandbits(64):x}"}
         visitor.http.post(f"{API}/run/on_clock", json=body).raise_for_status()

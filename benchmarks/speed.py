@@ -1,9 +1,9 @@
-"""Seconds for one image: the plain `model(x)` beside `segcore.models.prepare`, by turns in one run.
+"""Measures the seconds for one image with the plain `model(x)` and with `segcore.prepare`, in alternating runs.
 
     python -m benchmarks.speed [--model NAME] [--size 520] [--repeats 5] [--threads N] [--json FILE]
 
-The weights are random, which makes no difference to the speed, so nothing is downloaded. Processor time is that
-of the whole process, all threads together. Medians over the repeats, after one round that is not counted.
+The weights are random, which does not change the speed, so nothing is downloaded. Processor time includes all threads
+of the process. Medians over the repeats, after one round that is not counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLAIN = "plain `model(x)`, float32"
 
 
 def variants(name: str) -> dict[str, Callable[[torch.Tensor], object]]:
-    """What is compared, by title; each takes a float32 tensor (1, 3, h, w)."""
+    """Return the compared functions by title. They take a float32 tensor (1, 3, h, w)."""
     network = loading.build_network(name).eval()
     without_aux = loading.build_network(name).eval()
     without_aux.aux_classifier = None
@@ -39,7 +39,7 @@ def variants(name: str) -> dict[str, Callable[[torch.Tensor], object]]:
 
 
 def measure(compared: dict, image: torch.Tensor, repeats: int) -> dict[str, tuple[float, float]]:
-    """Median (wall, processor) seconds by title; by turns, so that what else runs slows all of them alike."""
+    """Return the median (wall, processor) seconds by title. The functions alternate: other programs slow all alike."""
     taken = {title: [] for title in compared}
     with torch.no_grad():
         for _ in range(repeats + 1):
@@ -54,7 +54,7 @@ def measure(compared: dict, image: torch.Tensor, repeats: int) -> dict[str, tupl
 
 
 def machine() -> str:
-    """The processor, what matters of its instructions, its threads and the libraries, in one line."""
+    """Return the processor, its relevant instructions, its threads and the libraries in one line."""
     processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
     bfloat16 = "with" if predictor.pick_precision() == "bfloat16" else "without"
     return (
@@ -65,7 +65,7 @@ def machine() -> str:
 
 
 def table(medians: dict[str, tuple[float, float]]) -> str:
-    """The medians as Markdown, each also as a multiple of the plain model's processor time."""
+    """Return the medians as Markdown, also as multiples of the plain model's processor time."""
     lines = ["| | wall, s | processor, s | processor, of plain |", "| --- | ---: | ---: | ---: |"]
     for title, (wall, processor) in medians.items():
         lines.append(f"| {title} | {wall:.3f} | {processor:.3f} | {processor / medians[PLAIN][1]:.2f} |")

@@ -1,9 +1,9 @@
-"""Crops a second that training can draw, that its network can learn from, and that both reach side by side.
+"""Measures the crops per second of drawing crops, of the network's training steps, and of both together.
 
     python -m benchmarks.training --coco DIR [--split S] [--crop 328] [--batch-size 8] [--frozen-stages 4]
         [--output-stride 8] [--device cpu] [--steps 20]
 
-Starts from the shipped model, with VOC's classes; nothing is kept.
+Starts from the shipped model, with VOC's classes. No results are kept.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Many visitors at once: that each gets their own picture, how long light controls take, and what the page costs.
+"""Simulates many visitors: checks that all get their own results, and measures light controls and the page's overhead.
 
     python -m benchmarks.visitors [--visitors 50] [--requests 10] [--lookers 4] [--model NAME]
     python -m benchmarks.visitors --batches
 
-Starts the page, on loopback. Every other visitor uploads on the page and looks at what came, the others call
-`/segment`; photographs are crops of the samples, other ones for each. Every answer is compared with what the
-library gives alone. Meanwhile lookers move a threshold on the page. The network alone runs over tensors of the same
-photographs in a loop, before and after, in this process: as the page runs it, and as torchvision's plain `model(x)`.
-Seconds of the processor are of all threads together. A model whose weights are not on disk runs with random ones,
-which take the same time.
+Starts the page on loopback. Half of the visitors upload on the page and request the result, the others call
+`/segment`. The photographs are different crops of the samples. All answers are compared with those of the library.
+Meanwhile "lookers" move a threshold on the page. Before and after, the network alone runs in this process over tensors
+of the same photographs, as the page runs it and as torchvision's plain `model(x)`.
+Processor seconds include all threads. A model whose weights are not on disk runs with random weights, which take the
+same time.
 
---batches: what a network does with an image at a time, with several in a batch, and beside another of itself.
+--batches: measures a network with one image at a time, with batches, and two networks in parallel.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SIZES = (160, 320, 480, 640, 800)
 
 
 def crops(visitors: int, requests: int) -> dict[tuple[int, int], bytes]:
-    """A JPEG for each visitor and request: other parts of other samples at other sizes."""
+    """Return a different JPEG for each visitor and request: parts of samples at different sizes."""
     photographs = [Image.open(path).convert("RGB") for path in sorted(SAMPLES.glob("*.jpg"))]
     made = {}
     for visitor in range(visitors):
@@ -71,7 +71,7 @@ def crops(visitors: int, requests: int) -> dict[tuple[int, int], bytes]:
 
 @torch.inference_mode()
 def network_alone(run: Callable[[torch.Tensor], Any], tensors: list[torch.Tensor]) -> tuple[float, float]:
-    """Wall and processor seconds an image, one after the other."""
+    """Return the wall and processor seconds per image, one after the other."""
     run(tensors[0])
     wall, processor = time.perf_counter(), time.process_time()
     for tensor in tensors:
@@ -85,7 +85,7 @@ def processor_seconds(process: int) -> float:
 
 
 class Crowd:
-    """What visitors did and got; `wrong` names the answers that were not the library's."""
+    """The requests and answers of the visitors. `wrong` names the answers that differ from the library's."""
 
     def __init__(self, url: str, segmenter: Segmenter, photographs: dict[tuple[int, int], bytes]) -> None:
         self.url, self.segmenter, self.photographs = url, segmenter, photographs
@@ -99,7 +99,7 @@ class Crowd:
         first.close()
 
     def wait_until_ready(self, content: bytes) -> None:
-        """Until the page has loaded its model and answered once."""
+        """Wait until the page has loaded its model and answered once."""
         first = Visitor(self.url)
         first.segment("first.jpg", content)
         first.close()
@@ -130,9 +130,9 @@ class Crowd:
         visitor.close()
 
     def wrong(self) -> list[tuple[int, int]]:
-        """Compared afterwards, so that comparing takes nothing from the page.
+        """Compare the answers afterwards, so that the comparison does not slow the page.
 
-        The page gives a run all threads or its share, and in float32 another number of threads rounds otherwise.
+        The page runs the network with all threads or a share of them, and rounding in float32 depends on their number.
         """
         left = list(self.answers)
         for threads in (torch.get_num_threads(), 1):
@@ -157,7 +157,7 @@ class Crowd:
 
 
 def with_random_weights(model: str, folder: Path) -> str:
-    """A file as training writes them, for a model whose weights are not on disk."""
+    """Write a checkpoint with random weights, for a model whose weights are not on disk."""
     torch.manual_seed(0)
     before = loading.preprocess_for(model, "squeeze")
     header = checkpoint.Header(model, VOC, before.size, before.mean, before.std, {"weights": "random"})
@@ -214,7 +214,7 @@ def measure(model: str, visitors: int, requests: int, lookers: int) -> bool:
 
 
 def batches(repeats: int = 5, images: int = 8) -> None:
-    """Seconds an image for the shipped network on this processor, by turns."""
+    """Measure the seconds per image of the shipped network on this processor, in alternating runs."""
     network = Segmenter(catalogue.SHIPPED).predict_logits
     tensors = [torch.randn(1, 3, 520, 520) for _ in range(images)]
     cores = torch.get_num_threads()

@@ -22,7 +22,7 @@ SAMPLE = Path(__file__).parent / "samples" / "000000900002.jpg"
 
 
 def main() -> int:
-    """Make one call, print what came back and save the overlay. Returns the exit status."""
+    """Make one call, print the answer and save the overlay. Returns the exit status."""
     arguments = read_arguments()
     try:
         client = Client(arguments.url, verbose=False)

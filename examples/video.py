@@ -28,7 +28,7 @@ _EVEN = 2  # both codecs halve the colours' resolution
 
 
 def frames_of(video: InputContainer) -> Iterator[np.ndarray]:
-    """Yield each frame upright: uint8 RGB (H, W, 3). Phones store how they were held beside the frames."""
+    """Yield each frame upright: uint8 RGB (H, W, 3). Phones store the rotation in the metadata."""
     for frame in video.decode(video=0):
         yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), k=frame.rotation // 90))
 

@@ -1,1 +1,1 @@
-"""What stands between the network and the page."""
+"""The server: protection, uploads, previews, sessions and Gradio's internals."""

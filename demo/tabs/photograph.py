@@ -306,7 +306,7 @@ class PhotographTab:
         return ground_truth.scores_file(view, folder, kind)
 
 
-# What the browser has kept, a photograph that it has sent again or the number of a sample, where it is asked for.
+# Fills the first two inputs in the browser: the last photograph, uploaded again, or the number of the last sample.
 _KEPT_IN_BROWSER = "async (...inputs) => [...(await segcoreKept()), ...inputs.slice(2)]"
 
 
@@ -317,9 +317,9 @@ def _with_truth(visit: Visit) -> Shown:
 
 
 def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
-    """All outputs but the last notice: the photograph alone, or beside the visitor's truth where that fits the task.
+    """Return all outputs except the last notice: the prediction, compared with the visitor's truth if it fits the task.
 
-    sample: what is told of the photograph, where it is one of those that come with the code.
+    sample: credit and caption of a photograph that ships with the code; None for any other.
     """
     from demo.answers import ground_truth, photographs
 

@@ -1,1 +1,1 @@
-"""The picture component."""
+"""The picture viewer."""

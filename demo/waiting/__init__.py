@@ -1,1 +1,1 @@
-"""Whose turn it is, and what a visitor waits for."""
+"""The queue of requests, and each visitor's pending request."""

@@ -1,1 +1,1 @@
-"""The command line: one module per command, which imports PyTorch only once it runs."""
+"""The command line, with one module per command. A command imports PyTorch only when it runs."""

@@ -32,7 +32,7 @@ def add_scoring_arguments(command: argparse.ArgumentParser) -> None:
     """The images to score, the protocol, and the output files."""
     add_dataset_argument(command)
     command.add_argument(
-        "--skip-bad", action="store_true", help="leave out, and name, the images whose annotations are broken"
+        "--skip-bad", action="store_true", help="leave out images with broken annotations, and name them"
     )
     command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
     command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
@@ -40,14 +40,17 @@ def add_scoring_arguments(command: argparse.ArgumentParser) -> None:
         "--image-ids", type=comma_separated, metavar="1,2", help="only these images: COCO's numbers, VOC's names"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write every score, per class and per image")
-    command.add_argument("--html", type=Path, metavar="FILE", help="a report with figures, in one file")
+    command.add_argument("--html", type=Path, metavar="FILE", help="write a report with charts, in one file")
     command.add_argument(
         "--resume",
         type=Path,
         metavar="DIR",
-        help="keep progress here and go on from it; figures and label maps of images done before are not written again",
+        help="keep the progress in DIR and continue from it; figures and label maps of finished images are not written "
+        "again",
     )
-    command.add_argument("--batch-size", type=int, default=1, metavar="N", help="images through the network at once")
+    command.add_argument(
+        "--batch-size", type=int, default=1, metavar="N", help="images that go through the network together"
+    )
 
 
 def add_model_argument(command: argparse.ArgumentParser) -> None:
@@ -68,7 +71,7 @@ def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> N
         "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"
     )
     command.add_argument(
-        "--threshold", type=_threshold, metavar="auto|T", help="in binary mode; auto: the likeliest class"
+        "--threshold", type=_threshold, metavar="auto|T", help="in binary mode; auto: the most likely class"
     )
     command.add_argument(
         "--resize", default="squeeze", choices=("squeeze", "aspect"), help="default: squeeze to 520 x 520"

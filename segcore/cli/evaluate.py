@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,39 +16,66 @@ from ..categories import Categories
 from ..errors import AnnotationError, UsageError, told
 from ..evaluation.protocols import protocol
 from ..files.atomic import atomic_write, described, write_json, write_text
+from ..models.catalogue import AUTO
 from ..truth.layouts import open_dataset
 from .arguments import add_cluster_arguments, add_model_argument, add_scoring_arguments, add_task_arguments
 from .common import DONE, FAILED, make_folder, make_room_for, output_stems, start_network, task_of
 from .progress import progress_bar
 
 if TYPE_CHECKING:
+    from ..evaluation.predictions import Predictions
+    from ..evaluation.ray_cluster import Cluster
     from ..evaluation.run import Run, Sample
+    from ..inference.segmenter import Segmenter
+    from ..inference.task import Task
     from ..truth.dataset import Dataset
+
+# Options that ask something of a network, with their attributes and defaults.
+_OF_NETWORKS: dict[str, tuple[str, object]] = {
+    "--model": ("model", AUTO),
+    "--threshold": ("threshold", None),
+    "--resize": ("resize", "squeeze"),
+    "--device": ("device", "auto"),
+    "--precision": ("precision", "float32"),
+    "--engine": ("engine", "auto"),
+    "--calibration": ("calibration", None),
+    "--tta": ("tta", False),
+    "--refine": ("refine", None),
+    "--workers": ("workers", None),
+    "--ray": ("ray", None),
+}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_scoring_arguments(command)
-    command.add_argument("--csv", type=Path, metavar="FILE", help="the same as a table")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="write the scores as a table")
     command.add_argument("--figures", type=Path, metavar="DIR", help="photograph, prediction and truth of each image")
     command.add_argument("--save-labels", type=Path, metavar="DIR", help="the label maps that were scored, as PNG")
+    command.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="DIR",
+        help="score the label maps of any program, DIR/PHOTOGRAPH.png, instead of a model",
+    )
     add_model_argument(command)
     add_task_arguments(command, precision="float32")
     add_cluster_arguments(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score a model on images whose truth is known; prints the headline and writes what was asked for."""
+    """Score a model on images whose truth is known. Prints the main scores and writes the requested files."""
     from ..evaluation import evaluate as evaluation
     from ..report import headlines
 
+    if arguments.predictions is not None:
+        refuse_network_options(arguments, "--predictions")
     task, images, dataset, chosen, wrong = what_to_evaluate(arguments, arguments.model)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         make_folder(folder)
-    if arguments.figures and arguments.save_labels and arguments.figures.samefile(arguments.save_labels):
-        raise UsageError("--figures and --save-labels give files of the same names; name two folders")
+    _check_folders_differ(arguments)
     for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
         make_room_for(file)
-    with start_network(arguments) as network:
+    with _scored(arguments, dataset, task) as network:
         run = evaluation.Run(network, dataset, chosen, task, images, arguments.batch_size)
         with progress_bar("evaluate", "image") as progress:
             outcome = evaluation.evaluate(
@@ -64,6 +93,49 @@ def run(arguments: argparse.Namespace) -> int:
             write_text(arguments.html, html_report(record, pictures=extremes(run, record)))
     print(headlines.of_evaluation(record))
     return left_out(record["skipped"], wrong)
+
+
+def _check_folders_differ(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if label maps and figures, which have the same names, would overwrite each other."""
+    folders = {"--figures": arguments.figures, "--save-labels": arguments.save_labels}
+    folders["--predictions"] = arguments.predictions
+    given = {flag: path for flag, path in folders.items() if path is not None and path.is_dir()}
+    for (one, path), (other, same) in itertools.combinations(given.items(), 2):
+        if path.samefile(same):
+            raise UsageError(f"{one} and {other} are for files of the same names; name two folders")
+
+
+@contextmanager
+def _scored(arguments: argparse.Namespace, dataset: Dataset, task: Task) -> Iterator[Segmenter | Cluster | Predictions]:
+    """Yield the model that is scored, or the label maps that are scored in its place."""
+    if arguments.predictions is not None:
+        yield open_predictions(arguments.predictions, dataset, task)
+        return
+    with start_network(arguments) as network:
+        yield network
+
+
+def open_predictions(folder: str | Path, dataset: Dataset, task: Task) -> Predictions:
+    """Find the label maps of the dataset's photographs, which have the names that `--save-labels` gives them."""
+    from ..evaluation.predictions import Predictions
+
+    predictions = Predictions(folder, _stems(dataset), task)
+    if notice := predictions.maps.notice(task):
+        print(f"segcore: {notice}", file=sys.stderr)
+    return predictions
+
+
+def refuse_network_options(arguments: argparse.Namespace, because: str) -> None:
+    """Raise UsageError for options that ask something of a network, since label maps are scored."""
+    given = [flag for flag, (name, default) in _OF_NETWORKS.items() if getattr(arguments, name, default) != default]
+    if given:
+        raise UsageError(f"{because}: label maps are scored as they are, without a network; leave {given[0]} out")
+
+
+def _stems(dataset: Dataset) -> dict[str, str]:
+    """Return the names of label maps and figures, without ".png", by the photographs' file names."""
+    stems = output_stems([Path(image.file_name) for image in dataset.images])
+    return {image.file_name: stems[Path(image.file_name)] for image in dataset.images}
 
 
 def what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:
@@ -106,10 +178,10 @@ def left_out(skipped: list[dict], wrong: list[str]) -> int:
 
 def _keep_samples(run: Run, arguments: argparse.Namespace) -> Callable[[Sample], None] | None:
     """Return a callback that saves the label map and the figure of each image, as wanted; None if neither is."""
-    stems = output_stems([Path(image.file_name) for image in run.images])
+    stems = _stems(run.dataset)
 
     def keep(sample: Sample) -> None:
-        stem = stems[Path(sample.image.file_name)]
+        stem = stems[sample.image.file_name]
         if arguments.save_labels:
             with atomic_write(arguments.save_labels / f"{stem}.png") as file:
                 Image.fromarray(sample.prediction).save(file, pnginfo=described(run.caption(sample.image)))

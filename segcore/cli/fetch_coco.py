@@ -12,19 +12,21 @@ from .progress import stage_bars
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--to", type=Path, required=True, metavar="DIR", help="where the folder in COCO's layout is")
+    command.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder, which gets COCO's layout")
     command.add_argument("--split", default="val2017", help="val2017 (default) or train2017")
     command.add_argument("--count", type=int, required=True, metavar="N", help="how many images")
     command.add_argument(
         "--classes", type=comma_separated, default=(), metavar="cat,dog", help="only images with any of these"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="S", help="which images; the same for the same seed")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed chooses the same images")
     command.add_argument("--base-url", metavar="URL", help="a mirror: URL/annotations/..., URL/<split>/...")
-    command.add_argument("--max-gb", type=float, default=4.0, metavar="GB", help="what DIR may take on disk; default 4")
+    command.add_argument(
+        "--max-gb", type=float, default=4.0, metavar="GB", help="maximum size of DIR on disk; default 4"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Download some images of COCO with their annotations, or go on where an earlier try stopped."""
+    """Download some images of COCO with their annotations, or continue an earlier download."""
     from ..truth.fetch_coco import fetch_coco as fetch
 
     make_folder(arguments.to)

@@ -16,7 +16,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Download the weights of one model, resuming what an earlier try left."""
+    """Download the weights of one model, or continue an earlier download."""
     from ..models.loading import fetch_weights as fetch
 
     with progress_bar(arguments.name, "B") as progress:

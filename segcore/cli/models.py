@@ -1,4 +1,4 @@
-"""`segcore models`: the catalogue as a table."""
+"""`segcore models`: prints the list of models."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .common import DONE
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """None."""
+    """Add no arguments."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the catalogue: size, published scores, on disk or not."""
+    """Print the list of models: size, published scores, on disk or not."""
     from ..models.loading import facts
 
     print(f"{'name':32}{'size':>9}{'mean IoU':>10}{'accuracy':>10}  on disk")

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("input", nargs="+", type=Path, metavar="INPUT", help="a photograph, or a folder of them")
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
-    command.add_argument("--cutout", action="store_true", help="also the objects on a transparent ground")
-    command.add_argument("--probabilities", action="store_true", help="also every class's probability, as .npz")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the results")
+    command.add_argument("--cutout", action="store_true", help="also write the objects on a transparent background")
+    command.add_argument(
+        "--probabilities", action="store_true", help="also write the probabilities of all classes, as .npz"
+    )
     add_model_argument(command)
     add_task_arguments(command, precision="auto")
     add_cluster_arguments(command)

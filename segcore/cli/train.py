@@ -35,20 +35,26 @@ def _add_learning_arguments(add: Callable[..., Any]) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="for the model, its curves and the checkpoint",
+        help="the folder for the model, its curves and the checkpoint",
     )
-    add("--resume", action="store_true", help="go on with the run in --out that was stopped")
+    add("--resume", action="store_true", help="continue the stopped run in --out")
     names = ", ".join(catalogue.CATALOGUE)
     add("--model", type=model_name, default=catalogue.SHIPPED,
-        help=f"where to start: the file of a trained model, or one of: {names}")  # fmt: skip
+        help=f"the initial weights: the file of a trained model, or one of: {names}")  # fmt: skip
     add("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
     add("--categories", default="own", choices=("own", "voc"), help="the dataset's own (default), or VOC's 20")
     add("--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any")
     add("--steps", type=int, default=1000, metavar="N")
-    add("--batch-size", type=int, default=8, metavar="N", help="crops a step; default 8")
+    add("--batch-size", type=int, default=8, metavar="N", help="crops per step; default 8")
     add("--crop", type=int, default=256, metavar="PIXELS", help="side of the crops; default 256")
-    add("--learning-rate", type=float, default=1e-3, metavar="X", help="of the head, at first; default 0.001")
-    add("--backbone-rate", type=float, default=0.3, metavar="X", help="the backbone's, as a share of it; default 0.3")
+    add("--learning-rate", type=float, default=1e-3, metavar="X", help="initial rate of the head; default 0.001")
+    add(
+        "--backbone-rate",
+        type=float,
+        default=0.3,
+        metavar="X",
+        help="the backbone's rate, relative to the head's; default 0.3",
+    )
     add("--weight-decay", type=float, default=0.01, metavar="X")
     add(
         "--loss",
@@ -56,10 +62,16 @@ def _add_learning_arguments(add: Callable[..., Any]) -> None:
         choices=("plain", "balanced"),
         help="cross entropy; balanced: rare classes count more",
     )
-    add("--dice", type=float, default=0.0, metavar="X", help="what the Dice loss counts beside it; default 0")
-    add("--frozen-stages", type=int, default=0, metavar="N", help="of the backbone, from the first; default 0")
-    add("--frozen-depthwise", action="store_true", help="keep the backbone's depthwise kernels; quicker on a CPU")
-    add("--average", type=float, default=0.995, metavar="X", help="moving average of the weights; default 0.995")
+    add("--dice", type=float, default=0.0, metavar="X", help="weight of the Dice loss beside it; default 0")
+    add(
+        "--frozen-stages",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of first stages of the backbone to freeze; default 0",
+    )
+    add("--frozen-depthwise", action="store_true", help="freeze the backbone's depthwise kernels; faster on a CPU")
+    add("--average", type=float, default=0.995, metavar="X", help="decay of the weights' moving average; default 0.995")
     add("--output-stride", type=int, choices=(8, 16), help="of the shipped network; default: as in --model")
 
 
@@ -67,33 +79,39 @@ def _add_photograph_arguments(add: Callable[..., Any]) -> None:
     """Training data beside the dataset, and how crops are cut."""
     pairs = {"type": Path, "nargs": 2, "metavar": ("IMAGES", "LABELS"), "action": "append", "default": []}
     add("--truth", **pairs, help="more photographs and their label maps (PNG, 255 ignored); may be given several times")
-    add("--incomplete-truth", **pairs, help="likewise, where label maps leave objects out; needs --teacher")
-    add("--truth-share", type=float, default=0.5, metavar="X", help="of the crops, of both; default 0.5")
-    add("--incomplete", action="store_true", help="the dataset itself leaves objects out; needs --teacher")
+    add("--incomplete-truth", **pairs, help="the same for label maps that miss objects; needs --teacher")
+    add("--truth-share", type=float, default=0.5, metavar="X", help="share of the crops from both; default 0.5")
+    add("--incomplete", action="store_true", help="the dataset itself misses objects; needs --teacher")
     add("--leave-out", type=comma_separated, default=(), metavar="NAMES",
-        help="photographs that nothing is learned from: file names without suffix, by commas")  # fmt: skip
+        help="photographs to exclude: file names without suffix, separated by commas")  # fmt: skip
     add("--unlabelled", type=Path, action="append", default=[], metavar="IMAGES",
         help="photographs without labels; needs --teacher; may be given several times")  # fmt: skip
-    add("--unlabelled-share", type=float, default=0.2, metavar="X", help="of the crops; default 0.2")
-    add("--teacher", metavar="MODEL", help="a model, by name or file, whose probabilities are learned from as well")
-    add("--teacher-share", type=float, default=0.3, metavar="X", help="what it counts beside the truth; default 0.3")
-    add("--cache", type=Path, metavar="DIR", help="keeps the teacher's probabilities, for several runs; default --out")
+    add("--unlabelled-share", type=float, default=0.2, metavar="X", help="share of the crops; default 0.2")
+    add("--teacher", metavar="MODEL", help="a model, by name or file, whose probabilities are used as soft labels")
+    add("--teacher-share", type=float, default=0.3, metavar="X", help="its weight beside the truth; default 0.3")
+    add("--cache", type=Path, metavar="DIR", help="folder for the teacher's soft labels of several runs; default --out")
     add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),
-        help="photographs, and label maps (and .npz) as `predict` writes them, to be mixed in")  # fmt: skip
+        help="photographs, and label maps (and .npz) that `predict` has written")  # fmt: skip
     add("--scale", type=float, nargs=2, default=(0.5, 1.6), metavar=("LEAST", "MOST"),
-        help="of the photographs, 1 being the size in use; default 0.5 1.6")  # fmt: skip
+        help="minimum and maximum scale of the photographs; 1 is the size in use; default 0.5 1.6")  # fmt: skip
     add("--paste", type=float, default=0.0, metavar="X",
-        help="share of crops that an object of another photograph is pasted onto; default 0")  # fmt: skip
-    add("--pseudo-share", type=float, default=0.5, metavar="X", help="of the crops; default 0.5")
+        help="share of crops with a pasted object of another photograph; default 0")  # fmt: skip
+    add("--pseudo-share", type=float, default=0.5, metavar="X", help="share of the crops; default 0.5")
     add(
-        "--balanced", type=float, default=0.75, metavar="X", help="share of crops on a class drawn evenly; default 0.75"
+        "--balanced", type=float, default=0.75, metavar="X", help="share of crops for a class drawn first; default 0.75"
     )
-    add("--centred", type=float, default=1.0, metavar="X", help="share of these centred on the class; default 1")
+    add(
+        "--centred",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="share of these that are centred on the class; default 1",
+    )
 
 
 def _add_validation_arguments(add: Callable[..., Any]) -> None:
     """Validation, checkpoints, and the device."""
-    add("--validation-split", metavar="SPLIT", help="validate on another split; default: on images held back")
+    add("--validation-split", metavar="SPLIT", help="validate on another split; default: on held-back images")
     add("--hold-back", type=float, default=0.1, metavar="X", help="share of images to validate on; default 0.1")
     add("--validate-every", type=int, default=500, metavar="N", help="steps; default 500, and at the end")
     add("--save-every", type=int, default=100, metavar="N", help="steps between checkpoints; default 100")
@@ -103,7 +121,7 @@ def _add_validation_arguments(add: Callable[..., Any]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fine-tune a model on images whose truth is known; the result is one file, which --model takes."""
+    """Fine-tune a model on images whose truth is known. The result is one file, which --model accepts."""
     from ..training.train import train
 
     given = vars(arguments) | {"coco": arguments.dataset}

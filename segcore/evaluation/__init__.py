@@ -1,1 +1,1 @@
-"""Predictions against the truth: what is counted, and what is made of the counts."""
+"""Evaluation: compares predictions with the ground truth, counts, and computes scores."""

@@ -20,6 +20,8 @@ OVERALL_KEYS = (*confusion.OVERALL_KEYS, "brier", "boundary_iou")
 Scores = dict[str, float | int | None]
 
 _FRACTIONS = 1 << 16  # sums of probabilities are integers in units of 1/65536, so the order of adding does not matter
+_NO_BINS = np.zeros(upsampling.RELIABILITY_BINS, np.int64)
+_NOT_JUDGED = upsampling.JudgedProbabilities(0.0, 0, _NO_BINS, _NO_BINS, _NO_BINS)  # no pixel has a probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,15 +118,18 @@ class Counts:
 
 
 def count(
-    logits: Logits, prediction: np.ndarray, truth: np.ndarray, task: Task, temperature: float | None = None
+    logits: Logits | None, prediction: np.ndarray, truth: np.ndarray, task: Task, temperature: float | None = None
 ) -> Counts:
     """Compare a prediction, uint8 (H, W), with its truth; 255 is ignored. The logits give the probabilities.
 
-    temperature: the model's, by which the logits are already divided; None if it has none.
+    logits: None if only the prediction is known; no probabilities are counted then. temperature: the model's, by which
+    the logits are already divided; None if it has none.
     Raises UsageError if the logits and the task have different categories.
     """
-    check_categories(logits, task)
     matrix = confusion.confusion_matrix(truth, prediction, num_classes=task.num_classes)
+    if logits is None:
+        return counts_of(matrix, prediction, truth, _NOT_JUDGED, _NOT_JUDGED)
+    check_categories(logits, task)
     judged = upsampling.judge_probabilities(logits, truth, prediction, binary=task.binary, object_id=task.object_id)
     before = judged
     if temperature is not None:

@@ -39,6 +39,7 @@ def score_image(
     truth: np.ndarray,
     task: Task,
     *,
+    prediction: np.ndarray | None = None,
     temperature: float | None = None,
     edges: Edges | None = None,
     annotated: tuple[Dataset, ImageId] | None = None,
@@ -46,15 +47,17 @@ def score_image(
 ) -> ImageScore:
     """Predict at the size of `truth`, uint8 (H, W) from `task.truth`, and count.
 
-    temperature: as in `ImageScore`. edges: if given, it predicts instead of the logits. annotated: the data set and the
-    id of the image, to judge its objects too. on_card: predict and count on the device of the logits, for tasks without
-    a threshold and without `edges`.
+    prediction: uint8 (H, W) as the task counts it, instead of the logits, which are then None; scores that need
+    probabilities are undefined. temperature: as in `ImageScore`. edges: if given, it predicts instead of the logits.
+    annotated: the data set and the id of the image, to judge its objects too. on_card: predict and count on the device
+    of the logits, for tasks without a threshold and without `edges`.
     Raises UsageError if the logits and the task have different categories, and for an unknown image.
     """
     if on_card:
         prediction, counted = predict_and_count(logits, truth, task, temperature)
     else:
-        prediction = task.predict(logits, truth.shape, edges)
+        if prediction is None:
+            prediction = task.predict(logits, truth.shape, edges)
         counted = count(logits, prediction, truth, task, temperature)
     objects = judge_objects(*annotated, prediction, task) if annotated else None
     return ImageScore(prediction, truth, counted, objects, temperature)

@@ -32,8 +32,8 @@ class Mask(NamedTuple):
     is_binary: bool
 
 
-def decode(picture: Image.Image, name: str) -> Mask:
-    """Return the labels of a decoded PNG. Errors call it `name`.
+def decode(picture: Image.Image, name: str, num_classes: int = NUM_CLASSES) -> Mask:
+    """Return the labels of a decoded PNG. Errors call it `name`. Its ids are below `num_classes`, or 255.
 
     Grey values and palette indices are class ids, whatever the palette's colours are, unless only black and white are
     used. RGB images must use VOC's colours, or black and white. If all other pixels are black, white marks the object;
@@ -42,11 +42,11 @@ def decode(picture: Image.Image, name: str) -> Mask:
     Raises LabelError for other values, other colours and half transparent pixels.
     """
     if picture.mode == "P":
-        values, has_white = _of_palette(picture, name)
+        values, has_white = _of_palette(picture, name, num_classes)
     elif picture.mode in ("RGB", "RGBA"):
-        values, has_white = _of_colors(picture, name)
+        values, has_white = _of_colors(picture, name, num_classes)
     else:
-        values, has_white = _of_grey(picture, name)
+        values, has_white = _of_grey(picture, name, num_classes)
     present = set(values_in(values))
     if has_white and present <= {0, IGNORE_INDEX}:
         return Mask((values == IGNORE_INDEX).view(np.uint8), is_labels=False, is_binary=True)
@@ -97,7 +97,7 @@ def _stripes(height: int, width: int) -> Iterator[slice]:
         yield slice(top, min(top + rows, height))
 
 
-def _of_palette(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+def _of_palette(picture: Image.Image, name: str, num_classes: int) -> tuple[np.ndarray, bool]:
     """Return the ids of a palette image, white as 255, and whether there is white."""
     indices = np.asarray(picture)
     colors = np.zeros((256, 3), np.uint8)
@@ -109,11 +109,11 @@ def _of_palette(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
     # Programs that optimise PNG files store black and white as a palette, in either order.
     if white and set(codes.values()) <= {_BLACK, _WHITE}:
         return np.isin(indices, white) * np.uint8(255), True
-    _refuse([value for value in present if value not in _IDS], "values", name)
+    _refuse([value for value in present if not _is_id(value, num_classes)], "values", name, num_classes)
     return indices, False
 
 
-def _of_grey(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+def _of_grey(picture: Image.Image, name: str, num_classes: int) -> tuple[np.ndarray, bool]:
     """Return the ids of a grey image of 1, 8 or 16 bits, white as 255, and whether there is white."""
     values = np.asarray(picture)
     if picture.mode == "LA":
@@ -124,17 +124,18 @@ def _of_grey(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
     white = np.iinfo(values.dtype).max
     if white in present and set(present) <= {0, white}:
         return (values == white) * np.uint8(255), True
-    _refuse([value for value in present if value not in _IDS], "values", name)
+    _refuse([value for value in present if not _is_id(value, num_classes)], "values", name, num_classes)
     return values.astype(np.uint8), IGNORE_INDEX in present
 
 
-def _of_colors(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+def _of_colors(picture: Image.Image, name: str, num_classes: int) -> tuple[np.ndarray, bool]:
     """Return the ids of an image in VOC's colours, white as 255, and whether there is white."""
     pixels = np.asarray(picture)
     if picture.mode == "RGBA":
         pixels = _on_black(pixels, name)
     id_of_code = np.full(1 << 24, _UNKNOWN, np.uint8)
-    id_of_code[_codes(VOC_PALETTE[list(_IDS)])] = _IDS
+    ids = [*range(min(num_classes, _IS_WHITE)), IGNORE_INDEX]
+    id_of_code[_codes(VOC_PALETTE[ids])] = ids
     id_of_code[_WHITE] = _IS_WHITE
     values = np.empty(pixels.shape[:2], np.uint8)
     height, width = pixels.shape[:2]
@@ -142,7 +143,7 @@ def _of_colors(picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
         codes = _codes(pixels[rows])
         values[rows] = id_of_code[codes]
         unknown = np.unique(codes[values[rows] == _UNKNOWN])
-        _refuse([f"#{code:06x}" for code in unknown[:_MOST_NAMED]], "colours", name)
+        _refuse([f"#{code:06x}" for code in unknown[:_MOST_NAMED]], "colours", name, num_classes)
     white = values == _IS_WHITE
     has_white = bool(white.any()) and IGNORE_INDEX not in values
     values[white] = IGNORE_INDEX
@@ -163,13 +164,17 @@ def _on_black(pixels: np.ndarray, name: str) -> np.ndarray:
     return np.where(alpha == 0, np.uint8(0), pixels)
 
 
-def _refuse(wrong: Sequence[object], what: str, name: str) -> None:
+def _is_id(value: int, num_classes: int) -> bool:
+    return value < num_classes or value == IGNORE_INDEX
+
+
+def _refuse(wrong: Sequence[object], what: str, name: str, num_classes: int) -> None:
     """Raise LabelError if the list of wrong values is not empty."""
     if not wrong:
         return
     some = ", ".join(str(each) for each in wrong[:_MOST_NAMED])
     raise LabelError(
-        f"{name} holds {what} that stand for no class, such as {some}; a mask holds VOC ids (0 to 20, and 255 for what "
-        "is not counted), VOC's colours, or black and white alone. JPEG, smoothing and resizing mix labels where they "
-        "meet: save the mask as PNG, as it was drawn"
+        f"{name} holds {what} that stand for no class, such as {some}; a mask holds VOC ids "
+        f"(0 to {num_classes - 1}, and 255 for what is not counted), VOC's colours, or black and white alone. JPEG, "
+        "smoothing and resizing mix labels where they meet: save the mask as PNG, as it was drawn"
     )

@@ -1,1 +1,1 @@
-"""From a photograph to a segmentation."""
+"""Inference: turns a photograph into a segmentation."""

@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from .openvino import Calibration
 
 
+LABEL_MAPS = "label maps"  # stands for the engine if another program made the predictions and no network ran
+
+
 def arithmetic(settings: Mapping[str, Any]) -> str:
     """Describe how a record's network computed: device, precision, and settings that are not the default."""
+    if settings["engine"] == LABEL_MAPS:
+        return "label maps as they were given"
     unusual = [
         *[settings["engine"]] * (settings["engine"] != "torch"),
         *["test-time augmentation"] * settings["tta"],

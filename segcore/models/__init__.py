@@ -1,1 +1,1 @@
-"""Which networks there are, how they are built, and where their weights come from."""
+"""The models: catalogue, architectures, weights and preprocessing."""

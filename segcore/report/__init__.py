@@ -1,1 +1,1 @@
-"""What scores say, in words, tables and pictures."""
+"""Reports: scores as sentences, tables and charts."""

@@ -30,7 +30,7 @@ _CHANCE_BELOW = 0.001  # bins of confidence with a smaller share of the pixels a
 
 
 def per_class_chart(record: Record) -> str:
-    """The IoU of each class with its interval, best first: SVG text. Undefined classes are named in its description."""
+    """Draw the IoU of each class with its interval, best first. Returns SVG text. It lists classes without a score."""
     scores = {name: each["iou"] for name, each in record["per_class"].items()}
     names = sorted((name for name in scores if scores[name] is not None), key=lambda name: -scores[name])
     undefined = [friendly(name) for name in scores if scores[name] is None]
@@ -77,9 +77,9 @@ def _bar(axes: Axes, row: int, value: float, bounds: Sequence[float] | None, col
 
 
 def confusion_chart(record: Record) -> str:
-    """What the true pixels of each class (rows) are called (columns), as shares of the row: SVG text.
+    """Draw the confusion matrix as shares of the true pixels (rows) by prediction (columns). Returns SVG text.
 
-    It has the classes of either side; what is right is in one colour, what is wrong in another.
+    It has the classes in truth or prediction. Right and wrong predictions have different colours.
     """
     matrix, names = np.array(record["confusion"], np.int64), list(record["per_class"])
     present = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
@@ -146,7 +146,7 @@ def _confusion_told(shares: np.ndarray, names: Sequence[str]) -> str:
 
 
 def object_size_chart(record: Record) -> str:
-    """The share of objects found among the small, the medium and the large, with their counts: SVG text."""
+    """Draw the shares of small, medium and large objects that were found, with their counts. Returns SVG text."""
     objects = record.get("objects")
     title = "Objects found, by size"
     if not objects or not objects["total"]:
@@ -175,9 +175,9 @@ def object_size_chart(record: Record) -> str:
 
 
 def reliability_chart(record: Record) -> str:
-    """How often the model is right where it says that it is so sure, against what it says: SVG text.
+    """Draw the reliability diagram: accuracy against confidence. Returns SVG text.
 
-    The area of a point grows with its share of the pixels, and a pale one has next to none; below are those shares.
+    The area of a point grows with its share of the pixels; points with very few pixels are pale. The shares are below.
     """
     reliability = record.get("reliability")
     title = "How sure the model is, and how often it is right"
@@ -228,7 +228,7 @@ def _histogram(sheet: Sheet, bins: Sequence[Record], shares: np.ndarray, left: i
 
 
 def difference_chart(comparison: Record) -> str:
-    """The second run's IoU less the first's, for the mean of the objects and per class, with intervals: SVG text."""
+    """Draw the differences of IoU (second - first run) of the objects' mean and each class. Returns SVG text."""
     only = only_class(comparison["first"])
     overall = [] if only else [("all objects", comparison["dataset"]["foreground_mean_iou"])]
     classes = [(friendly(name), scores["iou"]) for name, scores in comparison["per_class"].items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..evaluation.run import caption
-from .terms import NO_OBJECTS, Record, count_of_images
+from .terms import NO_OBJECTS, NO_PROBABILITIES, Record, count_of_images, without_probabilities
 
 
 def of_evaluation(record: Record) -> str:
@@ -20,6 +20,8 @@ def of_evaluation(record: Record) -> str:
         else:
             ends = " to ".join(map(_cell, low_high[key])) if low_high[key] else "-"
             lines.append(f"{key:24}{_cell(value):>10}{ends:>20}{mean:>12}")
+    if without_probabilities(record):
+        lines.append(NO_PROBABILITIES)
     objects = record["objects"]
     if objects is None:
         return "\n".join([*lines, NO_OBJECTS])

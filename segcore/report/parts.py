@@ -86,6 +86,7 @@ def settings_told(settings: Record) -> dict[str, str]:
         threshold = settings["threshold"]
         decided = "the likeliest class decides" if threshold == "auto" else f"from a probability of {threshold}"
         mode += f": {terms.friendly(settings['class'])} against all else, {decided}"
+    of_maps = " of the label maps" if settings["engine"] == provenance.LABEL_MAPS else ""
     return {
         "Split": str(settings["split"]),
         "Model": model_title(settings),
@@ -93,7 +94,7 @@ def settings_told(settings: Record) -> dict[str, str]:
         "Resize": terms.RESIZES.get(settings["resize"], str(settings["resize"])),
         "Device": provenance.arithmetic(settings),
         "Protocol": f"{settings['protocol']}{': ' + protocol.summary if protocol else ''}",
-        "Weights": f"SHA-256 {settings['weights_sha256']}",
+        "Weights": f"SHA-256 {settings['weights_sha256']}{of_maps}",
     }
 
 
@@ -118,7 +119,7 @@ def _cards(record: Record) -> list[Card]:
         share = objects["found"] / objects["total"] if objects["total"] else None
         counts = f"{objects['found']:,} of {objects['total']:,}"
         cards.insert(1, Card("Objects found", terms.NOT_DEFINED if share is None else terms.percent(share), counts))
-    if reliability:
+    if reliability and not terms.without_probabilities(record):
         error = _short(reliability["calibration_error"])
         before = reliability.get("calibration_error_before")
         remark = "not calibrated" if before is None else f"{_short(before)} before calibration"
@@ -150,13 +151,13 @@ def _figures(record: Record) -> list[list[list[Figure]]]:
         charts.confusion_chart(record),
         "Each row shows what the true pixels of one class are called. A perfect model has 100 on the diagonal.",
     )
-    other = [reliability]
+    other = [] if terms.without_probabilities(record) else [reliability]
     if not terms.without_objects(record):
         sizes = charts.object_size_chart(record)
         other.insert(0, Figure("Which objects are found", sizes, "By the size of the object in the photograph."))
     if terms.only_class(record) is not None:  # the chart of two classes is small
-        return [[[per_class, confusion], other]]
-    return [[[per_class], other], [[confusion]]]
+        return [[column for column in ([per_class, confusion], other) if column]]
+    return [[column for column in ([per_class], other) if column], [[confusion]]]
 
 
 def _scores(record: Record) -> Table:

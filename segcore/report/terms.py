@@ -7,10 +7,12 @@ from typing import Any
 
 from ..categories import VOC
 from ..classes import ANY_OBJECT, ANY_OBJECT_NAME, FRIENDLY_NAMES
+from ..inference.provenance import LABEL_MAPS
 
 Record = Mapping[str, Any]  # the result of `Evaluation.to_dict`
 NOT_DEFINED = "N/A"
 NO_OBJECTS = "How many objects were found is not counted: the ground truth is label maps, which do not tell them apart."
+NO_PROBABILITIES = "The Brier score and the calibration are left out: label maps hold no probabilities."
 # Name and explanation of each overall score, in reading order.
 OVERALL = {
     "pixel_accuracy": ("Pixel accuracy", "share of pixels that got the right label"),
@@ -39,6 +41,7 @@ RESIZES = {
     "squeeze": "squeezed to 520 × 520",
     "aspect": "shorter side 520",
     "torchvision": "shorter side 520, no limit",
+    "none": "none: the label maps as they were given",
 }
 SIZES = {  # COCO's sizes, with their limits in words
     "small": "under 32 × 32 pixels",
@@ -94,6 +97,11 @@ def only_class(record: Record) -> str | None:
 def without_objects(record: Record) -> bool:
     """Whether the truth is label maps, which do not separate objects."""
     return "objects" in record and record["objects"] is None
+
+
+def without_probabilities(record: Record) -> bool:
+    """Whether label maps of another program were scored, which hold no probabilities."""
+    return record.get("engine") == LABEL_MAPS
 
 
 def intervals(record: Record, part: str) -> Mapping[str, Any]:

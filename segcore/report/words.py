@@ -7,6 +7,7 @@ import numpy as np
 from ..classes import ANY_OBJECT_NAME, BACKGROUND
 from .terms import (
     NO_OBJECTS,
+    NO_PROBABILITIES,
     Record,
     count_of_images,
     friendly,
@@ -18,6 +19,7 @@ from .terms import (
     plural,
     with_article,
     without_objects,
+    without_probabilities,
 )
 
 INT8_AGREES_FROM = 0.99  # share of pixels; int8 is not recommended below it
@@ -54,7 +56,7 @@ def findings(record: Record) -> list[str]:
         *_confusions(record),
         _missed_pixels(record),
         _imagined(record),
-        confidence_sentence(record),
+        NO_PROBABILITIES if without_probabilities(record) else confidence_sentence(record),
         _left_out(record),
     ]
     return [sentence for sentence in sentences if sentence]

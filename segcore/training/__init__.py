@@ -1,1 +1,1 @@
-"""Training, and how the shipped model's weights came to be."""
+"""Training, and the scripts that made the shipped model's weights."""

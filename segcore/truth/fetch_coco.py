@@ -188,7 +188,7 @@ def _fault(source: Path | bytes, record: CocoImage) -> str | None:
 
 
 def _fetch_photographs(job: Job, plan: _Plan, here: set[int]) -> dict[str, str]:
-    """Fetch what is not `here`, add to that what comes, and give the reasons of what does not, by file name."""
+    """Download the photographs that are not in `here`, and add them to it. Returns reasons of failures by file name."""
     wanted = {each.id: each for each in (*plan.present, *plan.chosen) if each.id not in here}
     failed: dict[str, str] = {}
     in_a_row, saved = 0, time.monotonic()

@@ -23,7 +23,7 @@ COMMANDS = {
     "predict": ["--out", "--cutout", "--probabilities", "--model", "--mode", "--class", "--threshold", "--resize"],
     "evaluate": ["--dataset", "--split", "--protocol", "--limit", "--image-ids", "--json", "--csv", "--html"]
     + ["--resume", "--batch-size", "--mode", "--class", "--threshold", "--save-labels", "--figures", "--model"]
-    + ["--device"],
+    + ["--device", "--predictions"],
     "compare": ["--models", "--dataset", "--split", "--limit", "--image-ids", "--json", "--mode"],
     "models": [],
     "fetch-weights": [],
@@ -51,7 +51,14 @@ _WORDS += [
     "",
     "*",
 ]
-_MODELS = ["deeplabv3_mobilenet_v2", "deeplabv3_resnet101", "broken.safetensors", "none.safetensors", "a,b"]
+_MODELS = [
+    "deeplabv3_mobilenet_v2",
+    "deeplabv3_resnet101",
+    "broken.safetensors",
+    "none.safetensors",
+    "a,b",
+    "maps,maps",
+]
 _PATHS = [
     "photo.png",
     "broken.jpg",
@@ -60,6 +67,7 @@ _PATHS = [
     "out",
     "tiny",
     "voc",
+    "maps",
     "photo.png/x",
     ".",
     "/dev/null",
@@ -111,6 +119,7 @@ def _files() -> dict[str, bytes]:
         "broken.safetensors": b"\x10\0\0\0\0\0\0\0{}              ",
         "tiny/annotations/instances_val2017.json": json.dumps(document).encode(),
         "tiny/val2017/photo.png": photo,
+        "maps/photo.png": labels.getvalue(),
         "voc/ImageSets/Segmentation/val.txt": b"photo\nnone\n",
         "voc/JPEGImages/photo.png": photo,
         "voc/SegmentationClass/photo.png": labels.getvalue(),

@@ -19,8 +19,7 @@ from segcore.errors import SegcoreError
 _INTERNALS = re.compile(
     r"Traceback|\b\w+(Error|Exception|Warning)\b|object at 0x|<class|NoneType|codec|unhashable|recursion|"
     r"\bsys\.|numpy|torch\.|not supported between|positional argument|has no attribute|\w\.py\b|no memory|more memory|"
-    # Not after a quotation mark, since then it is what was given; nor in the name of a temporary folder.
-    r"(?<!['\w])__[a-z]\w*__"
+    r"(?<!['\w])__[a-z]\w*__"  # not after a quotation mark (user input), nor in the name of a temporary folder
 )
 _OURS = [Path(__file__).parents[2] / package for package in ("segcore", "demo")]  # what is installed is not
 _LONGEST = 1000  # characters of one line of a message

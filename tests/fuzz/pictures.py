@@ -21,6 +21,7 @@ from segcore.classes import IGNORE_INDEX, NUM_CLASSES, VOC_PALETTE
 from segcore.imaging import masks, reading
 from segcore.inference.task import Task
 from segcore.truth import supplied
+from segcore.truth.predictions import LabelMaps
 from tests.fuzz.mutations import mutated_bytes
 from tests.fuzz.oracle import Target, attempted
 
@@ -215,6 +216,20 @@ def check_mask(data: bytes) -> None:
         check_truth(truth, (HEIGHT, WIDTH))
 
 
+def check_prediction(data: bytes) -> None:
+    """Any bytes are a label map that another program predicted, of classes alone, or are refused."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "photo.png").write_bytes(data)
+        maps = LabelMaps.open(folder, {"photo.jpg": "photo"}, NUM_CLASSES)
+        assert len(maps.sha256) == 64
+        for task in (Task(), Task("binary"), Task("binary", "dog")):
+            attempted(maps.notice, task)
+            labels, error = attempted(maps.read, "photo.jpg", task, (HEIGHT, WIDTH))
+            if error is None:
+                assert labels.shape == (HEIGHT, WIDTH) and labels.dtype == np.uint8
+                assert labels.max() < task.num_classes
+
+
 def check_truth(truth: supplied.OwnTruth, size_hw: tuple[int, int]) -> None:
     """A truth that was accepted holds labels alone, and can be told and counted in every mode that it fits."""
     for task in (Task(), Task("binary"), Task("binary", "dog")):
@@ -288,5 +303,6 @@ TARGETS = (
         smoke=100,
     ),
     Target("mask", _damaged(mask_pictures), check_mask, mask_pictures),
+    Target("prediction", _damaged(mask_pictures), check_prediction, mask_pictures),
     Target("pillow", pillow_images(), check_pillow),
 )
