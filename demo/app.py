@@ -111,10 +111,12 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     from demo.server import gradio_internals
     from demo.server.listeners import keep_listened
     from demo.server.sessions import Sessions
+    from segcore.truth.coco import CocoDataset
 
     gradio_internals.check()
     pool, datasets = _models_and_images(settings)
     examples = datasets.get(SAMPLES)
+    assert isinstance(examples, CocoDataset)
     datasets.get(datasets.default)  # opens it now, so that the operator sees its problems, not a visitor
     blocks = page.build(pool, datasets, Thumbnails(examples), counts, os.environ.get("SPACE_ID"))
     # Requests for the network wait in the model pool's queue, not in Gradio's.

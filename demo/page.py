@@ -147,7 +147,7 @@ def _announce_download(
         return text, gr.update(visible=ready), gr.update(active=running)
 
     timer = gr.Timer(2)
-    private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     for event in (page.load, timer.tick):
         event(look, None, [banner, run_again, timer], **private)
     run_again.click(

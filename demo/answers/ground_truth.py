@@ -73,13 +73,14 @@ def compare(
     kept = before.results if before else {}
     path = dataset.path(image_id)
     key = (path, pool.resolve(model), resize)
-    same_image, ran = before is not None and before.path == path, key not in kept
-    photograph = None if same_image and not ran else dataset.read_image(image_id)
-    if same_image:
+    ran = key not in kept
+    if before is not None and before.path == path:
         photo = before.photo
+        result = pool.segment(dataset.read_image(image_id), model, resize=resize, exact=True) if ran else kept[key]
     else:
+        photograph = dataset.read_image(image_id)
         photo = pictures.encode_photo(reading.fit_within(photograph, photographs.SCREEN_SIDE))
-    result = pool.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
+        result = pool.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
     runs = (before.network_runs if before else 0) + ran
     return Compared(dataset, image_id, photo, result, photographs.remembered(kept, key, result), runs, protocol_name)
 
@@ -127,13 +128,15 @@ def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) ->
     At most LARGE_AT_A_TIME large photographs are compared at once. Raises LabelError if the truth does not suit the
     task.
     """
+    truth = shown.truth
+    assert truth is not None  # or there is nothing to compare with
     with _room_for_large if math.prod(shown.result.size_hw) > LARGE else nullcontext():
         return against_truth(
             shown.seen(sharp),
-            shown.truth.labels(task),
+            truth.labels(task),
             task,
             protocol("original"),
-            Subject(None, shown.source.name, supplied.SPLIT, shown.truth.others),
+            Subject(None, shown.source.name, supplied.SPLIT, truth.others),
             photo=shown.photo,
             shown_hw=shown.screen.shape[:2],
             network_runs=shown.network_runs,
@@ -178,13 +181,13 @@ def evaluate_for_program(
 
     image_id: as text.
     """
-    image_id = dataset.id_of(image_id)
-    compared = compare(pool, None, dataset, image_id, model, protocol_name, "squeeze")
+    chosen = dataset.id_of(image_id)
+    compared = compare(pool, None, dataset, chosen, model, protocol_name, "squeeze")
     task = Task(mode, class_name, categories=compared.result.categories)
     view = view_compared(compared, task, protocol_name)
     height, width = view.truth.shape
     photograph = np.asarray(
-        Image.fromarray(dataset.read_image(image_id)).resize((width, height), Image.Resampling.BILINEAR)
+        Image.fromarray(dataset.read_image(chosen)).resize((width, height), Image.Resampling.BILINEAR)
     )
     painted = (
         drawing.overlay(photograph, view.prediction, palette=task.palette),

@@ -271,7 +271,7 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
     """Request a GPU for each call on Hugging Face's ZeroGPU, where the package `spaces` is installed."""
     if importlib.util.find_spec("spaces") is None:
         return function
-    import spaces
+    import spaces  # type: ignore[import-not-found]
 
     return spaces.GPU(function)
 

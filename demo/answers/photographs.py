@@ -95,7 +95,7 @@ def open_photograph(
         key=key,
         screen=screen,
         photo=pictures.encode_photo(screen),
-        result=None,
+        result=None,  # type: ignore[arg-type]  # follows at once
         results=before.results if before else {},
         network_runs=before.network_runs if before else 0,
     )
@@ -143,6 +143,7 @@ def _segmented(
     key = _result_key(pool, shown, model, resize, tta)
     if key in shown.results:
         return shown.remember(key, shown.results[key], ran=False)
+    assert photograph is not None  # it is left out only for a result that is known
     return shown.remember(key, pool.segment(photograph, model, resize=resize, tta=tta), ran=True)
 
 

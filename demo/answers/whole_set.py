@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -113,7 +113,8 @@ def evaluate_set(
     runs = _runs(pool, datasets, wanted, visitor, has_left)
     evaluations, deadline = [], time.monotonic() + pool.limits.scoring_seconds
     for run in runs:
-        scored, started = [], time.monotonic()
+        scored: list[evaluate.Scored] = []
+        started = time.monotonic()
         yield from _scored(run, kept, stop, deadline, scored)
         evaluations.append(evaluate.Evaluation(run, tuple(scored), time.monotonic() - started))
     if not evaluations[0].counted:
@@ -137,7 +138,7 @@ async def evaluate_in_turn(
     stop: threading.Event,
     visitor: Hashable,
     has_left: Callable[[], bool],
-) -> AsyncIterator[Place | Progress | Outcome]:
+) -> AsyncGenerator[Place | Progress | Outcome]:
     """Run `evaluate_set` when it is this evaluation's turn in the queue `line`; until then, yield its place.
 
     Also raises BusyError if the queue is full.
@@ -146,7 +147,9 @@ async def evaluate_in_turn(
 
     def work() -> Outcome:
         for said in evaluate_set(pool, datasets, wanted, kept, stop, visitor, has_left):
-            latest[:] = [said]
+            if isinstance(said, Progress):
+                latest[:] = [said]
+        assert isinstance(said, Outcome)  # it comes last
         return said
 
     kind = wanted.model, wanted.other_model, wanted.protocol, wanted.resize, wanted.sharp

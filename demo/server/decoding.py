@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import subprocess
@@ -164,13 +165,15 @@ class _Decoder:
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
         """Return the answer's fields and bytes, uint8 (n,). Raises OSError or EOFError if the process ended instead."""
         self.used = None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
-        if not (line := self._process.stdout.readline()).endswith(b"\n"):
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests and isinstance(answers, io.BufferedReader)  # both are pipes
+        requests.write(json.dumps(request).encode() + b"\n")
+        requests.flush()
+        if not (line := answers.readline()).endswith(b"\n"):
             raise EOFError
         fields = json.loads(line)
         payload = np.empty(fields.pop("bytes"), np.uint8)
-        if self._process.stdout.readinto(payload) < len(payload):
+        if answers.readinto(payload.data) < len(payload):
             raise EOFError
         self.used = time.monotonic()
         return fields, payload

@@ -27,7 +27,7 @@ from segcore.imaging import reading
 try:
     import resource
 except ImportError:  # on Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 # Decoding takes at most 0.05 s per megapixel. Slower machines may need four times as long.
 SECONDS, SECONDS_A_MEGAPIXEL = 3.0, 0.15
@@ -45,7 +45,7 @@ def photograph(path: str, max_pixels: int, max_bytes: int) -> _Answer:
     with reading.opened(path, max_pixels=max_pixels, max_bytes=max_bytes) as picture:
         _limit_by_size(picture)
     pixels = reading.read(path, max_pixels=max_pixels, max_bytes=max_bytes)
-    return {"shape": pixels.shape}, memoryview(pixels).cast("B")
+    return {"shape": pixels.shape}, pixels.data.cast("B")
 
 
 def small_copy(path: str, side: int, max_pixels: int) -> _Answer:
@@ -62,12 +62,12 @@ def small_copy(path: str, side: int, max_pixels: int) -> _Answer:
     return {}, buffer.getvalue()
 
 
-def truth(path: str, photograph: str, size_hw: list[int]) -> _Answer:
+def truth(path: str, photograph: str, size_hw: tuple[int, int]) -> _Answer:
     """Read a truth as `supplied.read_truth` does. Returns its fields, and its packed pixels as the bytes."""
     from segcore.truth.supplied import read_truth
 
     limit(TRUTH_SECONDS, TRUTH_BYTES)
-    fields = asdict(read_truth(path, photograph, tuple(size_hw)))
+    fields = asdict(read_truth(path, photograph, (size_hw[0], size_hw[1])))
     packed = fields.pop("packed")
     return fields, packed
 
@@ -107,7 +107,7 @@ def answer(request: dict[str, Any]) -> _Answer:
     try:
         return JOBS[request.pop("job")](**request)
     except MemoryError:
-        error = ImageError("The file needs more memory than there is; make it smaller first")
+        error: SegcoreError = ImageError("The file needs more memory than there is; make it smaller first")
     except SegcoreError as said:
         error = said
     return {"error": type(error).__name__, "sentence": str(error)}, b""

@@ -92,7 +92,7 @@ def _names_of(kind: type) -> set[str]:
 
 
 # An option of `launch`. Without it, Gradio fails if its own page takes longer than 3 seconds, as on a busy machine.
-DO_NOT_ASK_OWN_PAGE = {"_frontend": False}
+DO_NOT_ASK_OWN_PAGE: dict[str, Any] = {"_frontend": False}
 
 
 def upload_folder() -> Path:
@@ -132,16 +132,21 @@ def current_event_id() -> str | None:
     return LocalContext.event_id.get(None)
 
 
+def _current_blocks() -> gr.Blocks:
+    blocks = LocalContext.blocks.get()
+    assert blocks is not None  # an event is being answered
+    return blocks
+
+
 def has_left() -> Callable[[], bool]:
     """Return a function that says whether the client of the current event has closed the page or disconnected."""
-    blocks, event_id = LocalContext.blocks.get(), LocalContext.event_id.get(None)
-    event = blocks._queue.event_ids_to_events.get(event_id)
+    event = _current_blocks()._queue.event_ids_to_events.get(current_event_id() or "")
     return lambda: event is not None and not event.alive
 
 
 def current_sessions() -> Any:
     """Return the holder of sessions of the page whose event is being answered."""
-    return LocalContext.blocks.get().state_holder
+    return _current_blocks().state_holder
 
 
 class Call(NamedTuple):
@@ -181,7 +186,7 @@ class CheckedBlocks(gr.Blocks):
             told = event_data._data
             event_data._data = {"index": told.get("index") if isinstance(told, dict) else None, "value": None}
         try:
-            return await super().process_api(block_fn, *args, event_data=event_data, **kwargs)
+            return await super().process_api(block_fn, *args, event_data=event_data, **kwargs)  # type: ignore[misc]
         except Exception as error:
             shown = self.failed(error)
             if shown is error:
@@ -214,7 +219,7 @@ class Session(SessionState):
         # Gradio's __init__ takes about 20 ms for these copies. A test checks that no attribute is missing here.
         self.blocks_config = copy(blocks.default_config)
         self.config_values, self.state_data, self._state_ttl = {}, {}, {}
-        self.is_closed, self.STATE_TTL_WHEN_CLOSED = False, math.inf
+        self.is_closed, self.STATE_TTL_WHEN_CLOSED = False, math.inf  # type: ignore[assignment]
         self.begun = False
 
     def __setitem__(self, key: int, value: Any) -> None:
@@ -323,7 +328,7 @@ class EventLine:
                 for event in events:
                     event.data = event.request = None  # type: ignore[assignment]
 
-        self._queue.process_events = processed  # type: ignore[method-assign]
+        self._queue.process_events = processed  # type: ignore[method-assign,assignment]
 
 
 def names_of_streams(event: Event) -> tuple[str, str]:

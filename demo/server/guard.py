@@ -209,7 +209,7 @@ class Sense:
 
 async def _read_ahead(receive: Receive) -> tuple[bytes, Receive]:
     """Read the body of a request. Returns it, and a `receive` function that returns it again."""
-    messages = []
+    messages: list[Message] = []
     while not messages or messages[-1].get("more_body"):
         messages.append(await receive())
     body = b"".join(each.get("body", b"") for each in messages)
@@ -239,7 +239,8 @@ async def _read_to_the_end(receive: Receive) -> None:
 
 def _is_ours(error: Exception) -> bool:
     """Whether demo or segcore are in the traceback, apart from this middleware, which is the first frame."""
-    frames = traceback.walk_tb(error.__traceback__.tb_next)
+    raised = error.__traceback__
+    frames = traceback.walk_tb(raised.tb_next if raised else None)
     return any(is_ours(frame.f_code.co_filename) for frame, _ in frames)
 
 

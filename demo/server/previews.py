@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class _File(NamedTuple):
 class _Copy:
     """A preview that is finished or being made. asking: the number of requests that wait for it."""
 
-    task: asyncio.Task[bytes | None] | None = None
+    task: asyncio.Task[bytes | None] = field(init=False)
     asking: int = 0
 
     def given_up(self) -> bool:

@@ -51,7 +51,7 @@ class Sessions(StateHolder):
                 self.session_data[session_id] = Session(self.blocks)
             self.session_data.move_to_end(session_id)
             self._last_used[session_id] = self._clock()
-            session = self.session_data[session_id]
+            session: Session = self.session_data[session_id]  # type: ignore[assignment]
         for each in self._too_many():
             self.forget(each)
         return session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
@@ -19,6 +19,7 @@ from segcore.inference.task import BINARY, MULTICLASS
 from segcore.models import catalogue
 from segcore.truth.dataset import Dataset
 
+Control = TypeVar("Control", gr.Slider, gr.Dropdown)
 NO_IMAGE = "This image is no longer offered. Please choose another."
 MODEL_CHOICES = [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
 
@@ -114,7 +115,7 @@ def photograph_input(**kwargs: Any) -> gr.Image:
     return with_preprocess(component, lambda payload: None if payload is None else payload.path)
 
 
-def unchecked(component: gr.Slider | gr.Dropdown) -> gr.Slider | gr.Dropdown:
+def unchecked(component: Control) -> Control:
     """Return the component without Gradio's check of its value; the caller must check it.
 
     Gradio would refuse a value that was valid when the visitor clicked, if the range or the choices changed since.

@@ -18,7 +18,7 @@ from segcore.errors import SegcoreError
 
 NO_ROOM = "The machine that runs this page cannot write the file, perhaps because its disk is full. Try again later."
 # Writing files at full size takes much memory, so only two are written at the same time, for all visitors together.
-WRITE = {"api_visibility": "private", "concurrency_id": "write", "concurrency_limit": 2}
+WRITE: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "write", "concurrency_limit": 2}
 
 
 def new_folder() -> Path:

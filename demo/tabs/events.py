@@ -15,7 +15,7 @@ from segcore.errors import SegcoreError, UsageError
 
 # Events that may run the network wait in the model pool's queue, so Gradio starts all of them at once. Of several quick
 # clicks the last one wins (waiting.visits). The event changes the visitor's state, and then a LOOK event shows it.
-NETWORK = {
+NETWORK: dict[str, Any] = {
     "concurrency_id": "network",
     "concurrency_limit": None,
     "trigger_mode": "multiple",
@@ -24,7 +24,7 @@ NETWORK = {
 # A LOOK event draws the visitor's state with the current settings and does not wait for other visitors. All looks of a
 # tab are one event: one runs, and the last one follows. So the page finally shows the last state and settings. The
 # browser fills the last input with the keys of the photographs that it has, so that they are not sent again.
-LOOK = {
+LOOK: dict[str, Any] = {
     "js": "(...inputs) => [...inputs.slice(0, -1), [...(window.segcorePhotos ?? new Map()).keys()].join(' ')]",
     "concurrency_id": "look",
     "concurrency_limit": None,
@@ -32,7 +32,7 @@ LOOK = {
     "show_progress": "hidden",
     "api_visibility": "private",
 }
-LIGHT = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+LIGHT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 def spoken(outputs: int) -> Callable[[Callable], Callable]:
@@ -53,6 +53,12 @@ def spoken(outputs: int) -> Callable[[Callable], Callable]:
         return wrapper
 
     return decorate
+
+
+def task_of(values: Sequence[Any]) -> tuple[str, str, bool, float | None]:
+    """Return the values of a tab's four task controls: mode, class, automatic, threshold."""
+    mode, class_name, automatic, threshold = values
+    return mode, class_name, automatic, threshold
 
 
 def required(shown: Any) -> Any:

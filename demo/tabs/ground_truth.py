@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
 from demo.waiting.visits import Visit
+from segcore.truth.dataset import ImageId
 
 if TYPE_CHECKING:
     from demo.answers.ground_truth import Compared
@@ -120,7 +121,7 @@ class GroundTruthTab:
             "api_visibility": "private",
             "show_progress_on": self.viewer,
         }
-        pages = {
+        pages: dict[str, Any] = {
             "outputs": [self.gallery, self.offered, self.page_number, self.where, self.pager],
             "api_visibility": "private",
             "show_progress": "hidden",
@@ -188,7 +189,7 @@ class GroundTruthTab:
     def _page_of_images(self, source: str, class_filter: str, page_number: int) -> tuple:
         dataset = controls.dataset_of(self.datasets, source)
         if class_filter == ALL:
-            ids = [image.id for image in dataset.images]
+            ids: Sequence[ImageId] = [image.id for image in dataset.images]
         else:
             ids = dataset.ids_with_class(dataset.categories.object_id(class_filter))
         ids = self.thumbnails.in_order(dataset, ids)
@@ -287,11 +288,11 @@ class GroundTruthTab:
         compared = visit.shown
         if compared is None:
             return None
-        asked = photographs.task_of(*task, compared.result.categories)
+        asked = photographs.task_of(*events.task_of(task), compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         sample = self.thumbnails.of_file(compared.path)
         warning = tables.notice(view.warning) + tables.fails(sample, compared.result.provenance)
-        said = tables.credit(sample and sample.credit), tables.verdict(view.verdict), warning
+        said = tables.credit(sample.credit if sample else None), tables.verdict(view.verdict), warning
         viewer = pictures.unless_known(view.viewer, known)
         return viewer, *said, tables.overall(view), tables.per_class(view), tables.provenance(view)
 
@@ -300,7 +301,7 @@ class GroundTruthTab:
         from demo.answers import ground_truth, photographs
 
         compared, (*task, sharp) = events.required(visit.shown), how
-        asked = photographs.task_of(*task, compared.result.categories)
+        asked = photographs.task_of(*events.task_of(task), compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         if kind == "figure":
             return ground_truth.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)

@@ -50,7 +50,7 @@ def read(query: Any, categories: Categories, datasets: Datasets) -> Link:
     if not isinstance(query, str) or len(query) > MAX_QUERY:
         return Link()
     said = {name: values[-1] for name, values in parse_qs(query.removeprefix("?")).items()}
-    allowed = {
+    allowed: dict[str, dict[str, Any]] = {
         "mode": {each: each for each in (MULTICLASS, BINARY)},
         "class": {each: each for each in (ANY_OBJECT, *categories.names[1:])},
         "edges": _YES_OR_NO,
@@ -59,14 +59,16 @@ def read(query: Any, categories: Categories, datasets: Datasets) -> Link:
         "resize": {each: each for each in ("squeeze", "aspect")},
         "protocol": {each: each for each in PROTOCOLS},
     }
-    settings = {name: values[said[name]] for name, values in allowed.items() if said.get(name) in values}
+    settings = {name: values[said[name]] for name, values in allowed.items() if said.get(name, "") in values}
     threshold = _threshold(said.get("threshold"))
     if threshold is not None:
         settings |= {"automatic": False, "threshold": threshold}
-    tab = said.get("tab") if said.get("tab") in TABS else PHOTOGRAPH
+    tab = said.get("tab", PHOTOGRAPH)
     images = said.get("images", datasets.default)
     has_image = "image" in said and images in {key for _, key in datasets.choices}
-    return Link(tab, said.get("sample"), (images, said["image"]) if has_image else None, settings)
+    return Link(
+        tab if tab in TABS else PHOTOGRAPH, said.get("sample"), (images, said["image"]) if has_image else None, settings
+    )
 
 
 def _threshold(text: str | None) -> float | None:
@@ -90,7 +92,7 @@ class LinkControls:
         with gr.Row(elem_classes="link"):
             copy = gr.Button("Copy link", size="sm", min_width=110, scale=0, elem_id=f"{tab}-copy-link")
             said = gr.HTML(elem_id=f"{tab}-link", elem_classes="made-here", apply_default_css=False)
-        private = {"api_visibility": "private"}
+        private: dict[str, Any] = {"api_visibility": "private"}
         copied = copy.click(None, None, said, js=f"() => segcoreLinks.copy({json.dumps(tab)})", **private)
         copied.then(None, None, said, js="() => segcoreLinks.quiet()", **private)
 

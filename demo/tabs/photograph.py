@@ -133,7 +133,7 @@ class PhotographTab:
     def _wire(self, page: gr.Blocks, go_on: gr.Button) -> None:
         visit, arrived = self.requests.visit, self.requests.arrived
         inputs = [visit, self.model, self.resize, self.tta]
-        private = {"api_visibility": "private"}
+        private: dict[str, Any] = {"api_visibility": "private"}
         network = private | events.NETWORK | {"outputs": self.requests.outputs, "show_progress_on": self.viewer}
         looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
         seen = [visit, *self.task, self.sharp, self.requests.known]
@@ -165,9 +165,10 @@ class PhotographTab:
         """The page was opened: show the sample and the settings of the address, by default the first sample."""
         link = links.read(address, self.pool.categories, self.datasets)
         sample = links.sample_of(link, self.thumbnails.samples)
-        how = {"model": model, "resize": resize, "tta": tta}
-        asked = [link.setting(links.PHOTOGRAPH, name, value) for name, value in how.items()]
-        async for said in self._open(sample.path, visit, *asked, request):
+        model = link.setting(links.PHOTOGRAPH, "model", model)
+        resize = link.setting(links.PHOTOGRAPH, "resize", resize)
+        tta = link.setting(links.PHOTOGRAPH, "tta", tta)
+        async for said in self._open(sample.path, visit, model, resize, tta, request):
             yield said
 
     def on_link(self, address: Any) -> list:
@@ -245,11 +246,13 @@ class PhotographTab:
         """
         if path is None and visit.wanted is not None:
             answers = self.on_model(visit, model, resize, tta, request)
-        elif path is None and sample is None:
-            raise sessions.lost()
         else:
             samples = self.thumbnails.samples
-            source = path or samples[sample % len(samples)].path
+            source = Path(path) if path else None
+            if source is None and sample is not None:
+                source = samples[sample % len(samples)].path
+            if source is None:
+                raise sessions.lost()
             answers = self._open(source, visit, model, resize, tta, request)
         async for said in answers:
             yield said
@@ -288,7 +291,7 @@ class PhotographTab:
         from demo.answers import photographs
 
         shown, (*task, sharp) = events.required(visit.shown), how
-        asked = photographs.task_of(*task, shown.result.categories)
+        asked = photographs.task_of(*events.task_of(task), shown.result.categories)
         return photographs.write_download(shown, asked, kind, folder, sharp)
 
     def write_scores(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
@@ -299,7 +302,7 @@ class PhotographTab:
         shown, (*task, sharp) = _with_truth(visit), how
         if shown.truth is None:
             raise UsageError("There is no truth of this photograph: give one first.")
-        asked = photographs.task_of(*task, shown.result.categories)
+        asked = photographs.task_of(*events.task_of(task), shown.result.categories)
         view = ground_truth.view_own_truth(shown, asked, sharp)
         if kind == "figure":
             return ground_truth.figure(shown.screen, view, asked, folder)
@@ -324,10 +327,10 @@ def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
     from demo.answers import ground_truth, photographs
 
     *task, sharp = how
-    asked = photographs.task_of(*task, shown.result.categories)
+    asked = photographs.task_of(*events.task_of(task), shown.result.categories)
     alone = photographs.view_photograph(shown, asked, sharp)
     hidden, visible = gr.update(visible=False), gr.update(visible=True)
-    credit, fails = tables.credit(sample and sample.credit), tables.fails(sample, shown.result.provenance)
+    credit, fails = tables.credit(sample.credit if sample else None), tables.fails(sample, shown.result.provenance)
     nothing_scored = tables.found(alone), "", "", tables.provenance(alone)
     if shown.truth is None:
         return alone.viewer, credit, "", fails, *nothing_scored, "", hidden, hidden, ""

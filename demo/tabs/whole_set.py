@@ -315,7 +315,7 @@ class WholeSetTab:
         return (
             set_tables.collecting(state),
             gr.update(interactive=not running and not self.datasets.offline),
-            gr.update(visible=running and state.owner == request.session_hash),
+            gr.update(visible=state is not None and running and state.owner == request.session_hash),
             gr.update(active=running),
             gr.update(choices=self.datasets.choices),
         )

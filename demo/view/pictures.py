@@ -56,7 +56,7 @@ def encode_labels(labels: np.ndarray) -> dict:
     if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
         raise ValueError(f"expected a uint8 (H, W) label map, got {labels.dtype} {labels.shape}")
     height, width = labels.shape
-    packed = zlib.compress(np.ascontiguousarray(labels), level=1)
+    packed = zlib.compress(labels.tobytes(), level=1)
     return {"width": width, "height": height, "deflate": base64.b64encode(packed).decode("ascii")}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import itertools
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -40,7 +41,7 @@ class Ticket:
     has_left: Callable[[], bool] = field(repr=False)
     size: float = 1.0  # its duration as a multiple of the unit of its kind
     future: Future = field(default_factory=Future, repr=False)
-    started: float | None = None
+    started: float = math.nan  # until it runs
     cancelled: bool = False
 
     def given_up(self) -> bool:
@@ -175,8 +176,8 @@ class Turns:
 
     def _remove(self, ticket: Ticket) -> bool:
         """Remove a ticket from the queue. Returns whether it was there."""
-        own = self._waiting.get(ticket.visitor, ())
-        if ticket not in own:
+        own = self._waiting.get(ticket.visitor)
+        if own is None or ticket not in own:
             return False
         own.remove(ticket)
         if not own:
@@ -190,7 +191,7 @@ class Turns:
                 ticket.future.set_exception(Cancelled("whoever asked has left"))
 
     def _make_room_for(self, visitor: Hashable) -> None:
-        greediest = max(self._waiting.values(), key=len, default=())
+        greediest: deque[Ticket] = max(self._waiting.values(), key=len, default=deque())
         busy = self._busy()
         if len(greediest) <= len(self._waiting.get(visitor, ())) + 1:
             raise busy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +47,7 @@ class Visit:
         *,
         kind: Hashable,
         has_left: Callable[[], bool],
-    ) -> AsyncIterator[Place]:
+    ) -> AsyncGenerator[Place]:
         """Run `work` when it is this visitor's turn and keep its result in `shown`. Until then, yield its place.
 
         It replaces the visitor's previous request, which is cancelled or not shown any more.
@@ -81,7 +81,7 @@ class Visit:
         self.shown, self.wanted, self.ticket = outcome, self.answered, None
 
 
-async def waiting(turns: Turns, ticket: Ticket) -> AsyncIterator[Place]:
+async def waiting(turns: Turns, ticket: Ticket) -> AsyncGenerator[Place]:
     """Yield a ticket's place while it waits, and end when its work ends. Closing the iterator cancels the ticket."""
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     ticket.future.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))

@@ -23,10 +23,17 @@ FOUND, PARTLY_FOUND, MISSED = "found", "partly found", "missed"
 class FoundOrMissed(Protocol):
     """One object of an image: its class, its area in pixels, whether it was found, and what it was taken for."""
 
-    class_id: int
-    area: int
-    found: bool
-    taken_for: int
+    @property
+    def class_id(self) -> int: ...
+
+    @property
+    def area(self) -> int: ...
+
+    @property
+    def found(self) -> bool: ...
+
+    @property
+    def taken_for(self) -> int: ...
 
 
 @dataclass(frozen=True)
