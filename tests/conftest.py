@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from demo.server.failures import FAILED
 from segcore.cli import main
 from tests.helpers.browser import LONG, PHOTOGRAPH, drawn
 from tests.helpers.page_server import running_page
-from tests.helpers.samples import NINE
+from tests.helpers.samples import NINE, write_samples
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread is enough for each, and for its pages
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -84,18 +83,9 @@ def examples_coco() -> Path:
 
 
 @pytest.fixture(scope="session")
-def nine_coco(examples_coco, tmp_path_factory) -> Path:
+def nine_coco(tmp_path_factory) -> Path:
     """The samples NINE, in COCO's layout."""
-    folder = tmp_path_factory.mktemp("nine")
-    for part in ("annotations", "samples"):
-        (folder / part).mkdir()
-    document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text(encoding="utf-8"))
-    document["images"] = [each for each in document["images"] if each["id"] in NINE]
-    document["annotations"] = [each for each in document["annotations"] if each["image_id"] in NINE]
-    (folder / "annotations" / "instances_samples.json").write_text(json.dumps(document), encoding="utf-8")
-    for image in document["images"]:
-        shutil.copy(examples_coco / "samples" / image["file_name"], folder / "samples")
-    return folder
+    return write_samples(tmp_path_factory.mktemp("nine"), NINE)
 
 
 @pytest.fixture(scope="module")

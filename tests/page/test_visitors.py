@@ -24,7 +24,7 @@ from tests.helpers.page_client import TASK, Refused, Visitor
 from tests.helpers.page_server import running_page
 
 WAITING = 3
-LARGE = 1600, 1200
+LARGE = 640, 480
 
 
 @pytest.fixture(scope="module")
