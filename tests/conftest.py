@@ -22,6 +22,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")
+# Fixtures of this file and of some others; tests that start a page by themselves have the mark `page` in their files.
+STARTS_A_PAGE = {"chromium", "page_url", "page"}
 # Gradio's own client says this when the progress of an upload ends.
 HARMLESS = "Method not implemented."
 
@@ -52,10 +54,12 @@ def run(capsys) -> Callable[..., Done]:
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests that need a browser, so that `-m "not page"` leaves them out."""
+    """Mark the tests that start the page, and begin with the files that take long, so that none of them ends last."""
     for each in items:
-        if "chromium" in getattr(each, "fixturenames", ()):
+        if STARTS_A_PAGE.intersection(getattr(each, "fixturenames", ())):
             each.add_marker("page")
+    marked = {each.path for each in items if any(map(each.get_closest_marker, ("page", "slow")))}
+    items.sort(key=lambda each: each.path not in marked)
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ def test_float16_is_not_for_the_processor():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which ZeroGPU's machines have")
+@pytest.mark.slow
 def test_the_benchmark_runs_without_a_card(monkeypatch, capsys):
     """All checks pass on the processor, and each speed is measured."""
     arguments = ["--device", "cpu", "--model", SMALL, "--size", "65", "--batches", "1,2"]

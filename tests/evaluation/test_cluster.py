@@ -27,6 +27,8 @@ from segcore.truth.layouts import open_dataset
 from tests.helpers.samples import ASTRONAUT, CAT, LIFEBOAT, NINE, OFFICER, PIZZA, RIDERS
 from tests.helpers.voc_folder import boxes, label_file, write_voc
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = "deeplabv3_mobilenet_v2"
 

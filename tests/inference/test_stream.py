@@ -144,6 +144,7 @@ def test_the_next_photograph_is_decoded_while_the_network_runs(quick, monkeypatc
     assert len(list(quick(frames()))) == 4
 
 
+@pytest.mark.slow
 def test_what_was_handed_out_is_let_go(quick):
     """Of twenty photographs no more are in memory than twice a batch."""
     alive = weakref.WeakSet()

@@ -141,6 +141,8 @@ def test_the_shipped_model_runs_without_torchvision():
 import sys
 import numpy as np
 from segcore import Segmenter
+
+pytestmark = pytest.mark.slow
 Segmenter("deeplabv3_mobilenet_v2")(np.zeros((8, 8, 3), np.uint8)).labels
 assert "torch" in sys.modules and "torchvision" not in sys.modules
 """

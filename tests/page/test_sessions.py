@@ -257,6 +257,7 @@ def becomes_empty(look: Callable[[], Collection[str]]) -> Collection[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux shows a process's memory")
+@pytest.mark.page
 def test_nothing_of_a_visitor_is_left_in_the_memory(no_downloads):
     with running_page(env={"SEGCORE_KEEP_MINUTES": str(KEPT / 60)}) as page:
         wanted = {
@@ -271,6 +272,7 @@ def test_nothing_of_a_visitor_is_left_in_the_memory(no_downloads):
         assert f"{KEPT / 60:g} minutes after your" in text, "and the page says so"
 
 
+@pytest.mark.page
 def test_nothing_of_a_visitor_is_left_among_the_objects(no_downloads, tmp_path):
     with page_here(tmp_path, SEGCORE_KEEP_MINUTES=str(KEPT / 60)) as url:
         wanted = [trace for each in leave_in_all_ways(url) for trace in each.values()]

@@ -23,6 +23,8 @@ from tests.helpers.at_a_time import AtATime
 from tests.helpers.page_client import TASK, Refused, Visitor
 from tests.helpers.page_server import running_page
 
+pytestmark = pytest.mark.page
+
 WAITING = 3
 LARGE = 640, 480
 

@@ -83,6 +83,7 @@ def test_an_evaluation_says_what_the_temperature_changed():
     assert plain.reliability_record()["calibration_error"] == pytest.approx(by_hand, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command(hot, tmp_path, capsys):
     folder = write_samples(tmp_path, (RIDERS, CAT, DOG))
     out = tmp_path / "calibrated.safetensors"

@@ -42,6 +42,8 @@ from segcore.training.state import MovingAverage, TrainingState
 from segcore.training.train import choose_categories, freeze, prepare, stages, starting_network, train
 from segcore.truth.coco import CocoDataset
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
 
 
