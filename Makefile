@@ -1,4 +1,5 @@
-# make demo: the page. make test: all tests. make check, make format: ruff. make docs: the documentation's site.
+# make demo: the page. make test: all tests. make quick: those that need seconds and no browser.
+# make check, make format: ruff. make docs: the documentation's site.
 # make lock: requirements.lock anew.
 # make bench COCO=DIR SPLIT=val2017: the documents' numbers. Each sets up .venv by itself.
 PYTHON ?= python3
@@ -7,13 +8,16 @@ COCO ?= examples
 SPLIT ?= samples
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format docs lock bench train-small clean
+.PHONY: demo test quick check format docs lock bench train-small clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo/app.py
 
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+quick: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not page and not slow and not gpu"
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

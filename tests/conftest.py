@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -16,13 +15,15 @@ from demo.server.failures import FAILED
 from segcore.cli import main
 from tests.helpers.browser import LONG, PHOTOGRAPH, drawn
 from tests.helpers.page_server import running_page
-from tests.helpers.samples import NINE
+from tests.helpers.samples import NINE, write_samples
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread is enough for each, and for its pages
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")
+# Fixtures of this file and of some others; tests that start a page by themselves have the mark `page` in their files.
+STARTS_A_PAGE = {"chromium", "page_url", "page"}
 # Gradio's own client says this when the progress of an upload ends.
 HARMLESS = "Method not implemented."
 
@@ -53,10 +54,12 @@ def run(capsys) -> Callable[..., Done]:
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests that need a browser, so that `-m "not page"` leaves them out."""
+    """Mark the tests that start the page, and begin with the files that take long, so that none of them ends last."""
     for each in items:
-        if "chromium" in getattr(each, "fixturenames", ()):
+        if STARTS_A_PAGE.intersection(getattr(each, "fixturenames", ())):
             each.add_marker("page")
+    marked = {each.path for each in items if any(map(each.get_closest_marker, ("page", "slow")))}
+    items.sort(key=lambda each: each.path not in marked)
 
 
 @pytest.fixture(scope="session")
@@ -84,18 +87,9 @@ def examples_coco() -> Path:
 
 
 @pytest.fixture(scope="session")
-def nine_coco(examples_coco, tmp_path_factory) -> Path:
+def nine_coco(tmp_path_factory) -> Path:
     """The samples NINE, in COCO's layout."""
-    folder = tmp_path_factory.mktemp("nine")
-    for part in ("annotations", "samples"):
-        (folder / part).mkdir()
-    document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text(encoding="utf-8"))
-    document["images"] = [each for each in document["images"] if each["id"] in NINE]
-    document["annotations"] = [each for each in document["annotations"] if each["image_id"] in NINE]
-    (folder / "annotations" / "instances_samples.json").write_text(json.dumps(document), encoding="utf-8")
-    for image in document["images"]:
-        shutil.copy(examples_coco / "samples" / image["file_name"], folder / "samples")
-    return folder
+    return write_samples(tmp_path_factory.mktemp("nine"), NINE)
 
 
 @pytest.fixture(scope="module")

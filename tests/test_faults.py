@@ -34,6 +34,8 @@ from tests.helpers.page_server import free_port, running_page
 from tests.helpers.plain_http import call, form, segment, upload
 from tests.helpers.samples import CAT, DOG, sample
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/proc/segcore"  # where not even root can make a folder
 FULL = "the disk is full; free some space and run this again"

@@ -79,6 +79,7 @@ def test_what_needs_no_torch_does_not_import_it():
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_page_is_laid_out_without_torch():
     """It takes seconds to import, in which nobody sees anything."""
     program = "import sys, demo.app, demo.page; sys.exit('torch' in sys.modules)"

@@ -239,7 +239,8 @@ class Cluster:
                         job.answer = getattr(worker.actor, method).remote(*job.arguments)
                         worker.jobs.append(job)
                         begun = max(begun, job.number + 1)
-                    if not waiting and not any(each.jobs for each in self._workers):
+                    # While all workers are lost and others start, jobs may be left that nobody could take.
+                    if self._workers and not waiting and not any(each.jobs for each in self._workers):
                         return
                     finished, lost = self._next_answer()
                     done |= finished | {each.number: _GIVEN_UP for each in lost if each.losses >= TRIES}

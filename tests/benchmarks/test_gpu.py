@@ -4,19 +4,14 @@ Where there is no card, tests marked `gpu` are skipped, and the checks run on th
 """
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import gpu_checks
+from benchmarks import gpu, gpu_checks
 from benchmarks.gpu_checks import BIG, SMALL
 from segcore.errors import UsageError
 from segcore.inference.predictor import Predictor, pick_precision, prepare
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -53,12 +48,7 @@ def test_a_card_is_used_in_a_fork(card):
     assert_passed(gpu_checks.zero_gpu_fork(card))
 
 
-# The same on the processor: what is checked is the checks, and all of the path but the card
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_labels_by_precision(precision):
-    assert_passed(gpu_checks.same_labels(SMALL, precision, "cpu"))
+# On the processor: the checks notice what is wrong, and hold, with all of the path but the card
 
 
 def test_a_network_that_differs_is_noticed(monkeypatch):
@@ -66,12 +56,6 @@ def test_a_network_that_differs_is_noticed(monkeypatch):
     monkeypatch.setattr(Predictor, "__call__", lambda self, batch: next(noisy) * other._run(batch))
     noisy = iter([1.0, -1.0])
     assert gpu_checks.same_labels(SMALL, "float32", "cpu", size=129).passed is False
-
-
-def test_out_of_memory_two_visitors_and_the_pool():
-    assert_passed(*gpu_checks.out_of_memory("cpu", size=65, count=4))
-    assert_passed(gpu_checks.two_at_once("cpu", size=65, rounds=2))
-    assert_passed(gpu_checks.pool_frees("cpu"))
 
 
 def test_a_pool_that_drops_nothing_is_noticed(monkeypatch):
@@ -96,31 +80,26 @@ def test_the_pool_gives_a_card_s_memory_back_when_it_drops_a_model(monkeypatch):
     assert given_back == [1]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which ZeroGPU's machines have")
-def test_a_fork_for_each_call():
-    assert_passed(gpu_checks.zero_gpu_fork("cpu"))
-
-
 def test_float16_is_not_for_the_processor():
     assert pick_precision("float16", "cuda:0") == "float16"
     with pytest.raises(UsageError, match="'float16' is for graphics cards; choose 'auto' or 'float32'"):
         pick_precision("float16", "cpu")
 
 
-def test_the_benchmark_runs_without_a_card():
-    size = ("--size", "65", "--batches", "1,2", "--images", "3", "--evaluation-batch", "2")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--model", SMALL, *size],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no graphics card" in done.stdout
-    assert "**no**" not in done.stdout and "left out" not in done.stdout
-    assert "segcore, bfloat16, batch 2" in done.stdout and "evaluate, 3 images" in done.stdout
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which ZeroGPU's machines have")
+@pytest.mark.slow
+def test_the_benchmark_runs_without_a_card(monkeypatch, capsys):
+    """All checks pass on the processor, and each speed is measured."""
+    arguments = ["--device", "cpu", "--model", SMALL, "--size", "65", "--batches", "1,2"]
+    monkeypatch.setattr("sys.argv", ["gpu", *arguments, "--images", "3", "--evaluation-batch", "2"])
+    monkeypatch.setattr(gpu, "MEASURE_SECONDS", 0.0)  # the least number of calls for each
+    status, out = gpu.main(), capsys.readouterr().out
+    assert status == 0, out
+    assert "no graphics card" in out
+    assert "**no**" not in out and "left out" not in out
+    for checked in ("float32: labels of", "bfloat16: labels of", "batch is halved", "two visitors", "pool", "fork"):
+        assert checked in out
+    assert "segcore, bfloat16, batch 2" in out and "evaluate, 3 images" in out
 
 
 def assert_passed(*checks: gpu_checks.Check) -> None:

@@ -10,6 +10,8 @@ from gradio_client.exceptions import AppError
 from tests.endpoints.calls import CAT, raw_call, sample
 from tests.helpers.misbehaving_server import MisbehavingServer
 
+pytestmark = pytest.mark.page
+
 FILE_DATA = {"_type": "gradio.FileData"}
 
 

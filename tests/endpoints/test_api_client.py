@@ -12,6 +12,8 @@ from gradio_client import handle_file
 from tests.endpoints.calls import ASTRONAUT, CAT, ROOT, pixels, sample
 from tests.helpers.page_server import free_port
 
+pytestmark = pytest.mark.page
+
 API_CLIENT = ROOT / "examples" / "api_client.py"
 
 

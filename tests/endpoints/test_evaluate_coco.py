@@ -13,6 +13,8 @@ from segcore.cli import main
 from segcore.cli.common import DONE
 from tests.endpoints.calls import CAT, ROOT, pixels, sample
 
+pytestmark = pytest.mark.page
+
 
 def evaluate(folder: Path, image_id: int, *flags: str) -> dict:
     """The command line's JSON for one of the samples."""

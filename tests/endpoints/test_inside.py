@@ -20,6 +20,8 @@ from tests.helpers.hostile_pictures import encoded
 from tests.helpers.page_client import Visitor
 from tests.helpers.page_server import free_port
 
+pytestmark = pytest.mark.page
+
 
 @pytest.fixture
 def page(no_downloads, tmp_path, monkeypatch):

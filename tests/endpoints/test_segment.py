@@ -16,6 +16,8 @@ from segcore.cli.common import DONE
 from segcore.models import catalogue
 from tests.endpoints.calls import ASTRONAUT, CAT, DOG, mask_of, pixels, sample, without
 
+pytestmark = pytest.mark.page
+
 
 def test_two_endpoints_are_listed_and_every_argument_but_the_first_has_a_default(client):
     listed = client.view_api(return_format="dict", print_info=False)

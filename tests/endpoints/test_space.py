@@ -15,6 +15,8 @@ from gradio_client import Client, handle_file
 from tests.endpoints.calls import DOG, ROOT, sample
 from tests.helpers.page_server import free_port, running_page
 
+pytestmark = pytest.mark.page
+
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:

@@ -11,6 +11,8 @@ from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.truth.layouts import open_dataset
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = "deeplabv3_mobilenet_v2"
 
 

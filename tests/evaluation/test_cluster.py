@@ -27,6 +27,8 @@ from segcore.truth.layouts import open_dataset
 from tests.helpers.samples import ASTRONAUT, CAT, LIFEBOAT, NINE, OFFICER, PIZZA, RIDERS
 from tests.helpers.voc_folder import boxes, label_file, write_voc
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = "deeplabv3_mobilenet_v2"
 
@@ -163,6 +165,7 @@ def test_a_photograph_that_kills_its_workers_is_left_out(cluster, losses, nine_c
     pickle = pytest.importorskip("ray").cloudpickle
     pickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
     monkeypatch.setattr("segcore.evaluation.ray_cluster.TRIES", 2)
+    monkeypatch.setattr("segcore.evaluation.ray_cluster._QUEUED", 1)  # both are lost before another has started
     del losses[:]
     deadly = DeadlyProtocol(**vars(protocol("report")))
     record = record_of(replace(make_run(cluster, nine_coco), protocol=deadly))
@@ -194,7 +197,8 @@ def without_time(folder):
     return {name: re.sub(rb'"seconds": [^,]*', b"", content) for name, content in files.items()}
 
 
-def test_predict_writes_what_it_writes_without_workers(nine_coco, tmp_path):
+def test_predict_writes_what_it_writes_without_workers(segmenter, run, nine_coco, tmp_path):
+    """`segmenter` keeps this process to one thread, as workers have."""
     pytest.importorskip("ray")
     photographs = tmp_path / "photographs"
     photographs.mkdir()
@@ -204,21 +208,20 @@ def test_predict_writes_what_it_writes_without_workers(nine_coco, tmp_path):
     (photographs / "text.jpg").write_text("no photograph")
     inputs = ("predict", photographs, tmp_path / "nowhere.jpg", "--model", SHIPPED, "--device", "cpu")
     inputs += ("--cutout", "--probabilities", "--precision", "float32", "--refine", "edges")
-    here = command(*inputs, "--out", tmp_path / "here")
-    expected = here.communicate(timeout=200)
+    here = run(*inputs, "--out", tmp_path / "here")
     there = command(*inputs, "--out", tmp_path / "there", "--workers", 2)
-    assert there.communicate(timeout=200) == expected
-    assert here.returncode == there.returncode == 1 and expected[1].count("segcore: ") == 3
+    assert there.communicate(timeout=200) == (here.out, here.err)
+    assert here.status == there.returncode == 1 and here.err.count("segcore: ") == 3
     files = without_time(tmp_path / "there")
     assert len(files) == 15 and files == without_time(tmp_path / "here")
 
 
-def test_interrupted_it_stops_and_is_resumed(expected, nine_coco, tmp_path):
+def test_interrupted_it_stops_and_is_resumed_with_and_without_workers(cluster, run, expected, nine_coco, tmp_path):
     pytest.importorskip("ray")
     journal = tmp_path / "resume" / "progress.jsonl"
     arguments = ("evaluate", "--dataset", nine_coco, "--model", SHIPPED, "--device", "cpu", "--protocol", "report")
-    arguments += ("--refine", "edges", "--workers", 2, "--resume", journal.parent, "--json", tmp_path / "scores.json")
-    running, deadline = command(*arguments), time.monotonic() + 200
+    arguments += ("--refine", "edges", "--resume", journal.parent, "--json", tmp_path / "scores.json")
+    running, deadline = command(*arguments, "--workers", 2), time.monotonic() + 200
     while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
         assert running.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
@@ -227,9 +230,12 @@ def test_interrupted_it_stops_and_is_resumed(expected, nine_coco, tmp_path):
     assert (running.returncode, out, err) == (1, "", "segcore: stopped\n")
     assert 3 <= journal.read_bytes().count(b"\n") < 10
 
-    resumed = command(*arguments)
-    out, err = resumed.communicate(timeout=200)
-    assert resumed.returncode == 0 and err == "" and "9 images of samples" in out
+    copy, seen = shutil.copytree(journal.parent, tmp_path / "copy"), []
+    there = make_run(cluster, nine_coco)
+    assert record_of(there, resume=copy, on_image=lambda sample: seen.append(sample.image.id)) == expected
+    assert 0 < len(seen) <= 7
+    resumed = run(*arguments)
+    assert resumed.status == 0 and resumed.err == "" and "9 images of samples" in resumed.out
     record = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     del record["seconds"]
     assert record == expected

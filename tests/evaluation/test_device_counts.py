@@ -89,6 +89,7 @@ def without_exp(record):
 
 
 @pytest.mark.parametrize("task", TASKS[:2], ids=["multiclass", "any"])
+@pytest.mark.slow
 def test_an_evaluation_has_the_scores_of_the_processor(nine_coco, task, monkeypatch):
     dataset = open_dataset(nine_coco)
     segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")

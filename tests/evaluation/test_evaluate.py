@@ -236,6 +236,7 @@ def test_batches_of_any_size_count_the_same(nine_coco):
     assert np.abs(one - several).sum() <= 2e-5 * one.sum()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_scores(nine_coco, tmp_path):
     settings = ["--batch-size", "2", "--limit", "6", "--protocol", "report"]
     arguments = [*settings, "--resume", str(tmp_path / "resume")]

@@ -11,6 +11,7 @@ import io
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 import torchvision
 from PIL import Image
@@ -25,6 +26,8 @@ from segcore.inference.task import Task
 from segcore.models import loading
 from segcore.truth.coco import CocoDataset
 from tests.helpers.samples import LIFEBOAT, PIZZA, STOP_SIGN
+
+pytestmark = pytest.mark.slow
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 CATEGORIES = [0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72]

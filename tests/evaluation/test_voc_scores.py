@@ -26,6 +26,8 @@ from segcore.truth.layouts import open_dataset
 from tests.evaluation.test_evaluate import SHIPPED, quick  # noqa: F401 (a fixture)
 from tests.helpers.voc_folder import boxes, label_file, palette_png, write_list, write_voc
 
+pytestmark = pytest.mark.slow
+
 CAT, DOG, PERSON = 8, 12, 15
 A, B, C = "2007_000042", "2007_000061", "2008_000009"
 

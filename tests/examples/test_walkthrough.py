@@ -13,6 +13,8 @@ import pytest
 from segcore.cli import main
 from segcore.cli.common import DONE
 
+pytestmark = pytest.mark.slow
+
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")

@@ -16,6 +16,8 @@ from segcore.inference.predictor import Predictor, pick_engine, prepare
 from segcore.inference.tta import LOOKS, SCALES, augmented_logits
 from segcore.models import loading
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = "deeplabv3_mobilenet_v2"
 
 

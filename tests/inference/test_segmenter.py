@@ -305,6 +305,7 @@ def test_int8_is_measured_by_a_folder_given_as_text(tmp_path, monkeypatch):
         Segmenter(SHIPPED, device="cpu", precision="int8", calibration=str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_installed_package_holds_what_int8_is_measured_by(tmp_path, examples_coco):
     """Built as pip builds it, from a copy: building leaves files behind."""
     for name in ("segcore", "examples"):

@@ -144,12 +144,13 @@ def test_the_next_photograph_is_decoded_while_the_network_runs(quick, monkeypatc
     assert len(list(quick(frames()))) == 4
 
 
+@pytest.mark.slow
 def test_what_was_handed_out_is_let_go(quick):
-    """Of forty photographs no more are in memory than twice a batch."""
+    """Of twenty photographs no more are in memory than twice a batch."""
     alive = weakref.WeakSet()
 
     def frames():
-        for level in range(40):
+        for level in range(20):
             pixels = np.full((20, 30, 3), level, np.uint8).view(Tracked)
             alive.add(pixels)
             yield pixels

@@ -380,6 +380,7 @@ def test_preprocess_for_errors(name):
 # Ready to run
 
 
+@pytest.mark.slow
 def test_prepared_resnet101_equals_torchvision(resnet101):
     predictor = prepare(resnet101, device="cpu", precision="float32")
     assert_same_logits(resnet101, predictor, noise(1, 3, 129, 129))
@@ -484,6 +485,7 @@ def test_prepared_network_errors(batch, shipped):
         prepare(shipped, device="cpu")(batch)
 
 
+@pytest.mark.slow
 def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
     exact = prepare(shipped, device="cpu", precision="float32")
     rounded = prepare(shipped, device="cpu", precision="bfloat16")

@@ -15,6 +15,8 @@ from tests.helpers.hostile_pictures import encoded, slow_picture
 from tests.helpers.page_client import API, TASK, Refused, Visitor
 from tests.helpers.page_server import running_page
 
+pytestmark = pytest.mark.page
+
 SESSIONS = 3
 LONG = "x" * 65
 

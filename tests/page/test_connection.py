@@ -13,6 +13,8 @@ from tests.helpers.page_client import Visitor
 from tests.helpers.page_server import free_port, running_page
 from tests.helpers.unreliable_proxy import UnreliableProxy
 
+pytestmark = pytest.mark.page
+
 SAID = "#connection:not([hidden])"
 UPLOAD = "#photograph-upload input[type=file]"
 DOG, CAT = "000000900005.jpg", "000000900002.jpg"

@@ -24,6 +24,8 @@ from tests.helpers.browser import (
     version,
 )
 
+pytestmark = pytest.mark.page
+
 # Drops a file on the place for photographs, which the browser has no type for.
 DROP = """base64 => {
     const transfer = new DataTransfer();

@@ -27,6 +27,8 @@ from tests.helpers.page_server import RunningPage, running_page
 from tests.helpers.plain_http import ask, ask_json, form, segment, upload
 from tests.helpers.samples import DOG, sample
 
+pytestmark = pytest.mark.page
+
 ROOT = Path(__file__).parents[2]
 PHOTOGRAPH = sample(DOG)
 SECRET = ROOT / "pyproject.toml"

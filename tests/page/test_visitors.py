@@ -23,8 +23,10 @@ from tests.helpers.at_a_time import AtATime
 from tests.helpers.page_client import TASK, Refused, Visitor
 from tests.helpers.page_server import running_page
 
+pytestmark = pytest.mark.page
+
 WAITING = 3
-LARGE = 1600, 1200
+LARGE = 640, 480
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,7 @@ def page_url(folder, no_downloads):
         assert "Traceback" not in page.log() and "Warning" not in page.log()
 
 
+@pytest.mark.page
 def test_in_a_browser(record, open_page):
     page = open_page()
     panel = panel_of(page, "PASCAL VOC with ground truth")

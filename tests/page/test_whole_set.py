@@ -15,6 +15,8 @@ from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, hold_
 from tests.helpers.misbehaving_server import MisbehavingServer
 from tests.helpers.page_server import page_here, running_page
 
+pytestmark = pytest.mark.page
+
 SUMMARY = "#set-summary .report"
 
 

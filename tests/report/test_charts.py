@@ -101,6 +101,7 @@ def test_per_class_whiskers_reach_from_low_to_high():
 
 
 @pytest.mark.parametrize("names", [("background", "disc", "cat", "box"), ("background", *(f"c{n}" for n in range(30)))])
+@pytest.mark.slow
 def test_own_categories_have_the_colours_of_the_picture(names):
     task = Task(categories=Categories.of(*names[1:]))
     pixels = {(name, name): 10 for name in names} | {("background", name): 5 + n for n, name in enumerate(names)}

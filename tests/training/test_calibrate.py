@@ -17,6 +17,7 @@ from segcore.inference.task import Task
 from segcore.models import checkpoint, loading
 from segcore.training import calibrate
 from segcore.truth.layouts import open_dataset
+from tests.helpers.samples import CAT, DOG, RIDERS, write_samples
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 
@@ -82,15 +83,17 @@ def test_an_evaluation_says_what_the_temperature_changed():
     assert plain.reliability_record()["calibration_error"] == pytest.approx(by_hand, abs=1e-4)
 
 
-def test_the_command(hot, examples_coco, tmp_path, capsys):
+@pytest.mark.slow
+def test_the_command(hot, tmp_path, capsys):
+    folder = write_samples(tmp_path, (RIDERS, CAT, DOG))
     out = tmp_path / "calibrated.safetensors"
-    assert calibrate.main([str(hot), "--dataset", str(examples_coco), "--to", str(out)]) == 0
+    assert calibrate.main([str(hot), "--dataset", str(folder), "--to", str(out)]) == 0
     fitted = checkpoint.read_header(out).temperature
     assert f"temperature {fitted}" in capsys.readouterr().out
-    again = calibrate.calibrate(replace_temperature(hot, None), open_dataset(examples_coco))
+    again = calibrate.calibrate(replace_temperature(hot, None), open_dataset(folder))
     assert again.temperature == pytest.approx(fitted, abs=0.01)  # what the file had before plays no part
     assert all(torch.equal(value, load_file(out)[name]) for name, value in load_file(hot).items())
-    assert calibrate.main([str(tmp_path / "none.safetensors"), "--dataset", str(examples_coco), "--to", str(out)]) == 1
+    assert calibrate.main([str(tmp_path / "none.safetensors"), "--dataset", str(folder), "--to", str(out)]) == 1
     assert "cannot be read" in capsys.readouterr().err
 
 

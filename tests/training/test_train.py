@@ -42,6 +42,8 @@ from segcore.training.state import MovingAverage, TrainingState
 from segcore.training.train import choose_categories, freeze, prepare, stages, starting_network, train
 from segcore.truth.coco import CocoDataset
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
 
 
@@ -111,7 +113,7 @@ def edit(folder, change):
 def overfitted(shapes, tmp_path_factory):
     """A short run on three pictures, validated on three that look alike."""
     out = tmp_path_factory.mktemp("overfitted")
-    changes = {"steps": 50, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
+    changes = {"steps": 50, "crop": 192, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
     path = train(quick(shapes, out, validation_split="val", validate_every=25, **changes))
     return path
 
@@ -232,13 +234,14 @@ def test_resuming_equals_not_being_stopped(shapes, tmp_path):
 
 def test_a_killed_command_resumes_to_the_same_file(shapes, tmp_path):
     def command(out, *more):
-        return [sys.executable, "-m", "segcore", "train", "--dataset", str(shapes), "--split", "train",
+        return ["train", "--dataset", str(shapes), "--split", "train",
                 "--out", str(tmp_path / out), "--steps", "8",
                 "--batch-size", "2", "--crop", "64", "--hold-back", "0", "--save-every", "1",
                 *more]  # fmt: skip
 
-    subprocess.run(command("whole"), check=True, capture_output=True)
-    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert main(command("whole")) == 0
+    program = [sys.executable, "-m", "segcore", *command("killed")]
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
     for _ in range(1200):
         if checkpoint.exists() or process.poll() is not None:
@@ -247,7 +250,7 @@ def test_a_killed_command_resumes_to_the_same_file(shapes, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
-    subprocess.run(command("killed", "--resume"), check=True, capture_output=True)
+    assert main(command("killed", "--resume")) == 0
     whole, killed = (tmp_path / out / "model.safetensors" for out in ("whole", "killed"))
     assert whole.read_bytes() == killed.read_bytes()
 
@@ -670,7 +673,7 @@ def test_soft_labels_are_the_teachers_probabilities(overfitted, shapes, tmp_path
 def test_training_with_a_teacher(overfitted, shapes, tmp_path):
     """Photographs without labels teach what the teacher knows: the start has never seen either class."""
     changes = {"teacher": str(overfitted), "unlabelled": (shapes / "train",), "unlabelled_share": 1.0}
-    changes |= {"steps": 40, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "frozen_stages": 6}
+    changes |= {"steps": 40, "crop": 192, "learning_rate": 2e-3, "average": 0.7, "frozen_stages": 6}
     path = train(quick(shapes, tmp_path / "run", **changes))
     segmenter = Segmenter(path, precision="float32")
     dataset = CocoDataset.open(shapes, "train", segmenter.categories)

@@ -127,6 +127,7 @@ def check_against_references(folder, split):
     return seen
 
 
+@pytest.mark.slow
 def test_truth_of_coco_equals_the_references(shared_coco):
     assert check_against_references(shared_coco, "val2017") == {*range(21), IGNORE_INDEX}
 

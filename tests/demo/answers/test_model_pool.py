@@ -82,6 +82,7 @@ def test_a_model_is_loaded_once_by_many_visitors_at_once(monkeypatch):
     assert len(loads) == 1
 
 
+@pytest.mark.slow
 def test_two_visitors_with_different_models_at_once(other_model):
     engine = ModelPool()
     alone = {name: engine.segment(PHOTOGRAPH, name, resize="squeeze") for name in ("auto", other_model)}
@@ -152,6 +153,7 @@ def test_exact_is_float32_and_keeps_float32_logits():
     assert ModelPool().segment(PHOTOGRAPH, "auto", resize="squeeze").logits.dtype == np.float16
 
 
+@pytest.mark.slow
 def test_an_engine_of_ones_own_runs_all_but_scores():
     pytest.importorskip("openvino")
     engine = ModelPool(arithmetic=Arithmetic("float32", "openvino"))

@@ -20,6 +20,8 @@ from segcore.cli import main
 from segcore.errors import UsageError
 from segcore.inference.task import Task
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = "deeplabv3_mobilenet_v2"
 WANTED = Wanted(SAMPLES, 2, Task(), "original", "squeeze", "auto")
 

@@ -137,6 +137,7 @@ def limited(seconds: float, room: int, program: str) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("program", ["while True: pass", "import time; time.sleep(1000)"])
+@pytest.mark.slow
 def test_time_is_limited(program):
     done = limited(0.5, 2**30, program)
     assert done.stdout == "begun\n" and done.returncode != 0 and "Error" not in done.stderr
@@ -169,6 +170,7 @@ def test_they_end_with_the_page(tmp_path):
     assert not Path(f"/proc/{number}/cmdline").exists()
 
 
+@pytest.mark.slow
 def test_others_are_answered_while_slow_pictures_are_decoded(tmp_path, slow):
     """Of as many slow pictures as there are turns nobody else notices anything."""
     quick = tmp_path / "quick.png"

@@ -55,6 +55,7 @@ def test_a_parameter_that_is_gone_is_named(monkeypatch):
         gradio_internals.check()
 
 
+@pytest.mark.slow
 def test_a_name_that_cannot_be_imported_ends_the_start_with_a_sentence():
     program = (
         "import sys, pathlib, gradio.state_holder; del gradio.state_holder.StateHolder\n"
@@ -88,6 +89,7 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__") and name not in ALLOWED
 
 
+@pytest.mark.slow
 def test_no_other_module_uses_what_gradio_does_not_document():
     distinctive = {name for kind in (gr.Blocks, Queue) for name in gradio_internals._USED_NAMES[kind].split()}
     distinctive -= {"app", "blocks"}

@@ -45,6 +45,8 @@ import time
 import numpy as np
 from pathlib import Path
 from demo.server import memory
+
+pytestmark = pytest.mark.slow
 {first}
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

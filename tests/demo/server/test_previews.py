@@ -45,6 +45,7 @@ def test_small_copy_is_the_photograph_upright(tmp_path):
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.slow
 def test_small_copy_tells_nothing_of_the_metadata(tmp_path, file_format):
     picture = photograph()
     picture.getexif()[271] = "a camera"
