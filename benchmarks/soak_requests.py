@@ -66,7 +66,7 @@ def bad_requests(chance: random.Random) -> dict[str, Callable[[Visitor], object]
     return {
         "not an image": lambda it: it.segment("notes.jpg", b"not an image"),
         "empty": lambda it: it.segment("empty.png", b""),
-        "cut off": lambda it: it.segment(name, content[: len(content) // 3]),
+        "cut off": lambda it: it.segment(name, content[: (len(content) - len(MARK)) // 3]),
         "huge header": lambda it: it.segment("huge.png", huge_header()),
         "a costly structure": lambda it: it.segment("costly.png", chance.choice(list(COSTLY.values()))()),
         "a long name of a session": lambda it: it.listen("x" * 1000),

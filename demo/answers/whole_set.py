@@ -143,14 +143,12 @@ async def evaluate_in_turn(
 
     Also raises BusyError if the queue is full.
     """
-    latest: list[Progress] = []
+    latest: list[Progress | Outcome] = []
 
     def work() -> Outcome:
         for said in evaluate_set(pool, datasets, wanted, kept, stop, visitor, has_left):
-            if isinstance(said, Progress):
-                latest[:] = [said]
-        assert isinstance(said, Outcome)  # it comes last
-        return said
+            latest[:] = [said]
+        return said  # type: ignore[return-value]  # the outcome comes last
 
     kind = wanted.model, wanted.other_model, wanted.protocol, wanted.resize, wanted.sharp
     ticket = line.submit(visitor, work, kind=kind, size=wanted.images, has_left=lambda: stop.is_set() or has_left())

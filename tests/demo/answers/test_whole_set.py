@@ -167,7 +167,7 @@ def test_the_longest_time_ends_it_with_what_is_done_and_says_how_to_go_on(ask, e
     outcome = ask(WANTED)[-1]
     assert (outcome.stopped, outcome.timed_out, outcome.record["images"]) == (True, True, 1)
     assert "this is of 1 image of 2" in set_tables.summary(outcome)
-    assert "score them again to go on" in set_tables.summary(outcome)
+    assert "score the images again to continue" in set_tables.summary(outcome)
     engine.limits = Limits()
     outcome = ask(WANTED)[-1]
     assert (outcome.timed_out, outcome.record["images"], engine.runs) == (False, 2, 2)
