@@ -136,13 +136,12 @@ def test_number_of_classes():
     assert deeplabv3_mobilenet_v2(5)(torch.zeros(1, 3, 40, 64))["out"].shape == (1, 5, 40, 64)
 
 
+@pytest.mark.slow
 def test_the_shipped_model_runs_without_torchvision():
     code = """
 import sys
 import numpy as np
 from segcore import Segmenter
-
-pytestmark = pytest.mark.slow
 Segmenter("deeplabv3_mobilenet_v2")(np.zeros((8, 8, 3), np.uint8)).labels
 assert "torch" in sys.modules and "torchvision" not in sys.modules
 """

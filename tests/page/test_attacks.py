@@ -101,11 +101,11 @@ def test_names_of_sessions_are_short(http):
 def test_made_up_sessions_push_nobody_out(page, visitor, heartbeat):
     events = visitor.events()
     heartbeat(visitor.session)
-    visitor.trigger(events["on_load"], [None, "auto", "squeeze", False])
+    visitor.trigger(events["on_load"], [None, None, "auto", "squeeze", False])
     before = visitor.look(events)
     for _ in range(2 * SESSIONS):
         made_up = Visitor(page.url)
-        made_up.trigger(events["on_load"], [None, "auto", "squeeze", False])
+        made_up.trigger(events["on_load"], [None, None, "auto", "squeeze", False])
         made_up.close()
     assert np.array_equal(visitor.look(events), before)
 

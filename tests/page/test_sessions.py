@@ -185,7 +185,7 @@ def traces(name: str, png: bytes, pixels: np.ndarray, jpeg_uri: str) -> dict[str
 def leave_in_all_ways(url: str) -> list[dict[str, bytes]]:
     """Visitors of all kinds come and go, each with a photograph of their own. Returns what is to be searched for."""
     first = Visitor(url)  # loads the model, during which an upload may be deleted before it is read
-    first.trigger(first.events()["on_load"], [None, "auto", "squeeze", False])
+    first.trigger(first.events()["on_load"], [None, None, "auto", "squeeze", False])
     first.close()
     return [visit(url) for visit in (_reads_all, _reads_no_answer, _hangs_up, _is_a_program, _is_a_program_that_left)]
 

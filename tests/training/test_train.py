@@ -113,7 +113,7 @@ def edit(folder, change):
 def overfitted(shapes, tmp_path_factory):
     """A short run on three pictures, validated on three that look alike."""
     out = tmp_path_factory.mktemp("overfitted")
-    changes = {"steps": 50, "crop": 192, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
+    changes = {"steps": 50, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
     path = train(quick(shapes, out, validation_split="val", validate_every=25, **changes))
     return path
 
@@ -660,7 +660,7 @@ def test_soft_labels_are_the_teachers_probabilities(overfitted, shapes, tmp_path
     for example in examples:
         photograph, truth = example.load()
         disc = np.asarray(Image.fromarray(labels[example][2]).resize((160, 120), Image.Resampling.BILINEAR)) / 255
-        np.testing.assert_allclose(disc, segmenter(photograph).probability("disc"), atol=0.5)
+        assert np.abs(disc - segmenter(photograph).probability("disc")).mean() < 0.02
         assert disc[truth == 2].mean() > 0.7 and disc[truth != 2].mean() < 0.2
     again = soft_labels.SoftLabels(tmp_path, segmenter, examples)
     again.compute(lambda done, total: pytest.fail("nothing was missing"))
@@ -673,7 +673,7 @@ def test_soft_labels_are_the_teachers_probabilities(overfitted, shapes, tmp_path
 def test_training_with_a_teacher(overfitted, shapes, tmp_path):
     """Photographs without labels teach what the teacher knows: the start has never seen either class."""
     changes = {"teacher": str(overfitted), "unlabelled": (shapes / "train",), "unlabelled_share": 1.0}
-    changes |= {"steps": 40, "crop": 192, "learning_rate": 2e-3, "average": 0.7, "frozen_stages": 6}
+    changes |= {"steps": 40, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "frozen_stages": 6}
     path = train(quick(shapes, tmp_path / "run", **changes))
     segmenter = Segmenter(path, precision="float32")
     dataset = CocoDataset.open(shapes, "train", segmenter.categories)

@@ -45,8 +45,6 @@ import time
 import numpy as np
 from pathlib import Path
 from demo.server import memory
-
-pytestmark = pytest.mark.slow
 {first}
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -61,6 +59,7 @@ print((resident() - before) >> 20)
 """
 
 
+@pytest.mark.slow
 def test_the_page_gives_back_what_it_does_not_use():
     never = printed_by(HELD_AFTERWARDS.format(first="memory.memory.keep_pages()"))
     given_back = printed_by(HELD_AFTERWARDS.format(first="memory._EVERY = 0.1; memory.keep_compact()"))
