@@ -1,14 +1,14 @@
-// The page's address says what is seen: the tab, the image and the settings; never a visitor's own photograph.
+// Keeps the page's address up to date: the tab, the image and the settings, but never a visitor's own photograph.
 {
   const NAMES = ["tab", "sample", "images", "image", "mode", "class", "threshold", "edges", "model", "resize", "protocol", "tta"];
   const FIRST = "photograph";
-  const seen = {}; // what the address says of each tab, once something has been seen there
+  const seen = {}; // the parameters of each tab, after the tab has shown its first result
   const opened = location.search; // the link by which the page was opened
-  const said = new URLSearchParams(opened);
-  let tab = ["truth", "set", "guide"].find((each) => each === said.get("tab")) ?? FIRST;
-  let opens = tab !== FIRST; // a tab that the address names; Gradio first opens the first tab
+  const link = new URLSearchParams(opened);
+  let tab = ["truth", "set", "guide"].find((each) => each === link.get("tab")) ?? FIRST;
+  let opens = tab !== FIRST; // the link's tab is not open yet: Gradio opens the first tab before it
 
-  // The address's own parameters, all others as they are: the theme, for one.
+  // The query string. Parameters of others, such as Gradio's theme, stay as they are.
   function query() {
     const parameters = new URLSearchParams(location.search);
     for (const name of NAMES) parameters.delete(name);
@@ -21,11 +21,11 @@
     const now = query();
     if (now === location.search) return;
     history.replaceState(history.state, "", `${location.pathname}${now}${location.hash}`);
-    // A Space is shown in a frame, and its own address belongs to the page around it.
+    // On Hugging Face the page is in a frame, and visitors see the address of the page around it.
     if (window.parent !== window) window.parent.postMessage({ queryString: now.slice(1) }, "https://huggingface.co");
   }
 
-  // Pairs of name and value: the image, and the settings that differ from those of a page just opened.
+  // Names and values of the parameters: the image, and all settings that are not at their defaults.
   function parametersOf(which, { defaults, samples }, values) {
     const { sample, image } = segcoreOpened();
     const settings = Object.fromEntries(Object.keys(defaults).map((name, at) => [name, values[at]]));
@@ -45,9 +45,9 @@
 
   window.segcoreLinks = {
     opened,
-    // The inputs of an event that opens the page: the first is filled with the link's query string.
+    // Returns the inputs of a load event, with the link's query string as the first.
     open({ samples }, inputs) {
-      const sample = samples.indexOf(said.get("sample"));
+      const sample = samples.indexOf(link.get("sample"));
       if (sample > 0) segcoreOpens(sample);
       return [opened, ...inputs.slice(1)];
     },
@@ -70,12 +70,12 @@
         await navigator.clipboard.writeText(location.href);
         return [`<p class="notice" role="status">${what}</p>`];
       } catch {
-        // Without https, or where the browser does not allow it.
-        const link = Object.assign(document.createElement("span"), { textContent: location.href });
-        return [`<p class="notice" role="status">Copy this link: ${link.innerHTML}</p>`];
+        // Browsers allow it only on https or localhost, and visitors can forbid it.
+        const shown = Object.assign(document.createElement("span"), { textContent: location.href });
+        return [`<p class="notice" role="status">Copy this link: ${shown.innerHTML}</p>`];
       }
     },
-    // After a while nothing is said any more.
-    quiet: () => new Promise((done) => setTimeout(() => done([""]), 6000)),
+    // Returns an empty notice after a while.
+    emptyLater: () => new Promise((done) => setTimeout(() => done([""]), 6000)),
   };
 }

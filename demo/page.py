@@ -116,7 +116,7 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
         )
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # otherwise a phone hides tabs that do not fit into one line
             with gr.Tab("Your photograph", id=links.PHOTOGRAPH) as photograph_tab:
-                photograph = PhotographTab(page, pool, datasets, thumbnails, go_on)
+                photograph = PhotographTab(page, pool, thumbnails, go_on)
             with gr.Tab(f"{datasets.layout} with ground truth", id=links.TRUTH) as truth_tab:
                 truth = GroundTruthTab(page, truth_tab, pool, datasets, thumbnails, go_on)
             with gr.Tab("A whole set", id=links.WHOLE_SET) as set_tab:
@@ -124,7 +124,7 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
                 whole_set = WholeSetTab(page, set_tab, pool, datasets, thumbnails, counts, show)
             with gr.Tab("Guide", id=links.GUIDE) as guide_tab:
                 gr.Markdown(about(pool.limits), elem_id="about")
-        links.select_tab(
+        links.follow_tabs(
             page, tabs, dict(zip(links.TABS, (photograph_tab, truth_tab, set_tab, guide_tab), strict=True))
         )
         truth.open_link(page, tabs, links.TRUTH)

@@ -132,21 +132,16 @@ def current_event_id() -> str | None:
     return LocalContext.event_id.get(None)
 
 
-def _current_blocks() -> gr.Blocks:
-    blocks = LocalContext.blocks.get()
-    assert blocks is not None  # an event is being answered
-    return blocks
-
-
 def has_left() -> Callable[[], bool]:
     """Return a function that says whether the client of the current event has closed the page or disconnected."""
-    event = _current_blocks()._queue.event_ids_to_events.get(current_event_id() or "")
+    queue = LocalContext.blocks.get()._queue  # type: ignore[union-attr]
+    event = queue.event_ids_to_events.get(current_event_id() or "")
     return lambda: event is not None and not event.alive
 
 
 def current_sessions() -> Any:
     """Return the holder of sessions of the page whose event is being answered."""
-    return _current_blocks().state_holder
+    return LocalContext.blocks.get().state_holder  # type: ignore[union-attr]
 
 
 class Call(NamedTuple):

@@ -32,6 +32,10 @@ class TaskControls(NamedTuple):
     automatic: gr.Checkbox
     threshold: gr.Slider
 
+    def in_links(self, sharp: gr.Checkbox) -> dict[str, Any]:
+        """Return these controls and the one for sharp edges by their names in a link to the page."""
+        return dict(zip(("mode", "class", "automatic", "threshold", "edges"), (*self, sharp), strict=True))
+
 
 def object_choices(categories: Categories) -> list[tuple[str, str]]:
     """Return the choices for a class as (label, name): any object, and all object classes."""

@@ -101,11 +101,10 @@ class GroundTruthTab:
             self.next = gr.Button("Next ›", size="sm", min_width=80)
 
     @property
-    def _named(self) -> dict[str, Any]:
-        """The controls by their names in a link."""
-        mode, class_name, automatic, threshold = self.task
-        task = {"mode": mode, "class": class_name, "automatic": automatic, "threshold": threshold, "edges": self.sharp}
-        return task | {"model": self.model, "resize": self.resize, "protocol": self.protocol}
+    def _in_links(self) -> dict[str, Any]:
+        """Return the controls by their names in a link."""
+        others = {"model": self.model, "resize": self.resize, "protocol": self.protocol}
+        return self.task.in_links(self.sharp) | others
 
     @property
     def _outputs(self) -> list:
@@ -139,7 +138,7 @@ class GroundTruthTab:
         looks = [self.requests.arrived.change, *(each.change for each in (*self.task, self.sharp))]
         seen = [self.requests.visit, *self.task, self.sharp, self.requests.known]
         looked = gr.on(looks, self.on_look, seen, self._outputs, **events.LOOK)
-        self._opening = self.link.follow(self._named, self.thumbnails.samples, looked)
+        self._opening = self.link.follow(self._in_links, self.thumbnails.samples, looked)
         again = go_on.click(self.on_go_on, [gr.JSON(visible=False), *choice], js=_IN_BROWSER, **self._network)
         self.requests.fails_in_words(opened, picked, other, again)
 
@@ -160,15 +159,14 @@ class GroundTruthTab:
 
     def on_link(self, address: Any) -> Any:
         """The page was opened: return the settings and the image of its address, in the form that `_sent` takes."""
-        link = links.read(address, self.pool.categories, self.datasets)
-        if link.tab != links.TRUTH or link.image is None:
+        parameters = links.read(address)
+        dataset, image_id = parameters.get("images", self.datasets.default), parameters.get("image")
+        if parameters["tab"] != links.TRUTH or image_id is None or dataset not in dict(self.datasets.choices).values():
             return gr.skip()
-        mode, class_name, automatic, threshold, sharp, model, resize, protocol = (
-            link.settings.get(name, each.value) for name, each in self._named.items()
-        )
-        dataset, image_id = link.image
-        settings = [dataset, model, protocol, resize, mode, class_name, automatic, threshold, sharp]
-        return [settings, image_id]
+        of_link = self.link.settings(parameters)
+        settings = {name: of_link.get(name, each.value) for name, each in self._in_links.items()}
+        task = [settings[name] for name in self.task.in_links(self.sharp)]
+        return [[dataset, settings["model"], settings["protocol"], settings["resize"], *task], image_id]
 
     # ---- the gallery
 

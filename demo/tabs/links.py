@@ -1,120 +1,101 @@
-"""Links to what a visitor sees: the page's address names the tab, the image and the settings.
+"""Links to what a visitor sees: the page's address holds the tab, the image and the settings.
 
-A link never names a visitor's own photograph, and nothing of a session. `link.js` writes the address while controls
-change; here it is read again when a page is opened by such a link.
+A link never holds a visitor's own photograph or anything of a session. `link.js` writes the address when the page
+changes. This module reads the address when the page is opened.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
 
-from demo.answers.datasets import Datasets
 from demo.answers.samples import Sample
 from demo.tabs import events
-from segcore.categories import Categories
-from segcore.classes import ANY_OBJECT
-from segcore.evaluation.protocols import PROTOCOLS
-from segcore.inference.task import BINARY, MULTICLASS
-from segcore.models import catalogue
 
-PHOTOGRAPH, TRUTH, WHOLE_SET, GUIDE = "photograph", "truth", "set", "guide"
+PHOTOGRAPH, TRUTH, WHOLE_SET, GUIDE = "photograph", "truth", "set", "guide"  # as in link.js
 TABS = PHOTOGRAPH, TRUTH, WHOLE_SET, GUIDE
-MAX_QUERY = 2000  # characters; the page's own links have 200
-_YES_OR_NO = {"1": True, "0": False}
+MAX_QUERY = 2000  # characters; the page's own links have at most 300
 
 
-class Link(NamedTuple):
-    """What an address asks for.
+def read(query: Any) -> dict[str, str]:
+    """Return the parameters of an address's query string, for example of "?tab=truth&image=900002".
 
-    tab: one of TABS; sample: the file name of a sample, without suffix; image: the key of a dataset and the id of an
-    image in it; settings: values of controls by name, of those alone that the address gives and that exist.
+    "tab" is always one of TABS. A value that is no query string gives the parameters of a page without a link.
     """
-
-    tab: str = PHOTOGRAPH
-    sample: str | None = None
-    image: tuple[str, str] | None = None
-    settings: Mapping[str, Any] = {}
-
-    def setting(self, tab: str, name: str, otherwise: Any) -> Any:
-        """The value of a control of `tab`: the link's, where the link is to that tab and names it."""
-        return self.settings.get(name, otherwise) if self.tab == tab else otherwise
+    valid = isinstance(query, str) and len(query) <= MAX_QUERY
+    parameters = {name: values[-1] for name, values in parse_qs(query.removeprefix("?") if valid else "").items()}
+    return parameters | {"tab": parameters["tab"] if parameters.get("tab") in TABS else PHOTOGRAPH}
 
 
-def read(query: Any, categories: Categories, datasets: Datasets) -> Link:
-    """The link in an address's query string, such as "?tab=truth&image=900002"; what it cannot mean is left out."""
-    if not isinstance(query, str) or len(query) > MAX_QUERY:
-        return Link()
-    said = {name: values[-1] for name, values in parse_qs(query.removeprefix("?")).items()}
-    allowed: dict[str, dict[str, Any]] = {
-        "mode": {each: each for each in (MULTICLASS, BINARY)},
-        "class": {each: each for each in (ANY_OBJECT, *categories.names[1:])},
-        "edges": _YES_OR_NO,
-        "tta": _YES_OR_NO,
-        "model": {each: each for each in (catalogue.AUTO, *catalogue.CATALOGUE)},
-        "resize": {each: each for each in ("squeeze", "aspect")},
-        "protocol": {each: each for each in PROTOCOLS},
-    }
-    settings = {name: values[said[name]] for name, values in allowed.items() if said.get(name, "") in values}
-    threshold = _threshold(said.get("threshold"))
-    if threshold is not None:
-        settings |= {"automatic": False, "threshold": threshold}
-    tab = said.get("tab", PHOTOGRAPH)
-    images = said.get("images", datasets.default)
-    has_image = "image" in said and images in {key for _, key in datasets.choices}
-    return Link(
-        tab if tab in TABS else PHOTOGRAPH, said.get("sample"), (images, said["image"]) if has_image else None, settings
-    )
+def settings_in(parameters: Mapping[str, str], controls: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values for `controls`, by name, that a link's parameters hold. Impossible values are left out.
+
+    A threshold switches the control "automatic" off.
+    """
+    settings = {name: _value(parameters.get(name), control) for name, control in controls.items()}
+    if settings.get("threshold") is not None:
+        settings["automatic"] = False
+    return {name: value for name, value in settings.items() if value is not None}
 
 
-def _threshold(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return round(value, 2) if 0.05 <= value <= 0.95 else None
+def _value(text: str | None, control: Any) -> Any:
+    """Return the value of a control for a parameter's text; None if the control cannot have it."""
+    if isinstance(control, gr.Checkbox):
+        return {"1": True, "0": False}.get(text or "")
+    if isinstance(control, gr.Slider):
+        try:
+            number = float(text or "")
+        except ValueError:
+            return None
+        return number if control.minimum <= number <= control.maximum else None
+    return text if text in [value for _, value in control.choices] else None
 
 
-def sample_of(link: Link, samples: Sequence[Sample]) -> Sample:
-    """The sample that a link names, else the first."""
-    return next((each for each in samples if each.path.stem == link.sample), samples[0])
+def sample_in(parameters: Mapping[str, str], samples: Sequence[Sample]) -> Sample:
+    """Return the sample of a link, by default the first."""
+    return next((each for each in samples if each.path.stem == parameters.get("sample")), samples[0])
 
 
 class LinkControls:
-    """The button *Copy link* of a tab, and what keeps the page's address up to date."""
+    """The button *Copy link* of a tab, and the events that keep the page's address up to date."""
 
     def __init__(self, tab: str) -> None:
         self.tab = tab
         with gr.Row(elem_classes="link"):
             copy = gr.Button("Copy link", size="sm", min_width=110, scale=0, elem_id=f"{tab}-copy-link")
-            said = gr.HTML(elem_id=f"{tab}-link", elem_classes="made-here", apply_default_css=False)
+            notice = gr.HTML(elem_id=f"{tab}-link", elem_classes="made-here", apply_default_css=False)
         private: dict[str, Any] = {"api_visibility": "private"}
-        copied = copy.click(None, None, said, js=f"() => segcoreLinks.copy({json.dumps(tab)})", **private)
-        copied.then(None, None, said, js="() => segcoreLinks.quiet()", **private)
+        copied = copy.click(None, None, notice, js=f"() => segcoreLinks.copy({json.dumps(tab)})", **private)
+        copied.then(None, None, notice, js="() => segcoreLinks.emptyLater()", **private)
 
     def follow(self, controls: Mapping[str, Any], samples: Sequence[Sample], looked: Any) -> str:
-        """Write the address after the event `looked`. controls: the tab's, by their names in a link.
+        """Write the address after each event `looked`. controls: the tab's controls, by their names in a link.
 
-        Returns the JavaScript for the load event of the tab, whose first input becomes the address's query string.
+        Returns the JavaScript for the tab's load events. It replaces the first input by the query string.
         """
+        self._controls = controls
         defaults = {name: each.value for name, each in controls.items()}
         known = json.dumps({"defaults": defaults, "samples": [each.path.stem for each in samples]})
         write = f"(...values) => segcoreLinks.write({json.dumps(self.tab)}, {known}, values)"
         looked.then(None, list(controls.values()), None, js=write, api_visibility="private")
         return f"(...inputs) => segcoreLinks.open({known}, inputs)"
 
+    def settings(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """Return the values of the tab's controls that a link to this tab holds; none for a link to another tab."""
+        return settings_in(parameters, self._controls) if parameters["tab"] == self.tab else {}
 
-def select_tab(page: gr.Blocks, tabs: gr.Tabs, each: Mapping[str, gr.Tab]) -> None:
-    """Open the tab that the address names, and let the address name the tab that is opened."""
+
+def follow_tabs(page: gr.Blocks, tabs: gr.Tabs, by_name: Mapping[str, gr.Tab]) -> None:
+    """Open the tab of the address, and write the address when another tab is opened."""
 
     def selected(query: Any) -> dict:
-        said = parse_qs(str(query)[:MAX_QUERY].removeprefix("?")).get("tab", [PHOTOGRAPH])[-1]
-        return gr.update(selected=said) if said in TABS[1:] else gr.skip()
+        tab = read(query)["tab"]
+        return gr.skip() if tab == PHOTOGRAPH else gr.update(selected=tab)
 
     page.load(selected, gr.Textbox(visible=False), tabs, js="() => [segcoreLinks.opened]", **events.LIGHT)
-    for name, tab in each.items():
+    for name, tab in by_name.items():
         tab.select(None, None, None, js=f"() => segcoreLinks.show({json.dumps(name)})", api_visibility="private")

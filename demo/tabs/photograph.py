@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demo.answers.datasets import Datasets
 from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Sample, Thumbnails
 from demo.markup import tables
@@ -26,7 +25,6 @@ from segcore.errors import LabelError, UsageError
 if TYPE_CHECKING:
     from demo.answers.photographs import Shown
 
-_IN_LINKS = "mode", "class", "automatic", "threshold", "edges", "model", "resize", "tta"  # the controls' names there
 OUTPUTS = 13  # those of PhotographTab.outputs
 TRUTH_FILES = ["image", ".json"]  # JPEG is allowed so that the page can explain why it cannot be a mask
 TRUTH_HELP = (
@@ -39,12 +37,9 @@ spoken = events.spoken(OUTPUTS)
 class PhotographTab:
     """Layout, wiring and callbacks. A visitor's state is in `requests.visit`, in the visitor's session."""
 
-    def __init__(
-        self, page: gr.Blocks, pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, go_on: gr.Button
-    ) -> None:
+    def __init__(self, page: gr.Blocks, pool: ModelPool, thumbnails: Thumbnails, go_on: gr.Button) -> None:
         """go_on: a button that connection.js clicks to continue after the connection was lost."""
         self.pool = pool
-        self.datasets = datasets
         self.thumbnails = thumbnails
         self._lay_out()
         self._wire(page, go_on)
@@ -138,11 +133,11 @@ class PhotographTab:
         looks = [arrived.change, *(each.change for each in (*self.task, self.sharp))]
         seen = [visit, *self.task, self.sharp, self.requests.known]
         looked = gr.on(looks, self.on_look, seen, self.outputs, **events.LOOK)
-        named = dict(zip(_IN_LINKS, (*self.task, self.sharp, self.model, self.resize, self.tta), strict=True))
-        opening = self.link.follow(named, self.thumbnails.samples, looked)
+        in_links = self.task.in_links(self.sharp) | {"model": self.model, "resize": self.resize, "tta": self.tta}
+        opening = self.link.follow(in_links, self.thumbnails.samples, looked)
         address = gr.Textbox(visible=False)
         loaded = page.load(self.on_load, [address, *inputs], js=opening, **network)
-        page.load(self.on_link, address, list(named.values()), js=opening, **events.LIGHT)
+        page.load(lambda it: self.on_link(it, in_links), address, [*in_links.values()], js=opening, **events.LIGHT)
         # Empty the input at once, so that the next file can be dropped there even if this one fails.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
@@ -163,18 +158,17 @@ class PhotographTab:
         self, address: Any, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request
     ) -> AsyncIterator[tuple]:
         """The page was opened: show the sample and the settings of the address, by default the first sample."""
-        link = links.read(address, self.pool.categories, self.datasets)
-        sample = links.sample_of(link, self.thumbnails.samples)
-        model = link.setting(links.PHOTOGRAPH, "model", model)
-        resize = link.setting(links.PHOTOGRAPH, "resize", resize)
-        tta = link.setting(links.PHOTOGRAPH, "tta", tta)
-        async for said in self._open(sample.path, visit, model, resize, tta, request):
+        parameters = links.read(address)
+        settings: dict[str, Any] = {"model": model, "resize": resize, "tta": tta} | self.link.settings(parameters)
+        sample = links.sample_in(parameters, self.thumbnails.samples)
+        asked = settings["model"], settings["resize"], settings["tta"]
+        async for said in self._open(sample.path, visit, *asked, request):
             yield said
 
-    def on_link(self, address: Any) -> list:
+    def on_link(self, address: Any, in_links: Iterable[str]) -> list:
         """The page was opened: set the controls as the address says."""
-        link = links.read(address, self.pool.categories, self.datasets)
-        return [link.setting(links.PHOTOGRAPH, name, gr.skip()) for name in _IN_LINKS]
+        settings = self.link.settings(links.read(address))
+        return [settings.get(name, gr.skip()) for name in in_links]
 
     async def on_upload(
         self, path: str | None, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request

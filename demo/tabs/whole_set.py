@@ -224,9 +224,8 @@ class WholeSetTab:
             chosen = await asyncio.to_thread(self.datasets.get, dataset)
             task = photographs.task_of(mode, class_name, automatic, threshold, chosen.categories)
             other = None if other_model == NONE else other_model
-            count = int(
-                min(max(1, images or 1), len(chosen.images))
-            )  # the slider's range may belong to the previous set
+            # The slider's range may belong to the previous set.
+            count = int(min(max(1, images or 1), len(chosen.images)))
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
             asked = self._line, self.pool, self.datasets, wanted, self._counts, stop or threading.Event()
             evaluation = whole_set.evaluate_in_turn(*asked, events.visitor_of(request), has_left())

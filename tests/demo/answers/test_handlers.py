@@ -37,13 +37,8 @@ class CountingPool(ModelPool):
 
 
 @pytest.fixture
-def engine():
+def pool():
     return CountingPool(offline=True)
-
-
-@pytest.fixture(scope="module")
-def dataset(examples_coco):
-    return CocoDataset.open(examples_coco)
 
 
 @pytest.fixture
@@ -57,40 +52,40 @@ def test_task_of_the_controls():
     assert photographs.task_of("binary", "dog", False, None) == Task("binary", "dog")
 
 
-def test_going_back_to_a_photograph_and_resize_is_free(engine, dataset, dog):
-    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
-    shown = photographs.segment_again(engine, shown, "auto", "aspect")
+def test_going_back_to_a_photograph_and_resize_is_free(pool, dataset, dog):
+    shown = photographs.open_photograph(pool, None, dog, "auto", "squeeze")
+    shown = photographs.segment_again(pool, shown, "auto", "aspect")
     aspect = shown.result
-    shown = photographs.open_photograph(engine, shown, dataset.path(CAT), "auto", "aspect")
-    assert engine.runs == shown.network_runs == 3
+    shown = photographs.open_photograph(pool, shown, dataset.path(CAT), "auto", "aspect")
+    assert pool.runs == shown.network_runs == 3
 
-    shown = photographs.open_photograph(engine, shown, dog, "auto", "aspect")
+    shown = photographs.open_photograph(pool, shown, dog, "auto", "aspect")
     assert shown.result is aspect
-    shown = photographs.segment_again(engine, shown, "auto", "squeeze")
-    assert engine.runs == shown.network_runs == 3
+    shown = photographs.segment_again(pool, shown, "auto", "squeeze")
+    assert pool.runs == shown.network_runs == 3
 
 
-def test_a_visitor_keeps_a_bounded_number_of_results(engine, dog, tmp_path):
+def test_a_visitor_keeps_a_bounded_number_of_results(pool, dog, tmp_path):
     shown = None
     for number in range(photographs.MAX_RESULTS + 3):
         path = tmp_path / f"{number}.png"
         Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
-        shown = photographs.open_photograph(engine, shown, path, "auto", "squeeze")
+        shown = photographs.open_photograph(pool, shown, path, "auto", "squeeze")
     assert len(shown.results) == photographs.MAX_RESULTS
     assert shown.result in shown.results.values()
 
 
-def test_tasks_are_answered_from_what_is_kept(engine, dog):
-    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
+def test_tasks_are_answered_from_what_is_kept(pool, dog):
+    shown = photographs.open_photograph(pool, None, dog, "auto", "squeeze")
     for task in (Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.3)):
         assert photographs.view_photograph(shown, task).viewer["photo"] == shown.photo
-    assert engine.runs == 1
+    assert pool.runs == 1
 
 
-def test_the_screen_copy_is_small_and_the_download_is_not(engine, tmp_path):
+def test_the_screen_copy_is_small_and_the_download_is_not(pool, tmp_path):
     path = tmp_path / "large.png"
     Image.new("RGB", (3200, 1200), "white").save(path)
-    shown = photographs.open_photograph(engine, None, path, "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, path, "auto", "squeeze")
     assert shown.screen.shape == (600, 1600, 3)
     for kind in ("labels", "overlay", "cutout"):
         with Image.open(photographs.write_download(shown, Task(), kind, tmp_path / kind)) as image:
@@ -105,11 +100,11 @@ def label_map(view) -> np.ndarray:
 
 
 @pytest.mark.parametrize("task", [Task(), Task("binary", "dog"), Task("binary", "dog", 0.3)], ids=str)
-def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(engine, dog, tmp_path, task):
-    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
+def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(pool, dog, tmp_path, task):
+    shown = photographs.open_photograph(pool, None, dog, "auto", "squeeze")
     plain, sharp = (photographs.view_photograph(shown, task, sharp) for sharp in (False, True))
 
-    assert engine.runs == 1
+    assert pool.runs == 1
     assert "sharp edges" in tables.provenance(sharp) and "sharp edges" not in tables.provenance(plain)
     assert 0 < (label_map(plain) != label_map(sharp)).mean() < 0.1
     refined = shown.result.refined(shown.screen)
@@ -124,10 +119,10 @@ def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(engine, dog
                     np.testing.assert_array_equal(np.asarray(picture) > 0, label_map(view) > 0)
 
 
-def test_what_a_visitor_looks_at_sharply_is_smoothed_once(engine, dog, monkeypatch):
+def test_what_a_visitor_looks_at_sharply_is_smoothed_once(pool, dog, monkeypatch):
     smoothed = Counter()
     monkeypatch.setattr(Edges, "smoothed", counted(Edges.smoothed, smoothed))
-    shown = photographs.open_photograph(engine, None, dog, "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, dog, "auto", "squeeze")
     for task in (Task(), Task("binary"), Task("binary", "dog"), Task("binary", "cat"), Task()):
         photographs.view_photograph(shown, task, True)
     assert smoothed.total() == 1
@@ -144,10 +139,10 @@ def counted(method, calls):
     return wrapper
 
 
-def test_a_large_photograph_looks_the_same_on_the_screen_and_taken_away(engine, dog, tmp_path):
+def test_a_large_photograph_looks_the_same_on_the_screen_and_taken_away(pool, dog, tmp_path):
     with Image.open(dog) as photograph:
         photograph.resize((3200, 2400), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
-    shown = photographs.open_photograph(engine, None, tmp_path / "large.jpg", "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, tmp_path / "large.jpg", "auto", "squeeze")
     screen = label_map(photographs.view_photograph(shown, Task(), True))
     with Image.open(photographs.write_download(shown, Task(), "labels", tmp_path / "out", True)) as picture:
         full = np.asarray(picture)
@@ -155,29 +150,29 @@ def test_a_large_photograph_looks_the_same_on_the_screen_and_taken_away(engine, 
     assert (full[::2, ::2] == screen).mean() > 0.999
 
 
-def test_nothing_found_names_what_is_known(engine, dataset):
-    shown = photographs.open_photograph(engine, None, dataset.path(STOP_SIGN), "auto", "squeeze")
+def test_nothing_found_names_what_is_known(pool, dataset):
+    shown = photographs.open_photograph(pool, None, dataset.path(STOP_SIGN), "auto", "squeeze")
     assert "20 things: aeroplane" in photographs.view_photograph(shown, Task()).viewer["message"]
     message = photographs.view_photograph(shown, Task("binary", "sheep", 0.9)).viewer["message"]
     assert "sheep" in message and "90%" in message
 
 
-def test_an_upload_that_was_deleted_is_said_to_be(engine, dog, tmp_path):
+def test_an_upload_that_was_deleted_is_said_to_be(pool, dog, tmp_path):
     upload = shutil.copy(dog, tmp_path / "upload.jpg")
-    shown = photographs.open_photograph(engine, None, upload, "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, upload, "auto", "squeeze")
     (tmp_path / "upload.jpg").unlink()
     with pytest.raises(UsageError, match="no longer kept"):
         photographs.write_download(shown, Task(), "overlay", tmp_path / "out")
     assert photographs.write_download(shown, Task(), "labels", tmp_path / "out").exists()
 
 
-def test_open_photograph_errors(engine, tmp_path):
+def test_open_photograph_errors(pool, tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no image")
     with pytest.raises(ImageError, match="x.jpg is not an image"):
-        photographs.open_photograph(engine, None, tmp_path / "x.jpg", "auto", "squeeze")
+        photographs.open_photograph(pool, None, tmp_path / "x.jpg", "auto", "squeeze")
     with pytest.raises(SegcoreError, match="there is no download"):
         photographs.write_download(
-            photographs.open_photograph(engine, None, _picture(tmp_path), "auto", "squeeze"), Task(), "gif", tmp_path
+            photographs.open_photograph(pool, None, _picture(tmp_path), "auto", "squeeze"), Task(), "gif", tmp_path
         )
 
 
@@ -189,8 +184,8 @@ def _picture(folder):
 @pytest.mark.parametrize("sharp", [False, True])
 @pytest.mark.parametrize("task", [Task(), Task("binary"), Task("binary", "dog", 0.4)], ids=str)
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
-def test_scores_are_those_of_evaluate(engine, dataset, name, task, sharp):
-    compared = ground_truth.compare(engine, None, dataset, DOG, "auto", name, "squeeze")
+def test_scores_are_those_of_evaluate(pool, dataset, name, task, sharp):
+    compared = ground_truth.compare(pool, None, dataset, DOG, "auto", name, "squeeze")
     record = ground_truth.view_compared(compared, task, name, sharp).record
 
     segmenter = Segmenter("auto", precision="float32", refine="edges" if sharp else None)
@@ -200,17 +195,17 @@ def test_scores_are_those_of_evaluate(engine, dataset, name, task, sharp):
     assert record == expected["per_image"][0] | {key: expected[key] for key in record.keys() & expected.keys()}
 
 
-def test_protocols_of_one_resize_share_a_run_of_the_network(engine, dataset):
-    compared = ground_truth.compare(engine, None, dataset, DOG, "auto", "original", "squeeze")
-    compared = ground_truth.compare(engine, compared, dataset, DOG, "auto", "report", "squeeze")
-    assert engine.runs == 1
-    compared = ground_truth.compare(engine, compared, dataset, DOG, "auto", "torchvision", "squeeze")
-    compared = ground_truth.compare(engine, compared, dataset, DOG, "auto", "original", "squeeze")
-    assert engine.runs == compared.network_runs == 2
+def test_protocols_of_one_resize_share_a_run_of_the_network(pool, dataset):
+    compared = ground_truth.compare(pool, None, dataset, DOG, "auto", "original", "squeeze")
+    compared = ground_truth.compare(pool, compared, dataset, DOG, "auto", "report", "squeeze")
+    assert pool.runs == 1
+    compared = ground_truth.compare(pool, compared, dataset, DOG, "auto", "torchvision", "squeeze")
+    compared = ground_truth.compare(pool, compared, dataset, DOG, "auto", "original", "squeeze")
+    assert pool.runs == compared.network_runs == 2
 
 
-def test_the_errors_of_the_comparison_add_up(engine, dataset):
-    compared = ground_truth.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
+def test_the_errors_of_the_comparison_add_up(pool, dataset):
+    compared = ground_truth.compare(pool, None, dataset, PIZZA, "auto", "original", "squeeze")
     view = ground_truth.view_compared(compared, Task(), "original")
     matrix = np.array(view.record["confusion"])
     kinds = drawing.count_errors(view.errors)
@@ -220,8 +215,8 @@ def test_the_errors_of_the_comparison_add_up(engine, dataset):
     assert kinds["extra"] == matrix[0, 1:].sum()
 
 
-def test_other_objects_are_warned_of(engine, dataset):
-    compared = ground_truth.compare(engine, None, dataset, PIZZA, "auto", "original", "squeeze")
+def test_other_objects_are_warned_of(pool, dataset):
+    compared = ground_truth.compare(pool, None, dataset, PIZZA, "auto", "original", "squeeze")
     assert "pizza" in ground_truth.view_compared(compared, Task(), "original").warning
 
 

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from demo.answers import ground_truth, photographs
-from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from demo.tabs import photograph
@@ -23,7 +22,6 @@ from segcore.evaluation import evaluate, protocols
 from segcore.imaging import drawing
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
-from segcore.truth.coco import CocoDataset
 from tests.helpers.at_a_time import AtATime
 from tests.helpers.samples import CAT, DOG, PIZZA
 
@@ -36,19 +34,9 @@ OUTPUTS = (
 
 
 @pytest.fixture(scope="module")
-def engine(no_downloads):
-    return ModelPool(offline=True)
-
-
-@pytest.fixture(scope="module")
-def dataset(examples_coco):
-    return CocoDataset.open(examples_coco)
-
-
-@pytest.fixture(scope="module")
-def dog(engine, dataset):
+def dog(pool, dataset):
     """The photograph of a dog, opened and segmented."""
-    return photographs.open_photograph(engine, None, dataset.path(DOG), "auto", "squeeze")
+    return photographs.open_photograph(pool, None, dataset.path(DOG), "auto", "squeeze")
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +45,10 @@ def annotations(examples_coco):
 
 
 @pytest.fixture
-def tab(engine, dataset):
+def tab(pool, dataset):
     """The tab's callbacks without its layout."""
     made = object.__new__(photograph.PhotographTab)
-    made.pool, made.thumbnails = engine, Thumbnails(dataset)
+    made.pool, made.thumbnails = pool, Thumbnails(dataset)
     return made
 
 
@@ -90,11 +78,11 @@ def test_the_exported_label_map_given_back_is_wholly_right(dog, task, tmp_path):
     assert {value for scores in view.record["per_class"].values() for value in scores.values()} <= {1, None}
 
 
-def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_right(engine, dataset, tmp_path):
+def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_right(pool, dataset, tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     Image.open(dataset.path(CAT)).save(tmp_path / "rotated.jpg", exif=exif)
-    shown = photographs.open_photograph(engine, None, tmp_path / "rotated.jpg", "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, tmp_path / "rotated.jpg", "auto", "squeeze")
     exported = photographs.write_download(shown, Task(), "labels", tmp_path)
     assert ground_truth.view_own_truth(photographs.with_truth(shown, exported), Task()).record["pixel_accuracy"] == 1
 
@@ -107,10 +95,10 @@ def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_rig
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
 @pytest.mark.parametrize("image_id", [PIZZA, DOG])
-def test_scores_against_annotations_are_those_of_evaluate(engine, dataset, annotations, image_id, task):
-    shown = photographs.open_photograph(engine, None, dataset.path(image_id), "auto", "squeeze")
+def test_scores_against_annotations_are_those_of_evaluate(pool, dataset, annotations, image_id, task):
+    shown = photographs.open_photograph(pool, None, dataset.path(image_id), "auto", "squeeze")
     # In float32, as `evaluate` takes them: the tab's own logits are float16.
-    exact = engine.segment(dataset.read_image(image_id), "auto", resize="squeeze", exact=True)
+    exact = pool.segment(dataset.read_image(image_id), "auto", resize="squeeze", exact=True)
     given = photographs.with_truth(replace(shown, result=exact), annotations)
     record = ground_truth.view_own_truth(given, task).record
 
@@ -122,14 +110,14 @@ def test_scores_against_annotations_are_those_of_evaluate(engine, dataset, annot
     assert record["split"] == "your own truth"
 
 
-def test_objects_outside_the_classes_are_warned_of(engine, dataset, annotations):
-    shown = photographs.open_photograph(engine, None, dataset.path(PIZZA), "auto", "squeeze")
+def test_objects_outside_the_classes_are_warned_of(pool, dataset, annotations):
+    shown = photographs.open_photograph(pool, None, dataset.path(PIZZA), "auto", "squeeze")
     assert "pizza" in ground_truth.view_own_truth(photographs.with_truth(shown, annotations), Task()).warning
 
 
-def test_counts_are_of_the_full_size_and_pictures_of_the_screens(engine, tmp_path):
+def test_counts_are_of_the_full_size_and_pictures_of_the_screens(pool, tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (600, 3200, 3)).astype(np.uint8)
-    shown = photographs.open_photograph(engine, None, saved(rgb, tmp_path, "wide.png"), "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, saved(rgb, tmp_path, "wide.png"), "auto", "squeeze")
     labels = np.zeros((600, 3200), np.uint8)
     labels[100:400, 1000:3000], labels[0, 0:7] = 15, 255
     view = ground_truth.view_own_truth(photographs.with_truth(shown, saved(labels, tmp_path)), Task())
@@ -166,7 +154,7 @@ def test_a_black_and_white_mask_waits_for_binary_mode(tab, dog, tmp_path):
     assert looked(tab, visit)["viewer"]["layout"] == "single"
 
 
-def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annotations, engine):
+def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annotations, pool):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
     given = looked(tab, visit)
@@ -175,17 +163,17 @@ def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annota
     ]
     assert "dog" in given["verdict"] and "Pixel accuracy" in given["overall"] and "original" in given["provenance"]
 
-    visit.shown = photographs.segment_again(engine, visit.shown, "auto", "aspect")
+    visit.shown = photographs.segment_again(pool, visit.shown, "auto", "aspect")
     assert looked(tab, visit)["viewer"]["layout"] == "grid"
-    visit.shown = photographs.open_photograph(engine, visit.shown, dataset.path(CAT), "auto", "squeeze")
+    visit.shown = photographs.open_photograph(pool, visit.shown, dataset.path(CAT), "auto", "squeeze")
     given = looked(tab, visit)
     assert given["viewer"]["layout"] == "single"
     assert given["overall"] == given["verdict"] == given["read_as"] == "" and not given["given"]["visible"]
 
 
-def test_a_photograph_that_comes_while_a_truth_is_read_stays(tab, dog, dataset, annotations, engine, monkeypatch):
+def test_a_photograph_that_comes_while_a_truth_is_read_stays(tab, dog, dataset, annotations, pool, monkeypatch):
     visit = Visit(dog)
-    other = photographs.open_photograph(engine, dog, dataset.path(CAT), "auto", "squeeze")
+    other = photographs.open_photograph(pool, dog, dataset.path(CAT), "auto", "squeeze")
     read = photographs.with_truth
 
     def slowly(shown, source):

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from demo.answers import photographs
-from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Credit, Thumbnails
 from demo.markup import tables
 from demo.tabs import photograph
@@ -25,25 +24,15 @@ SIGN = 226111  # in which the small model sees a bottle
 
 
 @pytest.fixture(scope="module")
-def engine(no_downloads):
-    return ModelPool(offline=True)
-
-
-@pytest.fixture(scope="module")
-def dataset(examples_coco):
-    return CocoDataset.open(examples_coco)
-
-
-@pytest.fixture(scope="module")
 def thumbnails(dataset):
     return Thumbnails(dataset)
 
 
 @pytest.fixture
-def tab(engine, thumbnails):
+def tab(pool, thumbnails):
     """The photograph tab's callbacks without its layout."""
     made = object.__new__(photograph.PhotographTab)
-    made.pool, made.thumbnails = engine, thumbnails
+    made.pool, made.thumbnails = pool, thumbnails
     return made
 
 
@@ -71,24 +60,24 @@ def test_other_datasets_keep_their_order_and_are_named_by_what_they_show(nine_co
     assert (sample.caption, sample.credit, sample.fails) == ("horse, person", None, "")
 
 
-def test_whose_a_photograph_is_stands_below_it_and_below_no_other(tab, engine, dataset, tmp_path):
-    shown = photographs.open_photograph(engine, None, dataset.path(RIDERS), "auto", "squeeze")
+def test_whose_a_photograph_is_stands_below_it_and_below_no_other(tab, pool, dataset, tmp_path):
+    shown = photographs.open_photograph(pool, None, dataset.path(RIDERS), "auto", "squeeze")
     credit, notice = below(tab, shown)
     assert "Flickr 8392128987" in credit and "CC BY 2.0" in credit and notice == ""
     uploaded = shutil.copy(dataset.path(DOG), tmp_path / "dog.jpg")
-    other = photographs.open_photograph(engine, shown, uploaded, "auto", "squeeze")
+    other = photographs.open_photograph(pool, shown, uploaded, "auto", "squeeze")
     assert below(tab, other) == ("", "")
 
 
-def test_what_the_small_model_gets_wrong_is_told_of_its_own_result_alone(tab, engine, dataset):
-    shown = photographs.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
+def test_what_the_small_model_gets_wrong_is_told_of_its_own_result_alone(tab, pool, dataset):
+    shown = photographs.open_photograph(pool, None, dataset.path(SIGN), "auto", "squeeze")
     assert "takes part of the sign for a bottle" in below(tab, shown)[1]
     bigger = replace(shown.result, provenance=replace(shown.result.provenance, model="deeplabv3_resnet101"))
     assert below(tab, replace(shown, result=bigger))[1] == ""
 
 
-def test_it_is_told_beside_a_truth_too(tab, engine, dataset, examples_coco):
-    shown = photographs.open_photograph(engine, None, dataset.path(SIGN), "auto", "squeeze")
+def test_it_is_told_beside_a_truth_too(tab, pool, dataset, examples_coco):
+    shown = photographs.open_photograph(pool, None, dataset.path(SIGN), "auto", "squeeze")
     given = photographs.with_truth(shown, examples_coco / "annotations" / "instances_samples.json")
     credit, notice = below(tab, given)
     assert "Flickr 3333755023" in credit and "takes part of the sign for a bottle" in notice
