@@ -44,7 +44,7 @@ bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks.scores
 	$(BIN)/python -m benchmarks.visitors --batches
 	$(BIN)/python -m benchmarks.precision --coco $(COCO) --split $(SPLIT)
-	$(BIN)/python -m benchmarks.careful --coco $(COCO) --split $(SPLIT)
+	$(BIN)/python -m benchmarks.tta --coco $(COCO) --split $(SPLIT)
 	$(BIN)/python -m benchmarks.evaluation --coco $(COCO) --split $(SPLIT)
 	$(BIN)/python -m benchmarks.quality --coco $(COCO) --split $(SPLIT)
 

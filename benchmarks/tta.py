@@ -1,6 +1,6 @@
 """Measures the gain of test-time augmentation, as paired differences with 95 % intervals, and its cost.
 
-    python -m benchmarks.careful --coco DIR [--split val2017] [--model NAME] [--engine auto] [--limit N]
+    python -m benchmarks.tta --coco DIR [--split val2017] [--model NAME] [--engine auto] [--limit N]
 
 The same images, protocol original, float32, first without, then with test-time augmentation. The seconds are those
 of the whole evaluations.
