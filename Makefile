@@ -1,5 +1,5 @@
 # make demo: the page. make test: all tests. make quick: those that need seconds and no browser.
-# make check, make format: ruff. make docs: the documentation's site.
+# make check: ruff, mypy, and ESLint over the page's scripts. make format: ruff. make docs: the documentation's site.
 # make lock: requirements.lock anew.
 # make bench COCO=DIR SPLIT=val2017: the documents' numbers. Each sets up .venv by itself.
 PYTHON ?= python3
@@ -7,6 +7,7 @@ VENV := .venv
 COCO ?= examples
 SPLIT ?= samples
 BIN := $(VENV)/bin
+ESLINT := eslint@10.15.0
 
 .PHONY: demo test quick check format docs lock bench train-small clean
 
@@ -23,6 +24,8 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v npx >/dev/null; then echo "npx $(ESLINT) demo"; npx --yes $(ESLINT) demo; \
+	else echo "The page's scripts were not checked: that needs npx, which comes with Node.js."; fi
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check --fix .
