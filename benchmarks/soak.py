@@ -21,6 +21,7 @@ All photographs contain the same random bytes. Exit status 1 if
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import sys
@@ -176,7 +177,8 @@ class Soak:
 
 
 def files_in(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob("*") if path.is_file()}
+    # The page deletes folders meanwhile. os.walk skips a folder that has gone; rglob raises.
+    return {Path(parent, name) for parent, _, names in os.walk(folder) for name in names}
 
 
 def holding_photographs(process: int) -> list[int]:
