@@ -1,4 +1,4 @@
-"""The command line: predict, evaluate, compare, models, fetch-weights, fetch-coco, train.
+"""The command line: predict, evaluate, compare, models, fetch-weights, fetch-coco, train, export.
 
 Exit status: 0 done; 1 something of the input failed, each named on stderr and the rest done; 2 wrong usage.
 """
@@ -16,7 +16,7 @@ from .. import __doc__ as description
 from .. import __version__
 from ..errors import SegcoreError, UsageError
 from ..inference import memory
-from . import compare, evaluate, fetch_coco, fetch_weights, models, predict, train
+from . import compare, evaluate, export, fetch_coco, fetch_weights, models, predict, train
 from .common import FAILED, WRONG_USAGE, complain, reason
 
 _COMMANDS = {
@@ -27,6 +27,7 @@ _COMMANDS = {
     "fetch-weights": fetch_weights,
     "fetch-coco": fetch_coco,
     "train": train,
+    "export": export,
 }
 
 

@@ -1,0 +1,139 @@
+"""Exports a network to an ONNX file, which runs without PyTorch: on phones, in browsers, in other languages."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .. import __version__
+from ..errors import SegcoreError, UsageError
+from ..files.atomic import atomic_write
+from ..imaging import reading
+from ..models import loading
+from ..models.catalogue import public_name
+from .predictor import Core
+
+OPSET = 18
+AGREES_FROM = 0.999  # share of the pixels; below it, an exported file is refused
+METADATA = "segcore"  # key of the JSON text in the file's metadata
+INPUT, OUTPUT = "image", "logits"
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")
+_SIDE = 128  # side of the tensor that the network is exported with; the file takes any size
+
+
+class _WithUpsampling(nn.Module):
+    """A core whose logits are upsampled to the size of its input."""
+
+    def __init__(self, core: nn.Module) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, image: Tensor) -> Tensor:
+        return functional.interpolate(self.core(image), image.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def export(model: str, path: str | Path, photographs: Sequence[Path]) -> float:
+    """Write a model as an ONNX file. Returns the share of pixels to which ONNX Runtime gives PyTorch's class, 0..1.
+
+    photographs: compared with PyTorch, in both resizes. The file's input "image" is float32 (N, 3, h, w), normalised;
+    its output "logits" is float32 (N, classes, h, w). N, h and w are free. The metadata entry "segcore" has, as JSON,
+    the categories, the preprocessing, the opset and the hash of the weights.
+
+    Raises UsageError for a path that does not end with .onnx and for missing packages, SegcoreError, without a file, if
+    less than AGREES_FROM of the pixels agree, and as `loading.load` does.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise UsageError(f"expected a file name that ends with .onnx, got {path.name!r}")
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"export needs packages that are not installed here: pip install {' '.join(missing)}")
+    if not photographs:
+        raise UsageError("export needs at least one photograph, to compare the file with PyTorch")
+    model = loading.resolve(model)
+    network = _WithUpsampling(Core(loading.load(model))).eval().requires_grad_(False)
+    program = _exported(network)
+    program.model.metadata_props[METADATA] = json.dumps(_metadata(model))
+    resized = [loading.preprocess_for(model, resize) for resize in ("squeeze", "aspect")]
+    tensors = [preprocess(reading.read(each)) for each in photographs for preprocess in resized]
+    with atomic_write(path) as file:
+        program.save(file, external_data=False)
+        agreed = agreement(file, network, tensors)
+        if agreed < AGREES_FROM:
+            raise SegcoreError(
+                f"ONNX Runtime gives only {agreed:.2%} of the pixels the class that PyTorch gives them, and "
+                f"{AGREES_FROM:.1%} are needed; nothing was written. Update torch, onnxscript and onnxruntime"
+            )
+    return agreed
+
+
+def agreement(file: Path, network: nn.Module, tensors: Sequence[Tensor]) -> float:
+    """Return the share of pixels, 0..1, to which an ONNX file gives the network's class.
+
+    tensors: normalised float32 (1, 3, h, w). network: tensor -> logits (1, classes, h, w).
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    same = pixels = 0
+    for tensor in tensors:
+        (logits,) = session.run([OUTPUT], {INPUT: tensor.numpy()})
+        with torch.no_grad():
+            expected = network(tensor).argmax(1).numpy()
+        same += int(np.count_nonzero(logits.argmax(1) == expected))
+        pixels += expected.size
+    return same / pixels
+
+
+def _exported(network: nn.Module) -> Any:
+    example = torch.zeros(2, 3, _SIDE, _SIDE)  # with a batch of 1, torch.export would take 1 for a constant
+    with _quiet():
+        return torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={INPUT: {0: "batch", 2: "height", 3: "width"}},
+            verbose=False,
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide PyTorch's remarks on its own exporter, which nobody who exports can act on."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
+
+
+def _metadata(model: str) -> dict[str, Any]:
+    preprocess, categories = loading.preprocess_for(model), loading.categories(model)
+    return {
+        "segcore": __version__,
+        "model": public_name(model),
+        "weights_sha256": loading.weights_sha256(model),
+        "opset": OPSET,
+        "categories": list(categories.names),
+        "preprocess": {"size": preprocess.size, "mean": preprocess.mean, "std": preprocess.std, "channels": "RGB"},
+        "temperature": loading.temperature(model),
+    }
