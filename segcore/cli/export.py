@@ -14,6 +14,7 @@ _CHECKED_BY = 3  # photographs among the samples, by which the file is compared 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_model_argument(command)
     command.add_argument("--to", type=Path, required=True, metavar="FILE.onnx", help="the file to write")
+    command.add_argument("--opset", type=int, metavar="N", help="of ONNX: 18 (default), which old runtimes know, to 23")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..inference.segmenter import SAMPLES
 
     make_room_for(arguments.to)
-    agreed = export(arguments.model, arguments.to, sorted(SAMPLES.glob("*.jpg"))[:_CHECKED_BY])
-    print(f"{arguments.to}: ONNX opset {OPSET}; ONNX Runtime gives {agreed:.3%} of the pixels PyTorch's class")
+    opset = OPSET if arguments.opset is None else arguments.opset
+    agreed = export(arguments.model, arguments.to, sorted(SAMPLES.glob("*.jpg"))[:_CHECKED_BY], opset=opset)
+    print(f"{arguments.to}: ONNX opset {opset}; ONNX Runtime gives {agreed:.3%} of the pixels PyTorch's class")
     return DONE

@@ -25,7 +25,8 @@ from ..models import loading
 from ..models.catalogue import public_name
 from .predictor import Core
 
-OPSET = 18
+OPSETS = range(18, 24)  # PyTorch exports 18, and onnxscript converts it faithfully only upwards
+OPSET = OPSETS[0]
 AGREES_FROM = 0.999  # share of the pixels; below it, an exported file is refused
 METADATA = "segcore"  # key of the JSON text in the file's metadata
 INPUT, OUTPUT = "image", "logits"
@@ -44,19 +45,22 @@ class _WithUpsampling(nn.Module):
         return functional.interpolate(self.core(image), image.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def export(model: str, path: str | Path, photographs: Sequence[Path]) -> float:
+def export(model: str, path: str | Path, photographs: Sequence[Path], *, opset: int = OPSET) -> float:
     """Write a model as an ONNX file. Returns the share of pixels to which ONNX Runtime gives PyTorch's class, 0..1.
 
-    photographs: compared with PyTorch, in both resizes. The file's input "image" is float32 (N, 3, h, w), normalised;
-    its output "logits" is float32 (N, classes, h, w). N, h and w are free. The metadata entry "segcore" has, as JSON,
-    the categories, the preprocessing, the opset and the hash of the weights.
+    photographs: compared with PyTorch, in both resizes. opset: one of OPSETS; old runtimes need a low one.
+    The file's input "image" is float32 (N, 3, h, w), normalised; its output "logits" is float32 (N, classes, h, w).
+    N, h and w are free. The metadata entry "segcore" has, as JSON, the categories, the preprocessing, the opset and the
+    hash of the weights.
 
-    Raises UsageError for a path that does not end with .onnx and for missing packages, SegcoreError, without a file, if
-    less than AGREES_FROM of the pixels agree, and as `loading.load` does.
+    Raises UsageError for a path that does not end with .onnx, for another opset and for missing packages, SegcoreError,
+    without a file, if less than AGREES_FROM of the pixels agree, and as `loading.load` does.
     """
     path = Path(path)
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"expected a file name that ends with .onnx, got {path.name!r}")
+    if opset not in OPSETS:
+        raise UsageError(f"expected an opset from {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"export needs packages that are not installed here: pip install {' '.join(missing)}")
@@ -64,8 +68,8 @@ def export(model: str, path: str | Path, photographs: Sequence[Path]) -> float:
         raise UsageError("export needs at least one photograph, to compare the file with PyTorch")
     model = loading.resolve(model)
     network = _WithUpsampling(Core(loading.load(model))).eval().requires_grad_(False)
-    program = _exported(network)
-    program.model.metadata_props[METADATA] = json.dumps(_metadata(model))
+    program = _exported(network, opset)
+    program.model.metadata_props[METADATA] = json.dumps(_metadata(model, opset))
     resized = [loading.preprocess_for(model, resize) for resize in ("squeeze", "aspect")]
     tensors = [preprocess(reading.read(each)) for each in photographs for preprocess in resized]
     with atomic_write(path) as file:
@@ -97,14 +101,14 @@ def agreement(file: Path, network: nn.Module, tensors: Sequence[Tensor]) -> floa
     return same / pixels
 
 
-def _exported(network: nn.Module) -> Any:
+def _exported(network: nn.Module, opset: int) -> Any:
     example = torch.zeros(2, 3, _SIDE, _SIDE)  # with a batch of 1, torch.export would take 1 for a constant
     with _quiet():
         return torch.onnx.export(
             network,
             (example,),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes={INPUT: {0: "batch", 2: "height", 3: "width"}},
@@ -126,13 +130,13 @@ def _quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _metadata(model: str) -> dict[str, Any]:
+def _metadata(model: str, opset: int) -> dict[str, Any]:
     preprocess, categories = loading.preprocess_for(model), loading.categories(model)
     return {
         "segcore": __version__,
         "model": public_name(model),
         "weights_sha256": loading.weights_sha256(model),
-        "opset": OPSET,
+        "opset": opset,
         "categories": list(categories.names),
         "preprocess": {"size": preprocess.size, "mean": preprocess.mean, "std": preprocess.std, "channels": "RGB"},
         "temperature": loading.temperature(model),

@@ -26,7 +26,7 @@ COMMANDS = {
     + ["--device", "--predictions"],
     "compare": ["--models", "--dataset", "--split", "--limit", "--image-ids", "--json", "--mode"],
     "models": [],
-    "export": ["--model"],  # without --to, since an export takes long
+    "export": ["--model", "--opset"],  # without --to, since an export takes long
     "fetch-weights": [],
     "fetch-coco": ["--to", "--split", "--count", "--classes", "--seed", "--max-gb"],
     "train": ["--dataset", "--split", "--out", "--resume", "--model", "--mode", "--categories", "--class", "--steps"]
