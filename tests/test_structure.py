@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,3 +85,11 @@ def test_the_page_is_laid_out_without_torch():
     """It takes seconds to import, in which nobody sees anything."""
     program = "import sys, demo.app, demo.page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_the_files_that_contributing_names_are_there():
+    named = re.findall(
+        r"`([\w/.]+\.(?:py|js|md|toml)|[\w/]+/)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    )
+    gone = [each for each in named if not any((root / each).exists() for root in (ROOT, ROOT / "segcore"))]
+    assert len(named) > 40 and gone == []

@@ -101,7 +101,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
     preprocess = loading.preprocess_for(compared.result.provenance.model, compared.result.provenance.resize)
     truth = task.truth(chosen.truth_at_scored_size(dataset, compared.image_id, preprocess))
     photo = compared.photo
-    if chosen.name == "report":  # it compares squeezed images, so it shows them squeezed
+    if chosen.at_input_size and chosen.resize == "squeeze":  # it compares squeezed images, so it shows them squeezed
         photo = pictures.encode_photo(preprocess.resize_image(dataset.read_image(compared.image_id)))
     subject = Subject(
         compared.image_id,

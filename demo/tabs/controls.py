@@ -15,6 +15,7 @@ from demo.tabs import events
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError
+from segcore.evaluation.protocols import PROTOCOLS
 from segcore.inference.task import BINARY, MULTICLASS
 from segcore.models import catalogue
 from segcore.truth.dataset import Dataset
@@ -106,7 +107,7 @@ def model_controls(pool: ModelPool) -> ModelControls:
 def protocol_control() -> gr.Radio:
     """Lay out the choice of the protocol."""
     return gr.Radio(
-        [("Original size", "original"), ("torchvision's", "torchvision"), ("The report's", "report")],
+        [(each.title, name) for name, each in PROTOCOLS.items()],
         value="original",
         label="Protocol",
         info="How the scores are computed. The last two have their own resize.",

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..evaluation.protocols import PROTOCOLS
 from ..inference.task import BINARY, MULTICLASS
 from ..models import catalogue
 from .old_names import Renamed, RenamedSwitch
@@ -34,7 +35,7 @@ def add_scoring_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--skip-bad", action="store_true", help="leave out images with broken annotations, and name them"
     )
-    command.add_argument("--protocol", default="original", help="original (default), torchvision or report")
+    command.add_argument("--protocol", default="original", help=f"{', '.join(PROTOCOLS)}; by default original")
     command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     command.add_argument(
         "--image-ids", type=comma_separated, metavar="1,2", help="only these images: COCO's numbers, VOC's names"

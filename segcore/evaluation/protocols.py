@@ -19,11 +19,13 @@ if TYPE_CHECKING:  # importing it would import PyTorch
 class Protocol:
     """One evaluation protocol.
 
-    truth: the policy of `Dataset.truth` for overlaps and crowds. resize: the only resize that the protocol allows, or
-    None if the caller may choose. at_input_size: compare at the network's input size instead of the photograph's size.
+    title, summary: texts for people. truth: the policy of `Dataset.truth` for overlaps and crowds. resize: the only
+    resize that the protocol allows, or None if the caller may choose. at_input_size: compare at the network's input
+    size instead of the photograph's size.
     """
 
     name: str
+    title: str
     summary: str
     truth: str
     resize: str | None
@@ -50,6 +52,7 @@ PROTOCOLS = {
     for protocol in (
         Protocol(
             "original",
+            "Original size",
             "scored at the photograph's own size; crowds and overlaps of two classes are left out",
             truth="original",
             resize=None,
@@ -57,6 +60,7 @@ PROTOCOLS = {
         ),
         Protocol(
             "torchvision",
+            "torchvision's",
             "the published weights' own procedure: shorter side 520, scored at that size",
             truth="torchvision",
             resize="torchvision",
@@ -64,6 +68,7 @@ PROTOCOLS = {
         ),
         Protocol(
             "report",
+            "The report's",
             "photograph and truth both squeezed to 520 x 520, scored there",
             truth="torchvision",
             resize="squeeze",
