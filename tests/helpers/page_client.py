@@ -73,7 +73,8 @@ class Visitor:
     def heartbeat(self) -> Iterator[None]:
         """Hold the heartbeat open, as a browser does for as long as the page is open."""
         with self.http.stream("GET", f"{API}/heartbeat/{self.session}") as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # the connection is closed once nobody holds this
+            next(lines)
             yield
 
     def join(self, event: dict, data: list[Any], told: Any = None) -> str:
