@@ -24,6 +24,15 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")
 # Fixtures of this file and of some others; tests that start a page by themselves have the mark `page` in their files.
 STARTS_A_PAGE = {"chromium", "page_url", "page"}
+# By `pytest --durations=0`, the longest first.
+LONGEST = [
+    "test_whole_set.py",
+    "test_connection.py",
+    "test_train.py",
+    "test_page.py",
+    "test_visitors.py",
+    "test_cluster.py",
+]
 # Gradio's own client says this when the progress of an upload ends.
 HARMLESS = "Method not implemented."
 
@@ -55,11 +64,16 @@ def run(capsys) -> Callable[..., Done]:
 
 def pytest_collection_modifyitems(items):
     """Mark the tests that start the page, and begin with the files that take long, so that none of them ends last."""
+
+    def turn(item: pytest.Item) -> int:
+        name = item.path.name
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST) + (item.path not in marked)
+
     for each in items:
         if STARTS_A_PAGE.intersection(getattr(each, "fixturenames", ())):
             each.add_marker("page")
     marked = {each.path for each in items if any(map(each.get_closest_marker, ("page", "slow")))}
-    items.sort(key=lambda each: each.path not in marked)
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

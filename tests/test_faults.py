@@ -21,7 +21,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from demo import app
 from demo.answers.datasets import Collecting, Datasets
+from demo.settings import Settings
 from segcore.categories import Categories
 from segcore.cli.common import DONE, FAILED
 from segcore.errors import UsageError, WeightsError
@@ -34,13 +36,12 @@ from tests.helpers.page_server import free_port, running_page
 from tests.helpers.plain_http import call, form, segment, upload
 from tests.helpers.samples import CAT, DOG, sample
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_downloads")]
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/proc/segcore"  # where not even root can make a folder
 FULL = "the disk is full; free some space and run this again"
 
-pytestmark = pytest.mark.usefixtures("no_downloads")
 on_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
 
 
@@ -68,7 +69,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
+def program(*arguments: object) -> subprocess.CompletedProcess:
     """`python -m segcore` as a person runs it."""
     command = [sys.executable, "-m", "segcore", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -87,7 +88,7 @@ def start(*flags: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("flags", [[], ["--probabilities"]], ids=["pictures", "probabilities"])
 def test_predictions_on_a_full_disk_are_named_and_not_left_half(small_disk, tmp_path, flags):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)).save(tmp_path / "noise.png")
-    ended = run("predict", tmp_path / "noise.png", "--out", small_disk, *flags)
+    ended = program("predict", tmp_path / "noise.png", "--out", small_disk, *flags)
     assert ended.returncode == FAILED, "and no signal ended it"
     assert f"noise.png: {FULL}" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -96,24 +97,24 @@ def test_predictions_on_a_full_disk_are_named_and_not_left_half(small_disk, tmp_
         Image.open(picture).load()
 
 
-def test_an_evaluation_on_a_full_disk_goes_on_once_there_is_room(small_disk, examples_coco, tmp_path):
+def test_an_evaluation_on_a_full_disk_goes_on_once_there_is_room(run, small_disk, examples_coco, tmp_path):
     arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 3)
     journal = ("--resume", small_disk / "journal")
-    assert run(*arguments, "--limit", 1, *journal).returncode == DONE
+    assert run(*arguments, "--limit", 1, *journal).status == DONE
     filler = fill(small_disk)
     ended = run(*arguments, *journal)
-    assert ended.returncode == FAILED
-    assert FULL in ended.stderr
+    assert ended.status == FAILED
+    assert FULL in ended.err
     filler.unlink()
-    assert run(*arguments, *journal, "--json", tmp_path / "resumed.json").returncode == DONE
-    assert run(*arguments, "--json", tmp_path / "whole.json").returncode == DONE
+    assert run(*arguments, *journal, "--json", tmp_path / "resumed.json").status == DONE
+    assert run(*arguments, "--json", tmp_path / "whole.json").status == DONE
     resumed, whole = (json.loads((tmp_path / name).read_text()) for name in ("resumed.json", "whole.json"))
     assert resumed["confusion"] == whole["confusion"]
 
 
-def test_a_torn_journal_is_mended_where_there_is_no_room(small_disk, examples_coco):
+def test_a_torn_journal_is_mended_where_there_is_no_room(run, small_disk, examples_coco):
     arguments = ("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 2, "--resume", small_disk)
-    assert run(*arguments).returncode == DONE
+    assert run(*arguments).status == DONE
     journal = small_disk / "progress.jsonl"
     whole = journal.read_bytes()
     os.truncate(journal, len(whole) - 10)
@@ -123,12 +124,12 @@ def test_a_torn_journal_is_mended_where_there_is_no_room(small_disk, examples_co
     assert journal.read_bytes().startswith(first_image), "what was counted is still there"
 
 
-def test_a_table_on_a_full_disk_says_so(small_disk, examples_coco):
+def test_a_table_on_a_full_disk_says_so(run, small_disk, examples_coco):
     fill(small_disk)
     scores = ("--json", small_disk / "scores.json")
     ended = run("evaluate", "--dataset", examples_coco, "--split", "samples", "--limit", 1, *scores)
-    assert (ended.returncode, "Traceback" in ended.stderr) == (FAILED, False)
-    assert FULL in ended.stderr
+    assert (ended.status, "Traceback" in ended.err) == (FAILED, False)
+    assert FULL in ended.err
 
 
 def training_state(size: int) -> TrainingState:
@@ -284,14 +285,13 @@ def test_a_port_in_use():
     ],
     ids=["missing", "cut", "deep", "elsewhere", "huge"],
 )  # fmt: skip
-def test_a_coco_folder_that_cannot_be_used_is_named_at_the_start(tmp_path, content, sentence):
+def test_a_coco_folder_that_cannot_be_used_is_named_at_the_start(tmp_path, capsys, content, sentence):
     (tmp_path / "annotations").mkdir()
     if content is not None:
         (tmp_path / "annotations" / "instances_val2017.json").write_text(content)
-    ended = start("--dataset", str(tmp_path))
-    assert ended.returncode == 2
-    assert sentence in ended.stderr
-    assert "Traceback" not in ended.stderr
+    settings = Settings.read(["--dataset", str(tmp_path)], {"SEGCORE_OFFLINE": "1"})
+    assert app.serve(settings, tmp_path, tmp_path) == 2
+    assert sentence in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ files that run code

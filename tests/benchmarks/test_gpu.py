@@ -58,6 +58,7 @@ def test_a_network_that_differs_is_noticed(monkeypatch):
     assert gpu_checks.same_labels(SMALL, "float32", "cpu", size=129).passed is False
 
 
+@pytest.mark.slow
 def test_a_pool_that_drops_nothing_is_noticed(monkeypatch):
     from demo.answers import model_pool
 

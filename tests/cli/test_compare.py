@@ -9,6 +9,7 @@ from segcore.models.checkpoint import Header
 from tests.cli.outputs import SHIPPED, names, read_json
 
 
+@pytest.mark.slow
 def test_compare_two_models(run, two_images, tmp_path):
     models = f"{SHIPPED},{SHIPPED}"
     outputs = ["--json", tmp_path / "c.json", "--html", tmp_path / "c.html", "--resume", tmp_path / "kept"]

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.cli.outputs import names, read_json
 
 
+@pytest.mark.slow
 def test_evaluate_writes_what_was_asked_for(run, examples_coco, tmp_path):
     outputs = [part for kind in ("json", "csv") for part in (f"--{kind}", tmp_path / "new" / f"scores.{kind}")]
     outputs += [part for kind in ("figures", "save-labels") for part in (f"--{kind}", tmp_path / kind)]
@@ -132,6 +133,7 @@ def test_evaluate_without_its_folder(run, tmp_path):
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_evaluate_writes_a_report_that_needs_nothing_else(run, two_images, tmp_path):
     done = run(
         "evaluate", "--dataset", two_images, "--html", tmp_path / "out" / "report.html", "--json", tmp_path / "s.json"

@@ -88,6 +88,7 @@ def test_predict_cutout_and_probabilities(run, cat, tmp_path):
         assert each["confidence"] == pytest.approx(own.mean(), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "classes"),
     [
@@ -289,6 +290,7 @@ def test_verbose_says_what_is_used(run, cat, tmp_path):
     assert run("predict", cat, "--out", tmp_path / "quiet", *flags).err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--tta", "--careful"])
 def test_test_time_augmentation_by_its_new_and_its_old_name(run, cat, tmp_path, flag):
     done = run("predict", cat, "--out", tmp_path, "--model", SHIPPED, flag)

@@ -56,6 +56,7 @@ def truths(dataset):
     return {file.stem: np.asarray(Image.open(file)) for file in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["original", "torchvision", "report"])
 @pytest.mark.parametrize("layout", ["coco", "voc"])
 def test_saved_label_maps_score_as_the_model_that_wrote_them(scored, two_images, shapes, tmp_path, layout, protocol):

@@ -43,6 +43,7 @@ def test_program_without_a_command():
     assert done.returncode == 2 and done.stdout == "" and "usage:" in done.stderr
 
 
+@pytest.mark.slow
 def test_program_predicts_and_says_only_what_failed(cat, tmp_path):
     shutil.copy(cat, tmp_path / "mein Kätzchen.jpg")
     (tmp_path / "broken.jpg").write_bytes(b"")
@@ -63,6 +64,7 @@ CLOSED = ["sh", "-c", 'exec "$@" 2>&-', "sh"]  # what follows runs without a std
 on_posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
 
+@pytest.mark.slow
 @on_posix
 def test_program_without_stderr(cat, tmp_path):
     broken = tmp_path / "broken.jpg"
@@ -75,6 +77,7 @@ def test_program_without_stderr(cat, tmp_path):
         Image.open(tmp_path / "out" / name).verify()
 
 
+@pytest.mark.slow
 @on_posix
 def test_program_whose_reader_has_left():
     command = ["sh", "-c", '"$@" | true', "sh", *PROGRAM, "models"]
@@ -82,6 +85,7 @@ def test_program_whose_reader_has_left():
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["typing", "segcore.cli.main", "tqdm", "numpy", "torch", "torchvision"])
 def test_program_stopped_while_it_starts(cat, tmp_path, module):
     model = "deeplabv3_resnet50" if module == "torchvision" else SHIPPED

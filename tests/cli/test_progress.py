@@ -4,6 +4,8 @@ import io
 import re
 import sys
 
+import pytest
+
 from segcore.cli import main, progress
 
 
@@ -22,6 +24,7 @@ def test_progress_bars_are_for_terminals(run, cat, examples_coco, monkeypatch, t
     assert "evaluate: 100%" in sys.stderr.getvalue()
 
 
+@pytest.mark.slow
 def test_a_log_is_told_now_and_then_how_far_it_is(run, photographs, examples_coco, monkeypatch, tmp_path):
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     done = run("predict", photographs, "--out", tmp_path)

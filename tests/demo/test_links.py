@@ -33,6 +33,7 @@ def test_a_link_has_a_tab_an_image_and_settings(of_truth):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [

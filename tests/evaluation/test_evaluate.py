@@ -157,6 +157,7 @@ def examples_truth(nine_coco):
     return Truth(nine_coco, "samples")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["original", "torchvision", "report"])
 def test_confusion_matrix_is_scikit_learns_on_the_examples(nine_coco, examples_truth, name, tmp_path):
     ids = f"{ASTRONAUT},{PIZZA},{LIFEBOAT},{STOP_SIGN}"  # a crowd region and none of the classes among them
@@ -167,6 +168,7 @@ def test_confusion_matrix_is_scikit_learns_on_the_examples(nine_coco, examples_t
     assert np.trace(record["confusion"][1:]) < np.sum(record["confusion"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["original", "torchvision"])
 def test_confusion_matrix_is_scikit_learns_on_coco(shared_coco, name, tmp_path):
     truth = Truth(shared_coco, "val2017")
@@ -180,6 +182,7 @@ def test_confusion_matrix_is_scikit_learns_on_coco(shared_coco, name, tmp_path):
     assert ignored > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("class_name", "threshold"), [("person", "auto"), ("person", "0.3"), ("any", "auto"), ("any", "0.3")]
 )
@@ -206,6 +209,7 @@ def upsampled(segmenter, path, resize, size_hw):
     return F.interpolate(logits.double(), size_hw, mode="bilinear", align_corners=False)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "resize"), [("original", "aspect"), ("report", "squeeze")])
 def test_saved_labels_and_brier_score_are_the_networks(nine_coco, examples_truth, name, resize, tmp_path):
     segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")
@@ -221,6 +225,7 @@ def test_saved_labels_and_brier_score_are_the_networks(nine_coco, examples_truth
     assert record["dataset"]["brier"] == pytest.approx(np.square(error).mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_count_the_same(nine_coco):
     """In float32; the last bits of the logits may differ, and with them a pixel in a hundred thousand."""
     segmenter = Segmenter(SHIPPED, device="cpu", precision="float32")
@@ -311,6 +316,7 @@ def without_seconds(record):
     return {key: value for key, value in record.items() if key != "seconds"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [Task(), Task("binary"), Task("binary", "person", 0.05)], ids=str)
 @pytest.mark.parametrize("name", ["original", "report"])
 def test_refined_predictions_are_scored_and_the_record_says_so(quick, small_coco, name, task):
@@ -475,6 +481,7 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize("way", ["cancelled", "interrupted"])
@@ -503,6 +510,7 @@ def test_resuming_gives_the_same_record(quick, nine_coco, tmp_path, batch_size, 
     assert without_seconds(again.to_dict()) == without_seconds(whole) and seen == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 300, "into the second line of a batch", "into the first line"])
 def test_a_torn_last_line_is_counted_again(quick, nine_coco, tmp_path, cut):
     run = make_run(quick, nine_coco, batch_size=2)
@@ -616,6 +624,7 @@ def test_a_run_in_parts_and_in_any_order_is_the_same(quick, nine_coco, tmp_path)
     assert [each.image.id for each in shrunk.counted] == list(NINE[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_beside_an_accelerator_it_counts_the_same(quick, nine_coco, batch_size, tmp_path):
     beside_a_cpu = evaluate.evaluate(make_run(quick, nine_coco, batch_size=batch_size)).to_dict()

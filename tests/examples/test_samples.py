@@ -106,6 +106,7 @@ def test_photograph_has_a_name_of_its_own(image, told):
     assert 2 < len(image["title"]) <= 24, "more is cut off below a small picture"
 
 
+@pytest.mark.slow
 def test_photographs_and_annotations_are_those_of_coco(shared_coco):
     for image_id in IMAGES.keys() - OWN:
         [(split, document)] = [

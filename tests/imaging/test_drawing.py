@@ -343,6 +343,7 @@ def test_figure_text():
     assert named.shape[0] == plain.shape[0]
 
 
+@pytest.mark.slow
 def test_figure_is_the_same_from_many_threads():
     labels = [np.roll(patches(), shift, 1) for shift in range(4)]
     alone = [figures.figure(PHOTOGRAPH, each, each, title="one") for each in labels]

@@ -22,6 +22,7 @@ def test_costly_files_are_refused_undecoded(kind, monkeypatch):
         reading.read(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file_format", "options"),
     [

@@ -290,6 +290,7 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch, there):
             use()
 
 
+@pytest.mark.slow
 def test_opencv_is_imported_by_those_who_refine_alone():
     code = "import sys, segcore.cli.main, segcore.evaluation.evaluate; print('cv2' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

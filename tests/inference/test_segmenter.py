@@ -47,6 +47,7 @@ def result(segmenter, cat):
     return segmenter(cat)
 
 
+@pytest.mark.slow
 def test_result_is_what_the_network_says(segmenter, result, cat):
     """Plain torch from the file to the label map."""
     pixels = np.asarray(Image.open(cat).convert("RGB").resize((520, 520), Image.Resampling.BILINEAR), np.float32)
@@ -78,6 +79,7 @@ def test_result_says_what_made_it(result):
     assert len(provenance.weights_sha256) == 64
 
 
+@pytest.mark.slow
 def test_all_kinds_of_source_agree(segmenter, result, cat):
     pixels = np.asarray(Image.open(cat).convert("RGB"))
     for source in (str(cat), cat.read_bytes(), Image.open(cat), pixels):
@@ -197,6 +199,7 @@ def test_photographs_stand_upright(segmenter, cat):
     assert segmenter(file.getvalue()).labels.shape == (451, 300)
 
 
+@pytest.mark.slow
 def test_threads_do_not_disturb_each_other(segmenter, examples_coco):
     paths = sorted((examples_coco / "samples").glob("*.jpg"))[:4]
     alone = [segmenter(path).logits for path in paths]
@@ -268,11 +271,13 @@ def restless():
 FORTY_EIGHT_MEGAPIXELS = 6000, 8000
 
 
+@pytest.mark.slow
 def test_labels_of_a_large_photograph_take_little_memory(restless):
     peak = peak_bytes(lambda: upsampling.label_map(restless, FORTY_EIGHT_MEGAPIXELS))
     assert 48e6 <= peak < 100e6  # the label map is 48 MB of it
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_large_photograph_never_stand_side_by_side(restless):
     peak = peak_bytes(lambda: upsampling.probability(restless, FORTY_EIGHT_MEGAPIXELS, CAT))
     assert 192e6 <= peak < 400e6  # one plane of floats is 192 MB of it
@@ -334,6 +339,7 @@ def test_the_installed_package_holds_what_int8_is_measured_by(tmp_path, examples
     assert [each.read_bytes() for each in photographs if each.suffix == ".jpg"] == [e.read_bytes() for e in expected]
 
 
+@pytest.mark.slow
 def test_old_python_names_work_with_a_warning(segmenter, cat):
     with pytest.warns(FutureWarning, match="careful= is now called tta=; the old name works until version 0.2"):
         result = segmenter(cat, careful=True)

@@ -48,6 +48,7 @@ def level_of(result):
     return result.image[0, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [2])
 def test_results_are_those_of_one_by_one(segmenter, examples_coco, batch_size):
     paths = sorted((examples_coco / "samples").glob("*.jpg"))[:3]

@@ -27,6 +27,7 @@ def upsampled(logits, size_hw):
 SIZES = [(480, 640), (37, 100), (520, 520), (33, 47), (7, 5), (1, 1), (1, 300), (200, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size_hw", SIZES)
 @pytest.mark.parametrize(
     "logits", [smooth_logits(33, 47), noisy_logits(33, 47), noisy_logits(1, 1), noisy_logits(1, 9)]

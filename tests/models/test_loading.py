@@ -335,6 +335,7 @@ def test_a_former_name_is_accepted_with_a_notice(function):
         assert function()
 
 
+@pytest.mark.slow
 def test_a_former_name_is_noticed_once_a_program():
     program = f"from segcore import Segmenter; Segmenter({FORMER!r}); Segmenter({FORMER!r})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
@@ -386,6 +387,7 @@ def test_prepared_resnet101_equals_torchvision(resnet101):
     assert_same_logits(resnet101, predictor, noise(1, 3, 129, 129))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcn_resnet50", MOBILENET, "lraspp_mobilenet_v3_large", SHIPPED])
 def test_prepared_networks_equal_their_own_forward(name, shipped):
     if name == SHIPPED:

@@ -58,6 +58,7 @@ def record(folder, tmp_path, capsys):
     return json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_one_image_is_scored_as_on_the_command_line(engine, datasets, record):
     compared = ground_truth.compare(engine, None, datasets.get("own:val"), A, "auto", "original", "squeeze")
     view = ground_truth.view_compared(compared, Task(), "original")
@@ -78,6 +79,7 @@ def test_a_broken_truth_is_told_when_it_is_picked_and_hides_nothing_else(engine,
         ground_truth.compare(engine, None, dataset, C, "auto", "original", "squeeze")
 
 
+@pytest.mark.slow
 def test_a_whole_set_says_why_objects_are_not_counted(engine, datasets, record, tmp_path):
     wanted = Wanted("own:val", 3, Task(), "original", "squeeze", "auto")
     *_, outcome = evaluate_set(engine, datasets, wanted, tmp_path / "kept", threading.Event())

@@ -262,6 +262,7 @@ def test_charts_neither_heed_nor_touch_the_callers_style():
 # ---- with little to show
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of", "sentences"),
     [

@@ -169,6 +169,7 @@ def test_worst_and_best_images():
     assert read.row("000000000003.jpg") == ["3", "0.1000", "0.9312", "0.2500", "2 of 3"]
 
 
+@pytest.mark.slow
 def test_many_images_are_cut_with_a_word():
     scores = record()["dataset"]
     many = [image(number, scores, foreground_mean_iou=number / 1000) for number in range(1, MOST_IMAGES + 2)]
@@ -268,6 +269,7 @@ def test_ids_do_not_collide():
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_the_report_is_the_same_each_time():
     assert busy_report() == busy_report()
 
@@ -296,6 +298,7 @@ def test_reports_of_what_there_is(of):
 # ---- in a browser
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no program named chromium on this machine")
 def test_report_in_a_browser(tmp_path: Path):
     playwright = pytest.importorskip("playwright.sync_api")

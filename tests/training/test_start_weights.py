@@ -48,6 +48,7 @@ def as_tensorflow_has_it(network: DeepLabV3Plus) -> DeepLabV3Plus:
     return network
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_tensorflow_lite(file):
     interpreters = pytest.importorskip("ai_edge_litert.interpreter")
     if not PHOTOGRAPHS.is_dir():
@@ -127,6 +128,7 @@ def test_another_network_errors(file, monkeypatch, capsys, tmp_path):
     assert "convolution 3 of" in complaint(capsys, file, "--to", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_missing_package_is_named(tmp_path):
     (tmp_path / "any.tflite").write_bytes(b"\x10\0\0\0TFL3")
     program = (

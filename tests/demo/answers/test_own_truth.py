@@ -93,16 +93,25 @@ def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_rig
     assert ground_truth.view_own_truth(given, Task()).record["pixel_accuracy"] == 1
 
 
-@pytest.mark.parametrize("task", TASKS, ids=str)
-@pytest.mark.parametrize("image_id", [PIZZA, DOG])
-def test_scores_against_annotations_are_those_of_evaluate(pool, dataset, annotations, image_id, task):
-    shown = photographs.open_photograph(pool, None, dataset.path(image_id), "auto", "squeeze")
+@pytest.fixture(scope="module", params=[PIZZA, DOG])
+def annotated(request, pool, dataset, annotations):
+    """An image's id, and its photograph with its annotations as a visitor's truth."""
+    shown = photographs.open_photograph(pool, None, dataset.path(request.param), "auto", "squeeze")
     # In float32, as `evaluate` takes them: the tab's own logits are float16.
-    exact = pool.segment(dataset.read_image(image_id), "auto", resize="squeeze", exact=True)
-    given = photographs.with_truth(replace(shown, result=exact), annotations)
-    record = ground_truth.view_own_truth(given, task).record
+    exact = pool.segment(dataset.read_image(request.param), "auto", resize="squeeze", exact=True)
+    return request.param, photographs.with_truth(replace(shown, result=exact), annotations)
 
-    segmenter = Segmenter("auto", precision="float32")
+
+@pytest.fixture(scope="module")
+def segmenter(no_downloads):
+    return Segmenter("auto", precision="float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS, ids=str)
+def test_scores_against_annotations_are_those_of_evaluate(segmenter, dataset, annotated, task):
+    image_id, given = annotated
+    record = ground_truth.view_own_truth(given, task).record
     run = evaluate.Run(segmenter, dataset, protocols.protocol("original"), task, (dataset.image(image_id),))
     expected = evaluate.evaluate(run).to_dict()
     for key in ("dataset", "per_class", "confusion", "protocol", "mode", "class", "threshold", "precision"):

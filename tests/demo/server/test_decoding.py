@@ -84,6 +84,7 @@ def test_a_truth_is_read_as_here(decoders, tmp_path):
         decoders.truth(tmp_path / "small.png", photograph, size_hw)
 
 
+@pytest.mark.slow
 def test_what_nobody_waits_for_is_ended_and_the_next_is_answered(decoders, tmp_path, slow):
     Image.new("RGB", (9, 6)).save(tmp_path / "next.png")
     begun = threading.Event()
