@@ -139,32 +139,35 @@ def test_a_file_that_is_no_image_is_named_and_nothing_is_lost(open_page, tmp_pat
     assert page.locator("#photograph-notice .notice").count() == 0
 
 
-@pytest.mark.parametrize("how", ["choose", "drop"])
-def test_an_iphone_photograph_opens_like_any_other(open_page, examples_coco, how):
+def test_an_iphone_photograph_opens_like_any_other(open_page, examples_coco):
     pillow_heif = pytest.importorskip("pillow_heif")
     heic = io.BytesIO()
     with Image.open(examples_coco / "samples" / "000000900005.jpg") as photograph:
         pillow_heif.from_pillow(photograph).save(heic)
+    file = {"name": "IMG_0001.HEIC", "mimeType": "application/octet-stream", "buffer": heic.getvalue()}
     page = open_page()
 
-    if how == "choose":
-        file = {"name": "IMG_0001.HEIC", "mimeType": "application/octet-stream", "buffer": heic.getvalue()}
-        shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", file))
-    else:
-        shows(page, PHOTOGRAPH, lambda: page.evaluate(DROP, base64.b64encode(heic.getvalue()).decode()))
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", file))
+    assert largest_class(page) == "dog"
 
+    shows(page, PHOTOGRAPH, page.get_by_role("button", name="Cat", exact=True).filter(visible=True).click)
+    assert largest_class(page) == "cat"
+    shows(page, PHOTOGRAPH, lambda: page.evaluate(DROP, base64.b64encode(heic.getvalue()).decode()))
     assert largest_class(page) == "dog"
 
 
-@pytest.mark.parametrize("protocol, label", [("original", "Original size"), ("torchvision", "torchvision's")])
-def test_scores_are_those_of_the_command_line(open_page, examples_coco, tmp_path, capsys, protocol, label):
+def test_scores_are_those_of_the_command_line(open_page, examples_coco, tmp_path):
     page = open_page()
     panel = panel_of(page, "COCO with ground truth")
     drawn(page, TRUTH)
     shows(page, TRUTH, lambda: page.get_by_role("button", name="Dog", exact=True).filter(visible=True).click())
-    if protocol != "original":
-        shows(page, TRUTH, lambda: panel.get_by_role("radio", name=label).check())
+    assert panel.get_by_role("radio", name="Original size").is_checked()
+    check_scores(page, examples_coco, tmp_path, "original")
+    shows(page, TRUTH, panel.get_by_role("radio", name="torchvision's").check)
+    check_scores(page, examples_coco, tmp_path, "torchvision")
 
+
+def check_scores(page, examples_coco, tmp_path, protocol):
     options = ["--dataset", str(examples_coco), "--image-ids", "900005", "--protocol", protocol]
     assert main.main(["evaluate", *options, "--json", str(tmp_path / "scores.json")]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())

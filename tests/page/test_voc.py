@@ -41,7 +41,7 @@ def folder(tmp_path_factory, examples_coco):
 
 
 @pytest.fixture(scope="module")
-def engine(no_downloads):
+def pool(no_downloads):
     return ModelPool(offline=True)
 
 
@@ -59,8 +59,8 @@ def record(folder, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_one_image_is_scored_as_on_the_command_line(engine, datasets, record):
-    compared = ground_truth.compare(engine, None, datasets.get("own:val"), A, "auto", "original", "squeeze")
+def test_one_image_is_scored_as_on_the_command_line(pool, datasets, record):
+    compared = ground_truth.compare(pool, None, datasets.get("own:val"), A, "auto", "original", "squeeze")
     view = ground_truth.view_compared(compared, Task(), "original")
     [expected, _] = record["per_image"]
     assert {key: view.record[key] for key in expected} == expected
@@ -70,19 +70,19 @@ def test_one_image_is_scored_as_on_the_command_line(engine, datasets, record):
     np.testing.assert_array_equal(view.truth, np.asarray(Image.open(label_file(compared.dataset.folder, A))))
 
 
-def test_a_broken_truth_is_told_when_it_is_picked_and_hides_nothing_else(engine, datasets):
+def test_a_broken_truth_is_told_when_it_is_picked_and_hides_nothing_else(pool, datasets):
     dataset = datasets.get("own:val")
     thumbnails = Thumbnails(datasets.get(SAMPLES))
     captions = [thumbnails.sample(dataset, image).caption for image in dataset.images]
     assert captions == ["cat", "person", "its truth cannot be read"]
     with pytest.raises(AnnotationError, match=f"there is no SegmentationClass/{C}.png"):
-        ground_truth.compare(engine, None, dataset, C, "auto", "original", "squeeze")
+        ground_truth.compare(pool, None, dataset, C, "auto", "original", "squeeze")
 
 
 @pytest.mark.slow
-def test_a_whole_set_says_why_objects_are_not_counted(engine, datasets, record, tmp_path):
+def test_a_whole_set_says_why_objects_are_not_counted(pool, datasets, record, tmp_path):
     wanted = Wanted("own:val", 3, Task(), "original", "squeeze", "auto")
-    *_, outcome = evaluate_set(engine, datasets, wanted, tmp_path / "kept", threading.Event())
+    *_, outcome = evaluate_set(pool, datasets, wanted, tmp_path / "kept", threading.Event())
     assert outcome.record["confusion"] == record["confusion"] and outcome.record["objects"] is None
     assert [each["image_id"] for each in outcome.record["skipped"]] == [C]
     shown = set_tables.summary(outcome) + set_tables.charts(outcome)
@@ -90,13 +90,13 @@ def test_a_whole_set_says_why_objects_are_not_counted(engine, datasets, record, 
     for told in ("Objects found", "Which objects are found", "0 of 0"):
         assert told not in shown
     for suffix in whole_set.DOWNLOADS:
-        text = whole_set.write_download(engine, datasets, outcome, suffix, tmp_path).read_text(encoding="utf-8")
+        text = whole_set.write_download(pool, datasets, outcome, suffix, tmp_path).read_text(encoding="utf-8")
         assert A in text and "0 of 0" not in text
 
 
-def test_other_protocols_and_binary_mode(engine, datasets):
+def test_other_protocols_and_binary_mode(pool, datasets):
     for name, size_hw in (("report", (520, 520)), ("torchvision", (520, 780))):
-        compared = ground_truth.compare(engine, None, datasets.get("own:val"), A, "auto", name, "squeeze")
+        compared = ground_truth.compare(pool, None, datasets.get("own:val"), A, "auto", name, "squeeze")
         view = ground_truth.view_compared(compared, Task("binary", "cat"), name)
         assert view.truth.shape == size_hw and view.record["objects"] is None
 

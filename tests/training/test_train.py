@@ -113,7 +113,7 @@ def edit(folder, change):
 def overfitted(shapes, tmp_path_factory):
     """A short run on three pictures, validated on three that look alike."""
     out = tmp_path_factory.mktemp("overfitted")
-    changes = {"steps": 50, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
+    changes = {"steps": 50, "crop": 128, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
     path = train(quick(shapes, out, validation_split="val", validate_every=25, **changes))
     return path
 
@@ -893,28 +893,28 @@ def test_settings_errors(tmp_path, changes, message):
 
 def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_path):
     """What the page's functions say of a model with its own categories, and of one without them."""
-    engine = ModelPool(str(overfitted), offline=True)
-    assert engine.categories.names == ("background", "box", "disc")
-    shown = photographs.open_photograph(engine, None, shapes / "train" / "1.png", "auto", "squeeze")
+    pool = ModelPool(str(overfitted), offline=True)
+    assert pool.categories.names == ("background", "box", "disc")
+    shown = photographs.open_photograph(pool, None, shapes / "train" / "1.png", "auto", "squeeze")
     task = photographs.task_of("binary", "disc", True, None, shown.result.categories)
     view = photographs.view_photograph(shown, task)
     table = tables.found(view)
     assert "disc" in table and "box" not in table and "model.safetensors" not in table
-    dataset = CocoDataset.open(shapes, "train", engine.categories)
-    datasets = Datasets(shapes, examples_coco, shapes / "none", categories=engine.categories)
-    wanted = whole_set.Wanted("own:train", 2, Task(categories=engine.categories), "original", "squeeze", "auto")
-    *_, outcome = whole_set.evaluate_set(engine, datasets, wanted, tmp_path, threading.Event())
+    dataset = CocoDataset.open(shapes, "train", pool.categories)
+    datasets = Datasets(shapes, examples_coco, shapes / "none", categories=pool.categories)
+    wanted = whole_set.Wanted("own:train", 2, Task(categories=pool.categories), "original", "squeeze", "auto")
+    *_, outcome = whole_set.evaluate_set(pool, datasets, wanted, tmp_path, threading.Event())
     assert outcome.record["dataset"]["mean_iou"] > 0.75
     with pytest.raises(UsageError, match="knows other things"):
-        list(whole_set.evaluate_set(engine, datasets, replace(wanted, dataset="samples"), tmp_path, threading.Event()))
-    *_, record = ground_truth.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")
+        list(whole_set.evaluate_set(pool, datasets, replace(wanted, dataset="samples"), tmp_path, threading.Event()))
+    *_, record = ground_truth.evaluate_for_program(pool, dataset, "1", "multiclass", "any", "original", "auto")
     assert list(record["per_class"]) == ["background", "box", "disc"] and record["dataset"]["mean_iou"] > 0.75
-    shown = photographs.segment_again(engine, shown, "deeplabv3_mobilenet_v2", "squeeze")
+    shown = photographs.segment_again(pool, shown, "deeplabv3_mobilenet_v2", "squeeze")
     with pytest.raises(UsageError, match="no class 'disc'"):
         photographs.task_of("binary", "disc", True, None, shown.result.categories)
     with pytest.raises(UsageError, match="knows other things"):
         asked = "1", "multiclass", "any", "original", "deeplabv3_mobilenet_v2"
-        ground_truth.evaluate_for_program(engine, dataset, *asked)
+        ground_truth.evaluate_for_program(pool, dataset, *asked)
 
 
 def test_visitors_open_no_files(overfitted):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from demo.answers import model_pool as engines
+from demo.answers import model_pool
 from demo.answers.model_pool import Arithmetic, ModelPool
 from demo.markup import tables
 from segcore.errors import DownloadError, UsageError
@@ -25,7 +25,7 @@ OTHER = "another"
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch, tmp_path):
     """No segmenter loaded yet, and no published weights on disk."""
-    monkeypatch.setattr(engines, "_segmenters", type(engines._segmenters)())
+    monkeypatch.setattr(model_pool, "_segmenters", type(model_pool._segmenters)())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
@@ -58,22 +58,21 @@ def test_a_model_that_visitors_may_not_ask_for(model):
 
 
 def test_auto_stays_what_it_was_when_the_big_model_arrives(tmp_path):
-    engine = ModelPool("auto")
+    pool = ModelPool("auto")
     weights = loading.weights_path(catalogue.PREFERRED)
     weights.parent.mkdir(parents=True)
     weights.touch()
-    assert engine.resolve("auto") == catalogue.SHIPPED
+    assert pool.resolve("auto") == catalogue.SHIPPED
     assert ModelPool("auto").resolve("auto") == catalogue.PREFERRED
 
 
 def test_a_model_is_loaded_once_by_many_visitors_at_once(monkeypatch):
     loads = []
-    load = engines._load
-    monkeypatch.setattr(engines, "_load", lambda *args: loads.append(args) or load(*args))
-    engine = ModelPool()
+    load = model_pool._load
+    monkeypatch.setattr(model_pool, "_load", lambda *args: loads.append(args) or load(*args))
+    pool = ModelPool()
     threads = [
-        threading.Thread(target=engine.segment, args=(PHOTOGRAPH, "auto"), kwargs={"resize": "squeeze"})
-        for _ in range(4)
+        threading.Thread(target=pool.segment, args=(PHOTOGRAPH, "auto"), kwargs={"resize": "squeeze"}) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -84,8 +83,8 @@ def test_a_model_is_loaded_once_by_many_visitors_at_once(monkeypatch):
 
 @pytest.mark.slow
 def test_two_visitors_with_different_models_at_once(other_model):
-    engine = ModelPool()
-    alone = {name: engine.segment(PHOTOGRAPH, name, resize="squeeze") for name in ("auto", other_model)}
+    pool = ModelPool()
+    alone = {name: pool.segment(PHOTOGRAPH, name, resize="squeeze") for name in ("auto", other_model)}
     assert not np.array_equal(alone["auto"].logits, alone[other_model].logits)
 
     results = {}
@@ -93,7 +92,7 @@ def test_two_visitors_with_different_models_at_once(other_model):
 
     def visit(name):
         barrier.wait()
-        results[name] = [engine.segment(PHOTOGRAPH, name, resize="squeeze") for _ in range(3)]
+        results[name] = [pool.segment(PHOTOGRAPH, name, resize="squeeze") for _ in range(3)]
 
     threads = [threading.Thread(target=visit, args=(name,)) for name in alone]
     for thread in threads:
@@ -107,28 +106,28 @@ def test_two_visitors_with_different_models_at_once(other_model):
 
 
 def test_the_least_used_model_goes_first(other_model):
-    engine = ModelPool(models=2)
-    engine.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
-    engine.segmenter(other_model, Arithmetic("float32"))
-    engine.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
-    engine.segmenter(catalogue.SHIPPED, Arithmetic("bfloat16"))
-    assert set(engines._segmenters) == {(catalogue.SHIPPED, Arithmetic(each)) for each in ("float32", "bfloat16")}
+    pool = ModelPool(models=2)
+    pool.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
+    pool.segmenter(other_model, Arithmetic("float32"))
+    pool.segmenter(catalogue.SHIPPED, Arithmetic("float32"))
+    pool.segmenter(catalogue.SHIPPED, Arithmetic("bfloat16"))
+    assert set(model_pool._segmenters) == {(catalogue.SHIPPED, Arithmetic(each)) for each in ("float32", "bfloat16")}
 
 
 def test_no_more_models_are_kept_when_several_are_asked_for_at_once(other_model):
-    engine = ModelPool(models=2)
+    pool = ModelPool(models=2)
     both = Arithmetic("float32"), Arithmetic("bfloat16")
     wanted = [(name, arithmetic) for name in (catalogue.SHIPPED, other_model) for arithmetic in both]
-    threads = [threading.Thread(target=engine.segmenter, args=each) for each in wanted * 2]
+    threads = [threading.Thread(target=pool.segmenter, args=each) for each in wanted * 2]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(engines._segmenters) == 2
+    assert len(model_pool._segmenters) == 2
 
 
 def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch):
-    load, begun, go_on = engines._load, threading.Event(), threading.Event()
+    load, begun, go_on = model_pool._load, threading.Event(), threading.Event()
 
     def slow(model, arithmetic):
         if model == other_model:
@@ -136,12 +135,12 @@ def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch
             assert go_on.wait(10)
         return load(model, arithmetic)
 
-    monkeypatch.setattr(engines, "_load", slow)
-    engine = ModelPool()
-    loading = threading.Thread(target=engine.segmenter, args=(other_model, Arithmetic("float32")))
+    monkeypatch.setattr(model_pool, "_load", slow)
+    pool = ModelPool()
+    loading = threading.Thread(target=pool.segmenter, args=(other_model, Arithmetic("float32")))
     loading.start()
     assert begun.wait(10)
-    assert engine.segmenter(catalogue.SHIPPED, Arithmetic("float32")).model == catalogue.SHIPPED
+    assert pool.segmenter(catalogue.SHIPPED, Arithmetic("float32")).model == catalogue.SHIPPED
     go_on.set()
     loading.join()
 
@@ -156,8 +155,8 @@ def test_exact_is_float32_and_keeps_float32_logits():
 @pytest.mark.slow
 def test_an_engine_of_ones_own_runs_all_but_scores():
     pytest.importorskip("openvino")
-    engine = ModelPool(arithmetic=Arithmetic("float32", "openvino"))
-    shown, exact = (engine.segment(PHOTOGRAPH, "auto", resize="squeeze", exact=exact) for exact in (False, True))
+    pool = ModelPool(arithmetic=Arithmetic("float32", "openvino"))
+    shown, exact = (pool.segment(PHOTOGRAPH, "auto", resize="squeeze", exact=exact) for exact in (False, True))
     assert (shown.provenance.engine, exact.provenance.engine) == ("openvino", "torch")
     assert "OpenVINO" in tables.provenance(SimpleNamespace(provenance=shown.provenance, network_runs=1))
     np.testing.assert_allclose(shown.logits, exact.logits, atol=0.02)
@@ -171,11 +170,11 @@ def test_results_hold_neither_the_photograph_nor_tensors():
 
 def test_offline_never_downloads(monkeypatch):
     monkeypatch.setattr(loading, "fetch_weights", lambda *args, **kwargs: pytest.fail("downloaded"))
-    engine = ModelPool(offline=True)
+    pool = ModelPool(offline=True)
     with pytest.raises(UsageError, match="stay offline"):
-        engine.segment(PHOTOGRAPH, catalogue.PREFERRED, resize="squeeze")
-    engine.fetch(catalogue.PREFERRED)
-    assert engine.fetching(catalogue.PREFERRED) is None
+        pool.segment(PHOTOGRAPH, catalogue.PREFERRED, resize="squeeze")
+    pool.fetch(catalogue.PREFERRED)
+    assert pool.fetching(catalogue.PREFERRED) is None
 
 
 def test_download_is_told_as_it_goes_and_offered_when_it_is_here(monkeypatch):
@@ -190,17 +189,17 @@ def test_download_is_told_as_it_goes_and_offered_when_it_is_here(monkeypatch):
         weights.touch()
 
     monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
-    engine, big = ModelPool(), catalogue.PREFERRED
-    engine.fetch(big)
+    pool, big = ModelPool(), catalogue.PREFERRED
+    pool.fetch(big)
     assert half.wait(10)
-    text, look_again, offer = tables.download_state(big, engine.fetching(big), here=catalogue.on_disk(big))
+    text, look_again, offer = tables.download_state(big, pool.fetching(big), here=catalogue.on_disk(big))
     assert "25%" in text and look_again and not offer
     with pytest.raises(UsageError, match="being downloaded .25%"):
-        engine.segment(PHOTOGRAPH, big, resize="squeeze")
+        pool.segment(PHOTOGRAPH, big, resize="squeeze")
 
     finish.set()
     wait_for_fetch(big)
-    text, look_again, offer = tables.download_state(big, engine.fetching(big), here=catalogue.on_disk(big))
+    text, look_again, offer = tables.download_state(big, pool.fetching(big), here=catalogue.on_disk(big))
     assert not look_again and offer
 
 
@@ -212,13 +211,13 @@ def test_a_failed_download_says_why_and_is_tried_again_when_asked(monkeypatch):
         raise DownloadError("<the server said no>")
 
     monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
-    engine, big = ModelPool(), catalogue.PREFERRED
-    engine.fetch(big)
+    pool, big = ModelPool(), catalogue.PREFERRED
+    pool.fetch(big)
     wait_for_fetch(big)
-    text, look_again, offer = tables.download_state(big, engine.fetching(big), here=False)
+    text, look_again, offer = tables.download_state(big, pool.fetching(big), here=False)
     assert "&lt;the server said no&gt;" in text and not look_again and not offer
     with pytest.raises(UsageError, match="tried again"):
-        engine.segment(PHOTOGRAPH, big, resize="squeeze")
+        pool.segment(PHOTOGRAPH, big, resize="squeeze")
     wait_for_fetch(big)
     assert calls == [big, big]
 
@@ -234,21 +233,21 @@ def test_zero_gpu_is_asked_where_its_package_is_installed(monkeypatch):
     spaces.__spec__ = importlib.machinery.ModuleSpec("spaces", loader=None)
     spaces.GPU = lambda function: ("on a GPU", function)
     monkeypatch.setitem(sys.modules, "spaces", spaces)
-    assert engines._on_gpu(len) == ("on a GPU", len)
+    assert model_pool._on_gpu(len) == ("on a GPU", len)
 
 
 def test_without_zero_gpu_functions_stay_as_they_are():
-    assert engines._on_gpu(len) is len
+    assert model_pool._on_gpu(len) is len
 
 
 def test_warm_up_runs_the_network_on_a_cpu_only(monkeypatch):
     runs = []
-    monkeypatch.setattr(engines, "_run", lambda *args: runs.append(args))
-    engine = ModelPool()
-    engine.warm_up()
+    monkeypatch.setattr(model_pool, "_run", lambda *args: runs.append(args))
+    pool = ModelPool()
+    pool.warm_up()
     assert len(runs) == 1
 
-    loaded = engine.segmenter(catalogue.SHIPPED, Arithmetic("auto"))
+    loaded = pool.segmenter(catalogue.SHIPPED, Arithmetic("auto"))
     monkeypatch.setattr(loaded, "device", "cuda")  # where ZeroGPU lends it, for a visitor's request only
-    engine.warm_up()
+    pool.warm_up()
     assert len(runs) == 1

@@ -31,7 +31,7 @@ def secret(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engine(secret, no_downloads):
+def pool(secret, no_downloads):
     """Of a model that calls everything the last of its categories."""
     network = loading.build_network(NETWORK, len(NAMES) + 1)
     state = {name: values for name, values in network.state_dict().items() if values.is_floating_point()}
@@ -44,7 +44,7 @@ def engine(secret, no_downloads):
 
 
 @pytest.fixture(scope="module")
-def datasets(engine, secret, examples_coco):
+def datasets(pool, secret, examples_coco):
     """One photograph of 40 x 30 pixels, with the last category on its left half."""
     folder = secret / "data"
     (folder / "bench").mkdir(parents=True)
@@ -60,7 +60,7 @@ def datasets(engine, secret, examples_coco):
         ],
     }
     (folder / "annotations" / "instances_bench.json").write_text(json.dumps(document))
-    return Datasets(folder, examples_coco, secret / "none", categories=engine.categories)
+    return Datasets(folder, examples_coco, secret / "none", categories=pool.categories)
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def dataset(datasets):
 
 
 @pytest.mark.parametrize(("mode", "chosen"), [("multiclass", "any"), ("binary", "any"), ("binary", LAST)])
-def test_scores_are_by_the_models_own_names(engine, dataset, mode, chosen):
-    *pictures, record = ground_truth.evaluate_for_program(engine, dataset, "1", mode, chosen, "original", "auto")
+def test_scores_are_by_the_models_own_names(pool, dataset, mode, chosen):
+    *pictures, record = ground_truth.evaluate_for_program(pool, dataset, "1", mode, chosen, "original", "auto")
     assert [picture.shape for picture in pictures] == [(30, 40, 3)] * 3
     expected = ["background", *NAMES] if mode == "multiclass" else ["background", chosen]
     assert list(record["per_class"]) == list(record["intervals"]["per_class"]) == expected
@@ -79,51 +79,51 @@ def test_scores_are_by_the_models_own_names(engine, dataset, mode, chosen):
     assert scores["iou"] == 0.5 and scores["recall"] == 1
 
 
-def test_objects_beside_the_models_own_are_told(engine, dataset):
-    compared = ground_truth.compare(engine, None, dataset, 1, "auto", "original", "squeeze")
-    view = ground_truth.view_compared(compared, Task(categories=engine.categories), "original")
+def test_objects_beside_the_models_own_are_told(pool, dataset):
+    compared = ground_truth.compare(pool, None, dataset, 1, "auto", "original", "squeeze")
+    view = ground_truth.view_compared(compared, Task(categories=pool.categories), "original")
     assert "objects that the model does not know (vice)" in view.warning and "20" not in view.warning
     assert LAST in tables.per_class(view) and LAST in view.verdict
 
 
-def test_nobody_learns_where_the_model_lies(engine, datasets, dataset, secret, tmp_path):
-    told = [ground_truth.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")[-1]]
-    told += [photographs.segment_for_program(engine, dataset.path(1), "multiclass", "any", -1, "auto")[-1]]
+def test_nobody_learns_where_the_model_lies(pool, datasets, dataset, secret, tmp_path):
+    told = [ground_truth.evaluate_for_program(pool, dataset, "1", "multiclass", "any", "original", "auto")[-1]]
+    told += [photographs.segment_for_program(pool, dataset.path(1), "multiclass", "any", -1, "auto")[-1]]
     assert all(record["model"] == "tools.safetensors" for record in told)
     texts = list(map(json.dumps, told))
 
-    wanted = whole_set.Wanted("own:bench", 1, Task(categories=engine.categories), "original", "squeeze", "auto")
-    *_, outcome = whole_set.evaluate_set(engine, datasets, wanted, tmp_path / "kept", threading.Event())
+    wanted = whole_set.Wanted("own:bench", 1, Task(categories=pool.categories), "original", "squeeze", "auto")
+    *_, outcome = whole_set.evaluate_set(pool, datasets, wanted, tmp_path / "kept", threading.Event())
     for suffix in whole_set.DOWNLOADS:
-        file = whole_set.write_download(engine, datasets, outcome, suffix, tmp_path / "files")
+        file = whole_set.write_download(pool, datasets, outcome, suffix, tmp_path / "files")
         assert file.name == f"bench_tools.safetensors{suffix}"
         texts.append(file.read_text(encoding="utf-8"))
 
-    compared = ground_truth.compare(engine, None, dataset, 1, "auto", "original", "squeeze")
-    task = Task(categories=engine.categories)
+    compared = ground_truth.compare(pool, None, dataset, 1, "auto", "original", "squeeze")
+    task = Task(categories=pool.categories)
     view = ground_truth.view_compared(compared, task, "original")
     for suffix in (".json", ".csv"):
         texts.append(ground_truth.scores_file(view, tmp_path / "files", suffix).read_text(encoding="utf-8"))
-    shown = photographs.open_photograph(engine, None, dataset.path(1), "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, dataset.path(1), "auto", "squeeze")
     texts += [tables.provenance(each) for each in (view, photographs.view_photograph(shown, task))]
     for text in texts:
         assert "secret-place" not in text
 
 
-def test_a_photograph_of_another_size_than_its_record_tells_no_folder(engine, datasets, dataset, secret):
+def test_a_photograph_of_another_size_than_its_record_tells_no_folder(pool, datasets, dataset, secret):
     path = dataset.path(1)
     before = path.read_bytes()
     try:
         Image.new("RGB", (7, 5)).save(path)
         with pytest.raises(SegcoreError, match="1.png is 7 x 5 pixels, but 40 x 30 in instances_bench.json") as caught:
-            ground_truth.evaluate_for_program(engine, dataset, "1", "multiclass", "any", "original", "auto")
+            ground_truth.evaluate_for_program(pool, dataset, "1", "multiclass", "any", "original", "auto")
         assert "secret-place" not in str(caught.value)
     finally:
         path.write_bytes(before)
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"no weights")])
-def test_a_model_that_has_gone_tells_no_folder(engine, dataset, secret, tmp_path, monkeypatch, damage):
+def test_a_model_that_has_gone_tells_no_folder(pool, dataset, secret, tmp_path, monkeypatch, damage):
     path = tmp_path / "secret-place.safetensors"
     path.write_bytes((secret / "tools.safetensors").read_bytes())
     other = ModelPool(str(path), offline=True)
