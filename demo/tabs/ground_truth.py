@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
@@ -23,9 +23,19 @@ if TYPE_CHECKING:
     from demo.answers.ground_truth import Compared
 
 PER_PAGE = 24
-OUTPUTS = 8  # viewer, credit, verdict, warning, overall, per_class, provenance, notice
 ALL = "background"  # stands for all images; no object class has this name
-spoken = events.spoken(OUTPUTS)
+
+
+class Look(NamedTuple):
+    """The outputs of a LOOK event but the notice, by the names of their components in GroundTruthTab."""
+
+    viewer: dict
+    credit: str
+    verdict: str
+    warning: str
+    overall: str
+    per_class: str
+    provenance: str
 
 
 class GroundTruthTab:
@@ -108,10 +118,7 @@ class GroundTruthTab:
 
     @property
     def _outputs(self) -> list:
-        return [
-            *(self.viewer, self.credit, self.verdict, self.warning),
-            *(self.overall, self.per_class, self.provenance, self.requests.notice),
-        ]
+        return [*(getattr(self, name) for name in Look._fields), self.requests.notice]
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab, go_on: gr.Button) -> None:
         choice = [self.requests.visit, self.model, self.protocol, self.resize]
@@ -277,7 +284,7 @@ class GroundTruthTab:
         async for said in self.requests.ask(visit, request, wanted, compared, kind=(model, protocol, resize)):
             yield said
 
-    @spoken
+    @events.spoken(len(Look._fields) + 1)
     def on_look(self, visit: Visit, *told: Any) -> tuple | None:
         """Show the kept result with the current mode, class, threshold and edges. The network does not run."""
         from demo.answers import ground_truth, photographs
@@ -289,10 +296,15 @@ class GroundTruthTab:
         asked = photographs.task_of(*events.task_of(task), compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         sample = self.thumbnails.of_file(compared.path)
-        warning = tables.notice(view.warning) + tables.fails(sample, compared.result.provenance)
-        said = tables.credit(sample.credit if sample else None), tables.verdict(view.verdict), warning
-        viewer = pictures.unless_known(view.viewer, known)
-        return viewer, *said, tables.overall(view), tables.per_class(view), tables.provenance(view)
+        return Look(
+            viewer=pictures.unless_known(view.viewer, known),
+            credit=tables.credit(sample.credit if sample else None),
+            verdict=tables.verdict(view.verdict),
+            warning=tables.notice(view.warning) + tables.fails(sample, compared.result.provenance),
+            overall=tables.overall(view),
+            per_class=tables.per_class(view),
+            provenance=tables.provenance(view),
+        )
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """Write the figure, or the scores as a file."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
@@ -25,13 +25,28 @@ from segcore.errors import LabelError, UsageError
 if TYPE_CHECKING:
     from demo.answers.photographs import Shown
 
-OUTPUTS = 13  # those of PhotographTab.outputs
 TRUTH_FILES = ["image", ".json"]  # JPEG is allowed so that the page can explain why it cannot be a mask
 TRUTH_HELP = (
     "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
     "white), or **COCO annotations** as JSON: you see every wrong pixel, and the scores."
 )
-spoken = events.spoken(OUTPUTS)
+
+
+class Look(NamedTuple):
+    """The outputs of a LOOK event but the notice, by the names of their components in PhotographTab."""
+
+    viewer: dict
+    credit: str
+    verdict: str
+    warning: str
+    table: str
+    overall: str
+    per_class: str
+    provenance: str
+    read_as: str
+    given: dict
+    score_downloads: dict
+    truth_notice: str
 
 
 class PhotographTab:
@@ -119,11 +134,7 @@ class PhotographTab:
     @property
     def outputs(self) -> list[Any]:
         """The outputs of a LOOK event, in this order."""
-        return [
-            *(self.viewer, self.credit, self.verdict, self.warning),
-            *(self.table, self.overall, self.per_class, self.provenance),
-            *(self.read_as, self.given, self.score_downloads, self.truth_notice, self.requests.notice),
-        ]
+        return [*(getattr(self, name) for name in Look._fields), self.requests.notice]
 
     def _wire(self, page: gr.Blocks, go_on: gr.Button) -> None:
         visit, arrived = self.requests.visit, self.requests.arrived
@@ -251,14 +262,14 @@ class PhotographTab:
         async for said in answers:
             yield said
 
-    @spoken
+    @events.spoken(len(Look._fields) + 1)
     def on_look(self, visit: Visit, *told: Any) -> tuple | None:
         """Show the kept result with the current mode, class, threshold and edges. The network does not run."""
         *how, known = told
         if visit.shown is None:
             return None
-        viewer, *others = _look(_with_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
-        return pictures.unless_known(viewer, known), *others
+        look = _look(_with_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
+        return look._replace(viewer=pictures.unless_known(look.viewer, known))
 
     @events.spoken(3)
     def on_truth(self, path: str | None, visit: Visit) -> tuple | None:
@@ -313,8 +324,8 @@ def _with_truth(visit: Visit) -> Shown:
     return replace(visit.shown, truth=truth if key == visit.shown.key else None)
 
 
-def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
-    """Return all outputs except the last notice: the prediction, compared with the visitor's truth if it fits the task.
+def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> Look:
+    """Return the prediction, compared with the visitor's truth if it fits the task.
 
     sample: credit and caption of a photograph that ships with the code; None for any other.
     """
@@ -323,17 +334,33 @@ def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> tuple:
     *task, sharp = how
     asked = photographs.task_of(*events.task_of(task), shown.result.categories)
     alone = photographs.view_photograph(shown, asked, sharp)
-    hidden, visible = gr.update(visible=False), gr.update(visible=True)
-    credit, fails = tables.credit(sample.credit if sample else None), tables.fails(sample, shown.result.provenance)
-    nothing_scored = tables.found(alone), "", "", tables.provenance(alone)
+    look = Look(
+        viewer=alone.viewer,
+        credit=tables.credit(sample.credit if sample else None),
+        verdict="",
+        warning=tables.fails(sample, shown.result.provenance),
+        table=tables.found(alone),
+        overall="",
+        per_class="",
+        provenance=tables.provenance(alone),
+        read_as="",
+        given=gr.update(visible=shown.truth is not None),
+        score_downloads=gr.update(visible=False),
+        truth_notice="",
+    )
     if shown.truth is None:
-        return alone.viewer, credit, "", fails, *nothing_scored, "", hidden, hidden, ""
-    given = tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)), visible
+        return look
+    look = look._replace(read_as=tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)))
     try:
         view = ground_truth.view_own_truth(shown, asked, sharp)
     except LabelError as error:
-        why = tables.notice(str(error), kind="error")
-        return alone.viewer, credit, why, fails, *nothing_scored, *given, hidden, ""
-    said = credit, tables.verdict(view.verdict), tables.notice(view.warning) + fails
-    scores = tables.found(alone), tables.overall(view), tables.per_class(view), tables.provenance(view)
-    return view.viewer, *said, *scores, *given, visible, ""
+        return look._replace(verdict=tables.notice(str(error), kind="error"))
+    return look._replace(
+        viewer=view.viewer,
+        verdict=tables.verdict(view.verdict),
+        warning=tables.notice(view.warning) + look.warning,
+        overall=tables.overall(view),
+        per_class=tables.per_class(view),
+        provenance=tables.provenance(view),
+        score_downloads=gr.update(visible=True),
+    )

@@ -187,18 +187,18 @@ class WholeSetTab:
 
     # ---- scoring
 
-    def on_asked(self, stop: threading.Event | None) -> tuple:
+    def on_asked(self, stop: threading.Event | None) -> dict:
         """The click, answered at once: the scoring itself may have to wait for that of others.
 
         Of two quick clicks the second is not asked to score, and must not take the first one's stop away.
         """
-        return (
-            threading.Event() if stop is None or stop.is_set() else stop,
-            gr.update(interactive=False),
-            gr.update(visible=True, interactive=True),
-            set_tables.waiting(),
-            "",
-        )
+        return {
+            self.stopping: threading.Event() if stop is None or stop.is_set() else stop,
+            self.start: gr.update(interactive=False),
+            self.stop: gr.update(visible=True, interactive=True),
+            self.progress: set_tables.waiting(),
+            self.notice: "",
+        }
 
     async def on_start(
         self,
@@ -296,7 +296,7 @@ class WholeSetTab:
         most = len(controls.dataset_of(self.datasets, dataset).images)
         return gr.update(maximum=max(2, most), value=min(images or AT_FIRST, most))
 
-    def on_get(self, count: float | None, kind: str, request: gr.Request) -> tuple:
+    def on_get(self, count: float | None, kind: str, request: gr.Request) -> dict:
         """Start a download of photographs in the background."""
         try:
             self.datasets.collect(int(min(max(1, count or 1), MAX_FETCHED)), kind, request.session_hash)
@@ -307,17 +307,17 @@ class WholeSetTab:
     def on_stop_getting(self, request: gr.Request) -> None:
         self.datasets.stop_collecting(request.session_hash)
 
-    def on_clock(self, request: gr.Request) -> tuple:
+    def on_clock(self, request: gr.Request) -> dict:
         """Show the download's progress, and offer the images when they are complete."""
         state = self.datasets.collecting
         running = state is not None and not state.finished
-        return (
-            set_tables.collecting(state),
-            gr.update(interactive=not running and not self.datasets.offline),
-            gr.update(visible=state is not None and running and state.owner == request.session_hash),
-            gr.update(active=running),
-            gr.update(choices=self.datasets.choices),
-        )
+        return {
+            self.getting: set_tables.collecting(state),
+            self.get: gr.update(interactive=not running and not self.datasets.offline),
+            self.stop_getting: gr.update(visible=state is not None and running and state.owner == request.session_hash),
+            self.clock: gr.update(active=running),
+            self.dataset: gr.update(choices=self.datasets.choices),
+        }
 
 
 def _ids(rows: list[dict]) -> list[str]:
