@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from segcore.models import checkpoint
 from segcore.training.state import CHECKPOINT, MovingAverage, TrainingState
 from tests.helpers.ctrl_c import stopped_at
 from tests.helpers.page_client import FILE_DATA
-from tests.helpers.page_server import free_port, running_page
+from tests.helpers.page_server import RunningPage, free_port, running_page
 from tests.helpers.plain_http import call, form, segment, upload
 from tests.helpers.samples import CAT, DOG, sample
 
@@ -45,16 +46,32 @@ FULL = "the disk is full; free some space and run this again"
 on_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A disk of 1 MB; where this user may not mount one, the test is skipped."""
-    folder = tmp_path / "disk"
+@contextmanager
+def mounted(folder: Path) -> Iterator[Path]:
+    """A disk of 1 MB in that folder; where this user may not mount one, the test is skipped."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("needs to mount a small disk, which root may")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk") as disk:
+        yield disk
+
+
+@pytest.fixture(scope="module")
+def on_small_disk(no_downloads, tmp_path_factory) -> Iterator[tuple[RunningPage, Path]]:
+    """A page whose uploads have a disk of 1 MB, and that disk."""
+    with mounted(tmp_path_factory.mktemp("page") / "disk") as disk:
+        with running_page(env={"GRADIO_TEMP_DIR": str(disk)}) as page:
+            yield page, disk
+            assert "Traceback" not in page.log()
 
 
 def fill(disk: Path) -> Path:
@@ -190,34 +207,33 @@ def test_a_trained_model_on_a_full_disk_leaves_the_one_before(small_disk):
     assert load_file(path)["a"].tolist() == [1] * 1000
 
 
-def test_the_page_on_a_full_disk_says_so_and_lives(small_disk):
-    with running_page(env={"GRADIO_TEMP_DIR": str(small_disk)}) as page:
-        status, said = upload(page.url, bytes(2 * 2**20))
-        assert (status, said) == (507, "The disk of the machine that runs this page is full. Try again later.\n")
-        filler = fill(small_disk)
-        assert upload(page.url, sample(DOG).read_bytes())[0] == 507
-        filler.unlink()
-        [path] = json.loads(upload(page.url, sample(DOG).read_bytes())[1])
-        assert "event: complete" in segment(page.url, {"path": path, "meta": FILE_DATA})
-        assert "Traceback" not in page.log()
+def test_the_page_on_a_full_disk_says_so_and_lives(on_small_disk):
+    page, disk = on_small_disk
+    status, said = upload(page.url, bytes(2 * 2**20))
+    assert (status, said) == (507, "The disk of the machine that runs this page is full. Try again later.\n")
+    filler = fill(disk)
+    assert upload(page.url, sample(DOG).read_bytes())[0] == 507
+    filler.unlink()
+    [path] = json.loads(upload(page.url, sample(DOG).read_bytes())[1])
+    assert "event: complete" in segment(page.url, {"path": path, "meta": FILE_DATA})
 
 
-def test_who_is_still_sending_is_told_that_the_disk_is_full(small_disk):
-    with running_page(env={"GRADIO_TEMP_DIR": str(small_disk)}) as page:
-        body, kind = form(bytes(2 * 2**20))
-        connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)
-        connection.putrequest("POST", "/gradio_api/upload")
-        connection.putheader("Connection", "close")
-        connection.putheader("Content-Type", kind)
-        connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders()
-        for part in np.array_split(np.frombuffer(body, np.uint8), 4):
-            connection.send(part.tobytes())
-            time.sleep(0.2)
-        answer = connection.getresponse()
-        assert answer.status == 507
-        assert b"is full. Try again later" in answer.read()
-        connection.close()
+def test_who_is_still_sending_is_told_that_the_disk_is_full(on_small_disk):
+    page, _ = on_small_disk
+    body, kind = form(bytes(2 * 2**20))
+    connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=30)
+    connection.putrequest("POST", "/gradio_api/upload")
+    connection.putheader("Connection", "close")
+    connection.putheader("Content-Type", kind)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    for part in np.array_split(np.frombuffer(body, np.uint8), 4):
+        connection.send(part.tobytes())
+        time.sleep(0.2)
+    answer = connection.getresponse()
+    assert answer.status == 507
+    assert b"is full. Try again later" in answer.read()
+    connection.close()
 
 
 def test_a_download_that_cannot_be_written_is_a_sentence(monkeypatch, capsys):

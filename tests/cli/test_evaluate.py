@@ -49,6 +49,7 @@ def test_evaluate_in_binary_mode_saves_zeros_and_ones(run, examples_coco, tmp_pa
     assert (record["class"], record["threshold"], np.shape(record["confusion"])) == ("person", "auto", (2, 2))
 
 
+@pytest.mark.slow
 def test_evaluate_keeps_images_apart_that_are_called_alike(run, two_images, tmp_path):
     assert run("evaluate", "--dataset", two_images, "--save-labels", tmp_path / "labels").status == 0
     sizes = sorted(Image.open(file).size for file in (tmp_path / "labels").iterdir())

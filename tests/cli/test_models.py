@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from segcore.categories import Categories
@@ -30,6 +31,7 @@ def test_fetch_weights_of_the_shipped_model_are_here_already(run):
     assert (done.status, done.err) == (0, "") and Path(done.out.strip()).is_file()
 
 
+@pytest.mark.slow
 def test_a_former_models_name_is_accepted_with_a_line(run, cat, two_images, tmp_path):
     former = "deeplabv3_efficientnet_lite0"
     for command in (

@@ -123,6 +123,7 @@ def test_predict_resize_and_precision_are_recorded(run, cat, tmp_path):
     assert (record["width"], record["height"]) == (150, 100)
 
 
+@pytest.mark.slow
 def test_refined_edges_are_asked_for_and_recorded(run, cat, photographs, tmp_path):
     pytest.importorskip("cv2")
     for refine in ("none", "edges"):
@@ -135,6 +136,7 @@ def test_refined_edges_are_asked_for_and_recorded(run, cat, photographs, tmp_pat
     assert done.status == 2 and "no refinement 'crf'" in done.err
 
 
+@pytest.mark.slow
 def test_predict_folders_and_files_with_names_in_common(run, photographs, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir(), second.mkdir()
@@ -164,6 +166,7 @@ def test_predict_names_a_folder_without_images(run, cat, tmp_path):
     assert "cat.json" in names(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_predict_keeps_names_apart_that_a_disk_may_take_for_one(run, cat, tmp_path):
     stems = ["IMG", "img", "Caf\u00e9", "cafe\u0301"]
     for number, stem in enumerate(stems):
@@ -188,6 +191,7 @@ def test_predict_names_what_fails_and_does_the_rest(run, cat, tmp_path):
     assert names(tmp_path / "out") == ["cat.json", "cat_labels.png", "cat_overlay.png"]
 
 
+@pytest.mark.slow
 def test_predict_file_names_of_all_kinds(run, cat, tmp_path):
     stems = ["ein schöner Tag", "猫 и кот", "two.dots", "-dash", "100%{stem}"]
     folder, out = tmp_path / "in put", tmp_path / "out put ☂"

@@ -94,6 +94,7 @@ def test_saved_masks_score_as_the_model_that_wrote_them(scored, shapes, tmp_path
     assert maps["confusion"] == model["confusion"] and model["confusion"][1][1] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grey", "16 bits", "palette", "colours", "colours with alpha"])
 def test_half_a_million_random_pixels_count_as_in_scikit_learn(scored, noise, tmp_path, kind):
     rng, truth = np.random.default_rng(1), truths(noise)
@@ -185,6 +186,7 @@ def test_an_evaluation_of_maps_goes_on_only_with_the_same_maps(run, two, tmp_pat
     assert done.status == 2 and "other settings" in done.err
 
 
+@pytest.mark.slow
 def test_folders_and_models_are_compared(run, shapes, tmp_path):
     perfect = save(tmp_path / "perfect", **truths(shapes))
     empty = save(tmp_path / "empty", **{name: np.zeros_like(labels) for name, labels in truths(shapes).items()})

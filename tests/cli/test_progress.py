@@ -14,6 +14,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 def test_progress_bars_are_for_terminals(run, cat, examples_coco, monkeypatch, tmp_path):
     evaluate = ("evaluate", "--dataset", examples_coco, "--limit", "1", "--protocol", "report")
     assert run(*evaluate).err == ""

@@ -30,6 +30,7 @@ def noise(*shape, seed=0):
     return 4 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size_hw", [(480, 640), (7, 500), (130, 130), (3, 2), (1, 1), (427, 333)])
 @pytest.mark.parametrize("stripe", [1, 5000, device_upsampling.STRIPE_VALUES])
 def test_labels_are_equal_to_the_last_pixel(device, size_hw, stripe, monkeypatch):

@@ -603,6 +603,7 @@ def test_an_image_is_scored_anew_where_its_truth_has_changed(quick, small_coco, 
     )
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_and_in_any_order_is_the_same(quick, nine_coco, tmp_path):
     run = make_run(quick, nine_coco, name="original")
     whole = evaluate.evaluate(run)

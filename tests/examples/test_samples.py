@@ -125,6 +125,7 @@ def test_photographs_and_annotations_are_those_of_coco(shared_coco):
         assert document["licenses"] == DATASET["licenses"][: len(document["licenses"])]
 
 
+@pytest.mark.slow
 @each_annotation
 def test_mask_fills_its_area_and_box(annotation):
     mask = decode(annotation)
@@ -139,6 +140,7 @@ def test_mask_fills_its_area_and_box(annotation):
     assert (left + width, top + height) == pytest.approx((columns.max() + 1, rows.max() + 1), abs=off)
 
 
+@pytest.mark.slow
 @each_annotation
 def test_outline_stays_inside_the_photograph(annotation):
     if annotation["iscrowd"]:

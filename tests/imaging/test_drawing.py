@@ -330,6 +330,7 @@ def test_figure_of_any_shape(shape):
     assert 100 < pixels.shape[0] < 1100 and 700 < pixels.shape[1] < 2100
 
 
+@pytest.mark.slow
 def test_figure_text():
     labels = patches()
     plain = figure_pixels(PHOTOGRAPH, labels, labels)

@@ -398,6 +398,7 @@ def test_prepared_networks_equal_their_own_forward(name, shipped):
     assert_same_logits(network, predictor, noise(2, 3, 97, 130))
 
 
+@pytest.mark.slow
 def test_prepared_logits_are_at_the_networks_own_stride(resnet101, shipped):
     image = noise(1, 3, 65, 96)
     assert prepare(resnet101, device="cpu")(image).shape == (1, 21, 9, 12)

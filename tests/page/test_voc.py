@@ -94,6 +94,7 @@ def test_a_whole_set_says_why_objects_are_not_counted(pool, datasets, record, tm
         assert A in text and "0 of 0" not in text
 
 
+@pytest.mark.slow
 def test_other_protocols_and_binary_mode(pool, datasets):
     for name, size_hw in (("report", (520, 520)), ("torchvision", (520, 780))):
         compared = ground_truth.compare(pool, None, datasets.get("own:val"), A, "auto", name, "squeeze")

@@ -235,6 +235,7 @@ def test_chart_is_accessible_and_takes_the_pages_ink(draw):
     assert "DejaVu" not in svg and "system-ui" in root.get("style")
 
 
+@pytest.mark.slow
 def test_a_chart_reaches_out_of_itself_nowhere():
     for svg in [*all_charts(record()), charts.difference_chart(TWO)]:
         assert re.findall(r"https?://[^\"]*", svg) == ["http://www.w3.org/2000/svg"]

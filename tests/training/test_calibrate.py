@@ -43,6 +43,7 @@ def test_a_temperature_is_found_again():
         calibrate.fit_temperature(logits[:0], labels[:0])
 
 
+@pytest.mark.slow
 def test_probabilities_change_and_labels_stay(hot, examples_coco):
     photograph = next((examples_coco / "samples").glob("*.jpg"))
     cold = replace_temperature(hot, None)

@@ -114,7 +114,7 @@ def overfitted(shapes, tmp_path_factory):
     """A short run on three pictures, validated on three that look alike."""
     out = tmp_path_factory.mktemp("overfitted")
     changes = {"steps": 50, "crop": 128, "learning_rate": 2e-3, "average": 0.7, "dice": 1.0, "frozen_stages": 6}
-    path = train(quick(shapes, out, validation_split="val", validate_every=25, **changes))
+    path = train(quick(shapes, out, validation_split="val", validate_every=25, save_every=25, **changes))
     return path
 
 
@@ -674,7 +674,7 @@ def test_training_with_a_teacher(overfitted, shapes, tmp_path):
     """Photographs without labels teach what the teacher knows: the start has never seen either class."""
     changes = {"teacher": str(overfitted), "unlabelled": (shapes / "train",), "unlabelled_share": 1.0}
     changes |= {"steps": 40, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "frozen_stages": 6}
-    path = train(quick(shapes, tmp_path / "run", **changes))
+    path = train(quick(shapes, tmp_path / "run", save_every=20, **changes))
     segmenter = Segmenter(path, precision="float32")
     dataset = CocoDataset.open(shapes, "train", segmenter.categories)
     task = Task(categories=segmenter.categories)

@@ -827,6 +827,7 @@ def test_who_waits_for_another_can_be_cancelled(folder):
 # ---- the command
 
 
+@pytest.mark.slow
 def test_command_then_evaluate(run, folder, no_downloads, tmp_path):
     with served() as server:
         arguments = ("fetch-coco", "--to", folder, "--split", SPLIT, "--classes", "cat, dog", "--seed", 3)

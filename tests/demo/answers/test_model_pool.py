@@ -66,6 +66,7 @@ def test_auto_stays_what_it_was_when_the_big_model_arrives(tmp_path):
     assert ModelPool("auto").resolve("auto") == catalogue.PREFERRED
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_once_by_many_visitors_at_once(monkeypatch):
     loads = []
     load = model_pool._load

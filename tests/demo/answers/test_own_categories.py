@@ -86,6 +86,7 @@ def test_objects_beside_the_models_own_are_told(pool, dataset):
     assert LAST in tables.per_class(view) and LAST in view.verdict
 
 
+@pytest.mark.slow
 def test_nobody_learns_where_the_model_lies(pool, datasets, dataset, secret, tmp_path):
     told = [ground_truth.evaluate_for_program(pool, dataset, "1", "multiclass", "any", "original", "auto")[-1]]
     told += [photographs.segment_for_program(pool, dataset.path(1), "multiclass", "any", -1, "auto")[-1]]

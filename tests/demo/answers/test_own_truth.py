@@ -124,6 +124,7 @@ def test_objects_outside_the_classes_are_warned_of(pool, dataset, annotations):
     assert "pizza" in ground_truth.view_own_truth(photographs.with_truth(shown, annotations), Task()).warning
 
 
+@pytest.mark.slow
 def test_counts_are_of_the_full_size_and_pictures_of_the_screens(pool, tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (600, 3200, 3)).astype(np.uint8)
     shown = photographs.open_photograph(pool, None, saved(rgb, tmp_path, "wide.png"), "auto", "squeeze")
@@ -163,6 +164,7 @@ def test_a_black_and_white_mask_waits_for_binary_mode(tab, dog, tmp_path):
     assert looked(tab, visit)["viewer"]["layout"] == "single"
 
 
+@pytest.mark.slow
 def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annotations, pool):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
