@@ -7,14 +7,22 @@ if TYPE_CHECKING:
     from .inference.predictor import prepare
     from .inference.segmentation import Segmentation
     from .inference.segmenter import Segmenter
+    from .models.own import Model
+    from .models.transforms import Preprocess
 
 __version__ = "0.1.0"
-_WHERE = {"Segmentation": "segmentation", "Segmenter": "segmenter", "prepare": "predictor"}  # in `inference`
-__all__ = ["Segmentation", "Segmenter", "prepare"]
+_WHERE = {
+    "Model": "models.own",
+    "Preprocess": "models.transforms",
+    "Segmentation": "inference.segmentation",
+    "Segmenter": "inference.segmenter",
+    "prepare": "inference.predictor",
+}
+__all__ = ["Model", "Preprocess", "Segmentation", "Segmenter", "prepare"]
 
 
 def __getattr__(name: str) -> object:
     """Import PyTorch only when a segmenter is asked for: `segcore.metrics` and the page's start-up do without."""
     if name in __all__:
-        return getattr(import_module(f".inference.{_WHERE[name]}", __name__), name)
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -86,12 +86,12 @@ class ModelPool:
     def resolve(self, model: str) -> str:
         """Return the name of the model to use. "auto" stays the model that was chosen when the page started.
 
-        Raises UsageError for a name that is not in the catalogue, and for a file, except the one that the page was
-        started with.
+        Raises UsageError for a name that is not in the catalogue, and for a file or a factory, except the one that the
+        page was started with.
         """
         if model in (catalogue.AUTO, self.default):
             return self.default
-        if not isinstance(model, str) or catalogue.is_file(model):
+        if not isinstance(model, str) or catalogue.has_own_categories(model):
             raise UsageError(f"there is no model {model!r}; choose one of: {', '.join(catalogue.CATALOGUE)}")
         return catalogue.resolve(
             catalogue.FORMER_NAMES.get(model, model)
@@ -212,11 +212,11 @@ class ModelPool:
 
 
 def categories_of(model: str) -> Categories:
-    """Return a model's categories. PyTorch is imported only for the file of a trained model.
+    """Return a model's categories. PyTorch is imported only for a trained model's file and for a factory.
 
-    Raises WeightsError for a file that cannot be read.
+    Raises WeightsError for a file that cannot be read, UsageError for a factory that fails.
     """
-    if not catalogue.is_file(model):
+    if not catalogue.has_own_categories(model):
         return VOC
     from segcore.models.loading import categories
 

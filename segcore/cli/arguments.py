@@ -61,7 +61,7 @@ def add_model_argument(command: argparse.ArgumentParser) -> None:
         "--model",
         type=model_name,
         default=catalogue.AUTO,
-        help=f"auto (default), the file of a trained model, or: {names}",
+        help="auto (default), the file of a trained model, module:function for a network of your own, or: " + names,
     )
 
 

@@ -47,8 +47,8 @@ def task_of(arguments: argparse.Namespace, model: str) -> Task:
 
 
 def categories_of(model: str) -> Categories:
-    """Return the model's categories. PyTorch is imported only for the file of a trained model."""
-    if not catalogue.is_file(model):
+    """Return the model's categories. PyTorch is imported only for a trained model's file and for a factory."""
+    if not catalogue.has_own_categories(model):
         return VOC
     from ..models.loading import categories
 

@@ -23,7 +23,7 @@ from ..imaging.reading import File
 from ..inference.openvino import Calibration
 from ..inference.refine import check_refine, opencv_version
 from ..inference.task import Task
-from ..models import loading
+from ..models import catalogue, loading
 from ..truth.dataset import ImageRecord
 from .ray_worker import Worker
 from .run import Outcomes, Run, Scored
@@ -82,7 +82,7 @@ class Cluster:
         workers: int | None = None,
         on_lost: Callable[[str], None] = log.warning,
     ) -> None:
-        self.model, self.resize = loading.resolve(model), resize
+        self.model, self.resize = catalogue.resolve(model), resize
         self.categories, self.weights_sha256 = loading.categories(self.model), loading.weights_sha256(self.model)
         if precision == "int8":
             raise UsageError("int8 is for one machine; choose the precision float32 or bfloat16 for several workers")

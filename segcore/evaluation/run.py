@@ -16,7 +16,9 @@ from ..inference.openvino import Calibration
 from ..inference.provenance import arithmetic, arithmetic_record, mode
 from ..inference.segmenter import Segmenter
 from ..inference.task import Task
+from ..models import loading
 from ..models.catalogue import public_name
+from ..models.transforms import Preprocess
 from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .counts import Counts
 from .objects import ObjectOutcome
@@ -84,6 +86,13 @@ class Run:
     @property
     def resize(self) -> str:
         return self.protocol.resize_for(self.segmenter.resize)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        network = self.segmenter
+        if isinstance(network, Segmenter):
+            return network.preprocess_for(self.resize)
+        return loading.preprocess_for(network.model, self.resize)
 
     def record(self) -> dict[str, Any]:
         """Return the settings as exported files record them."""

@@ -12,7 +12,6 @@ from ..errors import AnnotationError, ImageError
 from ..imaging.reading import File
 from ..inference.refine import Edges
 from ..inference.task import Logits, Task
-from ..models import loading
 from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .counts import Counts, count
 from .device_counts import counts_on_card, predict_and_count
@@ -82,7 +81,7 @@ def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded
     """Load an image, or return why it cannot be loaded. file: as in `score_files`; by default the dataset's."""
     if isinstance(file, str):
         return file
-    preprocess = loading.preprocess_for(run.segmenter.model, run.resize)
+    preprocess = run.preprocess
     try:
         photograph = run.dataset.read_image(image.id, file)
         truth = run.protocol.truth_at_scored_size(run.dataset, image.id, preprocess)

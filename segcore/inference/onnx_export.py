@@ -21,9 +21,8 @@ from .. import __version__
 from ..errors import SegcoreError, UsageError
 from ..files.atomic import atomic_write
 from ..imaging import reading
-from ..models import loading
-from ..models.catalogue import public_name
-from .predictor import Core
+from ..models import catalogue, loading
+from .predictor import core_of
 
 OPSETS = range(18, 24)  # PyTorch exports 18, and onnxscript converts it faithfully only upwards
 OPSET = OPSETS[0]
@@ -66,8 +65,8 @@ def export(model: str, path: str | Path, photographs: Sequence[Path], *, opset: 
         raise UsageError(f"export needs packages that are not installed here: pip install {' '.join(missing)}")
     if not photographs:
         raise UsageError("export needs at least one photograph, to compare the file with PyTorch")
-    model = loading.resolve(model)
-    network = _WithUpsampling(Core(loading.load(model))).eval().requires_grad_(False)
+    model = catalogue.resolve(model)
+    network = _WithUpsampling(core_of(model)).eval().requires_grad_(False)
     program = _exported(network, opset)
     program.model.metadata_props[METADATA] = json.dumps(_metadata(model, opset))
     resized = [loading.preprocess_for(model, resize) for resize in ("squeeze", "aspect")]
@@ -134,7 +133,7 @@ def _metadata(model: str, opset: int) -> dict[str, Any]:
     preprocess, categories = loading.preprocess_for(model), loading.categories(model)
     return {
         "segcore": __version__,
-        "model": public_name(model),
+        "model": catalogue.public_name(model),
         "weights_sha256": loading.weights_sha256(model),
         "opset": opset,
         "categories": list(categories.names),

@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..models.own import failure
+from .any_network import AnyNetwork
 
 if TYPE_CHECKING:
     import openvino
@@ -75,18 +77,60 @@ def compiled(core: nn.Module, precision: str) -> Run:
 
     precision: "float32" or "bfloat16". The number of threads is PyTorch's at the time of this call.
     """
-    return _compile(_converted(core), precision)
+    run = _compile(_converted(core), precision)
+    if isinstance(core, AnyNetwork):
+        _check_equal(run, core)
+    return run
+
+
+_ENGINES_DIFFER = 0.05  # of the probability, on average over the pixels, for bfloat16 too; a wrong network differs more
+
+
+def _check_equal(run: Run, core: AnyNetwork) -> None:
+    """Raise UsageError if OpenVINO computes a caller's network wrongly, as it may if the code depends on the size."""
+    height, width = core.size_hw
+    for size_hw in ((height, width), (height, 2 * width)):
+        noise = torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+        try:
+            with torch.no_grad():
+                expected = core(noise)
+        except UsageError:
+            continue  # the network takes no other size
+        try:
+            got = run(noise)
+            same = got.shape == expected.shape and _difference(got, expected) <= _ENGINES_DIFFER
+        except RuntimeError:  # OpenVINO's only exception
+            same = False
+        if not same:
+            raise UsageError(
+                f"OpenVINO does not compute this network as PyTorch does, at {size_hw[1]} x {size_hw[0]} pixels; "
+                "choose the engine 'torch'"
+            )
+
+
+def _difference(first: Tensor, second: Tensor) -> float:
+    """Return the total variation distance between the probabilities, 0..1, on average over the pixels."""
+    return (first.softmax(1) - second.softmax(1)).abs().sum(1).mean().item() / 2
 
 
 def _converted(core: nn.Module) -> openvino.Model:
     _core()
     import openvino
 
-    example = torch.zeros(1, 3, _TRACED_SIDE, _TRACED_SIDE)
+    size_hw = core.size_hw if isinstance(core, AnyNetwork) else (_TRACED_SIDE, _TRACED_SIDE)
+    example = torch.zeros(1, 3, *size_hw)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")  # OpenVINO reads its traces
-        traced = torch.jit.trace(core, example, check_trace=False)  # checking would take three times as long
-    return openvino.convert_model(traced, example_input=example, input=[-1, 3, -1, -1])
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # what is traced wrongly is found later
+        try:
+            traced = torch.jit.trace(core, example, check_trace=False)  # checking would take three times as long
+            return openvino.convert_model(traced, example_input=example, input=[-1, 3, -1, -1])
+        except Exception as error:
+            if not isinstance(core, AnyNetwork):
+                raise
+            raise UsageError(
+                f"OpenVINO cannot compute this network: {failure(error)}; choose the engine 'torch'"
+            ) from error
 
 
 def _compile(model: openvino.Model, precision: str) -> Run:
@@ -120,7 +164,8 @@ def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Cali
     rest = "bfloat16" if has_fast_bfloat16() else "float32"
     digest = _sha256(photographs)
     versions = [importlib.metadata.version(name) for name in ("openvino", "nncf")]
-    key = hashlib.sha256("-".join([_sha256(core.state_dict().values()), digest, rest, *versions]).encode()).hexdigest()
+    parts = [_sha256(core.state_dict().values()), digest, rest, *versions, *[repr(core)] * isinstance(core, AnyNetwork)]
+    key = hashlib.sha256("-".join(parts).encode()).hexdigest()
     file = cache_folder() / f"{key[:32]}.xml"
     file.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(file.with_suffix(".lock")):

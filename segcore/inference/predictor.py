@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import UsageError
+from ..models import loading
+from ..models.architectures import DeepLabV3Plus
+from ..models.own import Model
 from . import openvino
+from .any_network import AnyNetwork, adapted
 from .openvino import Calibration
 from .torch_core import PRECISIONS, TorchCore, in_parts
 
@@ -117,6 +121,24 @@ class Core(nn.Module):
         return self.classifier(features["out"])
 
 
+def core_of(model: str | Model) -> Core | AnyNetwork:
+    """Load a model's network with its weights, as `loading.load` does, without auxiliary head and upsampling.
+
+    Raises UsageError for a network of the caller's own that does not give logits for its categories.
+    """
+    network, own = loading.load(model), loading.own_model(model)
+    if own is None:
+        return Core(network)
+    return adapted(Core(network) if _is_torchvisions(network) else network, own)
+
+
+def _is_torchvisions(network: nn.Module) -> bool:
+    """Whether the network's logits are known to be those of its classifier, upsampled."""
+    module = sys.modules.get("torchvision.models.segmentation._utils")
+    simple = module is not None and isinstance(network, module._SimpleSegmentationModel)
+    return simple or _is_lraspp(network) or isinstance(network, DeepLabV3Plus)
+
+
 def _is_lraspp(network: nn.Module) -> bool:
     """Whether it is torchvision's LRASPP. If torchvision was never imported, it is not; importing it takes seconds."""
     module = sys.modules.get("torchvision.models.segmentation.lraspp")
@@ -137,7 +159,8 @@ def _fold_batch_norms(core: nn.Module) -> nn.Module:
             if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
-    noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    size_hw = core.size_hw if isinstance(core, AnyNetwork) else (64, 64)
+    noise = torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = core(noise)
         difference = (folded(noise) - expected).abs().max()
@@ -189,6 +212,16 @@ class Predictor:
             return in_parts(run, batch)
 
 
+def _torchvision_style(network: nn.Module) -> Core:
+    for part in ("backbone", "classifier"):
+        if not isinstance(getattr(network, part, None), nn.Module):
+            raise UsageError(
+                f"expected a segmentation network like torchvision's, with a backbone and a classifier; "
+                f"{type(network).__name__} has no {part}"
+            )
+    return Core(network)
+
+
 def prepare(
     network: nn.Module,
     *,
@@ -200,8 +233,8 @@ def prepare(
     """Prepare a torchvision-style segmentation network to run. Returns a `Predictor`: tensor -> logits.
 
     network: has a `backbone` that returns a dictionary of features, and a `classifier` that takes its "out" (FCN,
-    DeepLabV3 and similar networks) or all features (LRASPP, and classifiers whose `takes_all_features` is true).
-    It is copied and not changed.
+    DeepLabV3 and similar networks) or all features (LRASPP, and classifiers whose `takes_all_features` is true); or a
+    core, see `core_of`. It is copied and not changed.
     device: "auto", "cuda", "cuda:N", "mps" or "cpu". precision: "auto", "float32", "bfloat16", "float16" (not on a CPU)
     or "int8". engine: "auto", "torch" or "openvino", see `pick_engine`. calibration: returns the preprocessed
     photographs, float32 (1, 3, h, w) each, for int8; it is called only then.
@@ -210,16 +243,12 @@ def prepare(
     float32 before the weights are rounded to `precision`. The memory format is channels-last, which is faster.
     Raises UsageError for a network of another kind, and for a device, precision or engine that is not available.
     """
-    for part in ("backbone", "classifier"):
-        if not isinstance(getattr(network, part, None), nn.Module):
-            raise UsageError(
-                f"expected a segmentation network like torchvision's, with a backbone and a classifier; "
-                f"{type(network).__name__} has no {part}"
-            )
+    if not isinstance(network, Core | AnyNetwork):
+        network = _torchvision_style(network)
     device = pick_device(device)
     engine = pick_engine(engine, device, precision)
     precision = pick_precision(precision, device, engine)
-    core = _fold_batch_norms(copy.deepcopy(Core(network)).cpu().float().eval().requires_grad_(False))
+    core = _fold_batch_norms(copy.deepcopy(network).cpu().float().eval().requires_grad_(False))
     if engine == TORCH:
         return Predictor(TorchCore(core, device, precision), device, precision)
     if precision != INT8:

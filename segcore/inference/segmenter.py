@@ -6,19 +6,21 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast, overload
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..categories import Categories
 from ..errors import UsageError
 from ..imaging import reading
 from ..models import loading
+from ..models.own import Model
 from ..models.transforms import Preprocess
 from . import sources, stream
 from .old_names import renamed_attribute, renamed_keyword
-from .predictor import prepare
+from .predictor import AUTO, core_of, prepare
 from .provenance import Provenance
 from .refine import check_refine
 from .segmentation import LOGITS, Segmentation
@@ -36,7 +38,9 @@ CALIBRATION_LIMIT = 100  # maximum number of photographs to calibrate int8
 class Segmenter:
     """A model that is ready to run. It loads the weights once and is thread-safe.
 
-    model: a name from the catalogue, "auto", or the path of a checkpoint that training wrote.
+    model: a name from the catalogue, "auto", the path of a checkpoint that training wrote, "module:function" for a
+    function that returns a `Model`, or a `Model`. Or a network of your own, with its categories and transforms as for a
+    `Model`; "auto" as precision then means float32.
     device: "auto" (cuda > mps > cpu), or one of them.
     precision: "auto", "float32", "bfloat16" or "int8".
     resize: "squeeze" (520 x 520) or "aspect" (shorter side 520, longer side at most 2080).
@@ -53,8 +57,10 @@ class Segmenter:
     @renamed_keyword("careful", "tta")
     def __init__(
         self,
-        model: str = "auto",
+        model: str | os.PathLike[str] | nn.Module | Model = "auto",
         *,
+        categories: Categories | Sequence[str] | None = None,
+        transforms: Preprocess | None = None,
         device: str = "auto",
         precision: str = "auto",
         resize: str = "squeeze",
@@ -65,15 +71,19 @@ class Segmenter:
     ) -> None:
         check_refine(refine)
         self.refine = refine
-        self.model = loading.resolve(model)
+        self._source = _source(model, categories, transforms)
+        own = loading.own_model(self._source)
+        self.model = self._source if isinstance(self._source, str) else self._source.name
         self.resize = resize
-        self.categories = loading.categories(self.model)
-        self.preprocess = loading.preprocess_for(self.model, resize)
-        self.weights_sha256 = loading.weights_sha256(self.model)
-        self.temperature = loading.temperature(self.model)
+        self.categories = loading.categories(self._source)
+        self.preprocess = self.preprocess_for(resize)
+        self.weights_sha256 = loading.weights_sha256(self._source)
+        self.temperature = loading.temperature(self._source)
         self.tta = tta
+        if own and precision == AUTO:
+            precision = "float32"  # nobody has measured what a lower one does to it
         self._predictor = prepare(
-            loading.load(self.model),
+            core_of(self._source),
             device=device,
             precision=precision,
             engine=engine,
@@ -81,8 +91,12 @@ class Segmenter:
         )
         self.device, self.precision = self._predictor.device, self._predictor.precision
         self.engine, self.calibration = self._predictor.engine, self._predictor.calibration
-        log.debug("model %s, from %s", self.model, loading.weights_path(self.model))
+        log.debug("model %s, from %s", self.model, "the caller" if own else loading.weights_path(self.model))
         log.debug("device %s, precision %s, engine %s", self.device, self.precision, self.engine)
+
+    def preprocess_for(self, resize: str) -> Preprocess:
+        """Return the model's preprocessing with another resize. Raises UsageError for an unknown one."""
+        return loading.preprocess_for(self._source, resize)
 
     @renamed_keyword("careful", "tta")
     def predict_logits(self, batch: Tensor, *, tta: bool | None = None) -> Tensor:
@@ -92,12 +106,14 @@ class Segmenter:
         probabilities and does not change the arg-max. tta: overrides the segmenter's setting for this call.
         """
         if self.tta if tta is None else tta:
-            return augmented_logits(self._calibrated_logits, batch)
+            return augmented_logits(self._calibrated_logits, batch, self.preprocess.multiple_of)
         return self._calibrated_logits(batch)
 
     def on_device(self, batch: Tensor) -> Tensor:
         """Run the network like `predict_logits`, but leave the logits on the device for further work there."""
-        return augmented_logits(self._calibrated_on_device, batch) if self.tta else self._calibrated_on_device(batch)
+        if self.tta:
+            return augmented_logits(self._calibrated_on_device, batch, self.preprocess.multiple_of)
+        return self._calibrated_on_device(batch)
 
     def _calibrated_logits(self, batch: Tensor) -> Tensor:
         return self._calibrated(self._predictor(batch))
@@ -174,7 +190,7 @@ class Segmenter:
     def _how(self, resize: str | None, tta: bool | None, dtype: str) -> How:
         if dtype not in LOGITS:
             raise UsageError(f"the logits are kept in {' or '.join(map(repr, LOGITS))}, not in {dtype!r}")
-        preprocess = self.preprocess if resize is None else loading.preprocess_for(self.model, resize)
+        preprocess = self.preprocess if resize is None else self.preprocess_for(resize)
         return How(preprocess, tta, dtype)
 
     def result(self, logits: Tensor, loaded: Loaded, seconds: float, how: How) -> Segmentation:
@@ -203,6 +219,21 @@ class Segmenter:
             self.tta if tta is None else tta,
             self.calibration,
         )
+
+
+def _source(
+    model: str | os.PathLike[str] | nn.Module | Model,
+    categories: Categories | Sequence[str] | None,
+    transforms: Preprocess | None,
+) -> loading.Named:
+    """Return the name of a model, checked, or the caller's own model."""
+    if isinstance(model, nn.Module):
+        if categories is None:
+            raise UsageError("a network of your own needs categories=[...]: the names of its channels, in their order")
+        return Model(model, categories, transforms)
+    if categories is not None or transforms is not None:
+        raise UsageError("categories and transforms are for a network of your own; a model by name brings its own")
+    return loading.resolve(model)
 
 
 def _photographs(folder: Path, preprocess: Preprocess) -> list[Tensor]:

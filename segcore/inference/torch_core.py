@@ -66,6 +66,13 @@ class Upload:
 _OUT_OF_MEMORY = ("MPS backend out of memory", "can't allocate memory", "not enough memory")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception of PyTorch says that the device's memory is too small."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in _OUT_OF_MEMORY)
+
+
 def in_parts(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """Return `run(batch)`. If the device's memory is too small, run the two halves of the batch one after the other.
 
@@ -74,7 +81,7 @@ def in_parts(run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     try:
         return run(batch)
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and not any(each in str(error) for each in _OUT_OF_MEMORY):
+        if not is_out_of_memory(error):
             raise
     # Inside the except block the traceback keeps the failed run's tensors alive, so memory is released here.
     release_memory()

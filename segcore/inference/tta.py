@@ -13,17 +13,18 @@ SCALES = (0.75, 1.0, 1.25)  # factors of the tensor's sides: the middle three of
 LOOKS = 2 * len(SCALES)
 
 
-def augmented_logits(predict_logits: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+def augmented_logits(predict_logits: Callable[[Tensor], Tensor], batch: Tensor, multiple_of: int = 1) -> Tensor:
     """Return logits whose softmax is the mean over LOOKS runs: float (N, 3, h, w) -> float32 (N, classes, h', w').
 
     predict_logits: a `Predictor`. It runs on the normalised batch at all SCALES, as it is and mirrored left to right.
-    All logits are resized to those of the largest scale before the softmax.
+    multiple_of: the scaled sides are multiples of it. All logits are resized to those of the largest scale before the
+    softmax.
     Test-time augmentation as in Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation" (2017).
     """
     size_hw = batch.shape[-2:]
     seen: list[Tensor] = []
     for scale in sorted(SCALES, reverse=True):
-        scaled_hw = [max(1, round(scale * side)) for side in size_hw]
+        scaled_hw = [max(1, round(scale * side / multiple_of)) * multiple_of for side in size_hw]
         scaled = F.interpolate(batch, scaled_hw, mode="bilinear", antialias=True) if scale != 1 else batch
         for mirrored in (False, True):
             logits = predict_logits(scaled.flip(-1) if mirrored else scaled)

@@ -15,11 +15,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model. Its weights come from torchvision, from this package, or from a file that training wrote.
+    """One model. Its weights come from torchvision, from this package, from a file that training wrote, or from a
+    function of the user's, which makes a network with its weights.
 
     title, summary: texts for people, a few words and one sentence that helps to choose.
     torchvision_weights: the name for `torchvision.models.get_weight`, which gives URL, hash, transforms and categories;
-    None for a file in segcore's format. path: that file; None for torchvision's weights.
+    None for all others. path: the file in segcore's format; None for all others. factory: whether `name` is that of a
+    function, "module:function".
     sha256: the hash that the file must have; "" if none is published, or if torchvision's file name contains it.
     how_to_get: what the user should do if the weights are missing or damaged.
     """
@@ -29,6 +31,7 @@ class ModelEntry:
     summary: str
     torchvision_weights: str | None = None
     path: Path | None = None
+    factory: bool = False
     sha256: str = ""
     how_to_get: str = ""
 
@@ -49,6 +52,10 @@ def _trained(name: str) -> ModelEntry:
     path = Path(name)
     summary = f"Trained by segcore, from {path.name}."
     return ModelEntry(name, path.stem, summary, path=path, how_to_get="give the path of a file that training wrote")
+
+
+def _made(name: str) -> ModelEntry:
+    return ModelEntry(name, name, f"A network of your own, made by {name}.", factory=True)
 
 
 CATALOGUE = {
@@ -91,6 +98,16 @@ def is_file(name: str) -> bool:
     return name.endswith(TRAINED_SUFFIX)
 
 
+def is_factory(name: str) -> bool:
+    """Whether `name` is "module:function": a function that makes a network of the user's own."""
+    return re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", name) is not None
+
+
+def has_own_categories(name: str) -> bool:
+    """Whether the model may have other categories than VOC's, which only opening it tells."""
+    return is_file(name) or is_factory(name)
+
+
 def public_name(name: str) -> str:
     """Return the model's name for exported files and the page. A path is shortened to its file name."""
     return Path(name).name if is_file(name) else name
@@ -111,9 +128,14 @@ def current_name(name: str) -> str:
 
 
 def entry(name: str) -> ModelEntry:
-    """Return the model of a name, former name or path. Raises UsageError, which lists the names, for any other."""
+    """Return the model of a name, former name, path or factory.
+
+    Raises UsageError, which lists the names, for any other.
+    """
     if is_file(name):
         return _trained(name)
+    if is_factory(name):
+        return _made(name)
     name = current_name(name)
     if name not in CATALOGUE:
         raise UsageError(f"there is no model {name!r}; choose one of: {', '.join(CATALOGUE)}")
@@ -137,6 +159,8 @@ def on_disk(name: str) -> bool:
     `<name>-<8 hex digits of the hash>.pth` or `<name>_coco-<8 hex digits>.pth`.
     """
     model = entry(name)
+    if model.factory:
+        return True
     if model.path:
         return model.path.is_file()
     published = re.compile(rf"{model.name}(_coco)?-[0-9a-f]{{8}}\.pth")
@@ -145,7 +169,7 @@ def on_disk(name: str) -> bool:
 
 
 def resolve(name: str | os.PathLike[str]) -> str:
-    """Return the checked name or path of a model.
+    """Return the checked name or path of a model, or the name of a factory, which is not called yet.
 
     "auto" gives the best model that needs no download: ResNet-101 if its weights are on disk, else the shipped model.
     A former name gives a FutureWarning and the current name. Raises UsageError for a name that is not in the catalogue.
@@ -153,12 +177,12 @@ def resolve(name: str | os.PathLike[str]) -> str:
     name = os.fspath(name)
     if name == AUTO:
         return PREFERRED if on_disk(PREFERRED) else SHIPPED
-    if is_file(name):
+    if is_file(name) or is_factory(name):
         return name
     name = current_name(name)
     if name not in CATALOGUE:
         raise UsageError(
             f"there is no model {name!r}; choose {AUTO!r} or one of: {', '.join(CATALOGUE)}; or give the path of a "
-            f"{TRAINED_SUFFIX} file that training wrote"
+            f"{TRAINED_SUFFIX} file that training wrote, or module:function for a network of your own"
         )
     return name

@@ -6,6 +6,7 @@ It imports torch, and torchvision for torchvision's models; each import takes se
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,15 +20,18 @@ from torch import nn
 
 from ..categories import VOC, Categories
 from ..classes import VOC_NAMES
-from ..errors import WeightsError, shown
+from ..errors import UsageError, WeightsError, shown
 from ..files import download
 from . import catalogue, checkpoint
 from .architectures import deeplabv3_mobilenet_v2
-from .catalogue import entry, on_disk, resolve
+from .catalogue import entry, on_disk
+from .own import Model, made_by
 from .transforms import Preprocess
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
+
+Named = str | Model  # a name of the catalogue, a path, a factory, or the caller's own model
 
 __all__ = [
     "Facts",
@@ -63,11 +67,14 @@ class Facts:
 def _published(name: str) -> WeightsEnum:
     """Return torchvision's entry for the weights of one of its models.
 
-    Raises WeightsError if the classes of the weights are not VOC's, in the same order.
+    Raises WeightsError if the classes of the weights are not VOC's, in the same order, UsageError for a factory.
     """
     from torchvision.models import get_weight
 
-    weights = get_weight(entry(name).torchvision_weights)
+    model = entry(name)
+    if model.torchvision_weights is None:
+        raise UsageError(f"{name} is a network of your own; choose one of: {', '.join(catalogue.CATALOGUE)}")
+    weights = get_weight(model.torchvision_weights)
     classes = tuple(each.strip("_") for each in weights.meta["categories"])  # they say "__background__"
     if classes != VOC_NAMES:
         raise WeightsError(
@@ -108,11 +115,17 @@ def _sha256(path: Path, modified_ns: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights_sha256(name: str) -> str:
+def weights_sha256(model: Named) -> str:
     """Return the SHA-256 of the model's weights on disk, 64 hex digits. It is cached until the file changes.
 
     Raises WeightsError if they are not on disk, UsageError for a name not in the catalogue.
     """
+    if own := own_model(model):
+        return own.weights_sha256
+    return _sha256_of_file(str(model))
+
+
+def _sha256_of_file(name: str) -> str:
     path = weights_path(name)
     try:
         status = path.stat()
@@ -121,6 +134,18 @@ def weights_sha256(name: str) -> str:
         raise WeightsError(f"the weights of {name} are not on disk ({path}); {entry(name).how_to_get}") from None
     except OSError as error:
         raise WeightsError(f"the weights of {name} cannot be read: {error}") from error
+
+
+def resolve(model: str | os.PathLike[str] | Model) -> Named:
+    """Return a checked name as `catalogue.resolve` does, or the caller's own model as it is.
+
+    Raises UsageError for an unknown name and for an object of another type.
+    """
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, str | os.PathLike):
+        return catalogue.resolve(model)
+    raise UsageError(f"expected the name of a model, a file, or a segcore.Model, got {type(model).__name__}")
 
 
 def fetch_weights(
@@ -160,7 +185,7 @@ def build_network(
 
 
 def _checked_path(name: str) -> Path:
-    found, expected = weights_sha256(name), _expected_sha256(name)
+    found, expected = _sha256_of_file(name), _expected_sha256(name)
     path = weights_path(name)
     if not found.startswith(expected):
         raise WeightsError(
@@ -170,16 +195,19 @@ def _checked_path(name: str) -> Path:
     return path
 
 
-def load(name: str, *, output_stride: int | None = None) -> nn.Module:
+def load(model: Named, *, output_stride: int | None = None) -> nn.Module:
     """Load the model's network with its weights: float32, in eval mode, on the CPU, without the auxiliary head.
 
     output_stride: 8 or 16, for the shipped network and those trained from it; by default the stride of the training.
     Every call returns a new network. Its forward is that of torchvision's models: normalised float32 (N, 3, h, w) ->
-    {"out": logits (N, classes, h, w)}. Use `prepare` to run it.
+    {"out": logits (N, classes, h, w)}; that of a caller's own network is as in `Model`. Use `prepare` to run it.
     Raises WeightsError if the weights are not on disk, are damaged or do not fit the network, UsageError for a name
     not in the catalogue.
     """
-    path, header = _checked_path(name), _header(name)
+    if own := own_model(model):
+        return own.load()
+    name = str(model)
+    path, header = _checked_path(name), _checkpoint_header(name)
     network: Any  # torchvision's attributes are untyped
     if header is None:
         network, state = build_network(name), torch.load(path, map_location="cpu", weights_only=True)
@@ -223,8 +251,22 @@ def _misfits(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Ten
     yield from (f"{shown(name)} is no part of that network" for name in state.keys() - expected.keys())
 
 
-def _header(name: str) -> checkpoint.Header | None:
-    """Return the header of the model's checkpoint; None for torchvision's files, which have none."""
+def own_model(model: Named) -> Model | None:
+    """Return the caller's own model, given or made by a factory; None for a model of the catalogue or a file.
+
+    Raises UsageError for a factory that gives none, and for a name not in the catalogue.
+    """
+    if isinstance(model, Model):
+        return model
+    return made_by(model) if entry(model).factory else None
+
+
+def _described(model: Named) -> Model | checkpoint.Header | None:
+    """Return what says how to use the model: itself or its checkpoint's header; None for torchvision's files."""
+    return own_model(model) or _checkpoint_header(str(model))
+
+
+def _checkpoint_header(name: str) -> checkpoint.Header | None:
     model = entry(name)
     if model.path is None:
         return None
@@ -236,7 +278,7 @@ def network_of(name: str) -> str:
 
     Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
     """
-    header = _header(name)
+    header = _checkpoint_header(name)
     return header.network if header else entry(name).name
 
 
@@ -245,37 +287,36 @@ def trained_stride(name: str) -> int:
 
     Raises as `categories` does.
     """
-    header = _header(name)
+    header = _checkpoint_header(name)
     return header.output_stride if header else 16
 
 
-def temperature(name: str) -> float | None:
+def temperature(model: Named) -> float | None:
     """Return the temperature that calibrates the model's logits; None if none was fitted.
 
     Raises as `categories` does.
     """
-    header = _header(name)
-    return header.temperature if header else None
+    described = _described(model)
+    return described.temperature if described else None
 
 
-def categories(name: str) -> Categories:
+def categories(model: Named) -> Categories:
     """Return the model's categories, in the order of its logits.
 
-    Raises WeightsError for a file that cannot be read, UsageError for a name not in the catalogue.
+    Raises WeightsError for a file that cannot be read, UsageError for a name not in the catalogue, and as `own_model`.
     """
-    header = _header(name)
-    return header.categories if header else VOC
+    described = _described(model)
+    return described.categories if described else VOC
 
 
-def preprocess_for(name: str, resize: str = "squeeze") -> Preprocess:
+def preprocess_for(model: Named, resize: str = "squeeze") -> Preprocess:
     """Return the model's preprocessing, with the size, mean and deviation that its weights were trained with.
 
     resize: as in `Preprocess`. Raises UsageError for an unknown one and for an unknown name, WeightsError for a file
     that cannot be read.
     """
-    header = _header(name)
-    if header:
-        return header.preprocess(resize)
-    transforms = _published(name).transforms()
+    if described := _described(model):
+        return described.preprocess(resize)
+    transforms = _published(str(model)).transforms()
     (size,) = transforms.resize_size
     return Preprocess(size=size, resize=resize, mean=tuple(transforms.mean), std=tuple(transforms.std))

@@ -29,7 +29,8 @@ class Preprocess:
     - "torchvision": the shorter side becomes `size`, without a limit. torchvision scored its published segmentation
       weights in this way; for PIL images the tensors are bit-identical.
 
-    Sizes are rounded like in `torchvision.transforms.functional.resize`. mean, std: of red, green and blue in 0..1.
+    Sizes are rounded like in `torchvision.transforms.functional.resize`. multiple_of: both sides become the nearest
+    multiple of it, for networks that take no other sizes. mean, std: of red, green and blue in 0..1.
     Raises UsageError for an unknown resize and for invalid settings.
     """
 
@@ -38,12 +39,15 @@ class Preprocess:
     max_size: int | None = 2080
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    multiple_of: int = 1
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
             raise UsageError(f"there is no resize {self.resize!r}; choose one of: {', '.join(RESIZES)}")
         if not 1 <= self.size <= _MAX_SIZE:
             raise UsageError(f"expected a size from 1 to {_MAX_SIZE:,} pixels, got {shown(self.size)}")
+        if not 1 <= self.multiple_of <= self.size:
+            raise UsageError(f"expected multiple_of from 1 to the size {self.size}, got {shown(self.multiple_of)}")
         if self.resize == "aspect" and self.max_size is not None and self.max_size <= self.size:
             raise UsageError(f"expected a max_size greater than the size {self.size}, got {self.max_size}")
         given = f"{shown(self.mean)}, {shown(self.std)}"
@@ -60,7 +64,7 @@ class Preprocess:
         if height < 1 or width < 1:
             raise ImageError(f"expected an image of at least 1 x 1 pixel, got {width} x {height}")
         if self.resize == "squeeze":
-            return self.size, self.size
+            return self._rounded(self.size), self._rounded(self.size)
         short, long = self.size, int(self.size * max(height, width) / min(height, width))
         if self.resize == "aspect" and self.max_size is not None and long > self.max_size:
             short, long = max(1, int(self.max_size * short / long)), self.max_size
@@ -70,7 +74,11 @@ class Preprocess:
                 f"{short} x {long} pixels, of which {MAX_TENSOR_PIXELS:,} are the most; "
                 "use 'squeeze', or 'aspect' with a max_size"
             )
+        short, long = self._rounded(short), self._rounded(long)
         return (long, short) if height > width else (short, long)
+
+    def _rounded(self, side: int) -> int:
+        return max(1, round(side / self.multiple_of)) * self.multiple_of
 
     def resize_image(self, image: np.ndarray) -> np.ndarray:
         """Resize uint8 (H, W, 3) to uint8 (h, w, 3) of `size_hw(H, W)`, with Pillow's antialiased bilinear filter.

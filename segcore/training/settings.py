@@ -109,6 +109,8 @@ class TrainSettings:
             raise UsageError(f"the share that is held back must be from 0 to under 1, got {self.hold_back}")
         if self.output_stride not in (None, 8, 16):
             raise UsageError(f"the output stride must be 8 or 16, got {self.output_stride}")
+        if catalogue.is_factory(self.model):
+            raise UsageError(f"training starts from a model of segcore's, not from {self.model}; name one, or its file")
         if not self.teacher and (self.unlabelled or self.incomplete or self.incomplete_truth):
             raise UsageError("unlabelled photographs and incomplete truth need a teacher; name a model for it")
         if self.dataset_share < 0:
