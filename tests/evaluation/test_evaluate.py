@@ -282,6 +282,7 @@ class QuickNetwork:
 def quick():
     segmenter = object.__new__(Segmenter)
     segmenter.model, segmenter.resize, segmenter.weights_sha256 = SHIPPED, "squeeze", "0" * 64
+    segmenter._source = SHIPPED
     segmenter.predict_logits = QuickNetwork()
     segmenter.on_device = None  # the stand-in has no card to count on, whatever device it names
     segmenter.device, segmenter.precision, segmenter.engine = "cpu", "float32", "torch"
