@@ -37,3 +37,44 @@
   };
   new MutationObserver(nameAll).observe(document, { subtree: true, childList: true, attributeFilter: ["alt", "aria-label"] });
 }
+
+// Clicking into a dropdown selects its text, so that typing replaces it. Gradio would append to it.
+document.addEventListener("click", ({ target }) => {
+  if (target.matches?.("input[role=listbox], input[role=combobox]") && !target.readOnly) target.select();
+});
+
+// Models that are not on this machine cannot be chosen. Gradio's dropdowns have no such choices.
+{
+  const NOT_HERE = "(not on this machine)";
+  const isNotHere = (option) => option?.ariaLabel?.endsWith(NOT_HERE) ?? false;
+
+  new MutationObserver(() => {
+    for (const option of document.querySelectorAll("[role=option]")) {
+      if (isNotHere(option) && option.ariaDisabled !== "true") option.ariaDisabled = "true";
+    }
+  }).observe(document, { subtree: true, childList: true, attributeFilter: ["aria-label"] });
+
+  const stop = (event) => {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  };
+  document.addEventListener("mousedown", (event) => {
+    if (isNotHere(event.target.closest?.("[role=option]"))) stop(event);
+  }, true);
+  document.addEventListener("keydown", (event) => {
+    const list = event.key === "Enter" && document.getElementById(event.target.getAttribute?.("aria-controls"));
+    if (list && isNotHere(list.querySelector("[role=option].active"))) stop(event);
+  }, true);
+}
+
+// Arrow keys, Home and End move between the tabs.
+document.addEventListener("keydown", (event) => {
+  const tabs = event.target.matches?.("[role=tab]") ? [...event.target.parentElement.querySelectorAll("[role=tab]")] : [];
+  const at = tabs.indexOf(event.target);
+  const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tabs.length - 1 }[event.key];
+  if (at < 0 || next === undefined) return;
+  event.preventDefault();
+  const tab = tabs.at(next % tabs.length);
+  tab.focus();
+  tab.click();
+});

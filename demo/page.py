@@ -18,7 +18,7 @@ from demo.markup import tables
 from demo.markup.guide import about
 from demo.server import failures, sessions
 from demo.server.gradio_internals import Call, CheckedBlocks, is_upload
-from demo.tabs import controls, links
+from demo.tabs import controls, events, links
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
 from demo.tabs.whole_set import WholeSetTab
@@ -34,7 +34,7 @@ THEME = gr.themes.Default(
     neutral_hue="slate",
     font=_SYSTEM_FONT,
     font_mono=["ui-monospace", "Consolas", "monospace"],
-)
+).set(body_text_color_subdued="*neutral_600")  # Gradio's own grey is hard to read on white
 _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
 DESCRIPTION = "See what a segmentation model gets right and wrong, on your photograph and against ground truth."
@@ -120,39 +120,53 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
             with gr.Tab(f"{datasets.layout} with ground truth", id=links.TRUTH) as truth_tab:
                 truth = GroundTruthTab(page, truth_tab, pool, datasets, thumbnails, go_on)
             with gr.Tab("A whole set", id=links.WHOLE_SET) as set_tab:
-                show = functools.partial(truth.show_images_of, tabs, links.TRUTH)
+                show = functools.partial(truth.show_images_of, tabs, links.TRUTH, by_set=True)
                 whole_set = WholeSetTab(page, set_tab, pool, datasets, thumbnails, counts, show)
             with gr.Tab("Guide", id=links.GUIDE) as guide_tab:
                 gr.Markdown(about(pool.limits), elem_id="about")
+        truth.back.click(lambda: gr.update(selected=links.WHOLE_SET), None, tabs, **events.LIGHT)
         links.follow_tabs(
             page, tabs, dict(zip(links.TABS, (photograph_tab, truth_tab, set_tab, guide_tab), strict=True))
         )
         truth.open_link(page, tabs, links.TRUTH)
+        models = [photograph.model, truth.model, whole_set.model]
+        offered = {each: controls.AUTOMATIC_MODEL for each in models} | {whole_set.other_model: controls.NO_MODEL}
+
+        def choices() -> list[dict]:
+            return [gr.update(choices=[first, *pool.choices]) for first in offered.values()]
+
+        page.load(choices, None, list(offered), **events.LIGHT)
         if not pool.offline and pool.default != catalogue.PREFERRED:
-            _announce_download(page, pool, banner, run_again, [photograph.model, truth.model, whole_set.model])
+            arrived = _announce_download(page, pool, banner, run_again, models)
+            arrived.change(choices, None, list(offered), **events.LIGHT)
         Endpoints(pool, datasets).wire()
     return page
 
 
 def _announce_download(
     page: Page, pool: ModelPool, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
-) -> None:
-    """Show the progress of the big model's download, and offer the model when it is complete."""
+) -> gr.State:
+    """Show the progress of the big model's download, and offer the model when it is complete.
+
+    Returns a state that changes when it is complete.
+    """
+    arrived = gr.State(False)
 
     def look() -> tuple:
         state = pool.fetching(catalogue.PREFERRED)
         text, running, ready = tables.download_state(
             catalogue.PREFERRED, state, here=catalogue.on_disk(catalogue.PREFERRED)
         )
-        return text, gr.update(visible=ready), gr.update(active=running)
+        return text, gr.update(visible=ready), gr.update(active=running), ready
 
     timer = gr.Timer(2)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     for event in (page.load, timer.tick):
-        event(look, None, [banner, run_again, timer], **private)
+        event(look, None, [banner, run_again, timer, arrived], **private)
     run_again.click(
         lambda: (*[catalogue.PREFERRED] * len(models), gr.update(visible=False), ""),
         None,
         [*models, run_again, banner],
         **private,
     )
+    return arrived

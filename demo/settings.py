@@ -18,6 +18,7 @@ from segcore.cli.old_names import Renamed, told_new_name
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LOOPBACK = "127.0.0.1"
 AUTOMATIC_THRESHOLD = -1  # programs can only give numbers
+LOWEST_THRESHOLD = 0.05  # of the page's control
 MAX_SEGMENTERS = 3  # segmenters in memory, one for each model and precision
 MOST_AT_ONCE = 8  # each request may hold a photograph of 100 megapixels
 SESSIONS = 150  # up to 25 MB each

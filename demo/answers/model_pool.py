@@ -38,6 +38,7 @@ class Arithmetic(NamedTuple):
 
 USUAL = Arithmetic()
 EXACT = Arithmetic("float32", "torch")  # for scores that can be compared with published ones
+NOT_HERE, NOT_HERE_YET = "not on this machine", "not here yet: choose it to download it"  # as in page.js and page.css
 
 # Global, not in ModelPool: a ZeroGPU worker is a fork of the process, and gets names of models instead of networks.
 _segmenters: OrderedDict[tuple[str, Arithmetic], Segmenter] = OrderedDict()
@@ -169,6 +170,15 @@ class ModelPool:
             self.segment(np.zeros((8, 8, 3), np.uint8), self.default, resize="squeeze")
 
     # ---- downloads
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The models to choose from, as (title, name). The title of a model that is not on disk says so."""
+        why = NOT_HERE if self.offline else NOT_HERE_YET
+        return [
+            (entry.title if catalogue.on_disk(name) else f"{entry.title} ({why})", name)
+            for name, entry in catalogue.CATALOGUE.items()
+        ]
 
     def missing(self, model: str) -> str:
         """Return the message for a request for a model that is not on disk. Starts its download if that is allowed."""

@@ -14,12 +14,12 @@ import numpy as np
 
 from demo.answers.model_pool import ModelPool
 from demo.server.decoding import DECODERS
-from demo.settings import AUTOMATIC_THRESHOLD
+from demo.settings import AUTOMATIC_THRESHOLD, LOWEST_THRESHOLD
 from demo.view import pictures
 from demo.waiting.turns import never
 from demo.waiting.visits import GoneError
 from segcore.categories import VOC, Categories
-from segcore.classes import BACKGROUND, IGNORE_INDEX
+from segcore.classes import ANY_OBJECT_NAME, BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.imaging import reading
 from segcore.inference.export import Found, decide
@@ -180,11 +180,13 @@ def nothing_found(task: Task) -> str:
         objects = task.friendly_names[1:]
         things = f"these {len(objects)} things" if len(objects) > 1 else "this thing"
         return f"Nothing found. I know only {things}: {', '.join(objects)}. Everything else is background to me."
+    name = task.friendly_names[1]
+    found = f"No {'object' if name == ANY_OBJECT_NAME else name} found"
     if task.threshold is None:
-        return f"No pixel is most likely {task.friendly_names[1]}. A threshold can show weaker signs of it."
-    return (
-        f"No pixel reaches {task.threshold:.0%} for {task.friendly_names[1]}. Lower the threshold to see weaker signs."
-    )
+        return f"{found}. Untick Automatic threshold, then lower the threshold to see weaker matches."
+    if task.threshold > LOWEST_THRESHOLD:
+        return f"{found}. Lower the threshold to see weaker matches."
+    return f"{found}, even at the lowest threshold."
 
 
 def class_legend(task: Task, found: Sequence[Found]) -> list[dict]:

@@ -53,14 +53,14 @@ Scores depend on how they are taken, so every table and file says it.
 **The report's**: photograph and truth both squeezed to 520 × 520.
 
 ## Your own truth
-If you know what is in your photograph, say so under *Do you know the truth?* and it is scored like the COCO images, at
-its full size, as in *original size*.
+If you know what is in your photograph, open *Have the correct answer? Score this photo*. It is then scored like the
+COCO images, at its full size, as in *original size*.
 
 A **mask** is a PNG of the photograph's own size, grey or with any palette, whose values are the classes' numbers, or
 painted in VOC's colours. {_NUMBERS}; 255 is left out of the scores. **Black and white** says where an object is but not
 what it is, so it needs *Binary*: white is then the class that you choose. Of **COCO annotations** the image that has
-the photograph's name is taken, or the only one. The label map under *Take it away* has the right form: correct it in
-a drawing program, without smoothing, and give it back.
+the photograph's name is taken, or the only one. The label map under *Download* has the right form: correct it in a
+drawing program, without smoothing, and give it back.
 
 ## What the model cannot do
 It does not count: two people side by side are one region. Edges are decided on a coarse grid of 8 or 16 pixels and
@@ -69,10 +69,10 @@ satellite and night images are not what it was trained on.
 
 ## What happens to your photograph
 It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file, like that
-of a truth of your own and those that you take away, is deleted {{keep}} after it came, sooner where room is short, and
+of a truth of your own and those that you download, is deleted {{keep}} after it came, sooner where room is short, and
 with everything else when the page is stopped. What you look at stays in that machine's memory until {{keep}} after your
 last click, whether the page is open or not. Your browser keeps the photograph that you gave last until you close the
-page, and gives it again if it has to. Files that you take away carry none of its date, place or other metadata.
+page, and gives it again if it has to. Files that you download carry none of its date, place or other metadata.
 
 A photograph may have {{megabytes:g}} MB and {{megapixels:g}} megapixels.
 """

@@ -106,8 +106,7 @@ def provenance(view: PhotographView | ComparedView) -> str:
     ]
     if protocol:
         parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")
-    times = "once" if view.network_runs == 1 else f"{view.network_runs} times"
-    parts.append(f"network {made.seconds:.2f} s, run {times} on your visit")
+    parts.append(f"network {made.seconds:.2f} s")
     return f'<p class="provenance" data-network-runs="{view.network_runs}">{" · ".join(parts)}</p>'
 
 

@@ -11,6 +11,7 @@ from demo.answers.datasets import Datasets
 from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Sample
 from demo.server.gradio_internals import with_preprocess
+from demo.settings import LOWEST_THRESHOLD
 from demo.tabs import events
 from segcore.categories import Categories
 from segcore.classes import ANY_OBJECT
@@ -21,8 +22,8 @@ from segcore.models import catalogue
 from segcore.truth.dataset import Dataset
 
 Control = TypeVar("Control", gr.Slider, gr.Dropdown)
+AUTOMATIC_MODEL, NO_MODEL = ("Automatic", catalogue.AUTO), ("Nothing", "none")
 NO_IMAGE = "This image is no longer offered. Please choose another."
-MODEL_CHOICES = [(entry.title, name) for name, entry in catalogue.CATALOGUE.items()]
 
 
 class TaskControls(NamedTuple):
@@ -58,12 +59,12 @@ def task_controls(categories: Categories) -> TaskControls:
             True, label="Automatic threshold", info="A pixel counts if this class is the most likely one."
         )
         threshold = gr.Slider(
-            0.05,
+            LOWEST_THRESHOLD,
             0.95,
             value=0.5,
             step=0.01,
             label="Threshold",
-            info="A lower threshold finds more, a higher one is more certain.",
+            info="Lower: more finds, more mistakes. Higher: fewer, surer.",
             visible=False,
         )
     mode.change(lambda chosen: gr.update(visible=chosen == BINARY), mode, binary, **events.LIGHT)
@@ -89,7 +90,7 @@ class ModelControls(NamedTuple):
 def model_controls(pool: ModelPool) -> ModelControls:
     """Lay out the model and the resize, which make the network run again."""
     model = gr.Dropdown(
-        [("Automatic", catalogue.AUTO), *MODEL_CHOICES],
+        [AUTOMATIC_MODEL, *pool.choices],
         value=catalogue.AUTO,
         label="Model",
         info=f"Automatic is {catalogue.entry(pool.default).title}. Your choice does not affect other visitors.",
@@ -176,6 +177,16 @@ def gallery(label: str, elem_id: str, *, columns: int, samples: Sequence[Sample]
         elem_id=elem_id,
         elem_classes="picker",
     )
+
+
+def select(event: Any, galleries: Sequence[gr.Gallery], offered: gr.JSON | None = None) -> None:
+    """After an event, select the image that `offered` names as its third value; none without it.
+
+    This runs in the browser, because Gradio's server cannot send that nothing is selected. Here -1 means that.
+    """
+    update = "{ __type__: 'update', selected_index: offered?.[2] ?? -1 }"
+    script = f"(offered) => [{', '.join([update] * len(galleries))}]"
+    event.then(None, offered, list(galleries), js=script, api_visibility="private")
 
 
 def pictures(samples: Sequence[Sample]) -> list[tuple[str, str]]:

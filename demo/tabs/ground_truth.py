@@ -60,11 +60,13 @@ class GroundTruthTab:
     def _lay_out(self) -> None:
         # Kept in the browser together with the gallery, so that a click refers to what the visitor saw.
         # Ids are texts here, because a browser's numbers have 53 bits.
-        self.offered = gr.JSON(visible=False)  # the key of a dataset, and the ids of its images that the gallery shows
+        # The key of a dataset, the ids of its images that the gallery shows, the number of the selected one or None.
+        self.offered = gr.JSON(visible=False)
         self.page_number = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
                 self.requests = VisitorRequests(self.pool.turns, "truth")
+                self.back = gr.Button("‹ Back to the set", size="sm", visible=False, elem_id="truth-back")
                 self.verdict = controls.html("truth-verdict")
                 self.viewer = picture_viewer(
                     elem_id="truth-viewer", placeholder="Pick an image to see how well it is understood."
@@ -80,7 +82,7 @@ class GroundTruthTab:
                 with gr.Group():
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.pool)
-                with gr.Accordion("Take it away", open=False):
+                with gr.Accordion("Download", open=False):
                     downloads.download_buttons(
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
@@ -132,14 +134,18 @@ class GroundTruthTab:
             "api_visibility": "private",
             "show_progress": "hidden",
         }
-        which = [self.source, self.class_filter]
-        page.load(self.on_filter, which, **pages)
-        gr.on([self.source.change, self.class_filter.change], self.on_filter, which, **pages)
-        self.previous.click(self.on_previous, [*which, self.page_number], **pages)
-        self.next.click(self.on_next, [*which, self.page_number], **pages)
+        which = [self.source, self.class_filter, self.requests.visit]
+        self._pages = {"fn": self.on_filter, "inputs": which} | pages
+        changes = [page.load, self.source.change, self.class_filter.change]
+        changed = gr.on(changes, **self._pages)
+        back = self.previous.click(self.on_previous, [*which, self.page_number], **pages)
+        forth = self.next.click(self.on_next, [*which, self.page_number], **pages)
+        for turned in (changed, back, forth):
+            controls.select(turned, [self.gallery], self.offered)
         tab.select(self.on_sources, self.source, self.source, **events.LIGHT)
         opened = tab.select(self.on_open, [self.offered, *choice], **self._network)
         picked = self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
+        self.gallery.select(lambda: gr.update(visible=False), None, self.back, **events.LIGHT)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
         other = gr.on(run_again, self.on_setting, choice, **self._network)
         looks = [self.requests.arrived.change, *(each.change for each in (*self.task, self.sharp))]
@@ -149,20 +155,27 @@ class GroundTruthTab:
         again = go_on.click(self.on_go_on, [gr.JSON(visible=False), *choice], js=_IN_BROWSER, **self._network)
         self.requests.fails_in_words(opened, picked, other, again)
 
-    def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, picks: list[Any]) -> None:
-        """After each event of `picks`, show the image in `sent`, [settings, image id], in this tab as it was scored."""
+    def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, picks: list[Any], *, by_set: bool) -> None:
+        """After each event of `picks`, show the image in `sent`, [settings, image id], in this tab as it was scored.
+
+        by_set: whether the tab for a whole set sends it, to which the button *Back to the set* leads.
+        """
         settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
+        outputs = [tabs, self.back, self.class_filter, *settings]
+        opened = gr.update(selected=own_id), gr.update(visible=by_set), ALL
         for event in picks:
-            shown = event.success(
-                lambda it: (gr.update(selected=own_id), *_sent(it)[0]), sent, [tabs, *settings], **events.LIGHT
-            ).success(self.on_sent, [sent, self.requests.visit], **self._network)
+            shown = event.success(lambda it: (*opened, *_sent(it)[0]), sent, outputs, **events.LIGHT).success(
+                self.on_sent, [sent, self.requests.visit], **self._network
+            )
+            controls.select(shown.success(**self._pages), [self.gallery], self.offered)
             self.requests.fails_in_words(shown)
 
     def open_link(self, page: gr.Blocks, tabs: gr.Tabs, own_id: str) -> None:
         """Show the image that the page's address names, where it names one."""
         linked = gr.JSON(visible=False)
         page.load(self.on_link, gr.Textbox(visible=False), linked, js=self._opening, **events.LIGHT)
-        self.show_images_of(tabs, own_id, linked, [linked.change(lambda: None, None, None, **events.LIGHT)])
+        changed = linked.change(lambda: None, None, None, **events.LIGHT)
+        self.show_images_of(tabs, own_id, linked, [changed], by_set=False)
 
     def on_link(self, address: Any) -> Any:
         """The page was opened: return the settings and the image of its address, in the form that `_sent` takes."""
@@ -181,30 +194,40 @@ class GroundTruthTab:
         """The tab was opened: also offer images that were downloaded meanwhile."""
         return controls.offered(self.datasets, source) | {"visible": len(self.datasets.choices) > 1}
 
-    def on_filter(self, source: str, class_filter: str) -> tuple:
-        """The page was opened, or another set or class was chosen: show the first images."""
-        return self._page_of_images(source, class_filter, 0)
+    def on_filter(self, source: str, class_filter: str, visit: Visit) -> tuple:
+        """The page was opened, or another set or class was chosen: show the first images, or those around the image
+        that is compared.
+        """
+        return self._page_of_images(source, class_filter, visit, None)
 
-    def on_previous(self, source: str, class_filter: str, page_number: int | None) -> tuple:
-        return self._page_of_images(source, class_filter, (page_number or 0) - 1)
+    def on_previous(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> tuple:
+        return self._page_of_images(source, class_filter, visit, (page_number or 0) - 1)
 
-    def on_next(self, source: str, class_filter: str, page_number: int | None) -> tuple:
-        return self._page_of_images(source, class_filter, (page_number or 0) + 1)
+    def on_next(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> tuple:
+        return self._page_of_images(source, class_filter, visit, (page_number or 0) + 1)
 
-    def _page_of_images(self, source: str, class_filter: str, page_number: int) -> tuple:
+    def _page_of_images(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> tuple:
+        """Return a page of the gallery; without a number, the page of the image that is compared, or the first."""
         dataset = controls.dataset_of(self.datasets, source)
         if class_filter == ALL:
             ids: Sequence[ImageId] = [image.id for image in dataset.images]
         else:
             ids = dataset.ids_with_class(dataset.categories.object_id(class_filter))
         ids = self.thumbnails.in_order(dataset, ids)
+        names = [str(number) for number in ids]  # as in `visit.wanted`
+        compared = visit.wanted[1] if visit.wanted and visit.wanted[0] == source else None
+        at = names.index(compared) if compared in names else -1
+        if page_number is None:
+            page_number = max(0, at) // PER_PAGE
         last = max(0, (len(ids) - 1) // PER_PAGE)
         page_number = min(max(0, page_number), last)
-        ids_here = ids[page_number * PER_PAGE : (page_number + 1) * PER_PAGE]
+        first = page_number * PER_PAGE
+        selected = at - first if at >= 0 and at // PER_PAGE == page_number else None
+        ids_here = ids[first : first + PER_PAGE]
         samples = [self.thumbnails.sample(dataset, dataset.image(number)) for number in ids_here]
         return (
-            gr.update(value=controls.pictures(samples), selected_index=None),
-            [source, [str(number) for number in ids_here]] if ids_here else None,
+            controls.pictures(samples),
+            [source, names[first : first + PER_PAGE], selected] if ids_here else None,
             page_number,
             tables.where(page_number + 1, last + 1, len(ids)),
             gr.update(visible=last > 0),
@@ -324,7 +347,7 @@ _IN_BROWSER = "(_, ...others) => [segcoreImage(), ...others]"
 def _chosen(offered: Any, index: Any) -> tuple[str, str]:
     """Return the dataset's key and the id of the image at `index` of those that the browser says it shows."""
     match offered, index:
-        case [str(key), [*ids]], int() if 0 <= index < len(ids):
+        case [str(key), [*ids], *_], int() if 0 <= index < len(ids):
             return key, str(ids[index])
     raise gr.Error(controls.NO_IMAGE, print_exception=False)
 

@@ -89,8 +89,8 @@ class PhotographTab:
                 with gr.Group():
                     self.model, self.resize = controls.model_controls(self.pool)
                     self.tta = gr.Checkbox(
-                        label="Test-time augmentation",
-                        info="Averages over three sizes, each also mirrored: six times slower.",
+                        label="Slower, more accurate",
+                        info="Test-time augmentation: averages over three sizes, each also mirrored. Six times slower.",
                         elem_id="photograph-tta",
                     )
                 self._lay_out_downloads()
@@ -101,7 +101,7 @@ class PhotographTab:
                 self.provenance = controls.html("photograph-provenance")
 
     def _lay_out_truth(self) -> None:
-        with gr.Accordion("Do you know the truth?", open=False):
+        with gr.Accordion("Have the correct answer? Score this photo", open=False):
             gr.Markdown(TRUTH_HELP)
             self.truth_notice = controls.html("photograph-truth-notice")
             self.truth_file = gr.File(
@@ -112,7 +112,7 @@ class PhotographTab:
                 self.remove = gr.Button("Remove the truth", size="sm")
 
     def _lay_out_downloads(self) -> None:
-        with gr.Accordion("Take it away", open=False):
+        with gr.Accordion("Download", open=False):
             gr.Markdown("At the photograph's full size, without its date, place or other metadata.")
             downloads.download_buttons(
                 {
@@ -153,6 +153,7 @@ class PhotographTab:
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
         uploaded.then(outputs=self.upload, **emptied)
+        controls.select(uploaded, [self.gallery])
         outputs = [arrived, self.sharp, self.truth_notice]
         truth = private | {"outputs": outputs, "concurrency_id": "truth", "concurrency_limit": 2}
         self.truth_file.upload(self.on_truth, [self.truth_file, visit], **truth).then(

@@ -23,7 +23,6 @@ from segcore.categories import VOC
 from segcore.classes import ANY_OBJECT
 from segcore.errors import SegcoreError, UsageError
 
-NONE = "none"
 AT_FIRST = 50  # initial number of images
 # Evaluations wait in their own queue, so Gradio starts all of them at once.
 EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": None, "show_progress": "hidden"}
@@ -91,13 +90,13 @@ class WholeSetTab:
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.pool)
                     self.other_model = gr.Dropdown(
-                        [("Nothing", NONE), *controls.MODEL_CHOICES],
-                        value=NONE,
+                        [controls.NO_MODEL, *self.pool.choices],
+                        value=controls.NO_MODEL[1],
                         label="Compare with",
                         info="A second model on the same images.",
                         filterable=False,
                     )
-                with gr.Accordion("Take it away", open=False):
+                with gr.Accordion("Download", open=False):
                     downloads.download_buttons(
                         {".html": "Report (HTML)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
@@ -174,6 +173,7 @@ class WholeSetTab:
             **events.LIGHT,
         ).success(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
+        controls.select(scored, [self.worst, self.best])
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
         events.ends_on_failure(scored, idle, self.notice, FAILED)
         self.stop.click(self.on_stop, self.stopping, self.stop, **events.LIGHT)
@@ -223,7 +223,7 @@ class WholeSetTab:
         try:
             chosen = await asyncio.to_thread(self.datasets.get, dataset)
             task = photographs.task_of(mode, class_name, automatic, threshold, chosen.categories)
-            other = None if other_model == NONE else other_model
+            other = None if other_model == controls.NO_MODEL[1] else other_model
             # The slider's range may belong to the previous set.
             count = int(min(max(1, images or 1), len(chosen.images)))
             wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
@@ -258,8 +258,8 @@ class WholeSetTab:
         return {
             self.summary: set_tables.summary(outcome),
             self.pictures: gr.update(visible=True),
-            self.worst: gr.update(value=pictures(outcome.worst), label=worst, selected_index=None),
-            self.best: gr.update(value=pictures(outcome.best), selected_index=None, visible=bool(outcome.best)),
+            self.worst: gr.update(value=pictures(outcome.worst), label=worst),
+            self.best: gr.update(value=pictures(outcome.best), visible=bool(outcome.best)),
             self.pictured: [controls.settings_of(outcome.wanted), *map(_ids, (outcome.worst, outcome.best))],
             self.charts: set_tables.charts(outcome),
             self.provenance: set_tables.provenance(outcome.record),

@@ -66,13 +66,18 @@ def interval(values: np.ndarray) -> list[float] | None:
 
 
 def intervals(per_image: Counts, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the 95 % intervals of all scores, as JSON values; None if undefined."""
+    """Return the 95 % intervals of all scores, as JSON values; None if undefined.
+
+    The interval of a class is undefined, too, if only one image has the score: its resamples are all equal.
+    """
     dataset, means = resampled(per_image)
     columns = dataset["per_class"]
+    images = {key: np.sum(~np.isnan(scores), axis=0) for key, scores in per_image.scores()["per_class"].items()}
     return SETTINGS | {
         "dataset": {key: interval(dataset[key]) for key in OVERALL_KEYS},
         "image_mean": {key: interval(means[key]) for key in OVERALL_KEYS},
         "per_class": {
-            name: {key: interval(columns[key][:, row]) for key in PER_CLASS_KEYS} for row, name in enumerate(names)
+            name: {key: interval(columns[key][:, row]) if images[key][row] > 1 else None for key in PER_CLASS_KEYS}
+            for row, name in enumerate(names)
         },
     }

@@ -107,7 +107,7 @@ def _access_failures_named(name: str) -> Iterator[None]:
 
 def _check_bytes(size: int, name: str, max_bytes: int) -> None:
     if size == 0:
-        raise ImageError(f"{name} is empty (0 bytes); give it again, or another copy of it")
+        raise ImageError(f"{name} is empty (0 bytes); try again, or use another copy")
     if size > max_bytes:
         raise ImageError(
             f"{name} has {size / 2**20:.1f} MB, and {max_bytes / 2**20:.1f} MB is the most that is read; "

@@ -182,6 +182,13 @@ def _bounds(bounds: Sequence[float] | None) -> str:
     return f"{bounds[0]:.4f}\u00a0to\u00a0{bounds[1]:.4f}" if bounds else ""
 
 
+def _class_bounds(score: float | None, intervals: Record | None) -> str:
+    """Return the interval of a class's IoU. A class with a score but without an interval is in one image only."""
+    if score is None or not intervals:
+        return ""
+    return _bounds(intervals["iou"]) or "one image only"
+
+
 def _classes(record: Record) -> Table:
     matrix = np.array(record["confusion"])
     intervals = terms.intervals(record, "per_class")
@@ -192,7 +199,7 @@ def _classes(record: Record) -> Table:
             [
                 _swatched(record, name),
                 terms.number(scores["iou"]),
-                _bounds(intervals.get(name, {}).get("iou")),
+                _class_bounds(scores["iou"], intervals.get(name)),
                 *(terms.number(scores[key]) for key in terms.PER_CLASS if key != "iou"),
                 *(objects.get(name, "") for objects in counted),
                 f"{matrix[row].sum():,}",

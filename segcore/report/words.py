@@ -126,7 +126,7 @@ def _classes(record: Record) -> list[str]:
     iou, known = _iou_in_truth(record), intervals(record, "per_class")
     bounds = {name: known.get(name, {}).get("iou") for name in iou}
     ranges = {name: bounds[name] or (iou[name], iou[name]) for name in iou}
-    if any(bounds.values()):  # a class in only one image has an interval of width 0, which means nothing
+    if intervals(record, "dataset").get("foreground_mean_iou"):  # a class in only one image has no interval
         ranges = {name: (low, high) for name, (low, high) in ranges.items() if low < high}
     best = sorted((name for name in ranges if ranges[name][0] > mean), key=lambda name: -ranges[name][0])
     worst = sorted((name for name in ranges if ranges[name][1] < mean), key=lambda name: ranges[name][1])

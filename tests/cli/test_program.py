@@ -51,7 +51,7 @@ def test_program_predicts_and_says_only_what_failed(cat, tmp_path):
 
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.splitlines() == [
-        f"segcore: {tmp_path / 'broken.jpg'}: broken.jpg is empty (0 bytes); give it again, or another copy of it"
+        f"segcore: {tmp_path / 'broken.jpg'}: broken.jpg is empty (0 bytes); try again, or use another copy"
     ]
     stem = "mein Kätzchen"
     assert names(tmp_path / "out") == sorted(

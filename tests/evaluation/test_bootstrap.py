@@ -97,6 +97,17 @@ def test_one_image_says_nothing_of_others(count):
     assert record["dataset"]["mean_iou"] is None and record["per_class"]["cat"]["iou"] is None
 
 
+def test_a_class_of_one_image_has_no_interval():
+    only_cat, with_dog = counts_of([[50, 10, 0], [20, 20, 0], [0, 0, 0]]), counts_of([[50, 0, 9], [0, 9, 9], [1, 0, 9]])
+    never_found = counts_of([[50, 0, 0], [0, 9, 0], [5, 0, 0]])
+    names = "background", "cat", "dog"
+    once = intervals(Counts.stacked([only_cat, with_dog, only_cat], 3), names)["per_class"]
+    assert once["dog"]["iou"] is None
+    assert once["cat"]["iou"][0] < once["cat"]["iou"][1]
+    twice = intervals(Counts.stacked([never_found, never_found], 3), names)["per_class"]
+    assert twice["dog"]["iou"] == [0, 0]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 99))
 def test_flat_counts_come_back(count, num_classes, seed):

@@ -116,7 +116,7 @@ def test_sharp_edges_are_there_for_photographs_and_for_scores_on_request(open_pa
 def test_a_truth_of_ones_own_is_scored_without_sharp_edges(open_page, examples_coco):
     page = open_page()
     panel = page.get_by_role("tabpanel").filter(visible=True)
-    panel.get_by_role("button", name="Do you know the truth?").click()
+    panel.get_by_role("button", name="Have the correct answer? Score this photo").click()
     annotations = examples_coco / "annotations" / "instances_samples.json"
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-truth-file input[type=file]", annotations))
     page.wait_for_function("!document.querySelector('#photograph-provenance').innerText.includes('sharp edges')")
@@ -228,7 +228,7 @@ def test_downloads_are_full_size_and_exact(open_page, tmp_path):
     Image.fromarray(rgb).save(tmp_path / "wide.jpg", exif=exif)
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", tmp_path / "wide.jpg"))
     panel = page.get_by_role("tabpanel").filter(visible=True)
-    panel.get_by_role("button", name="Take it away").click()
+    panel.get_by_role("button", name="Download").click()
 
     files = {}
     for label in ("Label map (PNG)", "Overlay (PNG)", "Cut-out (PNG)", "JSON with COCO RLE"):
@@ -256,12 +256,12 @@ def test_bring_your_own_truth(open_page, examples_coco, tmp_path):
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", dog))
     panel = page.get_by_role("tabpanel").filter(visible=True)
     shows(page, PHOTOGRAPH, panel.get_by_role("checkbox", name="Sharp edges").uncheck)  # as it will be scored
-    panel.get_by_role("button", name="Take it away").click()
+    panel.get_by_role("button", name="Download").click()
     assert panel.get_by_role("button", name="Scores (JSON)").count() == 0
     with page.expect_download() as download:
         panel.get_by_role("button", name="Label map (PNG)").click()
     download.value.save_as(tmp_path / "labels.png")
-    panel.get_by_role("button", name="Do you know the truth?").click()
+    panel.get_by_role("button", name="Have the correct answer? Score this photo").click()
     truth = "#photograph-truth-file input[type=file]"
 
     shows(page, PHOTOGRAPH, lambda: page.set_input_files(truth, tmp_path / "labels.png"))
@@ -320,18 +320,6 @@ def test_impatient_clicks_end_in_what_was_asked_last(open_page):
         panel.get_by_role("radio", name=name).check()
 
     page.wait_for_function("document.querySelector('#photograph-table tbody th')?.innerText === 'dog'")
-
-
-def test_a_model_that_is_not_here_says_so(open_page):
-    page = open_page()
-    panel = page.get_by_role("tabpanel").filter(visible=True)
-
-    panel.get_by_label("Model").click()
-    page.get_by_role("option", name="DeepLabV3, ResNet-101").click()
-
-    page.wait_for_selector("#photograph-notice .notice.error")
-    assert "is not on this machine" in page.inner_text("#photograph-notice")
-    assert row(page, "photograph-table", "person")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

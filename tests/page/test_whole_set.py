@@ -68,7 +68,7 @@ def test_scores_of_a_set_are_those_of_the_command_line(open_set, examples_coco, 
     assert page.locator("#set-charts svg").count() == 4
     for suffix, label in ((".csv", "Scores (CSV)"), (".json", "Scores (JSON)"), (".html", "Report (HTML)")):
         if suffix == ".csv":
-            panel.get_by_role("button", name="Take it away").click()
+            panel.get_by_role("button", name="Download").click()
         with page.expect_download() as download:
             panel.get_by_role("button", name=label).click()
         assert download.value.suggested_filename == f"samples_deeplabv3_mobilenet_v2{suffix}"

@@ -142,6 +142,13 @@ def test_scores_of_each_class():
     assert read.row("aeroplane") == ["N/A", "", "N/A", "N/A", "N/A", "N/A", "", "0", "0"]
 
 
+def test_a_class_of_one_image_says_so_instead_of_an_interval():
+    told = busy_record()
+    told["intervals"]["per_class"]["cat"]["iou"] = None
+    assert Read(html_report(told)).row("cat")[1:3] == ["0.6598", "one image only"]
+    assert Read(html_report(busy_record() | {"intervals": None})).row("cat")[1:3] == ["0.6598", ""]
+
+
 def test_all_objects_belong_to_any():
     per_class = {"cat": size_counts(small=(1, 4)), "dog": size_counts(large=(4, 5))}
     objects = size_counts(small=(1, 4), large=(4, 5)) | {"per_class": per_class}

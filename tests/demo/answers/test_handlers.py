@@ -156,7 +156,19 @@ def test_nothing_found_names_what_is_known(pool, dataset):
     shown = photographs.open_photograph(pool, None, dataset.path(STOP_SIGN), "auto", "squeeze")
     assert "20 things: aeroplane" in photographs.view_photograph(shown, Task()).viewer["message"]
     message = photographs.view_photograph(shown, Task("binary", "sheep", 0.9)).viewer["message"]
-    assert "sheep" in message and "90%" in message
+    assert message == "No sheep found. Lower the threshold to see weaker matches."
+
+
+@pytest.mark.parametrize(
+    ("class_name", "threshold", "message"),
+    [
+        ("boat", None, "No boat found. Untick Automatic threshold, then lower the threshold to see weaker matches."),
+        ("diningtable", 0.06, "No dining table found. Lower the threshold to see weaker matches."),
+        ("any", 0.05, "No object found, even at the lowest threshold."),
+    ],
+)
+def test_nothing_found_says_what_to_do(class_name, threshold, message):
+    assert photographs.nothing_found(Task("binary", class_name, threshold)) == message
 
 
 def test_an_upload_that_was_deleted_is_said_to_be(pool, dog, tmp_path):

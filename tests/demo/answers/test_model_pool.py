@@ -178,6 +178,16 @@ def test_offline_never_downloads(monkeypatch):
     assert pool.fetching(catalogue.PREFERRED) is None
 
 
+def test_models_that_are_not_here_say_so_where_one_chooses():
+    big, small = catalogue.entry(catalogue.PREFERRED).title, catalogue.entry(catalogue.SHIPPED).title
+    offline = {name: title for title, name in ModelPool(offline=True).choices}
+    online = {name: title for title, name in ModelPool().choices}
+    assert offline[catalogue.PREFERRED] == f"{big} (not on this machine)"
+    assert online[catalogue.PREFERRED] == f"{big} (not here yet: choose it to download it)"
+    assert offline[catalogue.SHIPPED] == online[catalogue.SHIPPED] == small
+    assert list(offline) == list(catalogue.CATALOGUE)
+
+
 def test_download_is_told_as_it_goes_and_offered_when_it_is_here(monkeypatch):
     half, finish = threading.Event(), threading.Event()
 

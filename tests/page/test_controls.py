@@ -1,0 +1,131 @@
+"""The page's controls in a real browser: choosing by mouse and keyboard, and what stays chosen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.browser import PHOTOGRAPH, TRUTH, ask_for, drawn, panel_of, shows
+
+pytestmark = pytest.mark.page
+
+# The contrast of each text of help against the background that lies under it, WCAG's formula.
+CONTRASTS = """() => {
+    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+    const luminance = (color) => {
+        const [r, g, b] = channels(color).map((it) => it / 255).map((it) => it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const opaque = (node) => {
+        const color = getComputedStyle(node).backgroundColor;
+        return (channels(color)[3] ?? 1) > 0 || !node.parentElement ? color : opaque(node.parentElement);
+    };
+    return [...document.querySelectorAll(".info-text")].filter((it) => it.checkVisibility()).map((it) => {
+        const [dark, light] = [getComputedStyle(it).color, opaque(it)].map(luminance).sort((a, b) => a - b);
+        return (light + 0.05) / (dark + 0.05);
+    });
+}"""
+
+
+def selected(page, gallery):
+    return page.locator(f"#{gallery} .thumbnail-lg.selected").evaluate_all("them => them.map(it => it.ariaLabel)")
+
+
+def wait_until_selected(page, gallery, *names):
+    page.wait_for_function(
+        "([gallery, names]) => [...document.querySelectorAll(`#${gallery} .thumbnail-lg.selected`)].map(it => it.ariaLabel).join() === names",
+        arg=[gallery, ",".join(names)],
+    )
+
+
+def test_typing_into_the_class_replaces_it_and_enter_chooses(open_page):
+    page = open_page()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
+    box = panel.get_by_label("Class", exact=True)
+
+    box.click()
+    page.keyboard.type("dog")
+    assert box.input_value() == "dog"
+    shows(page, PHOTOGRAPH, lambda: page.keyboard.press("Enter"))
+
+    assert box.input_value() == "Dog"
+    assert "No dog found." in page.inner_text(f"{PHOTOGRAPH} .message")
+
+
+def test_a_model_that_is_not_here_is_greyed_and_cannot_be_chosen(open_page):
+    page = open_page()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    box = panel.get_by_label("Model", exact=True)
+
+    box.click()
+    option = page.get_by_role("option", name="DeepLabV3, ResNet-101 (not on this machine)")
+    assert option.is_disabled()
+    option.click(force=True)
+    assert box.input_value() == "Automatic"
+    page.keyboard.press("Escape")
+    box.click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert box.input_value() == "Automatic"
+
+    set_panel = panel_of(page, "A whole set")
+    set_panel.get_by_label("Compare with").click()
+    assert page.get_by_role("option", name="(not on this machine)").count() == 3
+
+
+def test_arrow_keys_move_between_tabs(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Your photograph").focus()
+    for key, name in (("ArrowLeft", "Guide"), ("ArrowRight", "Your photograph"), ("ArrowRight", "COCO with ground truth"),
+                      ("End", "Guide"), ("Home", "Your photograph")):  # fmt: skip
+        page.keyboard.press(key)
+        tab = page.get_by_role("tab", name=name)
+        assert tab.get_attribute("aria-selected") == "true" and tab.evaluate("it => it === document.activeElement")
+
+
+def test_an_upload_deselects_the_sample(open_page, examples_coco):
+    page = open_page()
+    dog = page.get_by_role("button", name="Dog", exact=True).filter(visible=True)
+    shows(page, PHOTOGRAPH, dog.click)
+    assert selected(page, "photograph-samples") == ["Dog"]
+
+    cat = examples_coco / "samples" / "000000900002.jpg"
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", cat))
+    wait_until_selected(page, "photograph-samples")
+
+    shows(page, PHOTOGRAPH, dog.click)
+    assert selected(page, "photograph-samples") == ["Dog"]
+
+
+def test_from_a_worst_image_back_to_the_set(open_page):
+    page = open_page()
+    panel = panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    assert not page.locator("#truth-back").is_visible()
+    panel.get_by_label("Images with").click()
+    page.get_by_role("option", name="Dog").click()
+    page.wait_for_function("document.querySelectorAll('#truth-gallery button').length === 1")
+
+    panel = panel_of(page, "A whole set")
+    ask_for(panel, 3)
+    page.click("#set-start")
+    worst = page.locator("#set-worst button").first
+    name = worst.get_attribute("aria-label").split(" · ")[1]
+    shows(page, TRUTH, worst.click)
+
+    # The gallery shows the image that was opened, and selects it.
+    page.wait_for_function("document.querySelectorAll('#truth-gallery button').length === 18")
+    wait_until_selected(page, "truth-gallery", name)
+    page.click("#truth-back")
+    assert page.get_by_role("tab", name="A whole set").get_attribute("aria-selected") == "true"
+
+    panel_of(page, "COCO with ground truth")
+    shows(page, TRUTH, page.get_by_role("button", name="Cat", exact=True).filter(visible=True).click)
+    page.wait_for_selector("#truth-back", state="hidden")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_help_can_be_read(open_page, scheme):
+    page = open_page(color_scheme=scheme)
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) >= 4 and min(contrasts) >= 4.5
