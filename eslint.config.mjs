@@ -6,7 +6,7 @@ const BROWSER = `AbortController AbortSignal Blob DOMMatrix DataTransfer Decompr
   URLSearchParams WheelEvent atob clearInterval clearTimeout console devicePixelRatio document fetch history innerHeight
   location navigator requestAnimationFrame setInterval setTimeout window`.split(/\s+/);
 const GRADIO = ["element", "props", "watch"]; // what Gradio gives to the script of a gr.HTML
-const OF_VIEW = ["demo/view/labels.js", "demo/view/zoom.js"]; // view/component.py joins these with viewer.js
+const OF_VIEW = ["demo/view/labels.js", "demo/view/certainty.js", "demo/view/zoom.js"]; // view/component.py joins these with viewer.js
 
 // The names that these scripts define for others.
 function defined(files, pattern) {
@@ -14,7 +14,8 @@ function defined(files, pattern) {
 }
 
 const ofWindow = defined(["demo/connection.js", "demo/link.js"], /^ *window\.(segcore\w+) =/gm);
-const ofView = defined(OF_VIEW, /^(?:async function|function|const) \[?([\w, ]+?)\]?(?: =|\()/gm);
+const named = /^(?:async function|function|const) \[?([\w, ]+?)\]?(?: =|\()/gm;
+const ofView = defined(OF_VIEW, named);
 const readable = (...names) => Object.fromEntries(names.flat().map((name) => [name, "readonly"]));
 
 export default [
@@ -39,5 +40,6 @@ export default [
     },
   },
   { files: OF_VIEW, rules: { "no-unused-vars": ["error", { vars: "local" }] } },
+  { files: ["demo/view/certainty.js"], languageOptions: { globals: readable(defined(["demo/view/labels.js"], named)) } },
   { files: ["demo/view/viewer.js"], languageOptions: { globals: readable(GRADIO, ofView) } },
 ];

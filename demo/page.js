@@ -78,3 +78,15 @@ document.addEventListener("keydown", (event) => {
   tab.focus();
   tab.click();
 });
+
+// Brings a tab's message into view, or without one its picture. On a phone both lie above the controls.
+window.segcoreBringIntoView = (tab, { onlyErrors }) => {
+  const error = document.querySelector(`#${tab}-notice .notice.error`);
+  const wanted = error ?? (onlyErrors ? null : document.querySelector(`#${tab}-viewer .picture`));
+  const { top, bottom } = wanted?.getBoundingClientRect() ?? {};
+  if (wanted && (top < 0 || bottom > innerHeight)) {
+    const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    wanted.closest(".picture-column").scrollIntoView({ behavior: still ? "instant" : "smooth" });
+  }
+  return [];
+};

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from demo.answers import photographs
+from demo.answers.certainty import certainty
 from demo.view import pictures
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.evaluation import results, run
@@ -82,7 +83,7 @@ def against_truth(
     matrix, boundary_iou = scored.counts.matrix, scored.counts.scores()["per_class"]["boundary_iou"]
     errors = drawing.errors_map(truth, scored.prediction, task.num_classes)
     return ComparedView(
-        viewer=_comparison(photo, task, scored.prediction, truth, errors, shown_hw),
+        viewer=_comparison(photo, task, result, scored.prediction, truth, errors, shown_hw),
         verdict=verdict.verdict(matrix, boundary_iou, task.friendly_names, scored.objects).sentence,
         warning=_warning(subject.other_objects, counts_objects=annotated is None or scored.objects is not None),
         task=task,
@@ -101,6 +102,7 @@ def against_truth(
 def _comparison(
     photo: dict,
     task: Task,
+    result: Segmentation,
     prediction: np.ndarray,
     truth: np.ndarray,
     errors: np.ndarray,
@@ -115,7 +117,13 @@ def _comparison(
     ]
     panels = [
         pictures.panel("Photograph"),
-        pictures.panel("Prediction", _resized(prediction, shown_hw), _shares(task, prediction), unpainted=unpainted),
+        pictures.panel(
+            "Prediction",
+            _resized(prediction, shown_hw),
+            _shares(task, prediction),
+            unpainted=unpainted,
+            certainty=certainty(result.logits, prediction, task),
+        ),
         pictures.panel("Ground truth", _resized(truth, shown_hw), _shares(task, truth), unpainted=unpainted),
         pictures.panel(
             "Errors",

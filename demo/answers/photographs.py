@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.answers.certainty import certainty
 from demo.answers.model_pool import ModelPool
 from demo.server.decoding import DECODERS
 from demo.settings import AUTOMATIC_THRESHOLD, LOWEST_THRESHOLD
@@ -163,7 +164,13 @@ def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> Photograph
     result = shown.seen(sharp)
     decided = decide(result, task, shown.screen.shape[:2])
     found = decided.found()
-    panel = pictures.panel("Prediction", decided.prediction, class_legend(task, found), unpainted=unpainted(task))
+    panel = pictures.panel(
+        "Prediction",
+        decided.prediction,
+        class_legend(task, found),
+        unpainted=unpainted(task),
+        certainty=certainty(result.logits, decided.prediction, task),
+    )
     message = "" if found else nothing_found(task)
     return PhotographView(
         viewer=pictures.view(shown.photo, [panel], message=message),

@@ -154,6 +154,8 @@ class GroundTruthTab:
         self._opening = self.link.follow(self._in_links, self.thumbnails.samples, looked)
         again = go_on.click(self.on_go_on, [gr.JSON(visible=False), *choice], js=_IN_BROWSER, **self._network)
         self.requests.fails_in_words(opened, picked, other, again)
+        self.requests.brings_into_view(self.gallery.select, picked.then)
+        self.requests.brings_into_view(other.then, only_errors=True)
 
     def show_images_of(self, tabs: gr.Tabs, own_id: str, sent: gr.JSON, picks: list[Any], *, by_set: bool) -> None:
         """After each event of `picks`, show the image in `sent`, [settings, image id], in this tab as it was scored.
@@ -169,6 +171,7 @@ class GroundTruthTab:
             )
             controls.select(shown.success(**self._pages), [self.gallery], self.offered)
             self.requests.fails_in_words(shown)
+            self.requests.brings_into_view(shown.then)
 
     def open_link(self, page: gr.Blocks, tabs: gr.Tabs, own_id: str) -> None:
         """Show the image that the page's address names, where it names one."""

@@ -165,6 +165,8 @@ class PhotographTab:
         kept = [controls.photograph_input(visible=False), gr.Number(precision=0, visible=False)]
         again = go_on.click(self.on_go_on, [*kept, *inputs], js=_KEPT_IN_BROWSER, **network)
         self.requests.fails_in_words(loaded, uploaded, picked, other, again)
+        self.requests.brings_into_view(self.gallery.select, self.upload.input, picked.then, uploaded.then)
+        self.requests.brings_into_view(other.then, only_errors=True)
 
     async def on_load(
         self, address: Any, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request

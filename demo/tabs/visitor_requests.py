@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Any
 
@@ -25,6 +26,7 @@ class VisitorRequests:
 
     def __init__(self, turns: Turns, name: str) -> None:
         self.turns = turns
+        self.name = name
         self.visit = gr.State(Visit())
         self.arrived = gr.State(0)
         self.known = gr.Textbox(visible=False)
@@ -54,6 +56,12 @@ class VisitorRequests:
             yield same, same, "", tables.notice(str(error), kind="error")
         else:
             yield self.there(visit)
+
+    def brings_into_view(self, *events: Any, only_errors: bool = False) -> None:
+        """After these events, bring the picture or the error message into the browser's view."""
+        script = f"() => segcoreBringIntoView({json.dumps(self.name)}, {json.dumps({'onlyErrors': only_errors})})"
+        for event in events:
+            event(None, None, None, js=script, api_visibility="private")
 
     def fails_in_words(self, *events: Any) -> None:
         """Show a message and stop waiting if one of these events fails unexpectedly."""

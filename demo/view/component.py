@@ -21,6 +21,7 @@ _SKELETON = """
       <label><input type="radio" data-control="view" value="overlay" checked><span>Overlay</span></label>
       <label><input type="radio" data-control="view" value="compare"><span>Compare</span></label>
       <label><input type="radio" data-control="view" value="mask"><span>Mask only</span></label>
+      <label><input type="radio" data-control="view" value="confidence"><span>Confidence</span></label>
     </fieldset>
     <label class="opacity">
       <span>Opacity</span>
@@ -30,6 +31,15 @@ _SKELETON = """
     <label class="names">
       <input type="checkbox" data-control="names" checked><span>Names and outlines</span>
     </label>
+    <div class="sure">
+      <span class="ramp"><span>0 %</span><span class="colors" role="img"
+        aria-label="Colours from dark blue, not sure, to yellow, sure"></span><span>100 % sure</span></span>
+      <label class="minimum">
+        <span>Show only what it is at least</span>
+        <input type="range" data-control="minimum" min="0" max="99" value="0">
+        <span><output>0 %</output> sure of</span>
+      </label>
+    </div>
   </div>
   <div class="frame">
     <div class="stage"></div>
@@ -58,14 +68,14 @@ def picture_viewer(
     file beside every component class.
 
     The visitor's choices (view, opacity, names, labels hidden or shown alone) stay when the value changes. The section
-    `.viewer` has them as data attributes: view, opacity, names, hidden ("15,12,errors:2"), layout, zoomed, empty, ready
-    ("true" once the latest value is drawn) and version (+1 with each value drawn).
+    `.viewer` has them as data attributes: view, opacity, minimum, names, hidden ("15,12,errors:2"), layout, zoomed,
+    empty, ready ("true" once the latest value is drawn) and version (+1 with each value drawn).
     """
     return gr.HTML(
         value,
         html_template=_SKELETON,
         css_template=_read("viewer.css"),
-        js_on_load=_read("labels.js") + _read("zoom.js") + _read("viewer.js"),
+        js_on_load=_read("labels.js") + _read("certainty.js") + _read("zoom.js") + _read("viewer.js"),
         apply_default_css=False,
         placeholder=placeholder,
         **kwargs,

@@ -11,11 +11,19 @@ function opaqueWord(color) {
   return ((0xff << 24) | ((rgb & 0xff) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
 }
 
-async function decodeLabels({ width, height, deflate }) {
+async function inflated(deflate) {
   const packed = Uint8Array.from(atob(deflate), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const ids = new Uint8Array(await new Response(stream).arrayBuffer());
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function decodeLabels({ width, height, deflate }) {
+  const ids = await inflated(deflate);
   if (ids.length !== width * height) throw new Error(`expected ${width} x ${height} labels, got ${ids.length}`);
+  return mapOf(ids, width, height);
+}
+
+function mapOf(ids, width, height) {
   return { width, height, ids, borders: traceBorders(ids, width, height), anchors: findAnchors(ids, width, height) };
 }
 

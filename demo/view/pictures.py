@@ -56,8 +56,26 @@ def encode_labels(labels: np.ndarray) -> dict:
     if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
         raise ValueError(f"expected a uint8 (H, W) label map, got {labels.dtype} {labels.shape}")
     height, width = labels.shape
-    packed = zlib.compress(labels.tobytes(), level=1)
-    return {"width": width, "height": height, "deflate": base64.b64encode(packed).decode("ascii")}
+    return {"width": width, "height": height, "deflate": _deflated(labels)}
+
+
+def _deflated(values: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(values.tobytes(), level=1)).decode("ascii")
+
+
+def encode_certainty(sure: np.ndarray, classes: np.ndarray, shares: np.ndarray, names: Iterable[str]) -> dict:
+    """Encode how sure the model is on a grid of (h, w) points, as {"width", "height", "count", "names", "deflate"}.
+
+    sure: uint8 (h, w), the probability of the shown label in percent. classes, shares: uint8 (count, h, w), the
+    likeliest classes and their probabilities in percent, the likeliest first. names: of all classes. Raises ValueError
+    for arrays that do not fit.
+    """
+    planes = [sure[None], classes, shares]
+    if any(each.dtype != np.uint8 or each.shape[1:] != sure.shape for each in planes) or len(classes) != len(shares):
+        raise ValueError(f"expected uint8 arrays of one size, got {[(each.dtype, each.shape) for each in planes]}")
+    height, width = sure.shape
+    packed = _deflated(np.concatenate(planes))
+    return {"width": width, "height": height, "count": len(classes), "names": list(names), "deflate": packed}
 
 
 def legend_entry(number: int, name: str, color: str, note: str = "") -> dict:
@@ -80,12 +98,14 @@ def panel(
     group: str = "classes",
     unpainted: Mapping[int, str] | None = None,
     named: bool = True,
+    certainty: Mapping | None = None,
 ) -> dict:
     """Return one panel: the photograph with `labels`, uint8 (H, W) of its aspect ratio, over it; None: no labels.
 
     Labels that are not in `legend` are transparent; `unpainted` gives their names for tooltips. Panels of the same
     `group` share a legend and the hidden labels; for a label in several panels, the first panel's note is used.
-    named: draw outlines and names. They would cover the thin regions of a map of errors.
+    named: draw outlines and names. They would cover the thin regions of a map of errors. certainty: from
+    `encode_certainty`, for the view of the model's confidence; None if the labels are not a model's.
     """
     return {
         "title": title,
@@ -94,6 +114,7 @@ def panel(
         "group": group,
         "named": named,
         "unpainted": {str(number): name for number, name in (unpainted or {0: "background"}).items()},
+        "certainty": certainty,
     }
 
 

@@ -1,9 +1,9 @@
-// The viewer itself. Runs once per component, after labels.js and zoom.js; Gradio hands in `element`, `props`, `watch`.
+// The viewer itself. Runs once per component, after labels.js, certainty.js and zoom.js; Gradio hands in `element`, `props`, `watch`.
 const root = element.querySelector(".viewer");
 const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "legends"].map((name) =>
   root.querySelector(`.${name}`),
 );
-const WHAT_IS_DRAWN = { overlay: "Overlay", compare: "Photograph on the left, overlay on the right", mask: "Mask" };
+const WHAT_IS_DRAWN = { overlay: "Overlay", compare: "Photograph on the left, overlay on the right", mask: "Mask", confidence: "How sure the model is" };
 const MAX_PHOTOS = 8;
 const MAX_OUTLINE_WIDTH = 4096; // pixels
 const ZOOM_STEP = 1.5; // factor of a button or a key
@@ -13,7 +13,7 @@ const EXACT_FROM = 4; // from this scale on, pixels are shown as squares
 
 // Photographs by key; on `window`, so that they stay when Gradio removes a component and mounts it again.
 const photos = (window.segcorePhotos ??= new Map());
-const state = { view: "overlay", opacity: 60, divider: 50, names: true, enlarged: null, highlight: null };
+const state = { view: "overlay", opacity: 60, minimum: 0, divider: 50, names: true, enlarged: null, highlight: null };
 const hidden = new Map(); // group -> Set of ids
 const solo = new Map(); // group -> id
 let inView = {}; // the shown photograph; it stays even if the other viewer has shown many others since
@@ -100,12 +100,14 @@ async function show(value) {
   root.dataset.ready = "false";
   root.setAttribute("aria-busy", "true");
   const described = value ? (value.layout === "grid" ? value.panels : value.panels.slice(0, 1)) : [];
-  let drawn = { described: [], maps: [], photo: null };
+  let drawn = { described: [], maps: [], certainties: [], photo: null };
   let sentence = value ? value.message : props.placeholder;
   try {
     const decoding = described.map(({ labels }) => labels && decodeLabels(labels));
-    const [photo, ...maps] = await Promise.all([value && loadPhoto(value.photo), ...decoding]);
-    drawn = { described, maps, photo };
+    const deciding = described.map(({ certainty }) => certainty && decodeCertainty(certainty));
+    const all = [value && loadPhoto(value.photo), Promise.all(decoding), Promise.all(deciding)];
+    const [photo, maps, certainties] = await Promise.all(all);
+    drawn = { described, maps, certainties, photo };
     if (value && !photo) sentence = "The photograph is no longer kept in this page: please choose it again.";
   } catch (error) {
     console.error(error);
@@ -126,7 +128,7 @@ async function show(value) {
   root.setAttribute("aria-busy", "false");
 }
 
-function build({ described, maps, photo }) {
+function build({ described, maps, certainties, photo }) {
   groups = new Map();
   for (const { group, legend } of described) {
     if (!groups.has(group)) groups.set(group, new Map());
@@ -134,7 +136,8 @@ function build({ described, maps, photo }) {
   }
   resizes.disconnect();
   state.highlight = null;
-  panels = described.map((panel, index) => buildPanel(panel, maps[index], photo));
+  panels = described.map((panel, index) => buildPanel(panel, maps[index], certainties[index], photo));
+  root.dataset.judged = certainties.some(Boolean);
   stage.replaceChildren(...panels.map(({ figure }) => figure));
   stage.dataset.panels = panels.length;
   legends.replaceChildren();
@@ -147,7 +150,8 @@ function build({ described, maps, photo }) {
   panels.forEach(({ picture }) => resizes.observe(picture));
 }
 
-function buildPanel({ title, group, legend, unpainted, named }, map, photo) {
+function buildPanel({ title, group, legend, unpainted, named }, whole, certainty, photo) {
+  const map = whole;
   const image = photo?.cloneNode() ?? "";
   if (image && !map) image.alt = title;
   const fill = make("canvas", { class: "fill", role: "img" });
@@ -172,7 +176,8 @@ function buildPanel({ title, group, legend, unpainted, named }, map, photo) {
   const figure = make("figure", { class: "panel" }, make("figcaption", {}, make("span", {}, title), enlarge), picture);
   const size = map ?? { width: photo?.naturalWidth ?? 4, height: photo?.naturalHeight ?? 3 };
   figure.style.setProperty("--aspect", size.width / size.height);
-  return { title, group, unpainted, named, map, fill, outline, pills, cross, tip, picture, figure };
+  const parts = { fill, outline, pills, cross, tip, picture, figure };
+  return { title, group, unpainted, named, whole, map, certainty, minimum: 0, ...parts };
 }
 
 function buildLegend(group, entries, title) {
@@ -202,14 +207,30 @@ function drawGroups(...wanted) {
   panels.filter(({ group }) => wanted.includes(group) || wanted.includes(undefined)).forEach(draw);
 }
 
+// At most once per frame.
+let isRefreshDue = false;
+function refreshSoon() {
+  if (isRefreshDue) return;
+  isRefreshDue = true;
+  requestAnimationFrame(() => {
+    isRefreshDue = false;
+    refresh();
+  });
+}
+
 // Applies opacity, view and divider by CSS, without painting again.
 function applyControls() {
   if (root.dataset.layout === "grid" && state.view === "compare") state.view = "overlay";
+  if (panels.length > 0 && !panels.some(({ certainty }) => certainty)) {
+    if (state.view === "confidence") state.view = "overlay";
+    state.minimum = 0;
+  }
   const hiddenList = hiddenNames();
   Object.assign(root.dataset, {
     view: state.view,
     names: state.names,
     opacity: state.opacity,
+    minimum: state.minimum,
     hidden: hiddenList.join(","),
   });
   applyZoom();
@@ -217,8 +238,11 @@ function applyControls() {
   root.style.setProperty("--divider", `${state.divider}%`);
   for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.checked = radio.value === state.view;
   const slider = toolbar.querySelector("[data-control=opacity]");
-  slider.disabled = state.view === "mask";
+  slider.disabled = state.view === "mask" || (state.view === "confidence" && root.dataset.layout === "single");
   slider.nextElementSibling.textContent = `${state.opacity} %`;
+  toolbar.querySelector("[data-control=minimum]").value = state.minimum;
+  toolbar.querySelector(".minimum output").textContent = `${state.minimum} %`;
+  root.style.setProperty("--minimum", state.minimum / 100);
   root.querySelector(".show-all").hidden = hiddenList.length === 0;
   for (const chip of root.querySelectorAll(".chip")) {
     const { group, id } = chip.dataset;
@@ -259,13 +283,33 @@ function setZoom(part) {
 }
 
 function draw(panel) {
-  const { group, map, fill } = panel;
-  if (!map) return;
+  const { group, fill, figure, certainty } = panel;
+  if (!panel.whole) return;
+  keepSure(panel);
+  const isHeat = certainty && state.view === "confidence";
+  figure.classList.toggle("heat", Boolean(isHeat));
+  if (isHeat) {
+    paintLabels(fill, { ids: panel.sure }, heatWords(state.minimum));
+    drawLines(panel);
+    return;
+  }
   const { spot, lit } = litEntries(group);
   const words = new Uint32Array(256).fill(spot.length ? DIMMED : 0);
   for (const { id, color } of lit) words[id] = opaqueWord(color);
-  paintLabels(fill, map, words);
+  paintLabels(fill, panel.map, words);
   drawLines(panel);
+}
+
+// Leaves out of a panel's map what is not sure enough.
+function keepSure(panel) {
+  const { whole, certainty } = panel;
+  if (!certainty) return;
+  if (state.view === "confidence" || state.minimum > 0) {
+    panel.sure ??= surenessOf(certainty, whole.width, whole.height);
+  }
+  if (panel.minimum === state.minimum) return;
+  panel.map = state.minimum > 0 ? sureMap(whole, panel.sure, state.minimum) : whole;
+  panel.minimum = state.minimum;
 }
 
 function litEntries(group) {
@@ -285,7 +329,9 @@ function drawLines(panel) {
   outline.width = Math.max(1, Math.round(pixelsWide)); // as fine as the screen, whatever the map's own size
   outline.height = Math.max(1, Math.round((pixelsWide * map.height) / map.width));
   strokeBorders(outline, map, regions, 2 * devicePixelRatio, zoom);
-  for (const [id, pill] of pills) pill.hidden = !state.names || !lit.some((entry) => entry.id === id);
+  for (const [id, pill] of pills) {
+    pill.hidden = !state.names || !map.anchors.has(id) || !lit.some((entry) => entry.id === id);
+  }
   placePills(panel);
 }
 
@@ -319,16 +365,16 @@ function pointAt(x, y) {
   const [column, row] = pictureFractions(zoom, x, y);
   const grid = root.dataset.layout === "grid";
   const under = new Set();
-  for (const { group, unpainted, map, cross, tip, picture } of panels) {
-    const id = map ? labelAt(map, column, row) : undefined;
+  for (const { group, unpainted, whole, certainty, cross, tip, picture } of panels) {
+    const id = whole ? labelAt(whole, column, row) : undefined;
     const entry = isShown(group, id) ? groups.get(group).get(id) : undefined;
     if (entry) under.add(`${group}:${id}`);
-    const text = entry?.name ?? (grid ? unpainted[id] : undefined);
+    const text = entry?.name ?? (grid || certainty ? unpainted[id] : undefined);
     cross.hidden = !grid;
     cross.style.setProperty("--x", `${x * 100}%`);
     cross.style.setProperty("--y", `${y * 100}%`);
     tip.hidden = !text;
-    if (text) tip.replaceChildren(...(entry ? [makeSwatch(entry.color)] : []), text);
+    if (text) tip.replaceChildren(makeName(entry, text), ...(certainty ? [makeShares(certainty, column, row)] : []));
     const left = clamp(
       x * picture.clientWidth - tip.offsetWidth / 2,
       4,
@@ -340,6 +386,16 @@ function pointAt(x, y) {
   for (const chip of root.querySelectorAll(".chip")) {
     chip.classList.toggle("under", under.has(`${chip.dataset.group}:${chip.dataset.id}`));
   }
+}
+
+function makeName(entry, text) {
+  return make("strong", {}, ...(entry ? [makeSwatch(entry.color)] : []), text);
+}
+
+// The likeliest classes and their probabilities. Those that round to 0 % are left out.
+function makeShares(certainty, x, y) {
+  const likeliest = likeliestAt(certainty, x, y).filter(({ percent }) => percent > 0);
+  return make("dl", {}, ...likeliest.flatMap(({ name, percent }) => [make("dt", {}, name), make("dd", {}, `${percent} %`)]));
 }
 
 function pointAway() {
@@ -438,6 +494,7 @@ const controls = {
   view: ({ value }) => (state.view = value),
   opacity: ({ value }) => (state.opacity = Number(value)),
   names: ({ checked }) => (state.names = checked),
+  minimum: ({ value }) => (state.minimum = Number(value)),
   divider: ({ value }) => (state.divider = Number(value)),
 };
 
@@ -450,7 +507,8 @@ root.addEventListener("click", (event) => {
 root.addEventListener("input", (event) => {
   const { control } = event.target.dataset;
   controls[control](event.target);
-  if (control === "names") refresh();
+  if (control === "minimum") refreshSoon();
+  else if (control === "names" || control === "view") refresh();
   else applyControls();
 });
 root.addEventListener("pointerdown", (event) => {
@@ -508,6 +566,7 @@ const resizes = new ResizeObserver((entries) => {
   panels.filter(({ picture }) => resized.has(picture)).forEach(draw);
 });
 
+root.querySelector(".ramp .colors").style.backgroundImage = `linear-gradient(to right, ${RAMP})`;
 root.querySelector("[data-action=fullscreen]").hidden = !document.fullscreenEnabled; // iPhones have no full-screen mode
 for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.name = `${element.id}-view`;
 watch("value", () => show(props.value || null));

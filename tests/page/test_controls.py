@@ -12,7 +12,8 @@ pytestmark = pytest.mark.page
 CONTRASTS = """() => {
     const channels = (color) => color.match(/[\\d.]+/g).map(Number);
     const luminance = (color) => {
-        const [r, g, b] = channels(color).map((it) => it / 255).map((it) => it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4);
+        const linear = (it) => it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = channels(color).map((it) => linear(it / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const opaque = (node) => {
@@ -26,14 +27,11 @@ CONTRASTS = """() => {
 }"""
 
 
-def selected(page, gallery):
-    return page.locator(f"#{gallery} .thumbnail-lg.selected").evaluate_all("them => them.map(it => it.ariaLabel)")
-
-
 def wait_until_selected(page, gallery, *names):
     page.wait_for_function(
-        "([gallery, names]) => [...document.querySelectorAll(`#${gallery} .thumbnail-lg.selected`)].map(it => it.ariaLabel).join() === names",
-        arg=[gallery, ",".join(names)],
+        """([selector, names]) =>
+            [...document.querySelectorAll(selector)].map((it) => it.ariaLabel).join() === names.join()""",
+        arg=[f"#{gallery} .thumbnail-lg.selected", list(names)],
     )
 
 
@@ -76,8 +74,9 @@ def test_a_model_that_is_not_here_is_greyed_and_cannot_be_chosen(open_page):
 def test_arrow_keys_move_between_tabs(open_page):
     page = open_page()
     page.get_by_role("tab", name="Your photograph").focus()
-    for key, name in (("ArrowLeft", "Guide"), ("ArrowRight", "Your photograph"), ("ArrowRight", "COCO with ground truth"),
-                      ("End", "Guide"), ("Home", "Your photograph")):  # fmt: skip
+    first, second, last = "Your photograph", "COCO with ground truth", "Guide"
+    steps = {"ArrowLeft": last, "ArrowRight": first, "End": last, "Home": first}
+    for key, name in [*steps.items(), ("ArrowRight", second)]:
         page.keyboard.press(key)
         tab = page.get_by_role("tab", name=name)
         assert tab.get_attribute("aria-selected") == "true" and tab.evaluate("it => it === document.activeElement")
@@ -87,14 +86,14 @@ def test_an_upload_deselects_the_sample(open_page, examples_coco):
     page = open_page()
     dog = page.get_by_role("button", name="Dog", exact=True).filter(visible=True)
     shows(page, PHOTOGRAPH, dog.click)
-    assert selected(page, "photograph-samples") == ["Dog"]
+    wait_until_selected(page, "photograph-samples", "Dog")
 
     cat = examples_coco / "samples" / "000000900002.jpg"
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", cat))
     wait_until_selected(page, "photograph-samples")
 
     shows(page, PHOTOGRAPH, dog.click)
-    assert selected(page, "photograph-samples") == ["Dog"]
+    wait_until_selected(page, "photograph-samples", "Dog")
 
 
 def test_from_a_worst_image_back_to_the_set(open_page):
@@ -122,6 +121,55 @@ def test_from_a_worst_image_back_to_the_set(open_page):
     panel_of(page, "COCO with ground truth")
     shows(page, TRUTH, page.get_by_role("button", name="Cat", exact=True).filter(visible=True).click)
     page.wait_for_selector("#truth-back", state="hidden")
+
+
+def in_view(page, selector):
+    """Wait until an element lies in the browser's window."""
+    page.wait_for_function(
+        """(selector) => {
+            const { top, bottom } = document.querySelector(selector)?.getBoundingClientRect() ?? { top: -1 };
+            return top >= 0 && bottom <= innerHeight;
+        }""",
+        arg=selector,
+    )
+
+
+def test_on_a_phone_the_answer_comes_into_view(open_page, examples_coco, tmp_path):
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    frame = f"{PHOTOGRAPH} .frame"
+    page.get_by_role("button", name="Naval officer").filter(visible=True).scroll_into_view_if_needed()
+    shows(page, PHOTOGRAPH, page.get_by_role("button", name="Dog", exact=True).filter(visible=True).tap)
+    in_view(page, frame)
+
+    page.locator("#photograph-upload").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 400)
+    cat = examples_coco / "samples" / "000000900002.jpg"
+    shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", cat))
+    in_view(page, frame)
+
+    page.mouse.wheel(0, 1200)
+    (tmp_path / "notes.jpg").write_text("not a photograph")
+    page.set_input_files("#photograph-upload input[type=file]", tmp_path / "notes.jpg")
+    in_view(page, "#photograph-notice .notice.error")
+
+    panel_of(page, "COCO with ground truth")
+    drawn(page, TRUTH)
+    gull = page.get_by_role("button", name="Gull over a beach", exact=True).filter(visible=True)
+    gull.scroll_into_view_if_needed()
+    shows(page, TRUTH, gull.tap)
+    in_view(page, "#truth-verdict")
+    in_view(page, f"{TRUTH} .picture")
+
+
+def test_the_picture_stays_while_the_controls_scroll(open_page):
+    page = open_page(viewport={"width": 1366, "height": 900})
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
+    panel.get_by_role("checkbox", name="Automatic threshold").uncheck()
+    panel.get_by_role("slider", name="Threshold").scroll_into_view_if_needed()
+    in_view(page, f"{PHOTOGRAPH} .frame")
+    page.get_by_role("button", name="Download").filter(visible=True).scroll_into_view_if_needed()
+    in_view(page, f"{PHOTOGRAPH} .frame")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

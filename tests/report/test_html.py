@@ -145,8 +145,8 @@ def test_scores_of_each_class():
 def test_a_class_of_one_image_says_so_instead_of_an_interval():
     told = busy_record()
     told["intervals"]["per_class"]["cat"]["iou"] = None
-    assert Read(html_report(told)).row("cat")[1:3] == ["0.6598", "one image only"]
-    assert Read(html_report(busy_record() | {"intervals": None})).row("cat")[1:3] == ["0.6598", ""]
+    assert Read(html_report(told)).row("cat")[:2] == ["0.6598", "one image only"]
+    assert Read(html_report(busy_record() | {"intervals": None})).row("cat")[:2] == ["0.6598", ""]
 
 
 def test_all_objects_belong_to_any():
