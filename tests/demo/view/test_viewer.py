@@ -9,6 +9,7 @@ import shutil
 import socket
 import zlib
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +52,17 @@ def legend() -> list[dict]:
         pictures.legend_entry(PERSON, "person", "#de1c4e", "50 %"),
         pictures.legend_entry(DOG, "dog", "#3cf959", "25 %"),
     ]
+
+
+def certainty() -> dict:
+    """On the left half 90 % sure of a person, on the right half 40 % of a dog, which is the third of the names here."""
+    sure = np.full((60, 80), 90, np.uint8)
+    sure[:, 40:] = 40
+    classes, shares = np.zeros((2, 2, 60, 80), np.uint8)
+    classes[:] = np.array([1, 2], np.uint8)[:, None, None]
+    classes[:, :, 40:] = np.array([2, 0], np.uint8)[:, None, None]
+    shares[:] = np.stack([sure, np.where(sure == 90, 0, 35).astype(np.uint8)])
+    return pictures.encode_certainty(sure, classes, shares, ["background", "person", "dog"])
 
 
 def photograph() -> np.ndarray:
@@ -175,6 +187,9 @@ def address():
         updates = {  # "start" never gives the same value twice, so that it always counts as a change
             "start": lambda: {**with_labels(scene(), photo=photo), "tick": next(ticks)},
             "flip": lambda: with_labels(scene()[:, ::-1].copy()),
+            "judged": lambda: with_labels(
+                None, panels=[pictures.panel("Prediction", scene(), legend(), certainty=certainty())]
+            ),
             "nothing": lambda: with_labels(None, panels=[nothing], message="I know only these 20 things."),
             "unknown photo": lambda: with_labels(scene(), photo={"key": "never seen", "src": None}),
             "nasty": lambda: with_labels(None, panels=[nasty], message=NASTY),
@@ -597,6 +612,52 @@ def pointed_at(page, across: float, down: float) -> str:
 
 
 @needs_chromium
+def test_confidence_is_a_heat_map_with_matplotlibs_colours(page):
+    assert not page.locator("#one .views").get_by_text("Confidence").is_visible()
+    update(page, "judged")
+    page.locator("#one .views").get_by_text("Confidence").click()
+    cividis = matplotlib.colormaps["cividis"](np.array([0.9, 0.4]), bytes=True).astype(int)
+    heat = overlay(page).astype(int)
+    assert np.abs(heat[:, :38] - cividis[0]).max() <= 3 and np.abs(heat[:, 42:] - cividis[1]).max() <= 3
+    assert page.locator("#one .ramp").is_visible()
+    assert page.get_attribute("#one canvas.fill", "aria-label").startswith("How sure the model is: person 50 %")
+
+    update(page, "flip")  # without probabilities
+    assert viewer_data_attribute(page, "view") == "overlay" and not page.locator("#one .sure").is_visible()
+
+
+@needs_chromium
+def test_only_what_is_sure_enough_is_shown(page):
+    update(page, "judged")
+    page.locator("#one .views").get_by_text("Confidence").click()
+    page.locator("#one [data-control=minimum]").fill("50")
+    page.wait_for_selector("#one .viewer[data-minimum='50']")
+    assert not overlay(page)[:, 42:].any() and overlay(page)[:, :38, 3].all()
+    page.locator("#one .views").get_by_text("Overlay").click()
+    shown = painted(scene(), person=PERSON_COLOR)
+    np.testing.assert_array_equal(overlay(page)[:, :38], shown[:, :38])
+    assert not overlay(page)[:, 42:].any()
+    pills = page.locator("#one .pill").all()
+    assert [pill.inner_text() for pill in pills if pill.is_visible()] == ["person"]
+    assert page.locator("#one .minimum output").inner_text() == "50 %"
+    page.locator("#one [data-control=minimum]").fill("0")
+    page.wait_for_selector("#one .viewer[data-minimum='0']")
+    np.testing.assert_array_equal(overlay(page), painted(scene(), person=PERSON_COLOR, dog=DOG_COLOR))
+    assert not page.locator("#one .sure").is_visible()
+
+
+@needs_chromium
+def test_pointing_tells_the_likeliest_classes(page):
+    update(page, "judged")
+    pointed_at(page, 0.2, 0.5)
+    assert page.locator("#one .tip").inner_text().split("\n") == ["person", "person", "90 %"]
+    pointed_at(page, 0.8, 0.8)
+    assert page.locator("#one .tip").inner_text().split("\n") == ["dog", "dog", "40 %", "background", "35 %"]
+    pointed_at(page, 0.8, 0.2)
+    assert page.locator("#one .tip").inner_text().split("\n")[0] == "background"
+
+
+@needs_chromium
 def test_grid_points_at_the_same_place_everywhere(page):
     page.locator("#grid .stage").scroll_into_view_if_needed()
     box = page.locator("#grid .picture").nth(1).bounding_box()
@@ -682,7 +743,7 @@ def test_phone(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     stage, root = (page.locator(f"#one .{name}").bounding_box() for name in ("picture", "viewer"))
     assert stage["width"] == root["width"] and stage["y"] == root["y"]  # full width, and first
-    heights = page.locator("#one :is(.views span, .toggle, .only, .names)").evaluate_all(
+    heights = page.locator("#one :is(.views span, .toggle, .only, .names):visible").evaluate_all(
         "nodes => nodes.map(node => node.getBoundingClientRect().height)"
     )
     assert min(heights) >= 40
