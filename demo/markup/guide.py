@@ -18,8 +18,10 @@ With **sharp edges** each class's probability is first averaged over neighbourin
 borders follow the photograph's edges. This moves borders and finds no additional classes. Scores are computed without
 it unless you tick the box there, and every result and download says whether it was on.
 
-**Confidence** is the mean probability that the model gives its own answer. It is not the chance of being right: these
-models are often sure and wrong. The Brier score and *A whole set* measure that.
+**Confidence** is the probability that the model gives its own answer; tables have its mean. It is not the chance of
+being right: these models are often sure and wrong. The Brier score and *A whole set* measure that. The view
+*Confidence* shows it as a heat map, and a slider leaves out what the model is not sure enough of. Point at the picture,
+or tap it, to read the three likeliest classes there.
 
 ## What the scores mean, and where they mislead
 | score | what it says | where it misleads |

@@ -35,9 +35,8 @@ _SKELETON = """
       <span class="ramp"><span>0 %</span><span class="colors" role="img"
         aria-label="Colours from dark blue, not sure, to yellow, sure"></span><span>100 % sure</span></span>
       <label class="minimum">
-        <span>Show only what it is at least</span>
+        <span>Show only what it is at least <output>0 %</output> sure of</span>
         <input type="range" data-control="minimum" min="0" max="99" value="0">
-        <span><output>0 %</output> sure of</span>
       </label>
     </div>
   </div>
