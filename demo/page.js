@@ -67,6 +67,11 @@ document.addEventListener("click", ({ target }) => {
   }, true);
 }
 
+// Gradio moves the open list of a dropdown when the window scrolls. The controls scroll by themselves, too.
+document.addEventListener("scroll", ({ target }) => {
+  if (target.matches?.(".control-column")) window.dispatchEvent(new Event("scroll"));
+}, true);
+
 // Arrow keys, Home and End move between the tabs.
 document.addEventListener("keydown", (event) => {
   const tabs = event.target.matches?.("[role=tab]") ? [...event.target.parentElement.querySelectorAll("[role=tab]")] : [];
