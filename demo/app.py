@@ -135,6 +135,7 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
 
 def _models_and_images(settings: Settings) -> tuple[ModelPool, Datasets]:
     from demo.answers.datasets import Datasets, fetched_folder
+    from demo.answers.kept_samples import KeptSamples, kept_folder
 
     pool = ModelPool(
         settings.model,
@@ -144,6 +145,7 @@ def _models_and_images(settings: Settings) -> tuple[ModelPool, Datasets]:
         turns=Turns(settings.at_once, settings.queue),
         limits=settings.limits,
         arithmetic=Arithmetic(settings.precision, settings.engine),
+        kept=KeptSamples((EXAMPLES / "samples").iterdir(), kept_folder()),
     )
     datasets = Datasets(
         *(settings.dataset, EXAMPLES, fetched_folder()),

@@ -73,14 +73,13 @@ def compare(
     kept = before.results if before else {}
     path = dataset.path(image_id)
     key = (path, pool.resolve(model), resize)
-    ran = key not in kept
-    if before is not None and before.path == path:
-        photo = before.photo
-        result = pool.segment(dataset.read_image(image_id), model, resize=resize, exact=True) if ran else kept[key]
-    else:
+    photo = before.photo if before is not None and before.path == path else None
+    result, ran = kept.get(key), False
+    if photo is None or result is None:
         photograph = dataset.read_image(image_id)
-        photo = pictures.encode_photo(reading.fit_within(photograph, photographs.SCREEN_SIDE))
-        result = pool.segment(photograph, model, resize=resize, exact=True) if ran else kept[key]
+        photo = photo or pictures.encode_photo(reading.fit_within(photograph, photographs.SCREEN_SIDE))
+        if result is None:
+            result, ran = pool.segment_file(path, photograph, model, resize=resize, exact=True)
     runs = (before.network_runs if before else 0) + ran
     return Compared(dataset, image_id, photo, result, photographs.remembered(kept, key, result), runs, protocol_name)
 

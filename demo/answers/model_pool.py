@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from demo.answers.kept_samples import KeptSamples
 from demo.server.decoding import DECODERS
 from demo.settings import MAX_SEGMENTERS, Limits
 from demo.waiting.turns import Turns
@@ -69,9 +70,10 @@ class ModelPool:
         turns: Turns | None = None,
         limits: Limits | None = None,
         arithmetic: Arithmetic = USUAL,
+        kept: KeptSamples | None = None,
     ) -> None:
         """threads: PyTorch's number of threads, None for its default. models: how many stay in memory. turns: the queue
-        of all requests. arithmetic: how networks run, except for scores.
+        of all requests. arithmetic: how networks run, except for scores. kept: the results of the samples.
         """
         self.default = catalogue.resolve(model)
         self.offline = offline
@@ -81,6 +83,7 @@ class ModelPool:
         self.models = models
         self.turns = turns or Turns()
         self.arithmetic = arithmetic
+        self.kept = kept or KeptSamples()
         self._lock = threading.Lock()
         self._fetching: dict[str, Fetching] = {}
 
@@ -121,6 +124,19 @@ class ModelPool:
             print(f"segcore: {error}", file=sys.stderr)
             title = catalogue.entry(model).title
             raise WeightsError(f"The weights of {title} are damaged. Please choose another model.") from error
+
+    def segment_file(
+        self, path: Path, photograph: np.ndarray, model: str, *, resize: str, tta: bool = False, exact: bool = False
+    ) -> tuple[Segmentation, bool]:
+        """Return the result of a decoded file, and whether the network ran for it: results of samples are kept."""
+        how = *(EXACT if exact else self.arithmetic), self._all_threads() if exact else None
+        key = self.kept.key(path, self.resolve(model), resize, tta, how)
+        kept = self.kept.get(key)
+        if kept is not None:
+            return kept, False
+        result = self.segment(photograph, model, resize=resize, tta=tta, exact=exact)
+        self.kept.put(key, result)
+        return result, True
 
     def segment(
         self, photograph: np.ndarray, model: str, *, resize: str, tta: bool = False, exact: bool = False

@@ -145,7 +145,8 @@ def _segmented(
     if key in shown.results:
         return shown.remember(key, shown.results[key], ran=False)
     assert photograph is not None  # it is left out only for a result that is known
-    return shown.remember(key, pool.segment(photograph, model, resize=resize, tta=tta), ran=True)
+    result, ran = pool.segment_file(shown.source, photograph, model, resize=resize, tta=tta)
+    return shown.remember(key, result, ran=ran)
 
 
 @dataclass(frozen=True)
