@@ -166,10 +166,13 @@ def test_the_picture_stays_while_the_controls_scroll(open_page):
     panel = page.get_by_role("tabpanel").filter(visible=True)
     shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
     panel.get_by_role("checkbox", name="Automatic threshold").uncheck()
-    panel.get_by_role("slider", name="Threshold").scroll_into_view_if_needed()
+    slider = panel.get_by_role("slider", name="Threshold")
+    assert slider.bounding_box()["y"] > 900
+    page.mouse.move(1150, 600)
+    page.mouse.wheel(0, 700)
+    page.wait_for_function("document.querySelector('.control-column').scrollTop > 600")
     in_view(page, f"{PHOTOGRAPH} .frame")
-    page.get_by_role("button", name="Download").filter(visible=True).scroll_into_view_if_needed()
-    in_view(page, f"{PHOTOGRAPH} .frame")
+    assert 0 < slider.bounding_box()["y"] < 850
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
