@@ -34,7 +34,11 @@ THEME = gr.themes.Default(
     neutral_hue="slate",
     font=_SYSTEM_FONT,
     font_mono=["ui-monospace", "Consolas", "monospace"],
-).set(body_text_color_subdued="*neutral_600")  # Gradio's own grey is hard to read on white
+).set(  # Gradio's own colours have too little contrast
+    body_text_color_subdued="*neutral_600",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+)
 _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
 DESCRIPTION = "See what a segmentation model gets right and wrong, on your photograph and against ground truth."

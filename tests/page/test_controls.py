@@ -8,24 +8,6 @@ from tests.helpers.browser import PHOTOGRAPH, TRUTH, ask_for, drawn, panel_of, s
 
 pytestmark = pytest.mark.page
 
-# The contrast of each text of help against the background that lies under it, WCAG's formula.
-CONTRASTS = """() => {
-    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
-    const luminance = (color) => {
-        const linear = (it) => it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4;
-        const [r, g, b] = channels(color).map((it) => linear(it / 255));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const opaque = (node) => {
-        const color = getComputedStyle(node).backgroundColor;
-        return (channels(color)[3] ?? 1) > 0 || !node.parentElement ? color : opaque(node.parentElement);
-    };
-    return [...document.querySelectorAll(".info-text")].filter((it) => it.checkVisibility()).map((it) => {
-        const [dark, light] = [getComputedStyle(it).color, opaque(it)].map(luminance).sort((a, b) => a - b);
-        return (light + 0.05) / (dark + 0.05);
-    });
-}"""
-
 
 def wait_until_selected(page, gallery, *names):
     page.wait_for_function(
@@ -167,16 +149,8 @@ def test_the_picture_stays_while_the_controls_scroll(open_page):
     shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
     panel.get_by_role("checkbox", name="Automatic threshold").uncheck()
     slider = panel.get_by_role("slider", name="Threshold")
-    assert slider.bounding_box()["y"] > 900
     page.mouse.move(1150, 600)
     page.mouse.wheel(0, 700)
     page.wait_for_function("document.querySelector('.control-column').scrollTop > 600")
     in_view(page, f"{PHOTOGRAPH} .frame")
     assert 0 < slider.bounding_box()["y"] < 850
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_help_can_be_read(open_page, scheme):
-    page = open_page(color_scheme=scheme)
-    contrasts = page.evaluate(CONTRASTS)
-    assert len(contrasts) >= 4 and min(contrasts) >= 4.5
