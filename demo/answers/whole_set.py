@@ -25,7 +25,7 @@ from segcore.evaluation.run import Network, Run, choose_images
 from segcore.inference.refine import EDGES, check_refine
 from segcore.inference.task import Task
 from segcore.models import catalogue
-from segcore.report.extremes import extremes
+from segcore.report.extremes import pictures
 from segcore.report.html import html_report
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ def write_download(
     path = folder / f"{record['split']}_{record['model']}{suffix}"
     if suffix == ".html":
         run = _runs(pool, datasets, outcome.wanted, visitor, never)[-1 if outcome.comparison else 0]
-        text = html_report(record, pictures=extremes(run, record), comparison=outcome.comparison)
+        extremes, doubtful = pictures(run, record)
+        text = html_report(record, pictures=extremes, doubtful=doubtful, comparison=outcome.comparison)
     elif suffix == ".csv":
         text = results.to_csv(record)
     elif suffix == ".json":

@@ -87,10 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.csv:
             write_text(arguments.csv, evaluation.to_csv(record))
         if arguments.html:
-            from ..report.extremes import extremes
+            from ..report.extremes import pictures
             from ..report.html import html_report
 
-            write_text(arguments.html, html_report(record, pictures=extremes(run, record)))
+            extremes, doubtful = pictures(run, record)
+            write_text(arguments.html, html_report(record, pictures=extremes, doubtful=doubtful))
     print(headlines.of_evaluation(record))
     return left_out(record["skipped"], wrong)
 

@@ -14,6 +14,7 @@ from ..inference.task import Logits, Task
 from ..metrics import confusion
 from ..metrics.boundary import boundary_counts, boundary_iou
 from ..metrics.calibration import calibration_error
+from ..metrics.label_quality import label_quality
 
 PER_CLASS_KEYS = (*confusion.PER_CLASS_KEYS, "boundary_iou")
 OVERALL_KEYS = (*confusion.OVERALL_KEYS, "brier", "boundary_iou")
@@ -21,7 +22,9 @@ Scores = dict[str, float | int | None]
 
 _FRACTIONS = 1 << 16  # sums of probabilities are integers in units of 1/65536, so the order of adding does not matter
 _NO_BINS = np.zeros(upsampling.RELIABILITY_BINS, np.int64)
-_NOT_JUDGED = upsampling.JudgedProbabilities(0.0, 0, _NO_BINS, _NO_BINS, _NO_BINS)  # no pixel has a probability
+_NOT_JUDGED = upsampling.JudgedProbabilities(
+    0.0, 0, _NO_BINS, _NO_BINS, _NO_BINS, 0.0, 0.0
+)  # no pixel has a probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class Counts:
     squared_error: (...), in units of 1/65536; divided by squared_error_terms, (...), it is the Brier score.
     reliability: (..., 3, b), for each bin of confidence the pixels, the correct pixels, and the sum of confidences in
     units of 1/65536. uncalibrated: the same without the model's temperature.
+    softmin: (..., 2), in units of 1/65536; the first divided by the second is the label quality.
     """
 
     matrix: np.ndarray
@@ -42,12 +46,13 @@ class Counts:
     squared_error_terms: np.ndarray
     reliability: np.ndarray
     uncalibrated: np.ndarray
+    softmin: np.ndarray
 
     @staticmethod
     def _shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
         vector, scalar = (num_classes,), ()
         bins = (3, upsampling.RELIABILITY_BINS)
-        shapes = (num_classes, num_classes), vector, vector, scalar, scalar, bins, bins
+        shapes = (num_classes, num_classes), vector, vector, scalar, scalar, bins, bins, (2,)
         return {each.name: shape for each, shape in zip(fields(Counts), shapes, strict=True)}
 
     def flat(self) -> np.ndarray:
@@ -89,6 +94,10 @@ class Counts:
         return overall | {
             "per_class": {key: scores[key] for key in confusion.PER_CLASS_KEYS} | {"boundary_iou": boundary}
         }
+
+    def label_quality(self) -> np.ndarray:
+        """Return the label quality, float64 (...); nan without probabilities."""
+        return label_quality(self.softmin[..., 0] / _FRACTIONS, self.softmin[..., 1] / _FRACTIONS)
 
     def reliability_record(self, temperature: float | None = None) -> dict[str, Any]:
         """Return confidence and accuracy by bin as JSON values, for counts without leading axes.
@@ -162,7 +171,8 @@ def counts_of(
     """
     intersection, union = boundary_counts(truth, prediction, num_classes=len(matrix))
     error, terms = _fractions(judged.squared_error), np.array(judged.terms, np.int64)
-    return Counts(matrix, intersection, union, error, terms, _reliability(judged), _reliability(before))
+    softmin = _fractions(np.array([judged.softmin, judged.softmin_weight]))
+    return Counts(matrix, intersection, union, error, terms, _reliability(judged), _reliability(before), softmin)
 
 
 def _reliability(judged: upsampling.JudgedProbabilities) -> np.ndarray:

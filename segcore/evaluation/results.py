@@ -68,6 +68,7 @@ class Evaluation:
         objects.
         """
         by_image, temperature = self.per_image.scores(), self.run.segmenter.temperature
+        quality = self.per_image.label_quality()
         left_out = sorted((each for each in self.scored if not each.counts), key=lambda each: each.image.id)
         return self.run.record() | {
             "images": len(self.counted),
@@ -82,6 +83,7 @@ class Evaluation:
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}
                 | counts.overall(by_image, row)
+                | {"label_quality": counts.json_number(quality[row])}
                 | found_of(each.objects)
                 for row, each in enumerate(self.counted)
             ],
@@ -125,12 +127,20 @@ def image_record(
     shared = scores_record(Counts.stacked([scored.counts], task.num_classes), task, scored.temperature)
     objects = None if scored.objects is None else objects_record(scored.objects, task.categories.names)
     named = {"image_id": image_id, "file_name": file_name}
-    return settings | named | shared["dataset"] | found_of(scored.objects) | shared | {"objects": objects}
+    quality = {"label_quality": counts.json_number(scored.counts.label_quality())}
+    flat = named | shared["dataset"] | quality | found_of(scored.objects)
+    return settings | flat | shared | {"objects": objects}
 
 
 def worst_first(record: Mapping[str, Any]) -> list[dict]:
     """Return the rows of `per_image`, the lowest foreground mean IoU first. An undefined score counts as perfect."""
     return sorted(record["per_image"], key=lambda row: 1 if (score := row[RANKED_BY]) is None else score)
+
+
+def most_doubtful_first(record: Mapping[str, Any]) -> list[dict]:
+    """Return the rows of `per_image` with a label quality, the lowest first: their truth may be wrong."""
+    known = [row for row in record["per_image"] if row.get("label_quality") is not None]
+    return sorted(known, key=lambda row: row["label_quality"])
 
 
 def to_csv(record: dict) -> str:
@@ -150,7 +160,7 @@ def to_csv(record: dict) -> str:
     named = record | {"arithmetic": record["precision"]}
     settings = {key: named[key] for key in CSV_SETTINGS}
     numbers = list(dict.fromkeys((*OVERALL_KEYS, *PER_CLASS_KEYS)))
-    columns = ["scope", "name", "image_id", *numbers, *_end_names(numbers), *CSV_SETTINGS]
+    columns = ["scope", "name", "image_id", *numbers, *_end_names(numbers), "label_quality", *CSV_SETTINGS]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

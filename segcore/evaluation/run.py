@@ -164,8 +164,11 @@ class Sample:
     prediction: np.ndarray
     truth: np.ndarray
 
-    def figure(self, run: Run) -> bytes:
-        """Draw photograph, prediction and truth side by side, with a line about the run. Returns the PNG's bytes."""
+    def figure(self, run: Run, outlined: np.ndarray | None = None) -> bytes:
+        """Draw photograph, prediction and truth side by side, with a line about the run. Returns the PNG's bytes.
+
+        outlined: as in `figures.figure`.
+        """
         return figures.figure(
             self.photograph,
             self.prediction,
@@ -173,6 +176,7 @@ class Sample:
             title=run.caption(self.image),
             names=run.task.friendly_names,
             palette=run.task.palette,
+            outlined=outlined,
         )
 
 

@@ -27,6 +27,7 @@ _TEXT_LINE = 26
 _CHARACTER = 12
 _LEGEND_LINE = 34
 _SWATCH = 22
+_OUTLINE = ("black", 3.5), ("white", 1.5)  # colours and line widths in points; it shows on every colour
 matplotlib_lock = threading.Lock()  # Matplotlib's font cache is shared and not thread-safe
 
 
@@ -61,12 +62,14 @@ def figure(
     names: Sequence[str] = FRIENDLY_NAMES,
     scores: Mapping[str, float | None] | None = None,
     palette: np.ndarray = SCREEN_PALETTE,
+    outlined: np.ndarray | None = None,
 ) -> bytes:
     """Draw photograph, prediction and truth side by side, with a legend. Returns the PNG's bytes.
 
     image: uint8 (h, w, 3), resized to the label maps' aspect ratio. prediction, truth: uint8 (H, W), 255 is
     ignored. names, palette: by class. title: one line about the figure's source. scores: numbers by their printed
-    name; None and nan are printed as "N/A". The legend lists the classes of both label maps.
+    name; None and nan are printed as "N/A". outlined: float (n, 2), the x, y of an outline in pixels of the label maps,
+    which is drawn on all three. The legend lists the classes of both label maps.
 
     Raises ImageError and LabelError for arrays of a wrong type or of different sizes.
     """
@@ -82,8 +85,10 @@ def figure(
         "Truth": palette[_resized_labels(truth, width, height)],
     }
     printed = [] if not scores else [f"{name} {_printed(value)}" for name, value in scores.items()]
+    if outlined is not None:
+        outlined = outlined * (width / prediction.shape[1], height / prediction.shape[0])
     with matplotlib_lock:
-        return _drawn_figure(panels, title, "   ".join(printed), legend)
+        return _drawn_figure(panels, title, "   ".join(printed), legend, outlined)
 
 
 def _legend_entries(
@@ -117,6 +122,7 @@ def _drawn_figure(
     title: str | None,
     scores: str,
     legend: Sequence[tuple[str, tuple[float, ...]]],
+    outlined: np.ndarray | None,
 ) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -140,7 +146,7 @@ def _drawn_figure(
     for number, (heading, pixels) in enumerate(panels.items()):
         left = _SPACE + number * (slot + _SPACE)
         place.text(left, headings_top, heading, size=11, weight="bold", va="top")
-        place.picture(left, panels_top, pixels)
+        place.picture(left, panels_top, pixels, outlined)
     if not legend:
         place.text(_SPACE, legend_top, "no objects in either", size=9.5, va="top")
     for number, (name, color) in enumerate(legend):
@@ -162,10 +168,15 @@ class _Placer:
         where = left / self.width, 1 - top / self.height
         self.drawn.text(*where, text, parse_math=False, color="#1a1a1a", **style)
 
-    def picture(self, left: int, top: int, pixels: np.ndarray) -> None:
+    def picture(self, left: int, top: int, pixels: np.ndarray, outlined: np.ndarray | None) -> None:
         axes = self.drawn.add_axes(self._box(left, top, pixels.shape[1], pixels.shape[0]))
         axes.imshow(pixels, aspect="auto", interpolation="nearest")
         axes.set_axis_off()
+        if outlined is None:
+            return
+        for color, width in _OUTLINE:
+            corners = outlined - 0.5  # imshow has the first pixel's centre at 0
+            axes.fill(*corners.T, fill=False, edgecolor=color, linewidth=width, joinstyle="round")
 
     def swatch(self, left: int, top: int, color: tuple[float, ...]) -> None:
         axes = self.drawn.add_axes(self._box(left, top, _SWATCH, _SWATCH), facecolor=color)

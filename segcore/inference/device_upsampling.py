@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..classes import BACKGROUND, IGNORE_INDEX
+from ..metrics.label_quality import TEMPERATURE
 from .upsampling import RELIABILITY_BINS, JudgedProbabilities, taps
 
 STRIPE_VALUES = 64_000_000  # float32 values in one stripe: 0.25 GB; most photographs fit into one stripe
@@ -81,21 +82,24 @@ def decide_and_judge(
     float64, where sums of float32 probabilities are exact in any order.
     """
     labels = torch.empty(truth.shape, dtype=torch.uint8, device=logits.device) if prediction is None else prediction
-    sums = torch.zeros(4, RELIABILITY_BINS, dtype=torch.float64, device=logits.device)
+    sums = torch.zeros(6, RELIABILITY_BINS, dtype=torch.float64, device=logits.device)
     for rows, values in stripes(logits, (truth.shape[0], truth.shape[1])):
         if prediction is None:
             labels[rows] = _decided(values.argmax(0), binary, object_id)
         target, answer = truth[rows], labels[rows]
-        sure, error = _confidence_and_error(values, target, answer, binary, object_id)
+        sure, own, error = _probabilities_and_error(values, target, answer, binary, object_id)
         bins = (sure * RELIABILITY_BINS).long().clamp_(max=RELIABILITY_BINS - 1).flatten()
         weight = (target != IGNORE_INDEX).double()
-        added = weight, weight * (answer == target), weight * sure, weight * error
+        softmin = weight * (own / -TEMPERATURE).exp_()
+        added = weight, weight * (answer == target), weight * sure, weight * error, softmin * own, softmin
         for row, each in zip(sums, added, strict=True):
             row += torch.bincount(bins, each.flatten(), minlength=RELIABILITY_BINS)
-    pixels, right, confidence, error = sums.cpu().numpy()
+    pixels, right, confidence, error, softmin, weights = sums.cpu().numpy()
     terms = int(pixels.sum()) * (1 if binary else len(logits))
-    judged = JudgedProbabilities(float(error.sum()), terms, pixels.astype("int64"), right.astype("int64"), confidence)
-    return labels, judged
+    reliability = pixels.astype("int64"), right.astype("int64"), confidence
+    return labels, JudgedProbabilities(
+        float(error.sum()), terms, *reliability, float(softmin.sum()), float(weights.sum())
+    )
 
 
 def _decided(labels: Tensor, binary: bool, object_id: int | None) -> Tensor:
@@ -104,17 +108,18 @@ def _decided(labels: Tensor, binary: bool, object_id: int | None) -> Tensor:
     return labels.to(torch.uint8)
 
 
-def _confidence_and_error(
+def _probabilities_and_error(
     values: Tensor, target: Tensor, answer: Tensor, binary: bool, object_id: int | None
-) -> tuple[Tensor, Tensor]:
-    """Return the probability of the answer and the squared error, each (rows, W), from upsampled logits."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the probabilities of the answer and of the truth, and the squared error, each (rows, W)."""
     shares = (values - values.amax(0)).exp_()
     total = shares.sum(0)
     if binary:
         chosen = (total - shares[BACKGROUND] if object_id is None else shares[object_id]) / total
-        return torch.where(answer == 1, chosen, 1 - chosen), (chosen - target).square()
+        sure, own = (torch.where(each == 1, chosen, 1 - chosen) for each in (answer, target))
+        return sure, own, (chosen - target).square()
     own = _of_class(shares, torch.where(target < len(shares), target, 0)) / total
-    return _of_class(shares, answer) / total, shares.square().sum(0) / total.square() - 2 * own + 1
+    return _of_class(shares, answer) / total, own, shares.square().sum(0) / total.square() - 2 * own + 1
 
 
 def _of_class(planes: Tensor, labels: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..classes import BACKGROUND, IGNORE_INDEX
 from ..errors import LabelError, UsageError
+from ..metrics.label_quality import softmin_weights
 
 RELIABILITY_BINS = 15
 STRIPE_VALUES = 150_000  # float32 values in one stripe: 0.6 MB, which fits a core's cache
@@ -267,11 +268,11 @@ def check_threshold(threshold: float) -> None:
 
 
 class JudgedProbabilities(NamedTuple):
-    """Sums for the Brier score and the reliability diagram. They can be added over images.
+    """Sums for the Brier score, the reliability diagram and the label quality. They can be added over images.
 
     squared_error / terms is the Brier score. Confidence is the probability that the model gives its own answer. For
     each of RELIABILITY_BINS equal bins of confidence: `pixels`, correct pixels `right`, both int64 (b,), and the sum of
-    `confidence`, float64 (b,).
+    `confidence`, float64 (b,). softmin, softmin_weight: the sums whose quotient is the `label_quality`.
     """
 
     squared_error: float
@@ -279,6 +280,8 @@ class JudgedProbabilities(NamedTuple):
     pixels: np.ndarray
     right: np.ndarray
     confidence: np.ndarray
+    softmin: float
+    softmin_weight: float
 
 
 def judge_probabilities(
@@ -293,6 +296,7 @@ def judge_probabilities(
     squared_error, terms = 0.0, 0
     pixels, right = np.zeros((2, RELIABILITY_BINS), np.int64)
     confidence = np.zeros(RELIABILITY_BINS)
+    softmin, softmin_weight = 0.0, 0.0
     for place, values in _stripes(checked(logits, truth.shape), truth.shape):
         counted = truth[place] != IGNORE_INDEX
         answer = prediction[place]
@@ -300,6 +304,7 @@ def judge_probabilities(
         if binary:
             chosen = total - shares[BACKGROUND] if object_id is None else shares[object_id]
             chosen = chosen / total
+            own = np.where(truth[place] == 1, chosen, 1 - chosen)
             error = np.square(chosen - truth[place])
             sure = np.where(answer == 1, chosen, 1 - chosen)
         else:
@@ -308,12 +313,16 @@ def judge_probabilities(
             sure = _of_class(shares, answer) / total
         squared_error += float(error[counted].sum(dtype=np.float64))
         terms += int(np.count_nonzero(counted)) * (1 if binary else len(values))
+        own = own[counted]
+        weight = softmin_weights(own)
+        softmin += float(own @ weight)
+        softmin_weight += float(weight.sum(dtype=np.float64))
         sure = sure[counted]
         bins = np.minimum((sure * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
         pixels += np.bincount(bins, minlength=RELIABILITY_BINS)
         right += np.bincount(bins[answer[counted] == truth[place][counted]], minlength=RELIABILITY_BINS)
         confidence += np.bincount(bins, sure, minlength=RELIABILITY_BINS)
-    return JudgedProbabilities(squared_error, terms, pixels, right, confidence)
+    return JudgedProbabilities(squared_error, terms, pixels, right, confidence, softmin, softmin_weight)
 
 
 def _of_class(planes: np.ndarray, labels: np.ndarray) -> np.ndarray:

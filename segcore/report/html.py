@@ -26,10 +26,17 @@ class Picture(NamedTuple):
     data: bytes
 
 
-def html_report(record: Record, *, pictures: Sequence[Picture] = (), comparison: Record | None = None) -> str:
+def html_report(
+    record: Record,
+    *,
+    pictures: Sequence[Picture] = (),
+    doubtful: Sequence[Picture] = (),
+    comparison: Record | None = None,
+) -> str:
     """Return the HTML report of an evaluation's record. It suits light and dark mode, screens, phones and paper.
 
-    pictures: images to show in this order, such as the worst and the best. comparison: the record of a comparison,
+    pictures: images to show in this order, such as the worst and the best. doubtful: images whose truth may be wrong,
+    for a section of their own. comparison: the record of a comparison,
     which is described at the end. All names, captions and reasons are escaped.
 
     Raises ImageError for a picture that is neither PNG nor JPEG.
@@ -42,7 +49,8 @@ def html_report(record: Record, *, pictures: Sequence[Picture] = (), comparison:
         summary=parts.summary(record),
         details=parts.details(record),
         extremes=_extremes(record, ranked),
-        pictures=[_Shown(each, _source(each)) for each in (Picture(*each) for each in pictures)],
+        pictures=_shown(pictures),
+        doubtful=_shown(doubtful),
         skipped=_skipped(record),
         images=_image_table(record, ranked[:MOST_IMAGES], "Scores of each image"),
         every_image=f"Every image, worst first ({len(ranked):,})",
@@ -54,6 +62,10 @@ def html_report(record: Record, *, pictures: Sequence[Picture] = (), comparison:
 class _Shown(NamedTuple):
     picture: Picture
     source: str
+
+
+def _shown(pictures: Sequence[Picture]) -> list[_Shown]:
+    return [_Shown(each, _source(each)) for each in (Picture(*each) for each in pictures)]
 
 
 def _facts(record: Record) -> dict[str, str]:

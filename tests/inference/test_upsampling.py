@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from segcore.errors import LabelError, UsageError
 from segcore.inference import upsampling
+from segcore.metrics.label_quality import label_quality
 
 
 def smooth_logits(h, w, seed=0):
@@ -164,3 +165,27 @@ def test_probabilities_are_judged_by_their_definitions(object_id):
     assert (judged.squared_error, judged.terms) == (pytest.approx(expected.sum(), rel=1e-5), expected.size)
     bins = by_bins(np.where(answer == 1, probability, 1 - probability)[counted], (answer == binary_truth)[counted])
     np.testing.assert_allclose([judged.pixels, judged.right, judged.confidence], bins, rtol=1e-4)
+
+
+def test_label_quality_is_the_softmin_of_the_annotated_classes_probabilities():
+    logits, size_hw = smooth_logits(17, 17), (60, 50)
+    labels = upsampling.label_map(logits, size_hw)
+    truth = np.where(np.random.default_rng(0).random(size_hw) < 0.9, labels, 3).astype(np.uint8)
+    truth[:5] = 255
+    rows, columns = np.nonzero(truth != 255)
+    own = upsampling.probabilities(logits, size_hw).astype(np.float64)[truth[rows, columns], rows, columns]
+
+    def softmax(values):
+        return np.exp(values) / np.exp(values).sum()
+
+    judged = upsampling.judge_probabilities(logits, truth, labels)
+    # Lad and Mueller 2023: the dot product of s and softmax((1 - s) / temperature)
+    expected = own @ softmax((1 - own) / 0.1)
+    assert label_quality(judged.softmin, judged.softmin_weight) == pytest.approx(expected, rel=1e-5)
+
+    as_binary = np.where(truth == 255, 255, truth > 0).astype(np.uint8)
+    judged = upsampling.judge_probabilities(logits, as_binary, np.minimum(labels, 1), binary=True)
+    background = upsampling.probabilities(logits, size_hw).astype(np.float64)[0, rows, columns]
+    own = np.where(truth[rows, columns] > 0, 1 - background, background)
+    expected = own @ softmax((1 - own) / 0.1)
+    assert label_quality(judged.softmin, judged.softmin_weight) == pytest.approx(expected, rel=1e-5)
