@@ -59,7 +59,7 @@ OVERALL = {
     "mean_accuracy",
     "boundary_iou",
 }
-IMAGE = {"image_id", "file_name", "objects_total", "objects_found"}
+IMAGE = {"image_id", "file_name", "label_quality", "objects_total", "objects_found"}
 PER_CLASS = {"iou", "f1", "precision", "recall", "boundary_iou"}
 RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
