@@ -39,7 +39,7 @@ ADDRESSES = {
 }
 
 
-@pytest.mark.parametrize("payload", ADDRESSES.values(), ids=ADDRESSES.keys())
+@pytest.mark.parametrize("payload", list(ADDRESSES.values()), ids=list(ADDRESSES))
 def test_addresses_are_refused_without_a_request(page, quiet, elsewhere, payload):
     image = payload(f"{elsewhere.url}/photo.jpg")
     answer = raw_call(page.url, "segment", [image, "multiclass", "any", -1, "auto"])

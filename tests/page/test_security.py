@@ -396,7 +396,7 @@ def names() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", names().values(), ids=names().keys())
+@pytest.mark.parametrize("name", list(names().values()), ids=list(names()))
 def test_no_file_name_leads_out_of_the_folder(url, page, uploads, name):
     folder = page[1]
     outside = files_in(folder) - files_in(uploads)

@@ -197,8 +197,8 @@ def _picture(folder):
 
 # Every protocol with every task, and sharp edges with and without either.
 @pytest.mark.slow
-@pytest.mark.parametrize("task_number, task", enumerate([Task(), Task("binary"), Task("binary", "dog", 0.4)]))
-@pytest.mark.parametrize("number, name", enumerate(protocols.PROTOCOLS))
+@pytest.mark.parametrize("task_number, task", list(enumerate([Task(), Task("binary"), Task("binary", "dog", 0.4)])))
+@pytest.mark.parametrize("number, name", list(enumerate(protocols.PROTOCOLS)))
 def test_scores_are_those_of_evaluate(pool, dataset, number, name, task_number, task):
     sharp = (number + task_number) % 2 == 1
     compared = ground_truth.compare(pool, None, dataset, DOG, "auto", name, "squeeze")
