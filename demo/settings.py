@@ -70,7 +70,7 @@ class Settings:
 
     host, port: where the page listens (port None: the first free one from 7860). dataset: the operator's folder of
     images with truth. coco_url: a mirror of COCO, None for COCO's own server. model: a catalogue name, "auto", a
-    trained model's file, or "module:function".
+    trained model's file, "hf:USER/NAME" or "module:function".
     precision, engine: as for `Segmenter`, except for scores. offline: never download anything. threads: PyTorch's,
     None for its default. queue: requests that may wait. at_once: requests that run at the same time. models: models in
     memory. sessions: visitors whose images are kept; the least recent are dropped first. hosts: host names that the
@@ -106,8 +106,8 @@ class Settings:
                             metavar="DIR", help="photographs with their truth, in COCO's layout or VOC's, for the tabs "
                             "with ground truth; default: the samples; --coco is its old name")  # fmt: skip
         parser.add_argument("--model", type=model_name, default=environment.get("SEGCORE_MODEL", "auto"),
-                            metavar="NAME", help="a model's name, a trained one's file, or module:function for a "
-                            "network of your own; default: auto")  # fmt: skip
+                            metavar="NAME", help="a model's name, a trained one's file, hf:USER/NAME, or "
+                            "module:function for a network of your own; default: auto")  # fmt: skip
         parser.add_argument("--precision", default=environment.get("SEGCORE_PRECISION") or "auto",
                             type=_one_of("auto", "float32", "bfloat16", "int8"),
                             help="auto, float32, bfloat16 or int8; scores always use float32; "

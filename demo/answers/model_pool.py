@@ -75,7 +75,7 @@ class ModelPool:
         """threads: PyTorch's number of threads, None for its default. models: how many stay in memory. turns: the queue
         of all requests. arithmetic: how networks run, except for scores. kept: the results of the samples.
         """
-        self.default = catalogue.resolve(model)
+        self.default = catalogue.resolve(model, offline=offline)
         self.offline = offline
         self.limits = limits or Limits()
         self.categories = categories_of(self.default)
@@ -199,7 +199,7 @@ class ModelPool:
     def missing(self, model: str) -> str:
         """Return the message for a request for a model that is not on disk. Starts its download if that is allowed."""
         title = catalogue.entry(model).title
-        if catalogue.is_file(model):
+        if catalogue.has_own_categories(model):
             return f"The weights of {title} are no longer on this machine. Please choose another model."
         if self.offline:
             return f"{title} is not on this machine, which is set to stay offline. Please choose another model."

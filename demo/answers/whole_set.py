@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
@@ -240,7 +241,7 @@ def write_download(
     """Write the report, the table or the record of an outcome into `folder`. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     record = outcome.record
-    path = folder / f"{record['split']}_{record['model']}{suffix}"
+    path = folder / f"{record['split']}_{re.sub('[/:]', '_', record['model'])}{suffix}"
     if suffix == ".html":
         run = _runs(pool, datasets, outcome.wanted, visitor, never)[-1 if outcome.comparison else 0]
         extremes, doubtful = pictures(run, record)

@@ -61,7 +61,8 @@ def add_model_argument(command: argparse.ArgumentParser) -> None:
         "--model",
         type=model_name,
         default=catalogue.AUTO,
-        help="auto (default), the file of a trained model, module:function for a network of your own, or: " + names,
+        help="auto (default), a trained model's file, hf:USER/NAME, module:function for a network of your own, or: "
+        + names,
     )
 
 

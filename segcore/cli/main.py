@@ -16,6 +16,7 @@ from .. import __doc__ as description
 from .. import __version__
 from ..errors import SegcoreError, UsageError
 from ..inference import memory
+from ..models import hub
 from . import compare, evaluate, export, fetch_coco, fetch_weights, models, predict, train
 from .common import FAILED, WRONG_USAGE, complain, reason
 
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     _replace_closed_streams()
     try:
         arguments = _parser().parse_args(argv)
+        _pin_models(arguments)
         memory.keep_pages()
         with _debug_messages(arguments.verbose):
             status = arguments.run(arguments)
@@ -65,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
             "--verbose", action="store_true", help="say on stderr what is used: model file, device, ..."
         )
     return parser
+
+
+def _pin_models(arguments: argparse.Namespace) -> None:
+    """Download the models on the Hub that are named, and put the commit into their names, once for all uses."""
+    for option in ("model", "teacher", "name"):
+        if hub.is_hub(name := getattr(arguments, option, None) or ""):
+            setattr(arguments, option, hub.pinned(name))
+    if names := getattr(arguments, "models", None):
+        arguments.models = [hub.pinned(name) if hub.is_hub(name) else name for name in names]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import cast, overload
+from typing import Any, cast, overload
 
 from torch import Tensor, nn
 
@@ -16,7 +16,9 @@ from ..categories import Categories
 from ..errors import UsageError
 from ..imaging import reading
 from ..models import loading
+from ..models import pretrained as models_pretrained
 from ..models.own import Model
+from ..models.pretrained import Scores
 from ..models.transforms import Preprocess
 from . import sources, stream
 from .old_names import renamed_attribute, renamed_keyword
@@ -38,8 +40,9 @@ CALIBRATION_LIMIT = 100  # maximum number of photographs to calibrate int8
 class Segmenter:
     """A model that is ready to run. It loads the weights once and is thread-safe.
 
-    model: a name from the catalogue, "auto", the path of a checkpoint that training wrote, "module:function" for a
-    function that returns a `Model`, or a `Model`. Or a network of your own, with its categories and transforms as for a
+    model: a name from the catalogue, "auto", the path of a checkpoint that training wrote, "hf:USER/NAME" or
+    "hf:USER/NAME@REVISION" for a model on the Hugging Face Hub, which is downloaded, "module:function" for a function
+    that returns a `Model`, or a `Model`. Or a network of your own, with its categories and transforms as for a
     `Model`; "auto" as precision then means float32.
     device: "auto" (cuda > mps > cpu), or one of them.
     precision: "auto", "float32", "bfloat16" or "int8".
@@ -93,6 +96,31 @@ class Segmenter:
         self.engine, self.calibration = self._predictor.engine, self._predictor.calibration
         log.debug("model %s, from %s", self.model, "the caller" if own else loading.weights_path(self.model))
         log.debug("device %s, precision %s, engine %s", self.device, self.precision, self.engine)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained: str | os.PathLike[str], *, revision: str | None = None, **options: Any
+    ) -> Segmenter:
+        """Make a segmenter of a model on the Hugging Face Hub, or of a folder that `save_pretrained` has written.
+
+        pretrained: USER/NAME, or the folder. revision: a branch, a tag or a commit. options: as for `Segmenter`.
+        Raises as `Segmenter` and `models.hub.pinned` do.
+        """
+        return cls(models_pretrained.name_of(os.fspath(pretrained), revision), **options)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, scores: Scores | None = None) -> Path:
+        """Write the model into a folder, as `models.pretrained.save` does: model.safetensors, README.md.
+
+        scores: the record of an evaluation of this model, or its JSON file; it gets into the model card.
+        """
+        return models_pretrained.save(self._source, Path(folder), scores=scores)
+
+    def push_to_hub(self, name: str, *, scores: Scores | None = None, private: bool = False) -> str:
+        """Upload the model to USER/NAME on the Hugging Face Hub, with the login of `hf auth login`.
+
+        scores: as in `save_pretrained`. Returns "hf:USER/NAME@COMMIT". Raises as `models.pretrained.push` does.
+        """
+        return models_pretrained.push(self._source, name, scores=scores, private=private)
 
     def preprocess_for(self, resize: str) -> Preprocess:
         """Return the model's preprocessing with another resize. Raises UsageError for an unknown one."""

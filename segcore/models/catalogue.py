@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from . import hub
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model. Its weights come from torchvision, from this package, from a file that training wrote, or from a
-    function of the user's, which makes a network with its weights.
+    """One model. Its weights come from torchvision, from this package, from a file that training wrote, from the
+    Hugging Face Hub, or from a function of the user's, which makes a network with its weights.
 
     title, summary: texts for people, a few words and one sentence that helps to choose.
     torchvision_weights: the name for `torchvision.models.get_weight`, which gives URL, hash, transforms and categories;
     None for all others. path: the file in segcore's format; None for all others. factory: whether `name` is that of a
     function, "module:function".
     sha256: the hash that the file must have; "" if none is published, or if torchvision's file name contains it.
+    licence: of the weights, as the Hub calls it; "" if we do not know it.
     how_to_get: what the user should do if the weights are missing or damaged.
     """
 
@@ -33,25 +35,35 @@ class ModelEntry:
     path: Path | None = None
     factory: bool = False
     sha256: str = ""
+    licence: str = ""
     how_to_get: str = ""
 
 
 def _torchvision(name: str, title: str, summary: str, builder: str) -> ModelEntry:
     weights = f"{builder}_Weights.COCO_WITH_VOC_LABELS_V1"
     how_to_get = f"fetch them with: python -m segcore fetch-weights {name}"
-    return ModelEntry(name, title, summary, torchvision_weights=weights, how_to_get=how_to_get)
+    licence = "bsd-3-clause"
+    return ModelEntry(name, title, summary, torchvision_weights=weights, licence=licence, how_to_get=how_to_get)
 
 
 def _shipped(name: str, title: str, summary: str, sha256: str) -> ModelEntry:
     path = Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
     how_to_get = "they are part of segcore: install it again (in a clone that keeps them in LFS: git lfs pull)"
-    return ModelEntry(name, title, summary, path=path, sha256=sha256, how_to_get=how_to_get)
+    licence = "apache-2.0"
+    return ModelEntry(name, title, summary, path=path, sha256=sha256, licence=licence, how_to_get=how_to_get)
 
 
 def _trained(name: str) -> ModelEntry:
     path = Path(name)
     summary = f"Trained by segcore, from {path.name}."
     return ModelEntry(name, path.stem, summary, path=path, how_to_get="give the path of a file that training wrote")
+
+
+def _on_the_hub(name: str) -> ModelEntry:
+    path, title = hub.cached(name), hub.place_of(name).repo
+    how_to_get = f"delete that file if it is there, and fetch it: python -m segcore fetch-weights {name}"
+    summary, sha256 = f"From the Hugging Face Hub, {title}.", hub.expected_sha256(path)
+    return ModelEntry(name, title, summary, path=path, sha256=sha256, how_to_get=how_to_get)
 
 
 def _made(name: str) -> ModelEntry:
@@ -95,17 +107,17 @@ TRAINED_SUFFIX = ".safetensors"
 
 def is_file(name: str) -> bool:
     """Whether `name` is the path of a file that training wrote, and not the name of a model."""
-    return name.endswith(TRAINED_SUFFIX)
+    return name.endswith(TRAINED_SUFFIX) and not hub.is_hub(name)
 
 
 def is_factory(name: str) -> bool:
     """Whether `name` is "module:function": a function that makes a network of the user's own."""
-    return re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", name) is not None
+    return not hub.is_hub(name) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", name) is not None
 
 
 def has_own_categories(name: str) -> bool:
     """Whether the model may have other categories than VOC's, which only opening it tells."""
-    return is_file(name) or is_factory(name)
+    return is_file(name) or is_factory(name) or hub.is_hub(name)
 
 
 def public_name(name: str) -> str:
@@ -128,7 +140,7 @@ def current_name(name: str) -> str:
 
 
 def entry(name: str) -> ModelEntry:
-    """Return the model of a name, former name, path or factory.
+    """Return the model of a name, former name, path, factory or repository of the Hub. It uses no network.
 
     Raises UsageError, which lists the names, for any other.
     """
@@ -136,6 +148,8 @@ def entry(name: str) -> ModelEntry:
         return _trained(name)
     if is_factory(name):
         return _made(name)
+    if hub.is_hub(name):
+        return _on_the_hub(name)
     name = current_name(name)
     if name not in CATALOGUE:
         raise UsageError(f"there is no model {name!r}; choose one of: {', '.join(CATALOGUE)}")
@@ -168,8 +182,10 @@ def on_disk(name: str) -> bool:
     return folder.is_dir() and any(published.fullmatch(each.name) for each in folder.iterdir())
 
 
-def resolve(name: str | os.PathLike[str]) -> str:
+def resolve(name: str | os.PathLike[str], *, offline: bool = False) -> str:
     """Return the checked name or path of a model, or the name of a factory, which is not called yet.
+
+    A model on the Hub is downloaded, unless `offline`, and its name gets the commit, see `hub.pinned`.
 
     "auto" gives the best model that needs no download: ResNet-101 if its weights are on disk, else the shipped model.
     A former name gives a FutureWarning and the current name. Raises UsageError for a name that is not in the catalogue.
@@ -179,10 +195,12 @@ def resolve(name: str | os.PathLike[str]) -> str:
         return PREFERRED if on_disk(PREFERRED) else SHIPPED
     if is_file(name) or is_factory(name):
         return name
+    if hub.is_hub(name):
+        return hub.pinned(name, offline=offline)
     name = current_name(name)
     if name not in CATALOGUE:
         raise UsageError(
             f"there is no model {name!r}; choose {AUTO!r} or one of: {', '.join(CATALOGUE)}; or give the path of a "
-            f"{TRAINED_SUFFIX} file that training wrote, or module:function for a network of your own"
+            f"{TRAINED_SUFFIX} file that training wrote, hf:USER/NAME, or module:function for a network of your own"
         )
     return name

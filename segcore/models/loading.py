@@ -22,7 +22,7 @@ from ..categories import VOC, Categories
 from ..classes import VOC_NAMES
 from ..errors import UsageError, WeightsError, shown
 from ..files import download
-from . import catalogue, checkpoint
+from . import catalogue, checkpoint, hub
 from .architectures import deeplabv3_mobilenet_v2
 from .catalogue import entry, on_disk
 from .own import Model, made_by
@@ -162,6 +162,8 @@ def fetch_weights(
     Raises DownloadError after the last attempt, Cancelled, UsageError for a name not in the catalogue, and
     WeightsError for a shipped model that is missing or damaged.
     """
+    if hub.is_hub(name):
+        return _checked_path(hub.pinned(name))
     if entry(name).path:
         return _checked_path(name)
     path = weights_path(name)
@@ -207,7 +209,7 @@ def load(model: Named, *, output_stride: int | None = None) -> nn.Module:
     if own := own_model(model):
         return own.load()
     name = str(model)
-    path, header = _checked_path(name), _checkpoint_header(name)
+    path, header = _checked_path(name), checkpoint_header(name)
     network: Any  # torchvision's attributes are untyped
     if header is None:
         network, state = build_network(name), torch.load(path, map_location="cpu", weights_only=True)
@@ -263,14 +265,18 @@ def own_model(model: Named) -> Model | None:
 
 def _described(model: Named) -> Model | checkpoint.Header | None:
     """Return what says how to use the model: itself or its checkpoint's header; None for torchvision's files."""
-    return own_model(model) or _checkpoint_header(str(model))
+    return own_model(model) or checkpoint_header(str(model))
 
 
-def _checkpoint_header(name: str) -> checkpoint.Header | None:
+def checkpoint_header(name: str) -> checkpoint.Header | None:
+    """Return the header of the model's checkpoint; None for torchvision's files, which have none.
+
+    Raises as `categories` does.
+    """
     model = entry(name)
     if model.path is None:
         return None
-    return checkpoint.read_header(_checked_path(name) if model.sha256 else model.path)
+    return checkpoint.read_header(_checked_path(name) if model.sha256 or hub.is_hub(name) else model.path)
 
 
 def network_of(name: str) -> str:
@@ -278,7 +284,7 @@ def network_of(name: str) -> str:
 
     Raises WeightsError for a trained model's file that cannot be read, UsageError for a name not in the catalogue.
     """
-    header = _checkpoint_header(name)
+    header = checkpoint_header(name)
     return header.network if header else entry(name).name
 
 
@@ -287,7 +293,7 @@ def trained_stride(name: str) -> int:
 
     Raises as `categories` does.
     """
-    header = _checkpoint_header(name)
+    header = checkpoint_header(name)
     return header.output_stride if header else 16
 
 
