@@ -7,8 +7,11 @@ import huggingface_hub
 import numpy as np
 import pytest
 import yaml
+from gradio_client import Client, handle_file
 from huggingface_hub import constants
+from PIL import Image
 
+from demo.answers.model_pool import ModelPool
 from segcore import Model, Segmenter
 from segcore.categories import VOC
 from segcore.errors import DownloadError, UsageError, WeightsError
@@ -16,6 +19,7 @@ from segcore.models import catalogue, hub, loading, pretrained
 from segcore.models.model_card import model_card
 from tests.helpers.colours import NAMES, Colours, photograph
 from tests.helpers.hub_server import running_hub
+from tests.helpers.page_server import running_page
 
 SHIPPED = "deeplabv3_mobilenet_v2"
 FILE = "model.safetensors"
@@ -117,7 +121,7 @@ def test_offline_nothing_is_fetched(the_hub, commit, by, monkeypatch):
         ("hf:somebody/other", "somebody/other holds no model.safetensors; segcore reads only"),
         ("hf:somebody/private", "knows no model somebody/private, or does not show it to you.*hf auth login"),
         ("hf:somebody/forbidden", "hf:somebody/forbidden could not be downloaded: 403 Forbidden"),
-        ("hf:somebody/ill", "hf:somebody/ill could not be downloaded: .*503"),
+        pytest.param("hf:somebody/ill", "hf:somebody/ill could not be downloaded: .*503", marks=pytest.mark.slow),
     ],
 )
 def test_refusals_of_the_hub_errors(the_hub, commit, name, problem):
@@ -156,6 +160,7 @@ def test_a_file_of_another_kind_errors(the_hub, content):
         Segmenter("hf:somebody/kind")
 
 
+@pytest.mark.slow  # the library tries again, with pauses
 def test_a_hub_that_is_not_there_errors(the_hub, commit, monkeypatch):
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
     with pytest.raises(WeightsError, match="is not on this machine, and the Hub cannot be reached"):
@@ -273,3 +278,40 @@ def test_a_card_is_valid_whatever_it_is_given():
     card = model_card("somebody/odd", header, "0" * 64, scores=scores)
     assert front_matter(card)["model-index"][0]["results"][0]["dataset"]["split"] == scores["split"]
     assert "<script>" not in card.split("---\n")[2]
+
+
+@pytest.mark.page
+def test_the_page_answers_with_a_model_of_the_hub(commit, the_hub, tmp_path):
+    """Offline as all pages of tests are, it only has what is here."""
+    Image.fromarray(photograph()).save(tmp_path / "photo.png")
+    flags = ("--model", "hf:somebody/small")
+    cache = {"HF_ENDPOINT": the_hub.url, "HF_HUB_CACHE": constants.HF_HUB_CACHE}
+    with pytest.raises(RuntimeError, match="segcore: hf:somebody/small is not on this machine, and nothing may be"):
+        with running_page(*flags, env=cache):
+            pass
+    assert the_hub.asked == []
+    name = ModelPool("hf:somebody/small").default
+    assert name == f"hf:somebody/small@{commit}"
+    the_hub.asked.clear()
+    with running_page(*flags, env=cache) as page:
+        client = Client(page.url, download_files=tmp_path, verbose=False)
+        _, record = client.predict(handle_file(tmp_path / "photo.png"), api_name="/segment")
+        assert record["model"] == name
+        with pytest.raises(Exception, match="there is no model"):  # visitors name no repository
+            client.predict(handle_file(tmp_path / "photo.png"), model="hf:somebody/other", api_name="/segment")
+    assert the_hub.asked == []
+
+
+def test_the_command_line_pins_once(run, the_hub, commit, tmp_path):
+    Image.fromarray(photograph()).save(tmp_path / "photo.png")
+    done = run("predict", tmp_path / "photo.png", "--out", tmp_path / "out", "--model", "hf:somebody/small")
+    assert done.status == 0, done.err
+    record = json.loads((tmp_path / "out" / "photo.json").read_text())
+    assert record["model"] == f"hf:somebody/small@{commit}"
+    assert sum(each.startswith("HEAD") for each in the_hub.asked) == 1
+    done = run("fetch-weights", "hf:somebody/small")
+    assert done.status == 0, done.err
+    done = run("predict", tmp_path / "photo.png", "--out", tmp_path / "out", "--model", "hf:somebody/nothing")
+    assert done.status == 1 and "the Hub knows no model somebody/nothing" in done.err
+    done = run("predict", tmp_path / "photo.png", "--out", tmp_path / "out", "--model", "hf:nothing")
+    assert done.status == 2 and "expected hf:USER/NAME" in done.err
