@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -13,6 +13,7 @@ from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from demo.tabs import controls, downloads, events, links
+from demo.tabs.looks import ComparedLook, compared_look
 from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 
 PER_PAGE = 24
 ALL = "background"  # stands for all images; no object class has this name
-
-
-class Look(NamedTuple):
-    """The outputs of a LOOK event but the notice, by the names of their components in GroundTruthTab."""
-
-    viewer: dict
-    credit: str
-    verdict: str
-    warning: str
-    overall: str
-    per_class: str
-    provenance: str
 
 
 class GroundTruthTab:
@@ -120,7 +109,7 @@ class GroundTruthTab:
 
     @property
     def _outputs(self) -> list:
-        return [*(getattr(self, name) for name in Look._fields), self.requests.notice]
+        return [*(getattr(self, name) for name in ComparedLook._fields), self.requests.notice]
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab, go_on: gr.Button) -> None:
         choice = [self.requests.visit, self.model, self.protocol, self.resize]
@@ -310,27 +299,14 @@ class GroundTruthTab:
         async for said in self.requests.ask(visit, request, wanted, compared, kind=(model, protocol, resize)):
             yield said
 
-    @events.spoken(len(Look._fields) + 1)
+    @events.spoken(len(ComparedLook._fields) + 1)
     def on_look(self, visit: Visit, *told: Any) -> tuple | None:
         """Show the kept result with the current mode, class, threshold and edges. The network does not run."""
-        from demo.answers import ground_truth, photographs
-
-        *task, sharp, known = told
-        compared = visit.shown
-        if compared is None:
+        *how, known = told
+        if visit.shown is None:
             return None
-        asked = photographs.task_of(*events.task_of(task), compared.result.categories)
-        view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
-        sample = self.thumbnails.of_file(compared.path)
-        return Look(
-            viewer=pictures.unless_known(view.viewer, known),
-            credit=tables.credit(sample.credit if sample else None),
-            verdict=tables.verdict(view.verdict),
-            warning=tables.notice(view.warning) + tables.fails(sample, compared.result.provenance),
-            overall=tables.overall(view),
-            per_class=tables.per_class(view),
-            provenance=tables.provenance(view),
-        )
+        look = compared_look(visit.shown, how, self.thumbnails.of_file(visit.shown.path))
+        return look._replace(viewer=pictures.unless_known(look.viewer, known))
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """Write the figure, or the scores as a file."""

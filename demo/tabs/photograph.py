@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from demo.answers.model_pool import ModelPool
-from demo.answers.samples import Sample, Thumbnails
+from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from demo.markup.guide import kept_for
 from demo.server import sessions
 from demo.tabs import controls, downloads, events, links
+from demo.tabs.looks import PhotographLook, photograph_look, with_truth
 from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
 from demo.waiting.visits import Visit
-from segcore.errors import LabelError, UsageError
+from segcore.errors import UsageError
 
 if TYPE_CHECKING:
     from demo.answers.photographs import Shown
@@ -30,23 +30,6 @@ TRUTH_HELP = (
     "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
     "white), or **COCO annotations** as JSON: you see every wrong pixel, and the scores."
 )
-
-
-class Look(NamedTuple):
-    """The outputs of a LOOK event but the notice, by the names of their components in PhotographTab."""
-
-    viewer: dict
-    credit: str
-    verdict: str
-    warning: str
-    table: str
-    overall: str
-    per_class: str
-    provenance: str
-    read_as: str
-    given: dict
-    score_downloads: dict
-    truth_notice: str
 
 
 class PhotographTab:
@@ -134,7 +117,7 @@ class PhotographTab:
     @property
     def outputs(self) -> list[Any]:
         """The outputs of a LOOK event, in this order."""
-        return [*(getattr(self, name) for name in Look._fields), self.requests.notice]
+        return [*(getattr(self, name) for name in PhotographLook._fields), self.requests.notice]
 
     def _wire(self, page: gr.Blocks, go_on: gr.Button) -> None:
         visit, arrived = self.requests.visit, self.requests.arrived
@@ -265,13 +248,13 @@ class PhotographTab:
         async for said in answers:
             yield said
 
-    @events.spoken(len(Look._fields) + 1)
+    @events.spoken(len(PhotographLook._fields) + 1)
     def on_look(self, visit: Visit, *told: Any) -> tuple | None:
         """Show the kept result with the current mode, class, threshold and edges. The network does not run."""
         *how, known = told
         if visit.shown is None:
             return None
-        look = _look(_with_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
+        look = photograph_look(with_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
         return look._replace(viewer=pictures.unless_known(look.viewer, known))
 
     @events.spoken(3)
@@ -307,7 +290,7 @@ class PhotographTab:
         from demo.answers import ground_truth, photographs
 
         events.required(visit.shown)
-        shown, (*task, sharp) = _with_truth(visit), how
+        shown, (*task, sharp) = with_truth(visit), how
         if shown.truth is None:
             raise UsageError("There is no truth of this photograph: give one first.")
         asked = photographs.task_of(*events.task_of(task), shown.result.categories)
@@ -319,51 +302,3 @@ class PhotographTab:
 
 # Fills the first two inputs in the browser: the last photograph, uploaded again, or the number of the last sample.
 _KEPT_IN_BROWSER = "async (...inputs) => [...(await segcoreKept()), ...inputs.slice(2)]"
-
-
-def _with_truth(visit: Visit) -> Shown:
-    """Return what is shown, with the visitor's truth if it belongs to the shown photograph."""
-    key, truth = visit.truth or (None, None)
-    return replace(visit.shown, truth=truth if key == visit.shown.key else None)
-
-
-def _look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> Look:
-    """Return the prediction, compared with the visitor's truth if it fits the task.
-
-    sample: credit and caption of a photograph that ships with the code; None for any other.
-    """
-    from demo.answers import ground_truth, photographs
-
-    *task, sharp = how
-    asked = photographs.task_of(*events.task_of(task), shown.result.categories)
-    alone = photographs.view_photograph(shown, asked, sharp)
-    look = Look(
-        viewer=alone.viewer,
-        credit=tables.credit(sample.credit if sample else None),
-        verdict="",
-        warning=tables.fails(sample, shown.result.provenance),
-        table=tables.found(alone),
-        overall="",
-        per_class="",
-        provenance=tables.provenance(alone),
-        read_as="",
-        given=gr.update(visible=shown.truth is not None),
-        score_downloads=gr.update(visible=False),
-        truth_notice="",
-    )
-    if shown.truth is None:
-        return look
-    look = look._replace(read_as=tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)))
-    try:
-        view = ground_truth.view_own_truth(shown, asked, sharp)
-    except LabelError as error:
-        return look._replace(verdict=tables.notice(str(error), kind="error"))
-    return look._replace(
-        viewer=view.viewer,
-        verdict=tables.verdict(view.verdict),
-        warning=tables.notice(view.warning) + look.warning,
-        overall=tables.overall(view),
-        per_class=tables.per_class(view),
-        provenance=tables.provenance(view),
-        score_downloads=gr.update(visible=True),
-    )
