@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_IMAGES = 5000
-EXTREMES = 6  # number of images shown as the worst, and as the best
+EXTREMES = 6  # number of images shown as the worst, as the best, and as those with a doubtful truth
 _SHOW_EVERY = 0.5  # seconds
 
 
@@ -88,6 +88,11 @@ class Outcome:
         """The rows of the best images that are not among the worst, best first. Images without objects are left out."""
         with_objects = [row for row in self._ranked if row[results.RANKED_BY] is not None]
         return with_objects[max(EXTREMES, len(with_objects) - EXTREMES) :][::-1]
+
+    @property
+    def doubtful(self) -> list[dict]:
+        """The rows of the images whose truth is most doubtful to the model, the most doubtful first."""
+        return results.most_doubtful_first(self.record)[:EXTREMES]
 
     @property
     def _ranked(self) -> list[dict]:

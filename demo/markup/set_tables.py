@@ -93,6 +93,17 @@ def provenance(record: dict[str, Any]) -> str:
     return f'<p class="provenance">{told}</p>'
 
 
+DOUBT = (
+    '<p class="provenance">The truth of these images may be wrong: the model disagrees with it most. Often the model is '
+    "wrong instead. Pick one to see both.</p>"
+)
+
+
+def doubt_caption(sample: Sample, row: dict) -> str:
+    """Return how far an image's truth can be believed, and its caption."""
+    return f"{row['label_quality']:.2f} · {sample.caption}"
+
+
 def image_caption(sample: Sample, row: dict) -> str:
     """Return an image's score and its caption."""
     if "difference" in row:

@@ -63,7 +63,7 @@ class WholeSetTab:
         self._wire(page, tab)
         picked = [
             gallery.select(function, self.pictured, self.sent, **events.LIGHT)
-            for gallery, function in ((self.worst, self.on_worst), (self.best, self.on_best))
+            for gallery, function in zip(self._galleries, (self.on_worst, self.on_best, self.on_doubtful), strict=True)
         ]
         show_image(self.sent, picked)
 
@@ -71,7 +71,7 @@ class WholeSetTab:
         self.shown = gr.State(None)
         self.stopping = gr.State(None)  # the threading.Event that stops the last evaluation
         # Kept in the browser together with the galleries, so that a click refers to what the visitor saw.
-        self.pictured = gr.JSON(visible=False)  # the settings of the scores, and the ids of the worst and best images
+        self.pictured = gr.JSON(visible=False)  # the settings of the scores, and the ids of the images in each gallery
         self.sent = gr.JSON(visible=False)  # the settings of the scores, and the id of the image to open
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
@@ -80,6 +80,9 @@ class WholeSetTab:
                 with gr.Column(visible=False, min_width=0) as self.pictures:
                     self.worst = controls.gallery("The worst: pick one to see why", "set-worst", columns=3)
                     self.best = controls.gallery("The best", "set-best", columns=3)
+                    self.doubtful = controls.gallery("Look at the annotation", "set-doubtful", columns=3)
+                    self.doubt = controls.html("set-doubt", set_tables.DOUBT)
+                self._galleries = self.worst, self.best, self.doubtful
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self._lay_out_images()
                 self.progress = controls.html("set-progress")
@@ -159,8 +162,7 @@ class WholeSetTab:
                 self.notice,
                 self.progress,
                 self.summary,
-                self.worst,
-                self.best,
+                *self._galleries,
                 self.charts,
                 self.provenance,
             ),
@@ -173,7 +175,7 @@ class WholeSetTab:
             **events.LIGHT,
         ).success(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
-        controls.select(scored, [self.worst, self.best])
+        controls.select(scored, [*self._galleries])
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
         events.ends_on_failure(scored, idle, self.notice, FAILED)
         self.stop.click(self.on_stop, self.stopping, self.stop, **events.LIGHT)
@@ -247,12 +249,9 @@ class WholeSetTab:
     def _shown(self, outcome: Any) -> dict:
         dataset = self.datasets.get(outcome.wanted.dataset)
 
-        def pictures(rows: list[dict]) -> list[tuple[str, str]]:
+        def pictures(rows: list[dict], caption: Any = set_tables.image_caption) -> list[tuple[str, str]]:
             samples = [self.thumbnails.sample(dataset, dataset.image(row["image_id"])) for row in rows]
-            return [
-                (str(sample.thumbnail), set_tables.image_caption(sample, row))
-                for sample, row in zip(samples, rows, strict=True)
-            ]
+            return [(str(sample.thumbnail), caption(sample, row)) for sample, row in zip(samples, rows, strict=True)]
 
         worst = "Where the two differ most" if outcome.comparison else "The worst: pick one to see why"
         return {
@@ -260,7 +259,11 @@ class WholeSetTab:
             self.pictures: gr.update(visible=True),
             self.worst: gr.update(value=pictures(outcome.worst), label=worst),
             self.best: gr.update(value=pictures(outcome.best), visible=bool(outcome.best)),
-            self.pictured: [controls.settings_of(outcome.wanted), *map(_ids, (outcome.worst, outcome.best))],
+            self.doubtful: pictures(outcome.doubtful, set_tables.doubt_caption),
+            self.pictured: [
+                controls.settings_of(outcome.wanted),
+                *map(_ids, (outcome.worst, outcome.best, outcome.doubtful)),
+            ],
             self.charts: set_tables.charts(outcome),
             self.provenance: set_tables.provenance(outcome.record),
         }
@@ -270,6 +273,9 @@ class WholeSetTab:
 
     def on_best(self, event: gr.SelectData, pictured: Any) -> list:
         return _sent(pictured, 2, event.index)
+
+    def on_doubtful(self, event: gr.SelectData, pictured: Any) -> list:
+        return _sent(pictured, 3, event.index)
 
     def on_stop(self, stop: threading.Event | None) -> dict:
         """Stop the evaluation. The scores so far are shown."""

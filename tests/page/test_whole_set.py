@@ -92,6 +92,13 @@ def test_an_image_of_the_set_opens_where_it_can_be_looked_at(open_set):
     assert f"{float(iou):.2f} ·" in shown
     page.get_by_role("tab", name="A whole set").click()
     shows(page, TRUTH, lambda: worst.nth(1).click())
+    page.get_by_role("tab", name="A whole set").click()
+    doubtful = page.locator("#set-doubtful button")
+    qualities = [
+        float(each.partition(" ·")[0]) for each in page.locator("#set-doubtful .caption-label").all_inner_texts()
+    ]
+    assert len(qualities) == 3 and qualities == sorted(qualities)
+    shows(page, TRUTH, lambda: doubtful.first.click())
 
 
 def test_stopped_it_shows_what_is_done_and_goes_on_from_there(open_set):

@@ -199,6 +199,8 @@ def test_worst_and_best_images(ask):
     scores = [row["foreground_mean_iou"] for row in outcome.record["per_image"]]
     shown = [row["foreground_mean_iou"] for row in (*outcome.worst, *outcome.best[::-1])]
     assert scores.count(None) == 1  # where there is rightly nothing, there is nothing to see either
+    doubtful = [row["label_quality"] for row in outcome.doubtful]
+    assert doubtful == sorted(row["label_quality"] for row in outcome.record["per_image"])[:6]
     assert len(outcome.worst) == 6 and shown == sorted(score for score in scores if score is not None)
 
 
