@@ -84,14 +84,28 @@ document.addEventListener("keydown", (event) => {
   tab.click();
 });
 
-// Brings a tab's message into view, or without one its picture. On a phone both lie above the controls.
+// Brings a tab's message into view, or without one its picture. On a phone both lie above the controls. The answer may
+// come a moment later and be larger: it is followed for ten seconds, or until the visitor scrolls.
 window.segcoreBringIntoView = (tab, { onlyErrors }) => {
-  const error = document.querySelector(`#${tab}-notice .notice.error`);
-  const wanted = error ?? (onlyErrors ? null : document.querySelector(`#${tab}-viewer .picture`));
-  const { top, bottom } = wanted?.getBoundingClientRect() ?? {};
-  if (wanted && (top < 0 || bottom > innerHeight)) {
-    const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    wanted.closest(".picture-column").scrollIntoView({ behavior: still ? "instant" : "smooth" });
+  const show = () => {
+    const error = document.querySelector(`#${tab}-notice .notice.error`);
+    const wanted = error ?? (onlyErrors ? null : document.querySelector(`#${tab}-viewer .picture`));
+    const { top, bottom } = wanted?.getBoundingClientRect() ?? {};
+    if (wanted && (top < 0 || bottom > innerHeight)) {
+      const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+      wanted.closest(".picture-column").scrollIntoView({ behavior: still ? "instant" : "smooth" });
+    }
+  };
+  show();
+  const column = document.querySelector(`#${tab}-viewer`)?.closest(".picture-column");
+  if (column && !onlyErrors) {
+    const sizes = new ResizeObserver(show);
+    const stop = () => sizes.disconnect();
+    sizes.observe(column);
+    setTimeout(stop, 10_000);
+    for (const gesture of ["wheel", "touchmove", "keydown"]) {
+      document.addEventListener(gesture, stop, { once: true, passive: true });
+    }
   }
   return [];
 };

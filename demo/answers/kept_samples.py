@@ -87,7 +87,7 @@ def _read(file: Path) -> Segmentation | None:
     if not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with np.load(file) as stored:
             facts = json.loads(str(stored["facts"]))
             result = Segmentation(stored["logits"], tuple(facts["size_hw"]), Provenance(**facts["provenance"]))
         if not np.isfinite(result.logits).all():

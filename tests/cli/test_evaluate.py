@@ -143,5 +143,5 @@ def test_evaluate_writes_a_report_that_needs_nothing_else(run, two_images, tmp_p
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     record = read_json(tmp_path / "s.json")
     assert f"{record['dataset']['mean_iou']:.4f}" in report
-    assert report.count("data:image/png;base64,") == 2 and "Worst: " in report
+    assert report.count("data:image/png;base64,") == 2 + 2 and "Worst: " in report and "Label quality" in report
     assert not re.search(r"(src|href)=.(?!data:|#)", report)

@@ -26,6 +26,7 @@ def counts_of(matrix, seed=0):
         np.array(max(1, n * 500)),
         reliability,
         reliability,
+        rng.integers(1, 50, 2),
     )
 
 

@@ -18,7 +18,7 @@ from demo.server import gradio_internals
 from demo.settings import Settings
 
 ROOT = Path(__file__).parents[3]
-ALLOWED = {"_asdict", "_replace"}  # of named tuples
+ALLOWED = {"_asdict", "_fields", "_replace"}  # of named tuples
 OWN = {"self", "cls"}
 DOCUMENTED_PRIVATE = {"os._exit", "super()._get", "super()._put"}  # by Python: asyncio's queues are to be extended so
 DOCUMENTED = {"gradio", "gradio.themes"}
