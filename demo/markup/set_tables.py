@@ -94,8 +94,8 @@ def provenance(record: dict[str, Any]) -> str:
 
 
 DOUBT = (
-    '<p class="provenance">The truth of these images may be wrong: the model disagrees with it most. Often the model is '
-    "wrong instead. Pick one to see both.</p>"
+    '<p class="provenance">The truth of these images may be wrong: the model disagrees with it most. Often the model '
+    "is wrong instead. Pick one to see both.</p>"
 )
 
 

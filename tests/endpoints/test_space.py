@@ -90,7 +90,7 @@ def test_requirements_name_everything_that_is_imported():
     }
     distributions = metadata.packages_distributions()
     ours, part_of_gradio = {"segcore", "demo"}, {"gradio_client", "markupsafe"}
-    optional = {"spaces", "openvino", "nncf", "ray", "tflite"}
+    optional = {"spaces", "openvino", "nncf", "ray", "tflite", "onnx", "onnxruntime", "onnxscript"}
     known = {*sys.stdlib_module_names, *ours, *optional, *part_of_gradio}
     for module in sorted(imported_modules() - known):
         owners = {each.lower().replace("_", "-") for each in distributions[module]}

@@ -44,7 +44,9 @@ def test_a_model_that_is_not_here_is_greyed_and_cannot_be_chosen(open_page):
     assert box.input_value() == "Automatic"
     page.keyboard.press("Escape")
     box.click()
+    page.wait_for_selector("[role=option]")
     page.keyboard.press("ArrowDown")
+    page.wait_for_selector("[role=option].active")
     page.keyboard.press("Enter")
     assert box.input_value() == "Automatic"
 
@@ -98,7 +100,7 @@ def test_from_a_worst_image_back_to_the_set(open_page):
     page.wait_for_function("document.querySelectorAll('#truth-gallery button').length === 18")
     wait_until_selected(page, "truth-gallery", name)
     page.click("#truth-back")
-    assert page.get_by_role("tab", name="A whole set").get_attribute("aria-selected") == "true"
+    page.wait_for_selector("[role=tab][aria-selected=true]:has-text('A whole set')")
 
     panel_of(page, "COCO with ground truth")
     shows(page, TRUTH, page.get_by_role("button", name="Cat", exact=True).filter(visible=True).click)

@@ -231,7 +231,7 @@ def test_a_set_that_came_after_the_page_was_opened_can_be_chosen(no_downloads, t
         annotations = nine_coco / "annotations" / "instances_samples.json"
         shutil.copy(annotations, fetched / "annotations" / "instances_val2017.json")
         gallery = visitor.trigger(events["on_filter"], ["fetched", ALL, None])[0]
-        assert len(gallery["value"]) == 9
+        assert len(gallery) == 9
         visitor.close()
         assert "Traceback" not in running.log()
 
