@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from gradio_client import Client
@@ -16,6 +16,9 @@ from segcore.cli import main
 from tests.helpers.browser import LONG, PHOTOGRAPH, drawn
 from tests.helpers.page_server import running_page
 from tests.helpers.samples import NINE, write_samples
+
+if TYPE_CHECKING:
+    from segcore import Segmenter
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread is enough for each, and for its pages
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -74,6 +77,15 @@ def pytest_collection_modifyitems(items):
             each.add_marker("page")
     marked = {each.path for each in items if any(map(each.get_closest_marker, ("page", "slow")))}
     items.sort(key=turn)
+
+
+@pytest.fixture(scope="session")
+def segmenter() -> Segmenter:
+    """The shipped model in float32 on the processor. Tests leave it as it is."""
+    from segcore import Segmenter
+    from segcore.models import catalogue
+
+    return Segmenter(catalogue.SHIPPED, device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="session")

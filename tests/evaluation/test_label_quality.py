@@ -9,7 +9,6 @@ import pytest
 from benchmarks.label_quality import found, qualities
 from segcore.evaluation import evaluate, results
 from segcore.evaluation.protocols import protocol
-from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from segcore.report.extremes import largest_difference, pictures
 from segcore.report.html import html_report
@@ -17,11 +16,6 @@ from segcore.truth.coco import CocoDataset
 from tests.helpers.wrong_truth import change_objects
 
 SHIPPED = "deeplabv3_mobilenet_v2"
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return Segmenter(SHIPPED, device="cpu", precision="float32")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from segcore.report import headlines, terms
 from segcore.training.settings import TrainSettings
 from segcore.training.train import choose_categories, train
 from segcore.truth.layouts import open_dataset
-from tests.evaluation.test_evaluate import SHIPPED, quick  # noqa: F401 (a fixture)
+from tests.helpers.runs import SHIPPED
 from tests.helpers.voc_folder import boxes, label_file, palette_png, write_list, write_voc
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,6 @@ import sys
 import textwrap
 import tracemalloc
 import warnings
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,109 +20,7 @@ from PIL import Image
 
 from segcore.errors import ImageError
 from segcore.imaging import formats, reading
-
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-A, B, C, D, E, F = RED, GREEN, BLUE, (10, 20, 30), (255, 255, 255), (0, 0, 0)
-PATTERN = np.array([[A, B, C], [D, E, F]], np.uint8)  # 2 x 3, no symmetry
-
-
-def encoded(picture: Image.Image, file_format: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def png(width: int, height: int, depth: int, color_type: int, rows: bytes, transparent: bytes = b"") -> bytes:
-    """A PNG written by hand: its header may lie, and it may hold what Pillow does not write."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0))
-    trns = chunk(b"tRNS", transparent) if transparent else b""
-    return b"\x89PNG\r\n\x1a\n" + header + trns + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def photograph(height: int = 48, width: int = 64) -> np.ndarray:
-    """Smooth, so that lossy formats keep it within a few levels."""
-    y, x = np.mgrid[0:height, 0:width]
-    return np.stack([60 + 2 * x, 200 - 2 * y, 60 + x + y], -1).astype(np.uint8)
-
-
-# ---- sources
-
-
-def test_every_kind_of_source_gives_the_same_array(tmp_path):
-    path = tmp_path / "pattern.png"
-    Image.fromarray(PATTERN).save(path)
-    for source in (path, str(path), path.read_bytes(), Image.open(path), Image.fromarray(PATTERN), PATTERN):
-        rgb = reading.read(source)
-        assert rgb.dtype == np.uint8 and rgb.flags.c_contiguous and rgb.flags.writeable
-        assert np.array_equal(rgb, PATTERN)
-
-
-def test_array_sources():
-    grey = np.array([[0, 7, 255]], np.uint8)
-    assert np.array_equal(reading.read(grey), np.stack([grey] * 3, -1))
-    assert np.array_equal(reading.read(grey[..., None]), np.stack([grey] * 3, -1))
-    assert reading.read(np.array([[False, True]]))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
-    assert reading.read(np.array([[0, 128, 129, 65535]], np.uint16))[0, :, 0].tolist() == [0, 0, 1, 255]
-    assert reading.read(np.array([[[255, 0, 0, 128]]], np.uint8)).tolist() == [[[255, 127, 127]]]
-    assert np.array_equal(reading.read(PATTERN[::-1, ::-1]), PATTERN[::-1, ::-1])
-
-
-def test_array_source_is_copied():
-    source = PATTERN.copy()
-    reading.read(source)[:] = 0
-    assert np.array_equal(source, PATTERN)
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((2, 2, 3), np.float32), "scale it to 0..255"),
-        (np.zeros((2, 2, 3), np.int64), "int64"),
-        (np.zeros((2, 2, 2), np.uint8), r"\(2, 2, 2\)"),
-        (np.zeros((1, 2, 2, 3), np.uint8), r"\(1, 2, 2, 3\)"),
-        (np.zeros(5, np.uint8), r"\(5,\)"),
-        (np.zeros((0, 5, 3), np.uint8), "no pixels"),
-    ],
-)
-def test_array_sources_errors(array, message):
-    with pytest.raises(ImageError, match=message):
-        reading.read(array)
-
-
-def test_other_sources_errors():
-    for source in (None, 7, [1, 2], open):
-        with pytest.raises(ImageError, match="path, bytes, an open file, a PIL image or a NumPy array"):
-            reading.read(source)
-
-
-def test_pil_source_is_neither_changed_nor_closed(tmp_path):
-    path = tmp_path / "turned.gif"
-    frames = [Image.new("RGB", (4, 4), color) for color in (RED, GREEN, BLUE)]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-    with Image.open(path) as source:
-        before = (source.mode, source.size, source.tell())
-        reading.read(source)
-        assert (source.mode, source.size, source.tell()) == before
-        source.seek(1)  # still open
-    turned = Image.fromarray(PATTERN)
-    turned.getexif()[274] = 6
-    reading.read(turned)
-    assert turned.size == (3, 2) and turned.getexif()[274] == 6
-
-
-@pytest.mark.parametrize("height", [5, 16])
-def test_a_tiff_of_smaller_jpegs_shows_nothing_of_the_memory_beside_them(height):
-    whole = encoded(Image.fromarray(photograph(height, 9)), "TIFF", compression="jpeg")
-    assert reading.read(whole).shape == (height, 9, 3)
-    wider = whole.replace(struct.pack("<HHII", 256, 3, 1, 9), struct.pack("<HHII", 256, 3, 1, 16))
-    assert wider != whole
-    with pytest.raises(ImageError, match="is damaged"):
-        reading.read(wider)
-
+from tests.helpers.encoded_pictures import BLUE, GREEN, PATTERN, RED, A, B, C, D, E, F, encoded, photograph, png
 
 # ---- formats
 
@@ -178,18 +75,6 @@ def test_heic_without_its_library_names_it(monkeypatch):
         reading.read(b"text")
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
-def test_jpeg_color_spaces(mode):
-    data = encoded(Image.fromarray(photograph()).convert(mode), "JPEG", quality=98)
-    assert np.abs(reading.read(data).astype(int) - photograph()).max() <= 8
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_few_bits(mode):
-    picture = Image.fromarray(photograph()).convert(mode)
-    assert np.array_equal(reading.read(encoded(picture, "PNG")), np.asarray(picture.convert("RGB")))
-
-
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_first_frame_of_an_animation(file_format):
     frames = [Image.new("RGB", (8, 6), color) for color in (RED, GREEN, BLUE)]
@@ -210,97 +95,6 @@ def test_large_pictures_are_put_together_without_seams():
     source = rng.integers(0, 256, (1201, 2003, 3), dtype=np.uint8)  # several stripes, the last one shorter
     assert np.array_equal(reading.read(encoded(Image.fromarray(source), "BMP")), source)
     assert np.array_equal(reading.read(source), source)
-
-
-# ---- more than 8 bits
-
-
-RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled(file_format):
-    rgb = reading.read(encoded(Image.fromarray(RAMP), file_format))
-    assert np.array_equal(rgb, np.rint(RAMP / 257).astype(np.uint8)[..., None].repeat(3, -1))
-
-
-def test_16_bit_color_png():
-    rgb = reading.read(png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 65535, 32768, 0)))
-    assert rgb.tolist() == [[[255, 128, 0]]]
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0, 100, 255], [0, 100, 255]),  # 8 bits
-        ([0, 257, 65535], [0, 1, 255]),  # 16 bits
-        ([-100, 0, 100], [0, 128, 255]),  # neither: smallest to largest
-        ([0, 1_000_000, 2_000_000], [0, 128, 255]),
-    ],
-)
-def test_32_bit_integers(values, expected):
-    data = encoded(Image.fromarray(np.array([values], np.int32)), "TIFF")
-    assert reading.read(data)[0, :, 0].tolist() == expected
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0, 0.2, 1], [0, 51, 255]),
-        ([0.2, 0.4, 0.2], [51, 102, 51]),  # within 0..1 nothing is stretched
-        ([-1, 0.0, 4], [0, 51, 255]),
-        ([np.nan, 0.0, 10], [0, 0, 255]),
-        ([np.inf, -np.inf, 1], [255, 0, 255]),
-        ([7, 7, 7], [0, 0, 0]),
-        ([np.nan, np.nan, np.nan], [0, 0, 0]),
-    ],
-)
-def test_floats(values, expected):
-    data = encoded(Image.fromarray(np.array([values], np.float32)), "TIFF")
-    assert reading.read(data)[0, :, 0].tolist() == expected
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_float_that_signals_is_no_number():
-    signalling = np.array([[0x7FA00000, 0x3F800000]], np.uint32).view(np.float32)
-    assert reading.read(encoded(Image.fromarray(signalling), "TIFF"))[0, :, 0].tolist() == [0, 255]
-
-
-# ---- transparency
-
-
-def test_transparency_over_white(tmp_path):
-    half_red = Image.new("RGBA", (1, 1), (255, 0, 0, 128))
-    assert reading.read(half_red).tolist() == [[[255, 127, 127]]]
-    assert reading.read(encoded(half_red, "PNG")).tolist() == [[[255, 127, 127]]]
-    assert reading.read(Image.new("RGBA", (1, 1), (50, 0, 0, 100))).tolist() == [[[175, 155, 155]]]  # 174.6
-    assert reading.read(Image.new("RGBA", (1, 1), (1, 2, 3, 0))).tolist() == [[[255, 255, 255]]]
-    assert reading.read(Image.new("RGBA", (1, 1), (1, 2, 3, 255))).tolist() == [[[1, 2, 3]]]
-    assert reading.read(Image.new("LA", (1, 1), (0, 51))).tolist() == [[[204, 204, 204]]]
-    assert reading.read(Image.new("LA", (1, 1), (0, 51)).convert("La")).tolist() == [[[204, 204, 204]]]
-    assert reading.read(half_red.convert("RGBa")).tolist() == [[[255, 127, 127]]]
-
-
-def test_transparent_palette():
-    picture = Image.new("P", (3, 1))
-    picture.putpalette([*RED, *GREEN, *BLUE])
-    picture.putdata([0, 1, 2])
-    one = encoded(picture, "PNG", transparency=1)
-    assert reading.read(one).tolist() == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
-    each = encoded(picture, "PNG", transparency=bytes([255, 128, 0]))
-    assert reading.read(each).tolist() == [[[255, 0, 0], [127, 255, 127], [255, 255, 255]]]
-    gif = encoded(picture, "GIF", transparency=2)
-    assert reading.read(gif).tolist() == [[[255, 0, 0], [0, 255, 0], [255, 255, 255]]]
-
-
-def test_transparent_color():
-    grey = png(2, 1, 8, 0, b"\0\x05\x06", transparent=struct.pack(">H", 5))
-    assert reading.read(grey)[0, :, 0].tolist() == [255, 6]
-    deep = png(2, 1, 16, 0, b"\0" + struct.pack(">2H", 1000, 2570), transparent=struct.pack(">H", 1000))
-    assert reading.read(deep)[0, :, 0].tolist() == [255, 10]
-    color = png(2, 1, 8, 2, b"\0\1\2\3\4\5\6", transparent=struct.pack(">3H", 1, 2, 3))
-    assert reading.read(color).tolist() == [[[255, 255, 255], [4, 5, 6]]]
 
 
 # ---- orientation

@@ -33,11 +33,6 @@ CAT, DINING_TABLE, SOFA, TV = 8, 11, 18, 20
 
 
 @pytest.fixture(scope="module")
-def segmenter():
-    return Segmenter(SHIPPED, device="cpu", precision="float32")
-
-
-@pytest.fixture(scope="module")
 def cat(examples_coco):
     return examples_coco / "samples" / "000000900002.jpg"
 

@@ -12,16 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from segcore import Segmentation, Segmenter
+from segcore import Segmentation
 from segcore.errors import DeviceMemoryError, ImageError, SegcoreError, UsageError
 from segcore.inference import sources
 
 SHIPPED = "deeplabv3_mobilenet_v2"
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return Segmenter(SHIPPED, device="cpu", precision="float32")
 
 
 @pytest.fixture
