@@ -58,10 +58,7 @@ class Journal:
         if not lines or not lines[0].endswith(b"\n"):
             self.path.unlink()
             return self.read()
-        if not self._is_of_this_run(lines[0]):
-            raise UsageError(
-                f"{self.path} belongs to a run with other settings or images; give --resume another folder"
-            )
+        self._check_run(lines[0])
         if not lines[-1].endswith(b"\n"):
             os.truncate(self.path, content.rfind(b"\n") + 1)  # works on a full disk too
             lines.pop()
@@ -74,16 +71,25 @@ class Journal:
                 raise UsageError(f"{self.path} is damaged in line {number}; give --resume another folder") from error
         return {each.image.id: each for each in decoded if each}
 
-    def _is_of_this_run(self, first_line: bytes) -> bool:
-        """Whether the journal's first line has this run's settings. A journal of 0.1 may still call `tta` careful."""
+    def _check_run(self, first_line: bytes) -> None:
+        """Raise UsageError unless the first line has this run's settings. A journal of 0.1 may call `tta` careful."""
         try:
             settings = json.loads(first_line)
         except ValueError:
-            return False
-        if isinstance(settings, dict) and "careful" in settings and "tta" not in settings:
+            settings = None
+        settings = settings if isinstance(settings, dict) else {}
+        if settings.get("journal", VERSION) != VERSION:
+            raise UsageError(
+                f"{self.path} was written by another version of segcore, which counted other things; give --resume "
+                "another folder"
+            )
+        if "careful" in settings and "tta" not in settings:
             log.warning("%s calls tta by its old name careful; it can be resumed until version 0.2", self.path)
             settings["tta"] = settings["careful"]
-        return settings == json.loads(self.header)
+        if settings != json.loads(self.header):
+            raise UsageError(
+                f"{self.path} belongs to a run with other settings or images; give --resume another folder"
+            )
 
     def append(self, scored: list[Scored]) -> None:
         """Add images that have just been scored."""

@@ -12,6 +12,7 @@ from .checkpoint import Header
 
 # Keys of an evaluation's record, by the Hub's names of metrics.
 _METRICS = {"mean_iou": "Mean IoU", "pixel_accuracy": "Pixel accuracy"}
+_LIBRARY = 'library_name: "segcore"'
 _NEEDED = ("model", "weights_sha256", "protocol", "resize", "precision", "split", "images", "dataset")
 
 
@@ -26,7 +27,6 @@ def model_card(
     `check_scores` checks it.
     """
     metadata: dict[str, Any] = {
-        "library_name": "segcore",
         "pipeline_tag": "image-segmentation",
         "tags": ["semantic-segmentation", header.network],
     }
@@ -37,6 +37,7 @@ def model_card(
         metadata["model-index"] = [{"name": title, "results": [_result(scores)]}]
     lines = [
         "---",
+        _LIBRARY,
         # JSON is YAML, and quotes whatever a name may hold.
         *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in metadata.items()),
         "---",
@@ -63,6 +64,11 @@ def model_card(
         *(_scores_table(scores) if scores is not None else ["It comes without scores: nobody gave any.", ""]),
     ]
     return "\n".join(lines)
+
+
+def is_model_card(text: str) -> bool:
+    """Whether a README.md is a card that `model_card` wrote."""
+    return text.startswith("---\n" + _LIBRARY + "\n")
 
 
 def check_scores(scores: Any, *sha256: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..files.atomic import atomic_write, write_text
 from . import catalogue, checkpoint, hub, loading
-from .model_card import check_scores, model_card
+from .model_card import check_scores, is_model_card, model_card
 
 Scores = str | Path | Mapping[str, Any]  # the record of an evaluation, or its file
 
@@ -37,7 +37,8 @@ def save(model: loading.Named, folder: str | Path, *, repo: str = "", scores: Sc
 
     A checkpoint is copied as it is. torchvision's weights become one, in float16.
     repo: USER/NAME, for the card; by default the folder's name. scores: of an evaluation of this model, for the card.
-    Raises UsageError for a network of the caller's own and for wrong scores, OSError if the folder cannot be written,
+    Raises UsageError for a network of the caller's own, for wrong scores and if the folder's README.md is no model card
+    of segcore, OSError if the folder cannot be written,
     and as `loading.load` does.
     """
     if loading.own_model(model) or not isinstance(model, str):
@@ -50,8 +51,10 @@ def save(model: loading.Named, folder: str | Path, *, repo: str = "", scores: Sc
     if record is not None:
         check_scores(record, before)
     folder = Path(folder)
+    path, readme = folder / hub.FILE, folder / "README.md"
+    if readme.exists() and not is_model_card(readme.read_text(encoding="utf-8", errors="replace")):
+        raise UsageError(f"{readme} is no model card of segcore and would be lost; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / hub.FILE
     if header is None:
         header = _header(model)
         checkpoint.write(path, header, loading.load(model).state_dict())
@@ -60,7 +63,7 @@ def save(model: loading.Named, folder: str | Path, *, repo: str = "", scores: Sc
             file.write_bytes(loading.weights_path(model).read_bytes())
     sha256 = loading.weights_sha256(str(path))
     card = model_card(repo or folder.resolve().name, header, sha256, licence=entry.licence, scores=record)
-    write_text(folder / "README.md", card)
+    write_text(readme, card)
     return folder
 
 

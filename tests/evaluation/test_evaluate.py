@@ -261,7 +261,7 @@ def test_choose_images_errors(quick, nine_coco):
 @pytest.mark.slow
 def test_batches_of_any_size_count_the_same(segmenter, nine_coco):
     """In float32; the last bits of the logits may differ, and with them a pixel in a hundred thousand."""
-    dataset = CocoDataset.open(segmenter, nine_coco)
+    dataset = CocoDataset.open(nine_coco)
     images = evaluate.choose_images(dataset, limit=2)
     one, several = (
         evaluate.evaluate(Run(segmenter, dataset, protocol("torchvision"), Task(), images, size))

@@ -111,6 +111,18 @@ def test_a_journal_that_calls_tta_careful_is_resumed_with_a_notice(quick, small_
         evaluate.evaluate(make_run(quick, small_coco), resume=tmp_path)
 
 
+def test_a_journal_of_another_version_is_refused_as_such(quick, nine_coco, tmp_path):
+    run = make_run(quick, nine_coco, ids=NINE[:1])
+    evaluate.evaluate(run, resume=tmp_path)
+    journal = tmp_path / "progress.jsonl"
+    header, line = journal.read_text().splitlines()
+    before = json.dumps(json.loads(header) | {"journal": 4}) + "\n" + line + "\n"
+    journal.write_text(before)
+    with pytest.raises(UsageError, match="written by another version of segcore.*another folder"):
+        evaluate.evaluate(run, resume=tmp_path)
+    assert journal.read_text() == before
+
+
 def other_annotations(folder):
     file = folder / "annotations" / "instances_samples.json"
     document = json.loads(file.read_text())

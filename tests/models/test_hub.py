@@ -221,6 +221,14 @@ def test_saving_again_and_in_place_keeps_the_model(tmp_path, weights):
     assert "model-index" not in front_matter((folder / "README.md").read_text())
 
 
+def test_somebody_elses_readme_is_not_overwritten(tmp_path):
+    (tmp_path / "README.md").write_text("# My project")
+    with pytest.raises(UsageError, match="README.md is no model card of segcore and would be lost"):
+        Segmenter(SHIPPED, **ON_CPU).save_pretrained(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == "# My project"
+
+
 def test_what_is_uploaded_can_be_downloaded(the_hub, weights):
     name = Segmenter(SHIPPED, **ON_CPU).push_to_hub("somebody/fresh", scores=record())
     files = the_hub.files("somebody/fresh")
