@@ -38,9 +38,15 @@
   new MutationObserver(nameAll).observe(document, { subtree: true, childList: true, attributeFilter: ["alt", "aria-label"] });
 }
 
-// Clicking into a dropdown selects its text, so that typing replaces it. Gradio would append to it.
+// Clicking into a dropdown selects its text, so that typing replaces it. Gradio would append to it. Gradio opens the list
+// on focus only: a click into a list that Escape closed would do nothing.
 document.addEventListener("click", ({ target }) => {
-  if (target.matches?.("input[role=listbox], input[role=combobox]") && !target.readOnly) target.select();
+  if (!target.matches?.("input[role=listbox], input[role=combobox]")) return;
+  if (target.ariaExpanded === "false") {
+    target.blur();
+    target.focus();
+  }
+  if (!target.readOnly) target.select();
 });
 
 // Models that are not on this machine cannot be chosen. Gradio's dropdowns have no such choices.
