@@ -13,7 +13,7 @@ from demo.answers.model_pool import ModelPool
 from demo.answers.samples import Thumbnails
 from demo.markup import tables
 from demo.tabs import controls, downloads, events, links
-from demo.tabs.looks import ComparedLook, compared_look
+from demo.tabs.looks import ComparedLook, PageOfImages, compared_look
 from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
@@ -119,7 +119,7 @@ class GroundTruthTab:
             "show_progress_on": self.viewer,
         }
         pages: dict[str, Any] = {
-            "outputs": [self.gallery, self.offered, self.page_number, self.where, self.pager],
+            "outputs": [getattr(self, name) for name in PageOfImages._fields],
             "api_visibility": "private",
             "show_progress": "hidden",
         }
@@ -186,19 +186,19 @@ class GroundTruthTab:
         """The tab was opened: also offer images that were downloaded meanwhile."""
         return controls.offered(self.datasets, source) | {"visible": len(self.datasets.choices) > 1}
 
-    def on_filter(self, source: str, class_filter: str, visit: Visit) -> tuple:
+    def on_filter(self, source: str, class_filter: str, visit: Visit) -> PageOfImages:
         """The page was opened, or another set or class was chosen: show the first images, or those around the image
         that is compared.
         """
         return self._page_of_images(source, class_filter, visit, None)
 
-    def on_previous(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> tuple:
+    def on_previous(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> PageOfImages:
         return self._page_of_images(source, class_filter, visit, (page_number or 0) - 1)
 
-    def on_next(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> tuple:
+    def on_next(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> PageOfImages:
         return self._page_of_images(source, class_filter, visit, (page_number or 0) + 1)
 
-    def _page_of_images(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> tuple:
+    def _page_of_images(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> PageOfImages:
         """Return a page of the gallery; without a number, the page of the image that is compared, or the first."""
         dataset = controls.dataset_of(self.datasets, source)
         if class_filter == ALL:
@@ -217,12 +217,12 @@ class GroundTruthTab:
         selected = at - first if at >= 0 and at // PER_PAGE == page_number else None
         ids_here = ids[first : first + PER_PAGE]
         samples = [self.thumbnails.sample(dataset, dataset.image(number)) for number in ids_here]
-        return (
-            controls.pictures(samples),
-            [source, names[first : first + PER_PAGE], selected] if ids_here else None,
-            page_number,
-            tables.where(page_number + 1, last + 1, len(ids)),
-            gr.update(visible=last > 0),
+        return PageOfImages(
+            gallery=controls.pictures(samples),
+            offered=[source, names[first : first + PER_PAGE], selected] if ids_here else None,
+            page_number=page_number,
+            where=tables.where(page_number + 1, last + 1, len(ids)),
+            pager=gr.update(visible=last > 0),
         )
 
     # ---- the comparison

@@ -48,6 +48,16 @@ class ComparedLook(NamedTuple):
     provenance: str
 
 
+class PageOfImages(NamedTuple):
+    """A page of the gallery, by the names of the components in GroundTruthTab."""
+
+    gallery: list[tuple[str, str]]  # thumbnails and captions
+    offered: list | None  # [source, image ids, which of them is selected]
+    page_number: int
+    where: str
+    pager: dict
+
+
 def with_truth(visit: Visit) -> Shown:
     """Return what is shown, with the visitor's truth if it belongs to the shown photograph."""
     key, truth = visit.truth or (None, None)
