@@ -165,7 +165,8 @@ def evaluation(device: str, model: str, batch: int, count: int) -> Iterator[Chec
     with tempfile.TemporaryDirectory() as folder:
         run = gpu_checks.repeated_run(Path(folder), prepared, model, count, batch)
         evaluate.evaluate(replace(run, images=run.images[: 2 * batch]))  # the first calls are slower
-        rate = count / evaluate.evaluate(run).seconds
+        processes = evaluate.processes_beside(device, count)
+        rate = count / evaluate.evaluate(run, processes=processes).seconds
     yield Check(f"{model}, {precision}: evaluate, {count} images", f"{rate:,.1f} images/s", "", None)
     wanted = f">= {WANTED_OF_NETWORK} on an H100 and 16 processors"
     yield Check(f"of its network alone, batch {batch}", f"{rate / alone:.2f}", wanted, None)

@@ -63,7 +63,10 @@ class NoRoomError(DownloadError):
 
 
 class ClusterError(SegcoreError):
-    """A Ray cluster cannot be reached, its workers cannot be started, or they would compute different results."""
+    """A Ray cluster cannot be reached, its workers cannot be started, or they would compute different results.
+
+    Also: a process that reads photographs beside the network was killed.
+    """
 
 
 class Cancelled(SegcoreError):

@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         run = evaluation.Run(scored, dataset, chosen, task, images, arguments.batch_size)
         resume = arguments.resume and arguments.resume / place
         with progress_bar(name, "image") as progress:
-            outcomes.append(evaluation.evaluate(run, resume=resume, progress=progress))
+            processes = evaluation.processes_beside(run.segmenter.device, len(images))
+            outcomes.append(evaluation.evaluate(run, resume=resume, progress=progress, processes=processes))
     record = comparison.compare(*outcomes)
     if arguments.json:
         write_json(arguments.json, record)

@@ -79,7 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
         run = evaluation.Run(network, dataset, chosen, task, images, arguments.batch_size)
         with progress_bar("evaluate", "image") as progress:
             outcome = evaluation.evaluate(
-                run, resume=arguments.resume, on_image=_keep_samples(run, arguments), progress=progress
+                run,
+                resume=arguments.resume,
+                on_image=_keep_samples(run, arguments),
+                progress=progress,
+                processes=evaluation.processes_beside(network.device, len(images)),
             )
         record = outcome.to_dict()
         if arguments.json:

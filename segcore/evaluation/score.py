@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ..errors import AnnotationError, ImageError
 from ..imaging.reading import File
 from ..inference.refine import Edges
 from ..inference.task import Logits, Task
@@ -16,6 +15,7 @@ from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .counts import Counts, count
 from .device_counts import counts_on_card, predict_and_count
 from .objects import ObjectOutcome, judge_objects
+from .reader import Loaded, Reader
 from .run import BatchScorer, Outcomes, Run, Sample, Scored
 
 
@@ -62,45 +62,31 @@ def score_image(
     return ImageScore(prediction, truth, counted, objects, temperature)
 
 
-class Loaded(NamedTuple):
-    """One image that is ready for the network, with its truth."""
-
-    photograph: np.ndarray
-    tensor: torch.Tensor
-    truth: np.ndarray
-
-
 def score_files(run: Run, files: Sequence[File | str], *, keep_samples: bool) -> Outcomes:
     """Score all images of the run as one batch. `files` were read on another machine; a str says why one was not."""
-    loaded = [load(run, image, file) for image, file in zip(run.images, files, strict=True)]
+    reader = reader_of(run, keep_samples)
+    loaded = [reader.load(image, file) for image, file in zip(run.images, files, strict=True)]
     logits = run_network(run, [each for each in loaded if not isinstance(each, str)])
-    return score_batch(run, run.images, loaded, logits, keep_samples)
+    return score_batch(run, run.images, loaded, logits, keep_samples, reader.judge)
 
 
-def load(run: Run, image: ImageRecord, file: File | str | None = None) -> Loaded | str:
-    """Load an image, or return why it cannot be loaded. file: as in `score_files`; by default the dataset's."""
-    if isinstance(file, str):
-        return file
-    preprocess = run.preprocess
-    try:
-        photograph = run.dataset.read_image(image.id, file)
-        truth = run.protocol.truth_at_scored_size(run.dataset, image.id, preprocess)
-        return Loaded(photograph, preprocess(photograph), truth)
-    except (ImageError, AnnotationError) as error:
-        return str(error)
+def reader_of(run: Run, keep_samples: bool) -> Reader:
+    """Return what reads the run's images. Samples and refined borders need the photographs themselves, too."""
+    return Reader(run.dataset, run.protocol, run.preprocess, run.task, keep_samples or bool(run.segmenter.refine))
 
 
 def run_network(run: Run, loaded: list[Loaded]) -> Iterator[torch.Tensor]:
     """Return the logits of each image in order. Images of the same size go through the network together."""
     network = run.segmenter
     assert not isinstance(network, BatchScorer)  # it scores its batches itself
-    by_size: dict[torch.Size, list[int]] = {}
+    by_size: dict[tuple[int, ...], list[int]] = {}
     for position, each in enumerate(loaded):
-        by_size.setdefault(each.tensor.shape, []).append(position)
+        by_size.setdefault(each.pixels.shape, []).append(position)
     predict = network.on_device if network.on_device and counts_on_card(run) else network.predict_logits
+    normalise = run.preprocess.normalise
     logits: dict[int, torch.Tensor] = {}
     for positions in by_size.values():
-        batch = torch.cat([loaded[position].tensor for position in positions])
+        batch = torch.cat([normalise(loaded[position].pixels) for position in positions])
         logits.update(zip(positions, predict(batch), strict=True))
     return (logits[position] for position in range(len(loaded)))
 
@@ -111,8 +97,12 @@ def score_batch(
     loaded: list[Loaded | str],
     logits: Iterator[torch.Tensor],
     keep_samples: bool,
+    judge: Callable[[ImageId, np.ndarray], tuple[ObjectOutcome, ...] | None],
 ) -> Outcomes:
-    """Score each image of a batch, in order. logits: of the images that could be loaded."""
+    """Score each image of a batch, in order.
+
+    logits: of the images that could be loaded. judge: judges the objects of one image, as `Reader.judge` does.
+    """
     outcomes: Outcomes = []
     for image, each in zip(images, loaded, strict=True):
         if isinstance(each, str):
@@ -124,10 +114,12 @@ def score_batch(
             run.task.truth(each.truth),
             run.task,
             temperature=run.segmenter.temperature,
-            edges=Edges(values, each.photograph) if run.segmenter.refine else None,
-            annotated=(run.dataset, image.id),
+            edges=None if each.photograph is None or not run.segmenter.refine else Edges(values, each.photograph),
             on_card=counts_on_card(run),
         )
-        sample = Sample(image, each.photograph, scored.prediction, scored.truth) if keep_samples else None
-        outcomes.append((Scored(image, scored.counts, scored.objects), sample))
+        objects = judge(image.id, scored.prediction)
+        sample = None
+        if keep_samples and each.photograph is not None:
+            sample = Sample(image, each.photograph, scored.prediction, scored.truth)
+        outcomes.append((Scored(image, scored.counts, objects), sample))
     return outcomes

@@ -95,7 +95,10 @@ class Preprocess:
 
         Raises ImageError as `resize_image` does.
         """
-        pixels = self.resize_image(image)
+        return self.normalise(self.resize_image(image))
+
+    def normalise(self, pixels: np.ndarray) -> torch.Tensor:
+        """Normalise uint8 (h, w, 3), as `resize_image` returns it, to float32 (1, 3, h, w), contiguous."""
         tensor = np.empty((1, 3, *pixels.shape[:2]), np.float32)
         for channel, values in enumerate(self._normalised_levels()):
             np.take(values, pixels[..., channel], out=tensor[0, channel], mode="clip")  # "raise" would copy first

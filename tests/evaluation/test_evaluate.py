@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import multiprocessing
 import shutil
 import threading
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
-from segcore.errors import Cancelled, UsageError
+from segcore.errors import Cancelled, ClusterError, UsageError
 from segcore.evaluation import evaluate
 from segcore.evaluation.evaluate import Evaluation, Run
 from segcore.evaluation.protocols import protocol
@@ -271,3 +272,32 @@ def test_batches_of_any_size_count_the_same(segmenter, nine_coco):
     )
     assert one.sum() == several.sum()
     assert np.abs(one - several).sum() <= 2e-5 * one.sum()
+
+
+@pytest.mark.slow
+def test_processes_beside_the_network_give_the_same_scores_and_a_killed_one_loses_nothing(quick, small_coco, tmp_path):
+    truncate(small_coco / "samples" / f"{PIZZA:012d}.jpg")
+    run, alone, beside = make_run(quick, small_coco), [], []
+    expected = without_seconds(evaluate.evaluate(run, on_image=alone.append).to_dict())
+
+    def kill_after_five(done, total):
+        if done == 5:
+            (process,) = multiprocessing.active_children()
+            process.kill()
+
+    with pytest.raises(ClusterError, match="a process that reads photographs was killed.*start again"):
+        evaluate.evaluate(run, resume=tmp_path, on_image=beside.append, progress=kill_after_five, processes=1)
+    assert 3 < len(beside) < len(alone) == 8
+    resumed = evaluate.evaluate(run, resume=tmp_path, on_image=beside.append)
+    assert without_seconds(resumed.to_dict()) == expected
+    for one, other in zip(alone, beside, strict=True):
+        assert one.image == other.image
+        np.testing.assert_array_equal(one.photograph, other.photograph)
+        np.testing.assert_array_equal(one.prediction, other.prediction)
+    assert multiprocessing.active_children() == []
+
+
+def test_processes_help_a_graphics_card_with_many_images_only():
+    assert evaluate.processes_beside("cpu", 5000) == 0
+    assert evaluate.processes_beside("cuda", 100) == 0
+    assert 1 <= evaluate.processes_beside("cuda:1", 5000) <= 16
