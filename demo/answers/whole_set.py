@@ -28,6 +28,7 @@ from segcore.inference.task import Task
 from segcore.models import catalogue
 from segcore.report.extremes import pictures
 from segcore.report.html import html_report
+from segcore.report.origins import thumbnails
 
 if TYPE_CHECKING:
     import torch
@@ -93,6 +94,28 @@ class Outcome:
     def doubtful(self) -> list[dict]:
         """The rows of the images whose truth is most doubtful to the model, the most doubtful first."""
         return results.most_doubtful_first(self.record)[:EXTREMES]
+
+    def behind(self, name: str, taken_for: str | None = None) -> list[dict]:
+        """The rows of the images behind a class, or behind its pixels that are taken for another, the worst first.
+
+        Both names come from the browser; unknown ones have no images.
+        """
+        origins = self.record["origins"]
+        if taken_for is None:
+            return origins["per_class"].get(name, {"worst": []})["worst"]
+        pair = name, taken_for
+        cells = [each["worst"] for each in origins["confusion"] if (each["truth"], each["prediction"]) == pair]
+        return cells[0] if cells else []
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in truth or prediction."""
+        return [name for name, each in self.record["origins"]["per_class"].items() if each["images"]]
+
+    def taken_for(self, name: str) -> list[str]:
+        """What the true pixels of a class are taken for, the most frequent first."""
+        cells = [each for each in self.record["origins"]["confusion"] if each["truth"] == name]
+        return [each["prediction"] for each in sorted(cells, key=lambda each: -each["pixels"])]
 
     @property
     def _ranked(self) -> list[dict]:
@@ -250,7 +273,10 @@ def write_download(
     if suffix == ".html":
         run = _runs(pool, datasets, outcome.wanted, visitor, never)[-1 if outcome.comparison else 0]
         extremes, doubtful = pictures(run, record)
-        text = html_report(record, pictures=extremes, doubtful=doubtful, comparison=outcome.comparison)
+        copies = thumbnails(run.dataset, record)
+        text = html_report(
+            record, pictures=extremes, doubtful=doubtful, thumbnails=copies, comparison=outcome.comparison
+        )
     elif suffix == ".csv":
         text = results.to_csv(record)
     elif suffix == ".json":

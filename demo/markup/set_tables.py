@@ -110,3 +110,23 @@ def image_caption(sample: Sample, row: dict) -> str:
         return f"{row['first']:.2f} → {row['second']:.2f} · {sample.caption}"
     score = row["foreground_mean_iou"]
     return f"{terms.NOT_DEFINED if score is None else f'{score:.2f}'} · {sample.caption}"
+
+
+def behind_caption(sample: Sample, row: dict) -> str:
+    """Return how many of an image's pixels are behind a score, and its caption."""
+    pixels = row.get("pixels", row.get("wrong_pixels", 0))
+    return f"{pixels:,} {'pixel' if pixels == 1 else 'pixels'} · {sample.caption}"
+
+
+def behind_label(name: str, taken_for: str | None) -> str:
+    """Return the label of the gallery of images behind a class, or behind its pixels that are taken for another."""
+    if taken_for is None:
+        return f"Most wrong pixels of {terms.friendly(name)}"
+    if name == taken_for:
+        return f"Smallest share of {terms.friendly(name)} right"
+    return f"Most {terms.friendly(name)} taken for {terms.friendly(taken_for)}"
+
+
+def choices(names: list[str], all_of_them: str) -> list[tuple[str, str]]:
+    """Return a dropdown's choices: classes by their names for people. The value of `all_of_them` is empty."""
+    return [(all_of_them, ""), *((terms.friendly(name), name) for name in names)]

@@ -18,6 +18,7 @@ from demo.answers.samples import Thumbnails
 from demo.markup import set_tables, tables
 from demo.server.gradio_internals import has_left
 from demo.tabs import controls, downloads, events
+from demo.tabs.set_pictures import NO_SCORES, SetPictures
 from demo.waiting.turns import Place, Turns
 from segcore.categories import VOC
 from segcore.classes import ANY_OBJECT
@@ -61,28 +62,16 @@ class WholeSetTab:
         self._line = Turns(1, pool.turns.longest)
         self._lay_out()
         self._wire(page, tab)
-        picked = [
-            gallery.select(function, self.pictured, self.sent, **events.LIGHT)
-            for gallery, function in zip(self._galleries, (self.on_worst, self.on_best, self.on_doubtful), strict=True)
-        ]
-        show_image(self.sent, picked)
+        self.pictures.wire(self.shown, show_image)
 
     def _lay_out(self) -> None:
         self.shown = gr.State(None)
         self.stopping = gr.State(None)  # the threading.Event that stops the last evaluation
-        # Kept in the browser together with the galleries, so that a click refers to what the visitor saw.
-        self.pictured = gr.JSON(visible=False)  # the settings of the scores, and the ids of the images in each gallery
-        self.sent = gr.JSON(visible=False)  # the settings of the scores, and the id of the image to open
         with gr.Row(elem_classes="workspace"):
             with gr.Column(min_width=0, elem_classes="picture-column"):
                 self.notice = controls.html("set-notice")
                 self.summary = controls.html("set-summary", set_tables.welcome())
-                with gr.Column(visible=False, min_width=0) as self.pictures:
-                    self.worst = controls.gallery("The worst: pick one to see why", "set-worst", columns=3)
-                    self.best = controls.gallery("The best", "set-best", columns=3)
-                    self.doubtful = controls.gallery("Look at the annotation", "set-doubtful", columns=3)
-                    self.doubt = controls.html("set-doubt", set_tables.DOUBT)
-                self._galleries = self.worst, self.best, self.doubtful
+                self.pictures = SetPictures(self.datasets, self.thumbnails)
             with gr.Column(min_width=0, elem_classes="control-column"):
                 self._lay_out_images()
                 self.progress = controls.html("set-progress")
@@ -157,16 +146,8 @@ class WholeSetTab:
             *(self.other_model, self.sharp),
         ]
         outputs = [
-            *(
-                self.shown,
-                self.notice,
-                self.progress,
-                self.summary,
-                *self._galleries,
-                self.charts,
-                self.provenance,
-            ),
-            *(self.pictures, self.pictured, self.start, self.stop),
+            *(self.shown, self.notice, self.progress, self.summary, self.charts, self.provenance),
+            *(*self.pictures.outputs, self.start, self.stop),
         ]
         scored = self.start.click(
             self.on_asked,
@@ -175,7 +156,7 @@ class WholeSetTab:
             **events.LIGHT,
         ).success(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
-        controls.select(scored, [*self._galleries])
+        controls.select(scored, [*self.pictures.galleries])
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
         events.ends_on_failure(scored, idle, self.notice, FAILED)
         self.stop.click(self.on_stop, self.stopping, self.stop, **events.LIGHT)
@@ -247,35 +228,11 @@ class WholeSetTab:
             yield idle | {self.progress: "", self.notice: tables.notice(downloads.NO_ROOM, kind="error")}
 
     def _shown(self, outcome: Any) -> dict:
-        dataset = self.datasets.get(outcome.wanted.dataset)
-
-        def pictures(rows: list[dict], caption: Any = set_tables.image_caption) -> list[tuple[str, str]]:
-            samples = [self.thumbnails.sample(dataset, dataset.image(row["image_id"])) for row in rows]
-            return [(str(sample.thumbnail), caption(sample, row)) for sample, row in zip(samples, rows, strict=True)]
-
-        worst = "Where the two differ most" if outcome.comparison else "The worst: pick one to see why"
-        return {
+        return self.pictures.updates(outcome) | {
             self.summary: set_tables.summary(outcome),
-            self.pictures: gr.update(visible=True),
-            self.worst: gr.update(value=pictures(outcome.worst), label=worst),
-            self.best: gr.update(value=pictures(outcome.best), visible=bool(outcome.best)),
-            self.doubtful: pictures(outcome.doubtful, set_tables.doubt_caption),
-            self.pictured: [
-                controls.settings_of(outcome.wanted),
-                *map(_ids, (outcome.worst, outcome.best, outcome.doubtful)),
-            ],
             self.charts: set_tables.charts(outcome),
             self.provenance: set_tables.provenance(outcome.record),
         }
-
-    def on_worst(self, event: gr.SelectData, pictured: Any) -> list:
-        return _sent(pictured, 1, event.index)
-
-    def on_best(self, event: gr.SelectData, pictured: Any) -> list:
-        return _sent(pictured, 2, event.index)
-
-    def on_doubtful(self, event: gr.SelectData, pictured: Any) -> list:
-        return _sent(pictured, 3, event.index)
 
     def on_stop(self, stop: threading.Event | None) -> dict:
         """Stop the evaluation. The scores so far are shown."""
@@ -288,7 +245,7 @@ class WholeSetTab:
         from demo.answers import whole_set
 
         if shown is None:
-            raise UsageError("There are no scores, or no longer: score the images first.")
+            raise UsageError(NO_SCORES)
         return whole_set.write_download(self.pool, self.datasets, shown, kind, folder)
 
     # ---- the choice of images
@@ -324,15 +281,3 @@ class WholeSetTab:
             self.clock: gr.update(active=running),
             self.dataset: gr.update(choices=self.datasets.choices),
         }
-
-
-def _ids(rows: list[dict]) -> list[str]:
-    return [str(row["image_id"]) for row in rows]
-
-
-def _sent(pictured: Any, group: int, index: Any) -> list:
-    """Return the settings of the scores and the id of the picked image. Both come from the browser unchecked."""
-    try:
-        return [pictured[0], pictured[group][index]]
-    except (TypeError, LookupError) as error:
-        raise gr.Error(controls.NO_IMAGE, print_exception=False) from error

@@ -58,8 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, record)
     if arguments.html:
         from ..report.html import html_report
+        from ..report.origins import thumbnails
 
-        write_text(arguments.html, html_report(outcomes[1].to_dict(), comparison=record))
+        second = outcomes[1].to_dict()
+        copies = thumbnails(dataset, second)
+        write_text(arguments.html, html_report(second, thumbnails=copies, comparison=record))
     print(headlines.of_comparison(record))
     every = [each for outcome in outcomes for each in outcome.to_dict()["skipped"]]
     return left_out(list({(each["image_id"], each["reason"]): each for each in every}.values()), wrong)

@@ -91,13 +91,19 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.csv:
             write_text(arguments.csv, evaluation.to_csv(record))
         if arguments.html:
-            from ..report.extremes import pictures
-            from ..report.html import html_report
-
-            extremes, doubtful = pictures(run, record)
-            write_text(arguments.html, html_report(record, pictures=extremes, doubtful=doubtful))
+            write_text(arguments.html, _report(run, record))
     print(headlines.of_evaluation(record))
     return left_out(record["skipped"], wrong)
+
+
+def _report(run: Run, record: dict) -> str:
+    from ..report.extremes import pictures
+    from ..report.html import html_report
+    from ..report.origins import thumbnails
+
+    extremes, doubtful = pictures(run, record)
+    copies = thumbnails(run.dataset, record)
+    return html_report(record, pictures=extremes, doubtful=doubtful, thumbnails=copies)
 
 
 def _check_folders_differ(arguments: argparse.Namespace) -> None:

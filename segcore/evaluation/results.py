@@ -18,6 +18,7 @@ from . import counts
 from .bootstrap import intervals
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts
 from .objects import found_of, objects_record
+from .origins import origins
 from .run import Run, Scored
 from .score import ImageScore
 
@@ -64,8 +65,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings, confusion matrix, scores of dataset, image mean, classes and images, intervals, objects,
-        reliability and the model's classes. Undefined values are None; so is "objects" if the truth does not separate
-        objects.
+        reliability, the model's classes, and the images behind the scores. Undefined values are None; so is "objects"
+        if the truth does not separate objects.
         """
         by_image, temperature = self.per_image.scores(), self.run.segmenter.temperature
         quality = self.per_image.label_quality()
@@ -80,6 +81,7 @@ class Evaluation:
             **scores_record(self.per_image, self.run.task, temperature),
             "image_mean": {key: counts.json_number(confusion.mean_defined(by_image[key])) for key in OVERALL_KEYS},
             "objects": self._objects_record(),
+            "origins": origins([each.image for each in self.counted], self.per_image.matrix, self.run.task.names),
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}
                 | counts.overall(by_image, row)

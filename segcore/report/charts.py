@@ -10,7 +10,8 @@ import numpy as np
 from ..categories import screen_palette
 from ..classes import ANY_OBJECT, BACKGROUND
 from .differences import clear
-from .sheets import ACCENT, FAINT, INK, QUIET, SMALL, Sheet, dot, grid, key, sheet_of, standing_out
+from .origins import cell_target, cell_told
+from .sheets import ACCENT, FAINT, INK, QUIET, SMALL, Link, Sheet, dot, grid, key, sheet_of, standing_out
 from .terms import SIZES, Record, friendly, intervals, listed, only_class, percent, signed
 from .words import confidence_sentence
 
@@ -76,10 +77,11 @@ def _bar(axes: Axes, row: int, value: float, bounds: Sequence[float] | None, col
             axes.vlines(tip, row - 0.16, row + 0.16, color=ink, linewidth=1.5)
 
 
-def confusion_chart(record: Record) -> str:
+def confusion_chart(record: Record, *, linked: bool = False) -> str:
     """Draw the confusion matrix as shares of the true pixels (rows) by prediction (columns). Returns SVG text.
 
-    It has the classes in truth or prediction. Right and wrong predictions have different colours.
+    It has the classes in truth or prediction. Right and wrong predictions have different colours. linked: each cell
+    with pixels is a link to the images behind it, which the page then has to contain (`origins.targets`).
     """
     matrix, names = np.array(record["confusion"], np.int64), list(record["per_class"])
     present = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
@@ -112,7 +114,19 @@ def confusion_chart(record: Record) -> str:
         sheet.text(left - 8, top - 14, "true ↓  called →", ha="right", size=SMALL, alpha=QUIET)
         key(sheet, left, top + count * cell + 24, [(ACCENT, "right"), (WRONG, "wrong")])
         sheet.text(left + 132, top + count * cell + 24, "% of the row's pixels", size=SMALL, alpha=QUIET)
-        return sheet.svg(title, _confusion_told(shares, names))
+        links = _links(record, present.tolist(), left, top, cell) if linked else ()
+        return sheet.svg(title, _confusion_told(shares, names), links)
+
+
+def _links(record: Record, present: list[int], left: float, top: float, cell: float) -> list[Link]:
+    """Return the links of the cells. present: the classes of the chart's rows and columns."""
+    names = list(record["per_class"])
+    links = []
+    for each in record["origins"]["confusion"]:
+        row, column = (present.index(names.index(each[side])) for side in ("truth", "prediction"))
+        place = left + column * cell, top + row * cell, cell, cell
+        links.append(Link(cell_target(record, each), cell_told(each), *place))
+    return links
 
 
 def _cells(axes: Axes, row: int, shares: np.ndarray, *, unit: str) -> None:

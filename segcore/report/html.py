@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from PIL import Image
 
 from ..errors import ImageError
 from ..evaluation.results import worst_first
+from ..truth.dataset import ImageId
 from . import parts, terms
+from .origins import listed_origins
 from .parts import HEADLINE
 from .templating import Table, render
 from .terms import Record
@@ -31,23 +36,30 @@ def html_report(
     *,
     pictures: Sequence[Picture] = (),
     doubtful: Sequence[Picture] = (),
+    thumbnails: Mapping[ImageId, bytes] | None = None,
     comparison: Record | None = None,
 ) -> str:
     """Return the HTML report of an evaluation's record. It suits light and dark mode, screens, phones and paper.
 
     pictures: images to show in this order, such as the worst and the best. doubtful: images whose truth may be wrong,
-    for a section of their own. comparison: the record of a comparison,
-    which is described at the end. All names, captions and reasons are escaped.
+    for a section of their own. thumbnails: the result of `origins.thumbnails`, for the images that a click on a cell of
+    the confusion matrix or on a class shows. comparison: the record of a comparison, which is described at the end. All
+    names, captions and reasons are escaped.
 
     Raises ImageError for a picture that is neither PNG nor JPEG.
     """
     ranked = worst_first(record)
+    linked = "origins" in record  # records of earlier versions do not name the images behind a score
+    symbols = _symbols(thumbnails or {})
     return render(
         "report.html",
         title=f"{parts.model_title(record)} on {record['split']}",
         facts=_facts(record),
         summary=parts.summary(record),
-        details=parts.details(record),
+        details=parts.details(record, linked=linked),
+        origins=listed_origins(record, {number: each.id for number, each in symbols.items()}) if linked else [],
+        thumbnails=symbols.values(),
+        boxes={each.id: each.box for each in symbols.values()},
         extremes=_extremes(record, ranked),
         pictures=_shown(pictures),
         doubtful=_shown(doubtful),
@@ -66,6 +78,23 @@ class _Shown(NamedTuple):
 
 def _shown(pictures: Sequence[Picture]) -> list[_Shown]:
     return [_Shown(each, _source(each)) for each in (Picture(*each) for each in pictures)]
+
+
+class _Symbol(NamedTuple):
+    """A picture that is in the file once. box: its SVG view box."""
+
+    id: str
+    box: str
+    source: str
+
+
+def _symbols(thumbnails: Mapping[ImageId, bytes]) -> dict[ImageId, _Symbol]:
+    symbols = {}
+    for place, (image_id, data) in enumerate(thumbnails.items()):
+        width, height = Image.open(io.BytesIO(data)).size
+        source = _source(Picture(0, str(image_id), "", data))
+        symbols[image_id] = _Symbol(f"picture-{place}", f"0 0 {width} {height}", source)
+    return symbols
 
 
 def _facts(record: Record) -> dict[str, str]:

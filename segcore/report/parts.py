@@ -13,6 +13,7 @@ from ..evaluation.protocols import PROTOCOLS
 from ..inference import provenance
 from ..models.catalogue import CATALOGUE
 from . import charts, differences, terms, words
+from .origins import class_target
 from .templating import Explained, Figure, Swatch, Table, render
 from .terms import Record
 
@@ -20,6 +21,7 @@ STYLE = (Path(__file__).parent / "templates" / "parts.css").read_text(
     encoding="utf-8"
 )  # for what is inside an element "report"
 HEADLINE = "foreground_mean_iou"
+SCORES_ID = "scores"  # of the element with the tables
 MOST_DIFFERENCES = 25  # maximum number of images listed in a comparison
 SCORES_REMARK = (
     "Whole set: the pixels of all images counted together, then divided. Image mean: each image scored by itself, "
@@ -32,14 +34,18 @@ def summary(record: Record) -> str:
     return render("summary.html", cards=_cards(record), findings=words.findings(record))
 
 
-def details(record: Record) -> str:
-    """Return the charts and the tables of all scores."""
+def details(record: Record, *, linked: bool = False) -> str:
+    """Return the charts and the tables of all scores.
+
+    linked: cells of the confusion matrix and classes lead to the images behind them, which the page has to contain.
+    """
     return render(
         "details.html",
-        figures=_figures(record),
+        figures=_figures(record, linked),
+        scores_id=SCORES_ID if linked else None,
         scores=_scores(record),
         scores_remark=SCORES_REMARK,
-        classes=_classes(record),
+        classes=_classes(record, linked),
     )
 
 
@@ -133,7 +139,7 @@ def _short(value: float | None) -> str:
     return terms.NOT_DEFINED if value is None else f"{value:.2f}"
 
 
-def _figures(record: Record) -> list[list[list[Figure]]]:
+def _figures(record: Record, linked: bool) -> list[list[list[Figure]]]:
     """Return the charts as rows of columns. A column can hold several charts."""
     per_class = Figure(
         "How well each class is found",
@@ -148,8 +154,10 @@ def _figures(record: Record) -> list[list[list[Figure]]]:
     )
     confusion = Figure(
         "What is mistaken for what",
-        charts.confusion_chart(record),
-        "Each row shows what the true pixels of one class are called. A perfect model has 100 on the diagonal.",
+        charts.confusion_chart(record, linked=linked),
+        "Each row shows what the true pixels of one class are called. A perfect model has 100 on the diagonal."
+        + (" A click on a cell shows its images." if linked else ""),
+        SCORES_ID if linked else None,
     )
     other = [] if terms.without_probabilities(record) else [reliability]
     if not terms.without_objects(record):
@@ -189,7 +197,7 @@ def _class_bounds(score: float | None, intervals: Record | None) -> str:
     return _bounds(intervals["iou"]) or "one image only"
 
 
-def _classes(record: Record) -> Table:
+def _classes(record: Record, linked: bool) -> Table:
     matrix = np.array(record["confusion"])
     intervals = terms.intervals(record, "per_class")
     counted = [] if terms.without_objects(record) else [_objects_found(record)]
@@ -197,7 +205,7 @@ def _classes(record: Record) -> Table:
     for row, (name, scores) in enumerate(record["per_class"].items()):
         rows.append(
             [
-                _swatched(record, name),
+                _swatched(record, name, class_target(record, name) if linked else None),
                 terms.number(scores["iou"]),
                 _class_bounds(scores["iou"], intervals.get(name)),
                 *(terms.number(scores[key]) for key in terms.PER_CLASS if key != "iou"),
@@ -220,8 +228,8 @@ def _objects_found(record: Record) -> dict[str, str]:
     return {name: f"{each['found']:,} of {each['total']:,}" for name, each in counts.items()}
 
 
-def _swatched(record: Record, name: str) -> Swatch:
-    return Swatch(terms.friendly(name), charts.class_color(record, name) or "currentColor")
+def _swatched(record: Record, name: str, target: str | None) -> Swatch:
+    return Swatch(terms.friendly(name), charts.class_color(record, name) or "currentColor", target)
 
 
 def _difference(score: Record) -> list[str]:

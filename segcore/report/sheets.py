@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
 from ..imaging.figures import matplotlib_lock
@@ -64,6 +64,17 @@ def key(sheet: Sheet, left: float, top: float, entries: Sequence[tuple[str, str]
         left += 66
 
 
+class Link(NamedTuple):
+    """An area of a chart, in pixels from its top left corner, that leads to an element of the page."""
+
+    target: str  # the element's id
+    text: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
 class Sheet:
     """A Matplotlib figure with a layout in pixels from its top left corner, and its SVG."""
 
@@ -88,7 +99,7 @@ class Sheet:
         axes.set_axis_off()
         return axes
 
-    def svg(self, title: str, description: str) -> str:
+    def svg(self, title: str, description: str, links: Sequence[Link] = ()) -> str:
         """Return the drawing as SVG to embed in a page."""
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -97,7 +108,7 @@ class Sheet:
         buffer = io.BytesIO()
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         FigureCanvasSVG(self.figure).print_svg(buffer, metadata=no_metadata)
-        return _for_a_page(buffer.getvalue(), title, description)
+        return _for_a_page(buffer.getvalue(), title, description, links)
 
 
 @contextmanager
@@ -110,7 +121,7 @@ def sheet_of(width: float, height: float) -> Iterator[Sheet]:
         yield Sheet(width, height)
 
 
-def _for_a_page(drawn: bytes, title: str, description: str) -> str:
+def _for_a_page(drawn: bytes, title: str, description: str, links: Sequence[Link]) -> str:
     """Remove from Matplotlib's SVG what would conflict with a page: style sheet, ids, fonts and the ink colour."""
     root = ElementTree.fromstring(drawn)
     width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])
@@ -122,7 +133,7 @@ def _for_a_page(drawn: bytes, title: str, description: str) -> str:
         "xmlns": _SVG,
         "viewBox": f"0 0 {width:g} {height:g}",
         "class": "chart",
-        "role": "img",
+        "role": "group" if links else "img",  # an image's links would not be read out
         "aria-label": title,
         "style": f"display: block; width: 100%; height: auto; min-width: {0.85 * width:.0f}px; "
         f"max-width: {1.25 * width:.0f}px; font-family: {_FONTS}; stroke-linejoin: round; stroke-linecap: butt",
@@ -131,7 +142,16 @@ def _for_a_page(drawn: bytes, title: str, description: str) -> str:
         words = ElementTree.Element(tag)
         words.text = text
         root.insert(position, words)
+    root.extend(map(_anchor, links))
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _anchor(link: Link) -> ElementTree.Element:
+    anchor = ElementTree.Element("a", {"href": f"#{link.target}", "aria-label": link.text})
+    ElementTree.SubElement(anchor, "title").text = link.text
+    sides = zip(("x", "y", "width", "height"), link[2:], strict=True)
+    ElementTree.SubElement(anchor, "rect", {"fill": "transparent"} | {name: f"{side:g}" for name, side in sides})
+    return anchor
 
 
 def _for_any_ink(value: str) -> str:

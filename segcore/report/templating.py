@@ -18,18 +18,20 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart as SVG, with a heading and a remark."""
+    """A chart as SVG, with a heading and a remark. after: the id of what follows it, for a link past its own links."""
 
     heading: str
     chart: str
     remark: str
+    after: str | None = None
 
 
 class Swatch(NamedTuple):
-    """A class's name and its colour."""
+    """A class's name and its colour. target: the id that the name leads to, or None."""
 
     name: str
     color: str
+    target: str | None = None
 
 
 class Explained(NamedTuple):

@@ -100,6 +100,28 @@ def test_an_image_of_the_set_opens_where_it_can_be_looked_at(open_set):
     assert len(qualities) == 3 and qualities == sorted(qualities)
     shows(page, TRUTH, lambda: doubtful.first.click())
 
+    page.get_by_role("tab", name="A whole set").click()
+    choose(page, panel, "Images behind the score of", "any object")
+    gallery_says(page, "Most wrong pixels of any object")
+    choose(page, panel, "Taken for", "background")
+    gallery_says(page, "Most any object taken for background")
+    assert re.fullmatch(r"[\d,]+ pixels? · .+", page.locator("#set-worst .caption-label").first.inner_text())
+    shows(page, TRUTH, lambda: worst.first.click())
+    page.get_by_role("tab", name="A whole set").click()
+    choose(page, panel, "Images behind the score of", "All classes")
+    gallery_says(page, "The worst: pick one to see why")
+    assert page.evaluate("document.querySelector('#set-worst .caption-label').textContent") == shown
+
+
+def choose(page, panel, label, option):
+    panel.get_by_label(label, exact=True).click()
+    page.wait_for_function("document.querySelectorAll('[role=listbox]').length === 1")  # the last one has closed
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def gallery_says(page, label):
+    page.locator("#set-worst", has_text=label).wait_for()
+
 
 def test_stopped_it_shows_what_is_done_and_goes_on_from_there(open_set):
     page, panel = open_set()

@@ -204,6 +204,20 @@ def test_worst_and_best_images(ask):
     assert len(outcome.worst) == 6 and shown == sorted(score for score in scores if score is not None)
 
 
+def test_images_behind_a_class_and_behind_what_it_is_taken_for(ask):
+    outcome = ask(replace(WANTED, images=9))[-1]
+    names, matrix = list(outcome.record["per_class"]), outcome.record["confusion"]
+    for row, name in enumerate(names):
+        others = outcome.taken_for(name)
+        assert others == sorted(others, key=lambda other: -matrix[row][names.index(other)])
+        for column, other in enumerate(names):
+            behind = outcome.behind(name, other)
+            assert bool(behind) == bool(matrix[row][column]) == (other in others)
+            assert sum(each["pixels"] for each in behind) <= matrix[row][column]
+        assert bool(outcome.behind(name)) == (name in outcome.classes)
+    assert outcome.behind("cat", "no such class") == outcome.behind("no such class") == []
+
+
 def test_two_models_are_compared_on_the_same_images(ask):
     outcome = ask(replace(WANTED, images=3, other_model="deeplabv3_resnet50"))[-1]
     comparison = outcome.comparison
