@@ -33,6 +33,7 @@ from segcore.truth.coco import CocoDataset
 WAYS = (
     ("torch", "float32"),
     ("torch", "bfloat16"),
+    ("onnxruntime", "float32"),
     ("openvino", "float32"),
     ("openvino", "bfloat16"),
     ("openvino", "int8"),

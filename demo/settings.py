@@ -113,8 +113,9 @@ class Settings:
                             help="auto, float32, bfloat16 or int8; scores always use float32; "
                             "default: auto")  # fmt: skip
         parser.add_argument("--engine", default=environment.get("SEGCORE_ENGINE") or "auto",
-                            type=_one_of("auto", "torch", "openvino"),
-                            help="auto, torch or openvino; scores always use torch; default: auto")  # fmt: skip
+                            type=_one_of("auto", "torch", "openvino", "onnxruntime"),
+                            help="auto, torch, openvino or onnxruntime; scores always use torch; "
+                            "default: auto")  # fmt: skip
         read = parser.parse_args(flags)
         threads = _processor_share(environment)
         cores = threads or os.cpu_count() or AT_ONCE

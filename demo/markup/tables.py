@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from segcore.inference.provenance import Provenance
     from segcore.inference.task import Task
 
+_ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
+
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, keys: Iterable[str] = ()) -> str:
     """Return a table. Cells are HTML already. keys: the rows' names for scripts."""
@@ -99,7 +101,7 @@ def provenance(view: PhotographView | ComparedView) -> str:
         f"weights {made.weights_sha256[:8]}",
         escape(made.device.upper()),
         escape(made.precision),
-        *["OpenVINO"] * (made.engine == "openvino"),
+        *[_ENGINES[made.engine]] * (made.engine in _ENGINES),
         *["test-time augmentation"] * made.tta,
         *["sharp edges"] * (made.refine is not None),
         RESIZES[made.resize],

@@ -85,7 +85,9 @@ def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> N
         help=f"auto, float32, bfloat16, float16 (graphics cards) or int8 (by openvino); default {precision}",
     )
     command.add_argument(
-        "--engine", default="auto", help="auto (default), torch, or openvino, which is optional and faster on a CPU"
+        "--engine",
+        default="auto",
+        help="auto (default), torch, or an optional one for CPUs: openvino, which is faster, or onnxruntime (float32)",
     )
     command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 with")
     command.add_argument(

@@ -27,6 +27,9 @@ class AnyNetwork(nn.Module):
         self.names = names
         self.size_hw = size_hw
 
+    def extra_repr(self) -> str:
+        return f"names={self.names}, size_hw={self.size_hw}"  # networks in the cache are told apart by it
+
     def forward(self, x: Tensor) -> Tensor:
         """Raises UsageError if the network fails, with its own message, or does not give logits for the categories."""
         try:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +17,12 @@ from ..errors import SegcoreError, UsageError
 from ..files.atomic import atomic_write
 from ..imaging import reading
 from ..models import catalogue, loading
+from .engines import check_installed
+from .onnxruntime import INPUT, OPSET, OPSETS, OUTPUT, PACKAGES, exported, session
 from .predictor import core_of
 
-OPSETS = range(18, 24)  # PyTorch exports 18, and onnxscript converts it faithfully only upwards
-OPSET = OPSETS[0]
 AGREES_FROM = 0.999  # share of the pixels; below it, an exported file is refused
 METADATA = "segcore"  # key of the JSON text in the file's metadata
-INPUT, OUTPUT = "image", "logits"
-_NEEDED = ("onnx", "onnxruntime", "onnxscript")
-_SIDE = 128  # side of the tensor that the network is exported with; the file takes any size
 
 
 class _WithUpsampling(nn.Module):
@@ -60,14 +52,12 @@ def export(model: str, path: str | Path, photographs: Sequence[Path], *, opset: 
         raise UsageError(f"expected a file name that ends with .onnx, got {path.name!r}")
     if opset not in OPSETS:
         raise UsageError(f"expected an opset from {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"export needs packages that are not installed here: pip install {' '.join(missing)}")
+    check_installed("export", PACKAGES)
     if not photographs:
         raise UsageError("export needs at least one photograph, to compare the file with PyTorch")
     model = catalogue.resolve(model)
     network = _WithUpsampling(core_of(model)).eval().requires_grad_(False)
-    program = _exported(network, opset)
+    program = exported(network, opset)
     program.model.metadata_props[METADATA] = json.dumps(_metadata(model, opset))
     resized = [loading.preprocess_for(model, resize) for resize in ("squeeze", "aspect")]
     tensors = [preprocess(reading.read(each)) for each in photographs for preprocess in resized]
@@ -87,46 +77,15 @@ def agreement(file: Path, network: nn.Module, tensors: Sequence[Tensor]) -> floa
 
     tensors: normalised float32 (1, 3, h, w). network: tensor -> logits (1, classes, h, w).
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    runtime = session(file)
     same = pixels = 0
     for tensor in tensors:
-        (logits,) = session.run([OUTPUT], {INPUT: tensor.numpy()})
+        (logits,) = runtime.run([OUTPUT], {INPUT: tensor.numpy()})
         with torch.no_grad():
             expected = network(tensor).argmax(1).numpy()
         same += int(np.count_nonzero(logits.argmax(1) == expected))
         pixels += expected.size
     return same / pixels
-
-
-def _exported(network: nn.Module, opset: int) -> Any:
-    example = torch.zeros(2, 3, _SIDE, _SIDE)  # with a batch of 1, torch.export would take 1 for a constant
-    with _quiet():
-        return torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            opset_version=opset,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes={INPUT: {0: "batch", 2: "height", 3: "width"}},
-            verbose=False,
-        )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide PyTorch's remarks on its own exporter, which nobody who exports can act on."""
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(before)
 
 
 def _metadata(model: str, opset: int) -> dict[str, Any]:

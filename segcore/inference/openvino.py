@@ -7,18 +7,13 @@ The cache may be deleted at any time.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import logging
-import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import filelock
@@ -28,12 +23,12 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..models.own import failure
 from .any_network import AnyNetwork
+from .engines import Run, cached_file, check_equal, example_size_hw, sha256
 
 if TYPE_CHECKING:
     import openvino
 
-_TRACED_SIDE = 64  # side of the tensor that the network is traced with; the traced network takes any size
-Run = Callable[[Tensor], Tensor]
+PACKAGES = ("openvino", "nncf")  # the second for int8 alone
 
 
 @dataclass(frozen=True)
@@ -47,15 +42,6 @@ class Calibration:
     photographs: int
     sha256: str
     agreement: float
-
-
-def check_installed(*, for_int8: bool) -> None:
-    """Raise UsageError, with the command to install it, if a package that the engine needs is missing."""
-    needed = ("openvino", "nncf") if for_int8 else ("openvino",)
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        what = "the precision 'int8'" if for_int8 else "the engine 'openvino'"
-        raise UsageError(f"{what} needs a package that is not installed here: pip install {' '.join(missing)}")
 
 
 @cache
@@ -79,46 +65,15 @@ def compiled(core: nn.Module, precision: str) -> Run:
     """
     run = _compile(_converted(core), precision)
     if isinstance(core, AnyNetwork):
-        _check_equal(run, core)
+        check_equal(run, core, "OpenVINO")
     return run
-
-
-_ENGINES_DIFFER = 0.05  # of the probability, on average over the pixels, for bfloat16 too; a wrong network differs more
-
-
-def _check_equal(run: Run, core: AnyNetwork) -> None:
-    """Raise UsageError if OpenVINO computes a caller's network wrongly, as it may if the code depends on the size."""
-    height, width = core.size_hw
-    for size_hw in ((height, width), (height, 2 * width)):
-        noise = torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
-        try:
-            with torch.no_grad():
-                expected = core(noise)
-        except UsageError:
-            continue  # the network takes no other size
-        try:
-            got = run(noise)
-            same = got.shape == expected.shape and _difference(got, expected) <= _ENGINES_DIFFER
-        except RuntimeError:  # OpenVINO's only exception
-            same = False
-        if not same:
-            raise UsageError(
-                f"OpenVINO does not compute this network as PyTorch does, at {size_hw[1]} x {size_hw[0]} pixels; "
-                "choose the engine 'torch'"
-            )
-
-
-def _difference(first: Tensor, second: Tensor) -> float:
-    """Return the total variation distance between the probabilities, 0..1, on average over the pixels."""
-    return (first.softmax(1) - second.softmax(1)).abs().sum(1).mean().item() / 2
 
 
 def _converted(core: nn.Module) -> openvino.Model:
     _core()
     import openvino
 
-    size_hw = core.size_hw if isinstance(core, AnyNetwork) else (_TRACED_SIDE, _TRACED_SIDE)
-    example = torch.zeros(1, 3, *size_hw)
+    example = torch.zeros(1, 3, *example_size_hw(core))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")  # OpenVINO reads its traces
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # what is traced wrongly is found later
@@ -162,12 +117,8 @@ def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Cali
     if not photographs:
         raise UsageError("int8 needs at least one photograph to be measured by")
     rest = "bfloat16" if has_fast_bfloat16() else "float32"
-    digest = _sha256(photographs)
-    versions = [importlib.metadata.version(name) for name in ("openvino", "nncf")]
-    parts = [_sha256(core.state_dict().values()), digest, rest, *versions, *[repr(core)] * isinstance(core, AnyNetwork)]
-    key = hashlib.sha256("-".join(parts).encode()).hexdigest()
-    file = cache_folder() / f"{key[:32]}.xml"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    digest = sha256(photographs)
+    file = cached_file("int8", ".xml", core, digest, rest, packages=PACKAGES)
     with filelock.FileLock(file.with_suffix(".lock")):
         facts = file.with_suffix(".json")  # written last, so if it exists the network is complete
         if facts.is_file():
@@ -183,19 +134,6 @@ def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Cali
         openvino.save_model(model, file, compress_to_fp16=False)
         facts.write_text(json.dumps(asdict(calibration)))
     return run, calibration
-
-
-def cache_folder() -> Path:
-    """Return the folder of cached int8 networks."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segcore" / "int8"
-
-
-def _sha256(tensors: Iterable[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for each in tensors:
-        digest.update(str(each.shape).encode())
-        digest.update(each.contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def _quantize(model: openvino.Model, photographs: Sequence[Tensor]) -> openvino.Model:

@@ -15,13 +15,14 @@ from ..errors import UsageError
 from ..models import loading
 from ..models.architectures import DeepLabV3Plus
 from ..models.own import Model
-from . import openvino
+from . import onnxruntime, openvino
 from .any_network import AnyNetwork, adapted
+from .engines import check_installed
 from .openvino import Calibration
 from .torch_core import PRECISIONS, TorchCore, in_parts
 
 AUTO = "auto"
-TORCH, OPENVINO = ENGINES = ("torch", "openvino")
+TORCH, OPENVINO, ONNXRUNTIME = ENGINES = ("torch", "openvino", "onnxruntime")
 DEVICES = ("cuda", "mps", "cpu")  # in the order of preference
 INT8 = "int8"
 # Names of the bfloat16 instructions in torch.cpu.get_capabilities(): Intel and AMD, then ARM.
@@ -59,18 +60,21 @@ def pick_engine(engine: str = AUTO, device: str = "cpu", precision: str = AUTO) 
         engine = OPENVINO if precision == INT8 else TORCH
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}; choose one of: {', '.join((AUTO, *ENGINES))}")
-    if engine == TORCH and precision == INT8:
-        raise UsageError("the engine 'torch' does not compute in int8; choose the engine 'openvino'")
-    if engine == OPENVINO:
-        if device != "cpu":
-            raise UsageError(f"the engine 'openvino' and int8 run on the processor, not on {device!r}; choose 'cpu'")
-        openvino.check_installed(for_int8=precision == INT8)
+    if engine != OPENVINO and precision == INT8:
+        raise UsageError(f"the engine {engine!r} does not compute in int8; choose the engine 'openvino'")
+    if engine == TORCH:
+        return engine
+    what = f"the precision {INT8!r}" if precision == INT8 else f"the engine {engine!r}"
+    if device != "cpu":
+        raise UsageError(f"{what} runs on the processor, not on {device!r}; choose 'cpu'")
+    packages = onnxruntime.PACKAGES if engine == ONNXRUNTIME else openvino.PACKAGES
+    check_installed(what, packages if engine == ONNXRUNTIME or precision == INT8 else packages[:1])
     return engine
 
 
 def _has_fast_bfloat16(device: str, engine: str) -> bool:
-    if engine == OPENVINO:
-        return openvino.has_fast_bfloat16()
+    if engine != TORCH:
+        return engine == OPENVINO and openvino.has_fast_bfloat16()
     kind = device.partition(":")[0]
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -93,6 +97,8 @@ def pick_precision(precision: str = AUTO, device: str = "cpu", engine: str = TOR
         raise UsageError(f"there is no precision {precision!r}; choose one of: {choices}")
     if precision == "float16" and (device == "cpu" or engine != TORCH):
         raise UsageError("the precision 'float16' is for graphics cards; choose 'auto' or 'float32' on a processor")
+    if engine == ONNXRUNTIME and precision != "float32":
+        raise UsageError(f"the engine {engine!r} computes in float32, not in {precision}; choose 'auto' or 'float32'")
     return precision
 
 
@@ -171,7 +177,7 @@ class Predictor:
     """A network that is ready to run, made by `prepare`. It is thread-safe.
 
     run: float (N, 3, h, w) -> float32 logits on the CPU. device: "cpu", "cuda", ... precision: "float32", "bfloat16",
-    "float16" or "int8". engine: "torch" or "openvino". calibration: how int8 was calibrated, else None.
+    "float16" or "int8". engine: one of ENGINES. calibration: how int8 was calibrated, else None.
     """
 
     def __init__(
@@ -236,7 +242,7 @@ def prepare(
     DeepLabV3 and similar networks) or all features (LRASPP, and classifiers whose `takes_all_features` is true); or a
     core, see `core_of`. It is copied and not changed.
     device: "auto", "cuda", "cuda:N", "mps" or "cpu". precision: "auto", "float32", "bfloat16", "float16" (not on a CPU)
-    or "int8". engine: "auto", "torch" or "openvino", see `pick_engine`. calibration: returns the preprocessed
+    or "int8". engine: "auto" or one of ENGINES, see `pick_engine`. calibration: returns the preprocessed
     photographs, float32 (1, 3, h, w) each, for int8; it is called only then.
 
     The network runs in eval mode, without gradients and auxiliary head. Batch norm is folded into the convolutions in
@@ -251,6 +257,8 @@ def prepare(
     core = _fold_batch_norms(copy.deepcopy(network).cpu().float().eval().requires_grad_(False))
     if engine == TORCH:
         return Predictor(TorchCore(core, device, precision), device, precision)
+    if engine == ONNXRUNTIME:
+        return Predictor(onnxruntime.compiled(core), device, precision, engine)
     if precision != INT8:
         return Predictor(openvino.compiled(core, precision), device, precision, engine)
     if calibration is None:

@@ -38,8 +38,8 @@ def mode(settings: Mapping[str, Any]) -> str:
 class Provenance:
     """The model, device and settings that gave a result. Every exported file records them.
 
-    seconds: the network's time. engine: "torch" or "openvino". tta: whether test-time augmentation was used.
-    calibration: int8's, else None. refine: "edges" if borders follow the photograph, else None.
+    seconds: the network's time. engine: "torch", "openvino" or "onnxruntime". tta: whether test-time augmentation was
+    used. calibration: int8's, else None. refine: "edges" if borders follow the photograph, else None.
     """
 
     model: str

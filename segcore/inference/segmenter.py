@@ -47,7 +47,8 @@ class Segmenter:
     device: "auto" (cuda > mps > cpu), or one of them.
     precision: "auto", "float32", "bfloat16" or "int8".
     resize: "squeeze" (520 x 520) or "aspect" (shorter side 520, longer side at most 2080).
-    engine: "auto" (openvino for int8, else torch), "torch", or "openvino", which is optional and faster on a CPU.
+    engine: "auto" (openvino for int8, else torch), "torch", or one of the optional engines for CPUs, "openvino", which
+    is faster, and "onnxruntime", which computes in float32.
     tta: test-time augmentation, see `tta.augmented_logits`; it takes about six times as long.
     calibration: a folder of photographs to calibrate int8 with; by default the samples.
     refine: "edges" for borders that follow the photograph, which needs OpenCV, or None.

@@ -81,7 +81,7 @@ def test_a_file_that_differs_is_not_kept(run, exported, tmp_path, monkeypatch):
     program = SimpleNamespace(
         model=SimpleNamespace(metadata_props={}), save=lambda file, **_: shutil.copy(exported[0], file)
     )
-    monkeypatch.setattr(onnx_export, "_exported", lambda *_: program)
+    monkeypatch.setattr(onnx_export, "exported", lambda *_: program)
     monkeypatch.setattr(onnx_export, "agreement", lambda *_: 0.9)
     done = run("export", "--model", SHIPPED, "--to", tmp_path / "model.onnx")
     assert done.status == 1 and "only 90.00% of the pixels" in done.err and names(tmp_path) == []
@@ -111,6 +111,6 @@ def test_export_errors(run, tmp_path, monkeypatch, arguments, problem):
 
 
 def test_missing_packages_are_named(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_export, "_NEEDED", ("onnx", "no_such_package"))
+    monkeypatch.setattr(onnx_export, "PACKAGES", ("onnx", "no_such_package"))
     done = run("export", "--model", SHIPPED, "--to", tmp_path / "model.onnx")
     assert done.status == 2 and "pip install no_such_package" in done.err

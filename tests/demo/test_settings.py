@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from demo.settings import EXAMPLES, Settings
+from segcore.inference.predictor import ENGINES
 
 
 def test_by_hand_it_listens_on_loopback_and_shows_the_samples():
@@ -34,6 +35,7 @@ def test_how_the_network_runs_can_be_set():
     settings = Settings.read(["--engine", "torch"], {"SEGCORE_PRECISION": "int8", "SEGCORE_ENGINE": "openvino"})
     assert (settings.precision, settings.engine) == ("int8", "torch")
     assert (Settings.read([], {}).precision, Settings.read([], {}).engine) == ("auto", "auto")
+    assert [Settings.read(["--engine", engine], {}).engine for engine in ENGINES] == list(ENGINES)
 
 
 def test_flags_win_over_the_environment():

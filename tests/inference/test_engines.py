@@ -1,5 +1,6 @@
 """Engines, devices that run out of memory, and looking several times, against plain loops over plain calls."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import torch.nn.functional as F
 
 from segcore import Segmenter
 from segcore.errors import DeviceMemoryError, UsageError
+from segcore.imaging import reading
 from segcore.inference import openvino, predictor
-from segcore.inference.predictor import Predictor, pick_engine, prepare
+from segcore.inference.predictor import Predictor, pick_engine, pick_precision, prepare
 from segcore.inference.tta import LOOKS, SCALES, augmented_logits
 from segcore.models import loading
+from segcore.models.transforms import Preprocess
 
 pytestmark = pytest.mark.slow
 
@@ -137,20 +140,27 @@ def test_tta_is_recorded_and_kept_small(examples_coco):
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
-    monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="engine 'openvino' needs .*pip install openvino$"):
         pick_engine("openvino")
+    with pytest.raises(UsageError, match="engine 'onnxruntime' needs .*pip install onnx onnxruntime onnxscript$"):
+        pick_engine("onnxruntime")
     with pytest.raises(UsageError, match="precision 'int8' needs .*pip install openvino nncf$"):
         pick_engine(precision="int8")
 
 
 def test_engine_errors():
-    with pytest.raises(UsageError, match="no engine 'tensorrt'; choose one of: auto, torch, openvino"):
+    with pytest.raises(UsageError, match="no engine 'tensorrt'; choose one of: auto, torch, openvino, onnxruntime"):
         pick_engine("tensorrt")
-    with pytest.raises(UsageError, match="does not compute in int8; choose the engine 'openvino'"):
-        pick_engine("torch", precision="int8")
-    with pytest.raises(UsageError, match="not on 'cuda'"):
-        pick_engine("openvino", "cuda")
+    for engine in ("torch", "onnxruntime"):
+        with pytest.raises(UsageError, match=f"{engine}' does not compute in int8; choose the engine 'openvino'"):
+            pick_engine(engine, precision="int8")
+    for engine in ("openvino", "onnxruntime"):
+        with pytest.raises(UsageError, match=f"{engine}' runs on the processor, not on 'cuda'"):
+            pick_engine(engine, "cuda")
+    assert pick_precision("auto", engine="onnxruntime") == "float32"
+    with pytest.raises(UsageError, match="onnxruntime' computes in float32, not in bfloat16"):
+        pick_precision("bfloat16", engine="onnxruntime")
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +168,12 @@ def shipped() -> torch.nn.Module:
     return loading.load(SHIPPED)
 
 
-@pytest.fixture(scope="module")
-def by_openvino(shipped):
-    pytest.importorskip("openvino")
-    return prepare(shipped, precision="float32", engine="openvino", device="cpu")
+@pytest.fixture(scope="module", params=["openvino", "onnxruntime"])
+def by_engine(request, shipped, tmp_path_factory):
+    pytest.importorskip(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield prepare(shipped, precision="float32", engine=request.param, device="cpu")
 
 
 def test_openvino_takes_the_only_processor_by_its_number(shipped):
@@ -170,20 +182,33 @@ def test_openvino_takes_the_only_processor_by_its_number(shipped):
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (65, 97), (130, 260), (31, 200)])
-def test_openvino_gives_what_torch_gives(shipped, by_openvino, size_hw):
+def test_engines_give_what_torch_gives(shipped, by_engine, size_hw):
     batch = noise(2, 3, *size_hw)
     with torch.no_grad():
         expected = shipped.classifier(shipped.backbone(batch))
-    logits = by_openvino(batch)
+    logits = by_engine(batch)
     assert logits.shape == expected.shape and logits.dtype == torch.float32
     assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def test_openvino_may_be_called_from_several_threads(by_openvino):
+def test_engines_give_photographs_of_three_sizes_torchs_labels(shipped, by_engine, examples_coco):
+    photographs = sorted((examples_coco / "samples").glob("*.jpg"))[:3]
+    classes = set()
+    for path, size, resize in zip(photographs, (96, 161, 224), ("squeeze", "aspect", "aspect"), strict=True):
+        batch = Preprocess(size=size, resize=resize)(reading.read(path))
+        with torch.no_grad():
+            expected = shipped(batch)["out"].argmax(1)
+        labels = F.interpolate(by_engine(batch), batch.shape[-2:], mode="bilinear").argmax(1)
+        assert (labels == expected).float().mean() >= 0.999
+        classes |= set(expected.unique().tolist())
+    assert len(classes) > 1
+
+
+def test_engines_may_be_called_from_several_threads(by_engine):
     batches = [noise(1, 3, 64, 64 + 16 * number) for number in range(6)]
-    expected = [by_openvino(batch) for batch in batches]
+    expected = [by_engine(batch) for batch in batches]
     with ThreadPoolExecutor(6) as pool:
-        for given, alone in zip(pool.map(by_openvino, batches * 3), expected * 3, strict=True):
+        for given, alone in zip(pool.map(by_engine, batches * 3), expected * 3, strict=True):
             assert torch.equal(given, alone)
 
 
