@@ -62,7 +62,8 @@ def resident_megabytes(process: int) -> float:
 class Soak:
     """Sends the requests of several visitors, who change their sessions from time to time.
 
-    stuck, unexpected: what went wrong; longest: seconds that a visitor waited for an answer.
+    stuck, unexpected: what went wrong; longest: seconds that a visitor waited for an answer; sent_again: requests whose
+    connection the page had closed.
     """
 
     def __init__(self, page: RunningPage, seed: int) -> None:
@@ -73,6 +74,7 @@ class Soak:
         self.unexpected: list[str] = []
         self.longest = 0.0
         self.stops = 0
+        self.sent_again = 0
         self.memory: list[float] = []
         self._lock = threading.Lock()
         first = Visitor(page.url)
@@ -153,7 +155,7 @@ class Soak:
         """Send a request, and note differences from the expected result."""
         started, stuck, problem = time.monotonic(), None, None
         try:
-            action()
+            self._as_browsers_do(action)
             problem = f"{kind}: answered" if refused else None
         except Refused as error:
             problem = None if refused else f"{kind}: {error}"
@@ -166,6 +168,15 @@ class Soak:
             self.longest = max(self.longest, time.monotonic() - started)
             self.stuck += [stuck] if stuck else []
             self.unexpected += [problem] if problem else []
+
+    def _as_browsers_do(self, action: Callable[[], object]) -> None:
+        """Do something, and again if the page closed its connection, which seemed idle while the page was stopped."""
+        try:
+            action()
+        except httpx.ReadError:
+            with self._lock:
+                self.sent_again += 1
+            action()
 
     def _segment(self, visitor: Visitor, chance: random.Random) -> None:
         visitor.segment(*photograph(chance), own_session=chance.random() < 0.5)
@@ -214,6 +225,7 @@ def main() -> int:
     print(f"{soak.asked.total()} requests in {minutes:.0f} minutes, the page stopped {soak.stops} times\n{machine()}\n")
     print(", ".join(f"{count} {kind}" for kind, count in sorted(soak.asked.items())))
     print(f"stuck visits: {len(soak.stuck)}; the longest wait: {soak.longest:.0f} s")
+    print(f"sent again over a new connection: {soak.sent_again}")
     print(f"resident: {first:.0f} MB after the first fifth, {last:.0f} MB after the last, {last / first - 1:+.1%}")
     print(f"uploads: {len(kept)} files in the end, {len(left)} once their time was over")
     print(f"processes with photographs in memory: {len(held)} in the end, {len(still_held)} once their time was over")
