@@ -91,7 +91,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 // Brings a tab's message into view, or without one its picture. On a phone both lie above the controls. The answer may
-// come a moment later and be larger: it is followed for ten seconds, or until the visitor scrolls.
+// come a moment later and be larger: it is followed for ten seconds, or until the visitor does something.
 window.segcoreBringIntoView = (tab, { onlyErrors }) => {
   const show = () => {
     const error = document.querySelector(`#${tab}-notice .notice.error`);
@@ -103,15 +103,15 @@ window.segcoreBringIntoView = (tab, { onlyErrors }) => {
     }
   };
   show();
-  const column = document.querySelector(`#${tab}-viewer`)?.closest(".picture-column");
-  if (column && !onlyErrors) {
-    const sizes = new ResizeObserver(show);
-    const stop = () => sizes.disconnect();
-    sizes.observe(column);
-    setTimeout(stop, 10_000);
-    for (const gesture of ["wheel", "touchmove", "keydown"]) {
-      document.addEventListener(gesture, stop, { once: true, passive: true });
-    }
+  if (onlyErrors) return [];
+  let looks = 20; // one each half second: a busy device is given more time
+  const timer = setInterval(() => {
+    show();
+    looks -= 1;
+    if (looks === 0) clearInterval(timer);
+  }, 500);
+  for (const gesture of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+    document.addEventListener(gesture, () => clearInterval(timer), { once: true, passive: true });
   }
   return [];
 };

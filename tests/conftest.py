@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +12,7 @@ from gradio_client import Client
 
 from demo.server.failures import FAILED
 from segcore.cli import main
-from tests.helpers.browser import LONG, PHOTOGRAPH, drawn
+from tests.helpers.browser import CHROMIUM, LONG, PHOTOGRAPH, drawn, launch
 from tests.helpers.page_server import running_page
 from tests.helpers.samples import NINE, write_samples
 
@@ -24,7 +23,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so one thread
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = shutil.which("chromium")
 # Fixtures of this file and of some others; tests that start a page by themselves have the mark `page` in their files.
 STARTS_A_PAGE = {"chromium", "page_url", "page"}
 # By `pytest --durations=0`, the longest first.
@@ -155,8 +153,7 @@ def chromium():
         pytest.skip("no program named chromium on this machine")
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as running:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = launch(running)
         yield browser
         browser.close()
 

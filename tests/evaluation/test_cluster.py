@@ -210,7 +210,9 @@ def test_predict_writes_what_it_writes_without_workers(segmenter, run, nine_coco
     inputs += ("--cutout", "--probabilities", "--precision", "float32", "--refine", "edges")
     here = run(*inputs, "--out", tmp_path / "here")
     there = command(*inputs, "--out", tmp_path / "there", "--workers", 2)
-    assert there.communicate(timeout=200) == (here.out, here.err)
+    out, err = there.communicate(timeout=200)
+    err = re.sub(r"segcore: predict: \d of 6 images.*\n", "", err)  # what a slow machine says of its progress
+    assert (out, err) == (here.out, here.err)
     assert here.status == there.returncode == 1 and here.err.count("segcore: ") == 3
     files = without_time(tmp_path / "there")
     assert len(files) == 15 and files == without_time(tmp_path / "here")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import base64
-import shutil
 
 import numpy as np
-import pytest
 
 from demo.view import pictures
 
-CHROMIUM = shutil.which("chromium")
 PERSON, DOG = 15, 12
 PERSON_COLOR, DOG_COLOR = (0xDE, 0x1C, 0x4E), (0x3C, 0xF9, 0x59)
 BAD_LINES = ("error", "warning")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no program named chromium on this machine")
 
 
 def scene() -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from segcore.report import differences, terms, words
 from segcore.report.html import MOST_IMAGES, Picture, html_report
 from tests.helpers.records import binary_record, comparison, difference, image, record, reliability, size_counts
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "<script>alert('&amp;\"')</script><img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -307,29 +305,21 @@ def test_reports_of_what_there_is(of):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no program named chromium on this machine")
-def test_report_in_a_browser(tmp_path: Path):
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_report_in_a_browser(chromium, tmp_path: Path):
     file = tmp_path / "report.html"
     file.write_text(busy_report(), encoding="utf-8")
     complaints, colors = [], set()
-    with playwright.sync_playwright() as running:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        for scheme in ("light", "dark"):
-            page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-            page.on("console", lambda line: complaints.append(line.text))
-            page.on("request", lambda it: complaints.append(it.url) if not it.url.startswith(("file:", "data:")) else 0)
-            page.goto(file.as_uri())
-            assert (
-                page.evaluate("document.documentElement.scrollWidth") == 390
-            )  # tables and charts scroll by themselves
-            colors.add(page.evaluate("getComputedStyle(document.querySelector('.chart text')).fill"))
-            small = "[...document.querySelectorAll('.chart text')].map(it => it.getBoundingClientRect().height)"
-            assert min(page.evaluate(small)) > 8
-            assert page.evaluate("document.images[0].naturalWidth") == 4
-        leads_to_its_images(page)
-        browser.close()
+    for scheme in ("light", "dark"):
+        page = chromium.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+        page.on("console", lambda line: complaints.append(line.text))
+        page.on("request", lambda it: complaints.append(it.url) if not it.url.startswith(("file:", "data:")) else 0)
+        page.goto(file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390  # tables and charts scroll by themselves
+        colors.add(page.evaluate("getComputedStyle(document.querySelector('.chart text')).fill"))
+        small = "[...document.querySelectorAll('.chart text')].map(it => it.getBoundingClientRect().height)"
+        assert min(page.evaluate(small)) > 8
+        assert page.evaluate("document.images[0].naturalWidth") == 4
+    leads_to_its_images(page)
     assert complaints == []
     assert len(colors) == 2  # the charts' ink is the page's
 

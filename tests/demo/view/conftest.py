@@ -11,7 +11,6 @@ import pytest
 from demo.view import pictures
 from tests.helpers.viewer import (
     BAD_LINES,
-    CHROMIUM,
     NASTY,
     PERSON,
     certainty,
@@ -85,17 +84,6 @@ def address():
         )
         yield url
         blocks.close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

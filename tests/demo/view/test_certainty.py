@@ -8,7 +8,6 @@ import numpy as np
 from tests.helpers.viewer import (
     DOG_COLOR,
     PERSON_COLOR,
-    needs_chromium,
     overlay,
     painted,
     pointed_at,
@@ -18,7 +17,6 @@ from tests.helpers.viewer import (
 )
 
 
-@needs_chromium
 def test_confidence_is_a_heat_map_with_matplotlibs_colours(page):
     assert not page.locator("#one .views").get_by_text("Confidence").is_visible()
     update(page, "judged")
@@ -33,7 +31,6 @@ def test_confidence_is_a_heat_map_with_matplotlibs_colours(page):
     assert viewer_data_attribute(page, "view") == "overlay" and not page.locator("#one .sure").is_visible()
 
 
-@needs_chromium
 def test_only_what_is_sure_enough_is_shown(page):
     update(page, "judged")
     page.locator("#one .views").get_by_text("Confidence").click()
@@ -53,7 +50,6 @@ def test_only_what_is_sure_enough_is_shown(page):
     assert not page.locator("#one .sure").is_visible()
 
 
-@needs_chromium
 def test_pointing_tells_the_likeliest_classes(page):
     update(page, "judged")
     pointed_at(page, 0.2, 0.5)

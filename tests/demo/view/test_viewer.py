@@ -14,7 +14,6 @@ from tests.helpers.viewer import (
     RISE,
     chip,
     leave,
-    needs_chromium,
     overlay,
     painted,
     scene,
@@ -23,7 +22,6 @@ from tests.helpers.viewer import (
 )
 
 
-@needs_chromium
 def test_every_label_is_painted_exactly(page):
     drawn = overlay(page, "every")
     blue, alpha = np.full_like(EVERY_ID, 0x80), np.full_like(EVERY_ID, 255)
@@ -31,7 +29,6 @@ def test_every_label_is_painted_exactly(page):
     np.testing.assert_array_equal(drawn, expected)
 
 
-@needs_chromium
 def test_hide_solo_and_show_all(page):
     np.testing.assert_array_equal(overlay(page), painted(scene()))
     show_all = page.locator("#one .show-all")
@@ -57,7 +54,6 @@ def test_hide_solo_and_show_all(page):
     assert viewer_data_attribute(page, "hidden") == ""
 
 
-@needs_chromium
 def test_what_is_chosen_outlives_a_new_value(page):
     chip(page, PERSON).locator(".toggle").click()
     page.locator("#one [data-control=opacity]").fill("35")
@@ -71,7 +67,6 @@ def test_what_is_chosen_outlives_a_new_value(page):
     assert page.locator("#one .photo").get_attribute("src") == photo  # not sent again, yet shown
 
 
-@needs_chromium
 def test_the_last_of_many_values_wins(page):
     page.evaluate(
         """() => {
@@ -90,7 +85,6 @@ def test_the_last_of_many_values_wins(page):
     np.testing.assert_array_equal(overlay(page), painted(np.roll(scene(), 11, axis=1)))
 
 
-@needs_chromium
 def test_opacity_and_views(page):
     fill, layer, photo = (page.locator(f"#one .{name}") for name in ("fill", "layer", "photo"))
     style = "(node, name) => getComputedStyle(node)[name]"
@@ -120,7 +114,6 @@ def test_opacity_and_views(page):
     assert divider.input_value() == "26"
 
 
-@needs_chromium
 def test_names_and_outlines(page):
     def outlined(row, column):
         outline = overlay(page, canvas="outline")
@@ -145,7 +138,6 @@ def test_names_and_outlines(page):
     assert page.locator("#one .pill:visible").count() == 0
 
 
-@needs_chromium
 @pytest.mark.parametrize("pixel_ratio", [1, 2])
 def test_outlines_are_smooth_lines_however_far_the_picture_is_enlarged(opened, pixel_ratio):
     page, complaints = opened(device_scale_factor=pixel_ratio)
@@ -169,7 +161,6 @@ def test_outlines_are_smooth_lines_however_far_the_picture_is_enlarged(opened, p
     assert complaints == []
 
 
-@needs_chromium
 def test_a_single_pixel_is_named(page):
     update(page, "speck")
     at, picture = page.locator("#one .pill").bounding_box(), page.locator("#one .picture").bounding_box()
@@ -179,7 +170,6 @@ def test_a_single_pixel_is_named(page):
     assert page.get_by_role("img", name="Overlay: person 50 %", exact=True).count() == 1
 
 
-@needs_chromium
 def test_pointing_at_a_chip_and_at_the_picture(page):
     chip(page, DOG).locator(".toggle").hover()
     drawn = overlay(page)
@@ -200,7 +190,6 @@ def test_pointing_at_a_chip_and_at_the_picture(page):
     assert page.locator("#one .chip.under").count() == 0
 
 
-@needs_chromium
 def test_chips_work_from_the_keyboard(page):
     page.locator("#one [data-action=fullscreen]").focus()
     page.keyboard.press("Tab")
@@ -210,7 +199,6 @@ def test_chips_work_from_the_keyboard(page):
     np.testing.assert_array_equal(overlay(page), painted(scene(), person=False))
 
 
-@needs_chromium
 def test_grid_points_at_the_same_place_everywhere(page):
     page.locator("#grid .stage").scroll_into_view_if_needed()
     box = page.locator("#grid .picture").nth(1).bounding_box()
@@ -226,7 +214,6 @@ def test_grid_points_at_the_same_place_everywhere(page):
     assert page.locator("#grid .tip").nth(2).inner_text() == "background"
 
 
-@needs_chromium
 def test_grid_shares_a_legend_by_group(page):
     assert page.locator("#grid .legend").count() == 2
     chip(page, PERSON, "grid").locator(".toggle").click()
@@ -246,7 +233,6 @@ def test_grid_shares_a_legend_by_group(page):
     assert page.locator("#grid .picture").nth(1).bounding_box()["width"] > 1.5 * narrow
 
 
-@needs_chromium
 def test_sentences_where_there_is_nothing_to_show(page):
     page.locator("#one .views").get_by_text("Compare").click()
     update(page, "nothing")
@@ -263,7 +249,6 @@ def test_sentences_where_there_is_nothing_to_show(page):
     np.testing.assert_array_equal(overlay(page), painted(scene()[:, ::-1]))
 
 
-@needs_chromium
 def test_names_never_become_markup(page):
     update(page, "nasty")
     assert chip(page, PERSON).locator(".name").inner_text() == NASTY
@@ -271,7 +256,6 @@ def test_names_never_become_markup(page):
     assert page.title() != "hacked" and page.locator("#one img:not(.photo)").count() == 0
 
 
-@needs_chromium
 def test_damaged_labels_are_said_to_be_so(page, desktop):
     complaints = desktop[1]
     update(page, "damaged")
@@ -281,7 +265,6 @@ def test_damaged_labels_are_said_to_be_so(page, desktop):
     np.testing.assert_array_equal(overlay(page), painted(scene()[:, ::-1]))
 
 
-@needs_chromium
 def test_the_picture_is_described(page):
     assert page.get_by_role("img", name="Overlay: person 50 %, dog 25 %").count() == 1
     chip(page, PERSON).locator(".toggle").click()
@@ -290,7 +273,6 @@ def test_the_picture_is_described(page):
     assert page.get_by_role("img", name="Photograph", exact=True).count() == 1
 
 
-@needs_chromium
 def test_phone(opened):
     page, complaints = opened(width=390, height=844, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -310,7 +292,6 @@ def test_phone(opened):
     assert complaints == []
 
 
-@needs_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_can_be_read_in_both_themes(opened, theme):
     page, complaints = opened(theme=theme)

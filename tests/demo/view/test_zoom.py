@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.helpers.viewer import needs_chromium, overlay, pointed_at, update, zoom_said
+from tests.helpers.viewer import overlay, pointed_at, update, zoom_said
 
 
-@needs_chromium
 def test_zooming_by_wheel_keeps_what_is_under_the_pointer(page):
     box = page.locator("#one .picture").bounding_box()
     x, y = box["x"] + 0.55 * box["width"], box["y"] + 0.45 * box["height"]  # background, near person and dog
@@ -29,7 +28,6 @@ def test_zooming_by_wheel_keeps_what_is_under_the_pointer(page):
     assert zoom_said(page) == "100 %"
 
 
-@needs_chromium
 def test_zooming_by_double_click_keys_and_buttons_and_moving(page):
     picture = page.locator("#one .picture")
     box = picture.bounding_box()
@@ -61,7 +59,6 @@ def test_zooming_by_double_click_keys_and_buttons_and_moving(page):
     assert zoom_said(page) == "100 %"
 
 
-@needs_chromium
 def test_the_panels_of_a_grid_zoom_together_and_lines_stay_sharp(page):
     panels = page.locator("#grid .picture")
     before = overlay(page, "grid", 1, "outline")
@@ -78,7 +75,6 @@ def test_the_panels_of_a_grid_zoom_together_and_lines_stay_sharp(page):
     page.locator("#grid [data-action=zoom-all]").click()
 
 
-@needs_chromium
 def test_two_fingers_zoom(opened):
     page, complaints = opened(width=390, height=844, has_touch=True, is_mobile=True)
     client = page.context.new_cdp_session(page)
