@@ -18,6 +18,7 @@ from ..evaluation.protocols import protocol
 from ..files.atomic import atomic_write, described, write_json, write_text
 from ..models.catalogue import AUTO
 from ..truth.layouts import open_dataset
+from ..truth.tags import read_tags
 from .arguments import add_cluster_arguments, add_model_argument, add_scoring_arguments, add_task_arguments
 from .common import DONE, FAILED, make_folder, make_room_for, output_stems, start_network, task_of
 from .progress import progress_bar
@@ -57,6 +58,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="score the label maps of any program, DIR/PHOTOGRAPH.png, instead of a model",
     )
+    command.add_argument(
+        "--tags",
+        type=Path,
+        metavar="FILE",
+        help="a CSV in UTF-8 whose first column has the images' file names or ids, and the others tags such as the "
+        "weather; each value of a tag is scored by itself",
+    )
     add_model_argument(command)
     add_task_arguments(command, precision="float32")
     add_cluster_arguments(command)
@@ -70,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.predictions is not None:
         refuse_network_options(arguments, "--predictions")
     task, images, dataset, chosen, wrong = what_to_evaluate(arguments, arguments.model)
+    tags = None if arguments.tags is None else read_tags(arguments.tags, dataset)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         make_folder(folder)
     _check_folders_differ(arguments)
@@ -85,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=progress,
                 processes=evaluation.processes_beside(network.device, len(images)),
             )
-        record = outcome.to_dict()
+        record = outcome.to_dict(tags)
         if arguments.json:
             write_json(arguments.json, record)
         if arguments.csv:

@@ -77,6 +77,10 @@ class Counts:
         rows = [each.flat() for each in counts]
         return cls.from_flat(np.array(rows, np.int64).reshape(len(rows), length), num_classes)
 
+    def of(self, chosen: np.ndarray) -> Counts:
+        """Return the counts of some of N images. chosen: bool (N,)."""
+        return Counts(*(each[chosen] for each in vars(self).values()))
+
     def total(self) -> Counts:
         """Return the sum over the first axis."""
         return Counts(*(each.sum(axis=0) for each in vars(self).values()))

@@ -18,7 +18,7 @@ from .counts import Counts
 from .objects import ObjectOutcome
 from .run import Run, Scored
 
-VERSION = 5
+VERSION = 6
 log = logging.getLogger(__name__)
 
 
@@ -103,6 +103,7 @@ class Journal:
             "truth": self.run.dataset.fingerprint(scored.image.id),
             "counts": scored.counts.flat().tolist(),
             "objects": scored.objects,
+            "brightness": scored.brightness,
         }
         return json.dumps(line, separators=(",", ":")) + "\n"
 
@@ -112,11 +113,14 @@ class Journal:
         objects = None
         if self.run.dataset.has_objects:
             objects = tuple(ObjectOutcome(*each) for each in line["objects"])
-        if numbers.dtype != np.int64 or numbers.ndim != 1 or not all(map(self._is_outcome, objects or ())):
+        light = line["brightness"]
+        known = type(light) is float and 0 <= light <= 255 and all(map(self._is_outcome, objects or ()))
+        if numbers.dtype != np.int64 or numbers.ndim != 1 or not known:
             raise ValueError("it holds other values than were written")
         counts = Counts.from_flat(numbers, self.run.task.num_classes)
         image, truth = images.get(line["image_id"]) or (None, None)
-        return Scored(image, counts, objects) if image and truth == line["truth"] else None
+        scored = Scored(image, counts, objects, brightness=light) if image else None
+        return scored if truth == line["truth"] else None
 
     def _is_outcome(self, each: ObjectOutcome) -> bool:
         classes = range(len(self.run.task.categories))

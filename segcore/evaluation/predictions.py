@@ -14,6 +14,7 @@ from ..truth.dataset import ImageRecord
 from ..truth.predictions import LabelMaps, resized
 from .run import Outcomes, Run, Sample, Scored
 from .score import score_image
+from .slices import brightness
 
 NONE = "none"  # stands in records for settings that only a network has
 
@@ -57,4 +58,4 @@ class Predictions:
             None, truth, run.task, prediction=resized(prediction, truth.shape), annotated=(run.dataset, image.id)
         )
         sample = Sample(image, photograph, scored.prediction, scored.truth) if keep_sample else None
-        return Scored(image, scored.counts, scored.objects), sample
+        return Scored(image, scored.counts, scored.objects, brightness=brightness(photograph)), sample

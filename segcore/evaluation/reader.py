@@ -19,6 +19,7 @@ from ..models.transforms import Preprocess
 from ..truth.dataset import Dataset, ImageId, ImageRecord
 from .objects import ObjectOutcome, judge_objects
 from .protocols import Protocol
+from .slices import brightness
 
 MANY = 500  # images; for fewer, processes would start for longer than they save
 MOST = 16  # processes
@@ -28,12 +29,13 @@ class Loaded(NamedTuple):
     """One image that only has to be normalised for the network, with its truth.
 
     photograph: uint8 (H, W, 3), or None if nobody needs it. pixels: the photograph, resized, uint8 (h, w, 3). truth:
-    uint8 at the scored size.
+    uint8 at the scored size. brightness: of the photograph.
     """
 
     photograph: np.ndarray | None
     pixels: np.ndarray
     truth: np.ndarray
+    brightness: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Reader:
             pixels = self.preprocess.resize_image(photograph)
         except (ImageError, AnnotationError) as error:
             return str(error)
-        return Loaded(photograph if self.keep_photographs else None, pixels, truth)
+        return Loaded(photograph if self.keep_photographs else None, pixels, truth, brightness(photograph))
 
     def judge(self, image_id: ImageId, prediction: np.ndarray) -> tuple[ObjectOutcome, ...] | None:
         """Judge the objects of an image, as `judge_objects` does."""

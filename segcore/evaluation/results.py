@@ -14,6 +14,7 @@ import numpy as np
 from ..inference.task import Task
 from ..metrics import confusion
 from ..truth.dataset import ImageId
+from ..truth.tags import Tags
 from . import counts
 from .bootstrap import intervals
 from .counts import OVERALL_KEYS, PER_CLASS_KEYS, Counts
@@ -21,6 +22,7 @@ from .objects import found_of, objects_record
 from .origins import origins
 from .run import Run, Scored
 from .score import ImageScore
+from .slices import slices
 
 RANKED_BY = "foreground_mean_iou"
 _FORMULA = tuple("=+-@＝＋－＠")  # first characters of a formula in a spreadsheet
@@ -63,10 +65,12 @@ class Evaluation:
         """The counts of the images that were counted, along the first axis."""
         return Counts.stacked([each.counts for each in self.counted if each.counts], self.run.task.num_classes)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, tags: Tags | None = None) -> dict[str, Any]:
         """Return settings, confusion matrix, scores of dataset, image mean, classes and images, intervals, objects,
-        reliability, the model's classes, and the images behind the scores. Undefined values are None; so is "objects"
-        if the truth does not separate objects.
+        reliability, the model's classes, the images behind the scores, and the scores of parts of the data set.
+
+        tags: of the images; each value is a part of the data set. Undefined values are None; so is "objects" if the
+        truth does not separate objects.
         """
         by_image, temperature = self.per_image.scores(), self.run.segmenter.temperature
         quality = self.per_image.label_quality()
@@ -82,10 +86,11 @@ class Evaluation:
             "image_mean": {key: counts.json_number(confusion.mean_defined(by_image[key])) for key in OVERALL_KEYS},
             "objects": self._objects_record(),
             "origins": origins([each.image for each in self.counted], self.per_image.matrix, self.run.task.names),
+            "slices": slices(self.counted, self.per_image, tags, has_objects=self.run.dataset.has_objects),
             "per_image": [
                 {"image_id": each.image.id, "file_name": each.image.file_name}
                 | counts.overall(by_image, row)
-                | {"label_quality": counts.json_number(quality[row])}
+                | {"label_quality": counts.json_number(quality[row]), "brightness": each.brightness}
                 | found_of(each.objects)
                 for row, each in enumerate(self.counted)
             ],

@@ -146,13 +146,14 @@ def choose_images(
 class Scored:
     """The result of one image: its counts and objects, or the reason why it was left out.
 
-    objects: None if the truth does not separate objects.
+    objects: None if the truth does not separate objects. brightness: of the photograph, as `slices.brightness`.
     """
 
     image: ImageRecord
     counts: Counts | None
     objects: tuple[ObjectOutcome, ...] | None = None
     skipped: str | None = None
+    brightness: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

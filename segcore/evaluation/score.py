@@ -121,5 +121,5 @@ def score_batch(
         sample = None
         if keep_samples and each.photograph is not None:
             sample = Sample(image, each.photograph, scored.prediction, scored.truth)
-        outcomes.append((Scored(image, scored.counts, objects), sample))
+        outcomes.append((Scored(image, scored.counts, objects, brightness=each.brightness), sample))
     return outcomes

@@ -46,6 +46,8 @@ def details(record: Record, *, linked: bool = False) -> str:
         scores=_scores(record),
         scores_remark=SCORES_REMARK,
         classes=_classes(record, linked),
+        parts=_parts(record),
+        parts_remark=terms.PARTS_REMARK,
     )
 
 
@@ -217,6 +219,24 @@ def _classes(record: Record, linked: bool) -> Table:
     others = [name for key, name in terms.PER_CLASS.items() if key != "iou"]
     header = ("Class", "IoU", "Interval", *others, *["Objects found"] * len(counted), "True pixels", "Predicted pixels")
     return Table("Scores of each class", header, rows)
+
+
+def _parts(record: Record) -> Table:
+    """Return the table of scores of parts of the data set; records of earlier versions have none."""
+    kinds = dict(record.get("slices", {}))
+    tags = kinds.pop("tags", {})
+    titled = [(terms.PARTS[kind], parts) for kind, parts in kinds.items()] + list(tags.items())
+    rows = []
+    for title, parts in titled:
+        for part in parts or ():
+            scores = [text for key in ("foreground_mean_iou", "mean_iou") for text in _with_bounds(part, key)]
+            rows.append([Explained(part["name"], title), f"{part['images']:,}", *scores])
+    name = terms.score_words(HEADLINE, terms.only_class(record))[0]
+    return Table("Scores of parts of the set", ("Part", "Images", name, "Interval", "Mean IoU", "Interval"), rows)
+
+
+def _with_bounds(part: Record, key: str) -> tuple[str, str]:
+    return terms.number(part[key]), _bounds(part["intervals"][key])
 
 
 def _objects_found(record: Record) -> dict[str, str]:

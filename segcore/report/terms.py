@@ -48,6 +48,12 @@ SIZES = {  # COCO's sizes, with their limits in words
     "medium": "under 96 × 96 pixels",
     "large": "96 × 96 pixels and more",
 }
+PARTS = {"object_size": "largest object", "objects": "number of objects", "brightness": "brightness of the photograph"}
+PARTS_REMARK = (
+    "Each part is scored as a set of its own. The largest object has COCO's sizes: small under 32 × 32 pixels, medium "
+    "under 96 × 96. Dark: mean luma under 90 of 255; bright: from 140. Few images give a wide interval, and parts can "
+    "hold different classes."
+)
 _NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
 _PLURALS = {"person": "people", "sheep": "sheep", ANY_OBJECT_NAME: "objects"}
 

@@ -37,13 +37,13 @@ OVERALL = {
     "mean_accuracy",
     "boundary_iou",
 }
-IMAGE = {"image_id", "file_name", "label_quality", "objects_total", "objects_found"}
+IMAGE = {"image_id", "file_name", "label_quality", "brightness", "objects_total", "objects_found"}
 PER_CLASS = {"iou", "f1", "precision", "recall", "boundary_iou"}
 RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
     *("skipped", "device", "precision", "engine", "tta", "careful", "calibration", "refine", "seconds", "confusion"),
     *("dataset", "image_mean", "per_class", "per_image"),
-    *("intervals", "reliability", "objects", "categories"),
+    *("intervals", "reliability", "objects", "categories", "origins", "slices"),
 }
 
 

@@ -175,7 +175,7 @@ def journals() -> list[bytes]:
         journal.read()
         for each in run.images:
             counts = Counts.from_flat(np.arange(length, dtype=np.int64), 2)
-            journal.append([Scored(each, counts, (ObjectOutcome(1, 15, 30, True, 15),))])
+            journal.append([Scored(each, counts, (ObjectOutcome(1, 15, 30, True, 15),), brightness=99.5)])
         return [journal.path.read_bytes()]
 
 
