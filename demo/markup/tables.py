@@ -101,7 +101,7 @@ def provenance(view: PhotographView | ComparedView) -> str:
         f"weights {made.weights_sha256[:8]}",
         escape(made.device.upper()),
         escape(made.precision),
-        *[_ENGINES[made.engine]] * (made.engine in _ENGINES),
+        *filter(None, [_ENGINES.get(made.engine)]),
         *["test-time augmentation"] * made.tta,
         *["sharp edges"] * (made.refine is not None),
         RESIZES[made.resize],
