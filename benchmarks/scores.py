@@ -62,7 +62,9 @@ def five_thousand_images() -> Counts:
     union = matrices.sum(axis=1) // 20
     terms = 21 * matrices.sum(axis=(1, 2))
     reliability = rng.integers(0, 30_000, (5000, 3, RELIABILITY_BINS))
-    return Counts(matrices, union // 2, union, terms * 500, terms, reliability)
+    softmin = rng.integers(1, 1 << 16, (5000, 2))
+    by_threshold = np.zeros((5000, 2, 0), np.int64)  # only binary mode has them
+    return Counts(matrices, union // 2, union, terms * 500, terms, reliability, reliability, softmin, by_threshold)
 
 
 def milliseconds(function: Callable[[], None], repeats: int) -> float:

@@ -15,6 +15,7 @@ from ..metrics import confusion
 from ..metrics.boundary import boundary_counts, boundary_iou
 from ..metrics.calibration import calibration_error
 from ..metrics.label_quality import label_quality
+from ..metrics.thresholds import STEPS
 
 PER_CLASS_KEYS = (*confusion.PER_CLASS_KEYS, "boundary_iou")
 OVERALL_KEYS = (*confusion.OVERALL_KEYS, "brier", "boundary_iou")
@@ -22,8 +23,9 @@ Scores = dict[str, float | int | None]
 
 _FRACTIONS = 1 << 16  # sums of probabilities are integers in units of 1/65536, so the order of adding does not matter
 _NO_BINS = np.zeros(upsampling.RELIABILITY_BINS, np.int64)
+_NO_STEPS = np.zeros((2, STEPS + 1), np.int64)
 _NOT_JUDGED = upsampling.JudgedProbabilities(
-    0.0, 0, _NO_BINS, _NO_BINS, _NO_BINS, 0.0, 0.0
+    0.0, 0, _NO_BINS, _NO_BINS, _NO_BINS, 0.0, 0.0, _NO_STEPS
 )  # no pixel has a probability
 
 
@@ -37,6 +39,8 @@ class Counts:
     reliability: (..., 3, b), for each bin of confidence the pixels, the correct pixels, and the sum of confidences in
     units of 1/65536. uncalibrated: the same without the model's temperature.
     softmin: (..., 2), in units of 1/65536; the first divided by the second is the label quality.
+    by_threshold: (..., 2, s), as `thresholds.curve` takes it, with s = STEPS + 1 for two classes, else 0. It is zero
+    but in binary mode.
     """
 
     matrix: np.ndarray
@@ -47,12 +51,13 @@ class Counts:
     reliability: np.ndarray
     uncalibrated: np.ndarray
     softmin: np.ndarray
+    by_threshold: np.ndarray
 
     @staticmethod
     def _shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
         vector, scalar = (num_classes,), ()
         bins = (3, upsampling.RELIABILITY_BINS)
-        shapes = (num_classes, num_classes), vector, vector, scalar, scalar, bins, bins, (2,)
+        shapes = (num_classes, num_classes), vector, vector, scalar, scalar, bins, bins, (2,), (2, _steps(num_classes))
         return {each.name: shape for each, shape in zip(fields(Counts), shapes, strict=True)}
 
     def flat(self) -> np.ndarray:
@@ -176,7 +181,14 @@ def counts_of(
     intersection, union = boundary_counts(truth, prediction, num_classes=len(matrix))
     error, terms = _fractions(judged.squared_error), np.array(judged.terms, np.int64)
     softmin = _fractions(np.array([judged.softmin, judged.softmin_weight]))
-    return Counts(matrix, intersection, union, error, terms, _reliability(judged), _reliability(before), softmin)
+    reliability = _reliability(judged), _reliability(before)
+    by_threshold = judged.by_threshold[:, : _steps(len(matrix))]
+    return Counts(matrix, intersection, union, error, terms, *reliability, softmin, by_threshold)
+
+
+def _steps(num_classes: int) -> int:
+    """Return the length of the counts by threshold: 0 in multiclass mode, which must not pay for them."""
+    return STEPS + 1 if num_classes == 2 else 0
 
 
 def _reliability(judged: upsampling.JudgedProbabilities) -> np.ndarray:

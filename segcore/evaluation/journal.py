@@ -18,7 +18,7 @@ from .counts import Counts
 from .objects import ObjectOutcome
 from .run import Run, Scored
 
-VERSION = 6
+VERSION = 7
 log = logging.getLogger(__name__)
 
 

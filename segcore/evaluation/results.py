@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..inference.task import Task
-from ..metrics import confusion
+from ..metrics import confusion, thresholds
 from ..truth.dataset import ImageId
 from ..truth.tags import Tags
 from . import counts
@@ -67,7 +67,8 @@ class Evaluation:
 
     def to_dict(self, tags: Tags | None = None) -> dict[str, Any]:
         """Return settings, confusion matrix, scores of dataset, image mean, classes and images, intervals, objects,
-        reliability, the model's classes, the images behind the scores, and the scores of parts of the data set.
+        reliability, the curve over thresholds, the model's classes, the images behind the scores, and the scores of
+        parts of the data set.
 
         tags: of the images; each value is a part of the data set. Undefined values are None; so is "objects" if the
         truth does not separate objects.
@@ -84,6 +85,7 @@ class Evaluation:
             "seconds": round(self.seconds, 3),
             **scores_record(self.per_image, self.run.task, temperature),
             "image_mean": {key: counts.json_number(confusion.mean_defined(by_image[key])) for key in OVERALL_KEYS},
+            "threshold_curve": self._threshold_curve(),
             "objects": self._objects_record(),
             "origins": origins([each.image for each in self.counted], self.per_image.matrix, self.run.task.names),
             "slices": slices(self.counted, self.per_image, tags, has_objects=self.run.dataset.has_objects),
@@ -95,6 +97,12 @@ class Evaluation:
                 for row, each in enumerate(self.counted)
             ],
         }
+
+    def _threshold_curve(self) -> dict[str, Any] | None:
+        """None in multiclass mode, without probabilities, and with refined borders, which have other probabilities."""
+        if not self.run.task.binary or self.run.segmenter.refine:
+            return None
+        return thresholds.record(self.per_image.total().by_threshold)
 
     def _objects_record(self) -> dict[str, object] | None:
         if not self.run.dataset.has_objects:

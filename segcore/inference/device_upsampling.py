@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..classes import BACKGROUND, IGNORE_INDEX
 from ..metrics.label_quality import TEMPERATURE
+from ..metrics.thresholds import STEPS
 from .upsampling import RELIABILITY_BINS, JudgedProbabilities, taps
 
 STRIPE_VALUES = 64_000_000  # float32 values in one stripe: 0.25 GB; most photographs fit into one stripe
@@ -82,24 +83,28 @@ def decide_and_judge(
     float64, where sums of float32 probabilities are exact in any order.
     """
     labels = torch.empty(truth.shape, dtype=torch.uint8, device=logits.device) if prediction is None else prediction
+    by_threshold = torch.zeros(2 * (STEPS + 1), dtype=torch.float64, device=logits.device)
     sums = torch.zeros(6, RELIABILITY_BINS, dtype=torch.float64, device=logits.device)
     for rows, values in stripes(logits, (truth.shape[0], truth.shape[1])):
         if prediction is None:
             labels[rows] = _decided(values.argmax(0), binary, object_id)
         target, answer = truth[rows], labels[rows]
-        sure, own, error = _probabilities_and_error(values, target, answer, binary, object_id)
+        sure, own, error, chosen = _probabilities_and_error(values, target, answer, binary, object_id)
         bins = (sure * RELIABILITY_BINS).long().clamp_(max=RELIABILITY_BINS - 1).flatten()
         weight = (target != IGNORE_INDEX).double()
         softmin = weight * (own / -TEMPERATURE).exp_()
         added = weight, weight * (answer == target), weight * sure, weight * error, softmin * own, softmin
         for row, each in zip(sums, added, strict=True):
             row += torch.bincount(bins, each.flatten(), minlength=RELIABILITY_BINS)
+        if binary:
+            steps = (chosen * STEPS).long() + (STEPS + 1) * (target == 1)
+            by_threshold += torch.bincount(steps.flatten(), weight.flatten(), minlength=len(by_threshold))
     pixels, right, confidence, error, softmin, weights = sums.cpu().numpy()
     terms = int(pixels.sum()) * (1 if binary else len(logits))
     reliability = pixels.astype("int64"), right.astype("int64"), confidence
-    return labels, JudgedProbabilities(
-        float(error.sum()), terms, *reliability, float(softmin.sum()), float(weights.sum())
-    )
+    softmins = float(softmin.sum()), float(weights.sum())
+    thresholds = by_threshold.cpu().numpy().astype("int64").reshape(2, -1)
+    return labels, JudgedProbabilities(float(error.sum()), terms, *reliability, *softmins, thresholds)
 
 
 def _decided(labels: Tensor, binary: bool, object_id: int | None) -> Tensor:
@@ -110,16 +115,20 @@ def _decided(labels: Tensor, binary: bool, object_id: int | None) -> Tensor:
 
 def _probabilities_and_error(
     values: Tensor, target: Tensor, answer: Tensor, binary: bool, object_id: int | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the probabilities of the answer and of the truth, and the squared error, each (rows, W)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the probabilities of the answer and of the truth, the squared error, and P(object), each (rows, W).
+
+    In multiclass mode the last is the answer's probability.
+    """
     shares = (values - values.amax(0)).exp_()
     total = shares.sum(0)
     if binary:
-        chosen = (total - shares[BACKGROUND] if object_id is None else shares[object_id]) / total
+        chosen = 1 - shares[BACKGROUND] / total if object_id is None else shares[object_id] / total
         sure, own = (torch.where(each == 1, chosen, 1 - chosen) for each in (answer, target))
-        return sure, own, (chosen - target).square()
+        return sure, own, (chosen - target).square(), chosen
     own = _of_class(shares, torch.where(target < len(shares), target, 0)) / total
-    return _of_class(shares, answer) / total, own, shares.square().sum(0) / total.square() - 2 * own + 1
+    sure = _of_class(shares, answer) / total
+    return sure, own, shares.square().sum(0) / total.square() - 2 * own + 1, sure
 
 
 def _of_class(planes: Tensor, labels: Tensor) -> Tensor:

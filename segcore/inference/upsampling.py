@@ -15,6 +15,7 @@ import numpy as np
 from ..classes import BACKGROUND, IGNORE_INDEX
 from ..errors import LabelError, UsageError
 from ..metrics.label_quality import softmin_weights
+from ..metrics.thresholds import STEPS
 
 RELIABILITY_BINS = 15
 STRIPE_VALUES = 150_000  # float32 values in one stripe: 0.6 MB, which fits a core's cache
@@ -272,7 +273,8 @@ class JudgedProbabilities(NamedTuple):
 
     squared_error / terms is the Brier score. Confidence is the probability that the model gives its own answer. For
     each of RELIABILITY_BINS equal bins of confidence: `pixels`, correct pixels `right`, both int64 (b,), and the sum of
-    `confidence`, float64 (b,). softmin, softmin_weight: the sums whose quotient is the `label_quality`.
+    `confidence`, float64 (b,). softmin, softmin_weight: the sums whose quotient is the `label_quality`. by_threshold:
+    int64 (2, STEPS + 1), in binary mode the pixels as `thresholds.curve` takes them; else 0.
     """
 
     squared_error: float
@@ -282,6 +284,7 @@ class JudgedProbabilities(NamedTuple):
     confidence: np.ndarray
     softmin: float
     softmin_weight: float
+    by_threshold: np.ndarray
 
 
 def judge_probabilities(
@@ -297,13 +300,16 @@ def judge_probabilities(
     pixels, right = np.zeros((2, RELIABILITY_BINS), np.int64)
     confidence = np.zeros(RELIABILITY_BINS)
     softmin, softmin_weight = 0.0, 0.0
+    by_threshold = np.zeros(2 * (STEPS + 1), np.int64)
     for place, values in _stripes(checked(logits, truth.shape), truth.shape):
         counted = truth[place] != IGNORE_INDEX
         answer = prediction[place]
         shares, total = _softmax_parts(values)
         if binary:
-            chosen = total - shares[BACKGROUND] if object_id is None else shares[object_id]
-            chosen = chosen / total
+            # As in `probability_stripes`, so that a threshold decides the same.
+            chosen = 1 - shares[BACKGROUND] / total if object_id is None else shares[object_id] / total
+            steps = (chosen[counted] * STEPS).astype(np.intp) + (STEPS + 1) * (truth[place][counted] == 1)
+            by_threshold += np.bincount(steps, minlength=by_threshold.size)
             own = np.where(truth[place] == 1, chosen, 1 - chosen)
             error = np.square(chosen - truth[place])
             sure = np.where(answer == 1, chosen, 1 - chosen)
@@ -322,7 +328,8 @@ def judge_probabilities(
         pixels += np.bincount(bins, minlength=RELIABILITY_BINS)
         right += np.bincount(bins[answer[counted] == truth[place][counted]], minlength=RELIABILITY_BINS)
         confidence += np.bincount(bins, sure, minlength=RELIABILITY_BINS)
-    return JudgedProbabilities(squared_error, terms, pixels, right, confidence, softmin, softmin_weight)
+    sums = squared_error, terms, pixels, right, confidence, softmin, softmin_weight
+    return JudgedProbabilities(*sums, by_threshold.reshape(2, -1))
 
 
 def _of_class(planes: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from . import charts, differences, terms, words
 from .origins import class_target
 from .templating import Explained, Figure, Swatch, Table, render
 from .terms import Record
+from .threshold_chart import best_told, threshold_chart
 
 STYLE = (Path(__file__).parent / "templates" / "parts.css").read_text(
     encoding="utf-8"
@@ -166,6 +167,9 @@ def _figures(record: Record, linked: bool) -> list[list[list[Figure]]]:
         sizes = charts.object_size_chart(record)
         other.insert(0, Figure("Which objects are found", sizes, "By the size of the object in the photograph."))
     if terms.only_class(record) is not None:  # the chart of two classes is small
+        if record.get("threshold_curve"):
+            curve = threshold_chart(record)
+            other.append(Figure("Which threshold is best", curve, best_told(record)))
         return [[column for column in ([per_class, confusion], other) if column]]
     return [[column for column in ([per_class], other) if column], [[confusion]]]
 

@@ -27,6 +27,7 @@ def counts_of(matrix, seed=0):
         reliability,
         reliability,
         rng.integers(1, 50, 2),
+        rng.integers(0, 9, (2, 257 if n == 2 else 0)),
     )
 
 

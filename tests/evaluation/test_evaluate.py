@@ -43,7 +43,7 @@ RECORD = {
     *("schema", "model", "weights_sha256", "protocol", "resize", "mode", "class", "threshold", "split", "images"),
     *("skipped", "device", "precision", "engine", "tta", "careful", "calibration", "refine", "seconds", "confusion"),
     *("dataset", "image_mean", "per_class", "per_image"),
-    *("intervals", "reliability", "objects", "categories", "origins", "slices"),
+    *("intervals", "reliability", "objects", "categories", "origins", "slices", "threshold_curve"),
 }
 
 
