@@ -11,6 +11,8 @@ from segcore.inference.task import Task
 from segcore.truth.coco import CocoDataset
 
 SHIPPED = "deeplabv3_mobilenet_v2"
+# Keys of an evaluation's record that the record of a single image does not have.
+OF_SETS = {"images", "skipped", "seconds", "image_mean", "per_image", "origins", "slices", "threshold_curve"}
 
 
 def refining(segmenter):
