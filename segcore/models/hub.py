@@ -15,6 +15,7 @@ from ..errors import DownloadError, UsageError, WeightsError, shown
 PREFIX = "hf:"
 FILE = "model.safetensors"  # the only file that is read: our checkpoint, which cannot hold code
 _NAME = re.compile(r"hf:(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>[\w][\w./-]*))?", re.ASCII)
+_LONGEST = 200  # characters; the Hub's own limit is 96 for USER/NAME
 _COMMIT = re.compile("[0-9a-f]{40}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -38,7 +39,7 @@ def is_hub(name: str) -> bool:
 def place_of(name: str) -> Place:
     """Parse "hf:USER/NAME@REVISION". Raises UsageError for another form."""
     found = _NAME.fullmatch(name)
-    if found is None:
+    if found is None or ".." in name or len(name) > _LONGEST:  # ".." would lead out of the cache
         raise UsageError(f"expected hf:USER/NAME or hf:USER/NAME@REVISION, got {shown(name)}")
     return Place(found["repo"], found["revision"])
 
@@ -50,16 +51,13 @@ def pinned(name: str, *, offline: bool = False) -> str:
     Raises UsageError for a name of another form and without the package huggingface_hub, WeightsError if the model is
     not in the cache when offline, DownloadError if the Hub does not give it.
     """
-    repo, revision = place = place_of(name)
+    repo, revision = place = _checked_place(name)
     if place.is_commit and cached(name).is_file():
         return name
-    _prepare_library()
     from huggingface_hub import errors, hf_hub_download
 
     try:
         path = Path(hf_hub_download(repo, FILE, revision=revision, local_files_only=offline))
-    except errors.HFValidationError as error:
-        raise UsageError(f"{name} is no name of a model on the Hub: {_line(error)}") from error
     except (errors.HTTPError, errors.EntryNotFoundError, OSError) as error:
         raise _refusal(name, place, error, offline or is_offline()) from error
     return f"{PREFIX}{repo}@{path.parent.name}"
@@ -97,8 +95,7 @@ def cached(name: str) -> Path:
 
     Raises UsageError for a name of another form and without the package huggingface_hub.
     """
-    repo, revision = place_of(name)
-    _prepare_library()
+    repo, revision = _checked_place(name)
     from huggingface_hub import constants, try_to_load_from_cache
 
     path = try_to_load_from_cache(repo, FILE, revision=revision)
@@ -130,8 +127,7 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
     Raises UsageError for a name of another form, when offline, and without the package huggingface_hub, DownloadError
     if the Hub refuses.
     """
-    place_of(f"{PREFIX}{repo}")
-    _prepare_library()
+    _checked_place(f"{PREFIX}{repo}")
     from huggingface_hub import HfApi, errors
 
     if is_offline():
@@ -145,6 +141,19 @@ def upload(folder: Path, repo: str, *, private: bool = False) -> str:
             f"{repo} could not be uploaded: {_line(error)}; log in with a token that may write: hf auth login"
         ) from error
     return f"{PREFIX}{repo}@{commit.oid}"
+
+
+def _checked_place(name: str) -> Place:
+    """Parse a name, and let the Hub's library check it. Raises UsageError for a wrong name, or without that library."""
+    place = place_of(name)
+    _prepare_library()
+    from huggingface_hub import errors, utils
+
+    try:
+        utils.validate_repo_id(place.repo)
+    except errors.HFValidationError as error:
+        raise UsageError(f"{shown(name)} is no name of a model on the Hub: {shown(_line(error))}") from error
+    return place
 
 
 def _prepare_library() -> None:

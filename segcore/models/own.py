@@ -98,9 +98,8 @@ def made_by(factory: str) -> Model:
         raise UsageError(f"there is no function {function_name!r} in the module {module_name!r}")
     model = _run(function, f"the function {factory}")
     if not isinstance(model, Model):
-        raise UsageError(
-            f"expected that {factory} returns segcore.Model(network, categories=[...]), got {type(model).__name__}"
-        )
+        got = "nothing" if model is None else type(model).__name__
+        raise UsageError(f"expected that {factory} returns segcore.Model(network, categories=[...]), got {got}")
     return Model(model.network, model.categories, model.transforms, factory)
 
 
@@ -136,4 +135,5 @@ def _run(code: Callable[[], Any], what: str) -> Any:
 def failure(error: BaseException) -> str:
     """Return an exception of the user's own code in one line: its type and its message."""
     text = " ".join(str(error).split())
+    text = text if text.isprintable() else ascii(text)[1:-1]
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be checked without Docker: its commands run with stand-ins, and its health check on a page."""
+"""The Dockerfile, checked without Docker: its commands run with stand-ins, and its health check on a page."""
 
 import fnmatch
 import json

@@ -168,7 +168,9 @@ def test_a_hub_that_is_not_there_errors(the_hub, commit, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["hf:", "hf:small", "hf:a/b/c", "hf:a/b@", "hf:../x", "hf:a/b@../../x", "hf:a b/c", "hf:a/--..b"]
+    "name",
+    ["hf:", "hf:small", "hf:a/b/c", "hf:a/b@", "hf:../x", "hf:a/b@../../x", "hf:a b/c", "hf:a/--..b"]
+    + ["hf:a/b@main/../../../../x", f"hf:a/b.@{'0' * 40}", f"hf:a/b@{'x' * 300}"],
 )
 def test_names_errors(the_hub, name):
     with pytest.raises(UsageError, match="hf:"):
