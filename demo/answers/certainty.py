@@ -27,7 +27,7 @@ def certainty(logits: Logits, prediction: np.ndarray, task: Task) -> dict:
     sure = np.empty(grid, np.uint8)
     classes, shares = np.empty((2, count, *grid), np.uint8)
     for place, probabilities in upsampling.probability_stripes(logits, grid):
-        sure[place] = _percent(_of_label(probabilities, shown[place], task))
+        sure[place] = _percent(task.probability_of(shown[place], probabilities))
         for rank in range(count):
             likeliest = probabilities.argmax(axis=0)[None]
             classes[rank, *place] = likeliest
@@ -39,14 +39,6 @@ def certainty(logits: Logits, prediction: np.ndarray, task: Task) -> dict:
 def _middles(points: int, pixels: int) -> np.ndarray:
     """Return the pixel in the middle of each of `points` equal parts of a line of pixels."""
     return ((np.arange(points) + 0.5) * pixels / points).astype(int)
-
-
-def _of_label(probabilities: np.ndarray, shown: np.ndarray, task: Task) -> np.ndarray:
-    """Return the probability of the shown label at each point. probabilities: float32 (classes, h, w)."""
-    if not task.binary:
-        return np.take_along_axis(probabilities, shown[None].astype(np.intp), 0)[0]
-    is_object = 1 - probabilities[0] if task.object_id is None else probabilities[task.object_id]
-    return np.where(shown == 1, is_object, 1 - is_object)
 
 
 def _percent(shares: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import threading
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from demo.answers.comparison import ComparedView, Subject, against_truth
 from demo.answers.datasets import OTHER_CATEGORIES
 from demo.answers.model_pool import ModelPool
 from demo.view import pictures
+from segcore.classes import BACKGROUND
 from segcore.errors import UsageError
 from segcore.evaluation import results, run
 from segcore.evaluation.protocols import protocol
@@ -142,16 +144,21 @@ def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) ->
         )
 
 
-def figure(photograph: np.ndarray, view: ComparedView, task: Task, folder: Path) -> Path:
-    """Write a figure of photograph, uint8 (h, w, 3), prediction and truth into `folder`. Returns its path."""
+def figure(photograph: np.ndarray, view: ComparedView, task: Task, folder: Path, hidden: Collection[int] = ()) -> Path:
+    """Write a figure of photograph, uint8 (h, w, 3), prediction and truth into `folder`. Returns its path.
+
+    hidden: labels that are not painted.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     image_id, file_name = view.record["image_id"], view.record["file_name"]
     path = folder / f"{Path(file_name).stem}_figure.png"
     path.write_bytes(
         figures.figure(
             photograph,
-            view.prediction,
-            view.truth,
+            *(
+                np.where(np.isin(each, list(hidden)), np.uint8(BACKGROUND), each)
+                for each in (view.prediction, view.truth)
+            ),
             title=run.caption(view.record, file_name if image_id is None else f"image {image_id}"),
             names=task.friendly_names,
             palette=task.palette,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from demo.answers.certainty import certainty
 from demo.answers.model_pool import ModelPool
@@ -23,7 +24,7 @@ from segcore.categories import VOC, Categories
 from segcore.classes import ANY_OBJECT_NAME, BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
 from segcore.imaging import reading
-from segcore.inference.export import Found, decide
+from segcore.inference.export import Decided, Found, decide
 from segcore.inference.provenance import Provenance
 from segcore.inference.segmenter import Segmentation
 from segcore.inference.task import AUTOMATIC, Task
@@ -214,28 +215,59 @@ def unpainted(task: Task) -> dict[int, str]:
     return {BACKGROUND: "everything else" if task.binary else "background", IGNORE_INDEX: "left out of the scores"}
 
 
-DOWNLOADS = ("labels", "overlay", "cutout", "json")
+@dataclass(frozen=True)
+class Visible:
+    """The part of a result that a visitor sees. Pictures to download show the same.
+
+    hidden: values of the prediction that are not painted. opacity: of the overlay, 0..1. at_least: the probability,
+    0..1, below which nothing is painted.
+    """
+
+    hidden: frozenset[int] = frozenset()
+    opacity: float = 0.5
+    at_least: float = 0.0
 
 
-def write_download(shown: Shown, task: Task, kind: str, folder: Path, sharp: bool = False) -> Path:
+EVERYTHING = Visible()
+DOWNLOADS = ("labels", "mask", "overlay", "cutout", "blurred", "plain", "json")
+LIKE_PHOTOGRAPHS = ("overlay", "blurred", "plain")  # written as JPEG, which is smaller; it would mix labels
+MAX_JPEG_SIDE = 65_500  # pixels, by the format
+
+
+def write_download(
+    shown: Shown, task: Task, kind: str, folder: Path, sharp: bool = False, visible: Visible = EVERYTHING
+) -> Path:
     """Write one of DOWNLOADS at the photograph's full size into `folder`, without EXIF data. Returns its path."""
+    if kind not in DOWNLOADS:
+        raise UsageError(f"there is no download {kind!r}; choose one of: {', '.join(DOWNLOADS)}")
     stem = shown.source.stem
     folder.mkdir(parents=True, exist_ok=True)
-    decided = decide(shown.result.refined(shown.screen) if sharp else shown.result, task)
+    result = shown.result.refined(shown.screen) if sharp else shown.result
+    decided = decide(result, task).visible(visible.hidden, visible.at_least)
     if kind == "json":
         path = folder / f"{stem}.json"
         path.write_text(json.dumps(decided.record(shown.source.name), indent=1), encoding="utf-8")
         return path
-    path = folder / f"{stem}_{kind}.png"
-    if kind == "labels":
-        decided.save(decided.labels_image(), path)
-    elif kind == "overlay":
-        decided.save(decided.overlay(_read_again(shown)), path)
-    elif kind == "cutout":
-        decided.save(decided.cutout(_read_again(shown)), path)
+    picture = _picture(kind, decided, shown, visible)
+    if kind in LIKE_PHOTOGRAPHS and max(picture.size) <= MAX_JPEG_SIDE:
+        path = folder / f"{stem}_{kind}.jpg"
+        decided.save_photograph(picture, path)
     else:
-        raise UsageError(f"there is no download {kind!r}; choose one of: {', '.join(DOWNLOADS)}")
+        path = folder / f"{stem}_{kind}.png"
+        decided.save(picture, path)
     return path
+
+
+def _picture(kind: str, decided: Decided, shown: Shown, visible: Visible) -> Image.Image:
+    if kind == "labels":
+        return decided.labels_image()
+    if kind == "mask":
+        return decided.mask_image()
+    photograph = _read_again(shown)
+    if kind == "overlay":
+        return decided.overlay(photograph, visible.opacity)
+    draw = {"cutout": decided.soft_cutout, "blurred": decided.on_blurred, "plain": decided.on_plain}[kind]
+    return draw(photograph)
 
 
 def segment_for_program(

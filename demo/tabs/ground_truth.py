@@ -76,6 +76,7 @@ class GroundTruthTab:
                         {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                         self.write_download,
                         [self.requests.visit, *self.task, self.sharp],
+                        self.viewer,
                     )
             with gr.Column(min_width=0, elem_classes="details-column"):
                 self.overall = controls.html("truth-overall")
@@ -312,11 +313,12 @@ class GroundTruthTab:
         """Write the figure, or the scores as a file."""
         from demo.answers import ground_truth, photographs
 
-        compared, (*task, sharp) = events.required(visit.shown), how
+        compared, (*task, sharp, told) = events.required(visit.shown), how
         asked = photographs.task_of(*events.task_of(task), compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         if kind == "figure":
-            return ground_truth.figure(compared.dataset.read_image(compared.image_id), view, asked, folder)
+            photograph, hidden = compared.dataset.read_image(compared.image_id), downloads.visible_in(told).hidden
+            return ground_truth.figure(photograph, view, asked, folder, hidden)
         return ground_truth.scores_file(view, folder, kind)
 
 

@@ -30,6 +30,11 @@ TRUTH_HELP = (
     "Give a **PNG mask** of the photograph's size, in VOC's class numbers or colours (for binary mode also black and "
     "white), or **COCO annotations** as JSON: you see every wrong pixel, and the scores."
 )
+DOWNLOAD_HELP = (
+    "You get **what you see**: without the classes that you hid, and with *Only*, one class. Everything has the "
+    "photograph's full size, and none of its date, place or other metadata. The label map has PASCAL VOC's colours, "
+    "which differ from those on the screen; scores count all classes."
+)
 
 
 class PhotographTab:
@@ -96,22 +101,27 @@ class PhotographTab:
 
     def _lay_out_downloads(self) -> None:
         with gr.Accordion("Download", open=False):
-            gr.Markdown("At the photograph's full size, without its date, place or other metadata.")
+            gr.Markdown(DOWNLOAD_HELP)
             downloads.download_buttons(
                 {
+                    "overlay": "Overlay (JPEG)",
+                    "cutout": "Cut-out, soft edges (PNG)",
+                    "blurred": "Blurred background (JPEG)",
+                    "plain": "White background (JPEG)",
+                    "mask": "Black-and-white mask (PNG)",
                     "labels": "Label map (PNG)",
-                    "overlay": "Overlay (PNG)",
-                    "cutout": "Cut-out (PNG)",
                     "json": "JSON with COCO RLE",
                 },
                 self.write_download,
                 [self.requests.visit, *self.task, self.sharp],
+                self.viewer,
             )
             with gr.Column(visible=False) as self.score_downloads:
                 downloads.download_buttons(
                     {"figure": "Figure (PNG)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
                     self.write_scores,
                     [self.requests.visit, *self.task, self.sharp],
+                    self.viewer,
                 )
 
     @property
@@ -278,25 +288,26 @@ class PhotographTab:
         return uuid.uuid4().hex, True
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
-        """Write one file of the shown result at full size."""
+        """Write one file of what is shown, at full size."""
         from demo.answers import photographs
 
-        shown, (*task, sharp) = events.required(visit.shown), how
+        shown, (*task, sharp, told) = events.required(visit.shown), how
         asked = photographs.task_of(*events.task_of(task), shown.result.categories)
-        return photographs.write_download(shown, asked, kind, folder, sharp)
+        return photographs.write_download(shown, asked, kind, folder, sharp, downloads.visible_in(told))
 
     def write_scores(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:
         """Write the figure, or the scores against the visitor's truth, as a file."""
         from demo.answers import ground_truth, photographs
 
         events.required(visit.shown)
-        shown, (*task, sharp) = with_truth(visit), how
+        shown, (*task, sharp, told) = with_truth(visit), how
         if shown.truth is None:
             raise UsageError("There is no truth of this photograph: give one first.")
         asked = photographs.task_of(*events.task_of(task), shown.result.categories)
         view = ground_truth.view_own_truth(shown, asked, sharp)
         if kind == "figure":
-            return ground_truth.figure(shown.screen, view, asked, folder)
+            hidden = downloads.visible_in(told).hidden
+            return ground_truth.figure(shown.screen, view, asked, folder, hidden)
         return ground_truth.scores_file(view, folder, kind)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,14 +17,15 @@ from ..categories import Categories
 from ..classes import BACKGROUND
 from ..errors import UsageError
 from ..files.atomic import atomic_write, described, write_json
-from ..imaging import drawing
+from ..imaging import drawing, subjects
 from ..models.catalogue import public_name
 from .provenance import Provenance, arithmetic, arithmetic_record, mode
 from .refine import Edges
 from .task import Task
-from .upsampling import Place
+from .upsampling import Place, probability_stripes
 
 SCHEMA = 1
+JPEG_QUALITY = 92
 
 
 class Result(Protocol):
@@ -69,6 +70,21 @@ class Decided:
     task: Task
     prediction: np.ndarray  # uint8 (H, W): 0..20, in binary mode 0 and 1
     confidence: np.ndarray | None = None  # the result of `Task.confidence`, if it is known already
+
+    def visible(self, hidden: Collection[int] = (), at_least: float = 0.0) -> Decided:
+        """Return a copy in which some pixels are background: as a viewer shows it.
+
+        hidden: values of the prediction. at_least: a probability, 0..1; pixels whose label has less become background,
+        by the network's own probabilities, without refined edges.
+        """
+        seen = np.arange(256, dtype=np.uint8)
+        seen[list(hidden)] = BACKGROUND
+        prediction = np.take(seen, self.prediction)
+        if at_least > 0:
+            for place, stripe in probability_stripes(self.result.logits, prediction.shape):
+                unsure = self.task.probability_of(prediction[place], stripe) < at_least
+                prediction[place][unsure] = BACKGROUND
+        return replace(self, prediction=prediction, confidence=None if at_least else self.confidence)
 
     def found(self) -> list[Found]:
         """Return the object classes that have pixels, the largest first."""
@@ -132,6 +148,10 @@ class Decided:
         # Pillow's default level takes three times as long and saves a twelfth of the bytes.
         picture.save(file, "PNG", pnginfo=described(self.description()), compress_level=1)
 
+    def save_photograph(self, picture: Image.Image, file: Path) -> None:
+        """Write one of the images that look like the photograph as JPEG, with the description. Labels would blur."""
+        picture.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0, comment=self.description())
+
     def labels_image(self) -> Image.Image:
         """Return the label map as a palette image of VOC ids with VOC's colours."""
         return drawing.labels_image(self.task.voc_labels(self.result.logits, self.prediction, self.result.edges))
@@ -163,7 +183,27 @@ class Decided:
 
     def cutout(self, photograph: np.ndarray) -> Image.Image:
         """Return the objects on a transparent background: RGBA."""
-        return Image.fromarray(drawing.cutout(photograph, self.prediction != BACKGROUND))
+        return Image.fromarray(drawing.cutout(photograph, self._is_object))
+
+    @property
+    def _is_object(self) -> np.ndarray:
+        return self.prediction != BACKGROUND
+
+    def mask_image(self) -> Image.Image:
+        """Return the objects in white on black, without grey: mode "L"."""
+        return Image.fromarray(self._is_object.view(np.uint8) * np.uint8(255))
+
+    def soft_cutout(self, photograph: np.ndarray) -> Image.Image:
+        """Return the objects with soft edges on a transparent background: RGBA."""
+        return Image.fromarray(subjects.cut_out(photograph, subjects.soft_alpha(self._is_object)))
+
+    def on_plain(self, photograph: np.ndarray) -> Image.Image:
+        """Return the objects on white: RGB."""
+        return Image.fromarray(subjects.on_plain(photograph, subjects.soft_alpha(self._is_object)))
+
+    def on_blurred(self, photograph: np.ndarray) -> Image.Image:
+        """Return the objects on a blurred copy of their background: RGB."""
+        return Image.fromarray(subjects.on_blurred(photograph, subjects.soft_alpha(self._is_object)))
 
 
 def decide(result: Result, task: Task, size_hw: tuple[int, int] | None = None) -> Decided:

@@ -118,6 +118,16 @@ class Task:
             np.copyto(objects, decided, where=decided != BACKGROUND)
         return prediction * objects
 
+    def probability_of(self, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """Return the probability of each pixel's label, in binary mode of object or not: float32 (h, w).
+
+        labels: uint8 (h, w), as predicted. probabilities: float32 (classes, h, w).
+        """
+        if not self.binary:
+            return np.take_along_axis(probabilities, labels[None].astype(np.intp), 0)[0]
+        is_object = 1 - probabilities[BACKGROUND] if self.object_id is None else probabilities[self.object_id]
+        return np.where(labels == 1, is_object, 1 - is_object)
+
     def confidence(self, logits: Logits, prediction: np.ndarray) -> np.ndarray:
         """Return the mean probability of each object class over its predicted pixels: float64 (n,).
 

@@ -125,6 +125,43 @@ def test_cutout_keeps_the_objects_alone(result, tmp_path):
     assert not pixels[~cat].any()
 
 
+def test_what_is_hidden_is_background_in_every_file(result):
+    seen = decide(result, Task()).visible({CAT})
+    assert [each.name for each in seen.found()] == ["person"]
+    assert [each["name"] for each in seen.record("a.jpg")["classes"]] == ["person"]
+    person = result.labels == PERSON
+    np.testing.assert_array_equal(np.asarray(seen.labels_image()), np.where(person, PERSON, 0))
+    np.testing.assert_array_equal(np.asarray(seen.mask_image()), person * 255)
+    np.testing.assert_array_equal(np.asarray(seen.overlay(result.image))[~person], result.image[~person])
+    assert np.array_equal(decide(result, Task()).visible().prediction, result.labels)
+    assert decide(result, Task("binary")).visible({1}).found() == []
+
+
+@pytest.mark.parametrize(("task", "probability"), [(Task(), 0.66), (Task("binary", "cat"), 0.66)], ids=str)
+def test_what_is_not_sure_enough_is_background(result, task, probability):
+    sure = np.exp(4) / (np.exp(4) + np.exp(3) + 19)  # of the cat; of the person it is more
+    assert probability - 0.1 < sure < probability + 0.1
+    value = 1 if task.binary else CAT
+    decided = decide(result, task)
+    assert (decided.visible(at_least=sure - 0.01).prediction == decided.prediction).all()
+    unsure = decided.visible(at_least=sure + 0.01).prediction
+    assert (
+        not (unsure == value).any()
+        and (unsure[result.labels == PERSON] == decided.prediction[result.labels == PERSON]).all()
+    )
+
+
+def test_pictures_of_the_subject_have_the_photographs_size(result, tmp_path):
+    decided = decide(result, Task("binary", "cat"))
+    assert [draw(result.image).mode for draw in (decided.soft_cutout, decided.on_plain, decided.on_blurred)] == [
+        *("RGBA", "RGB", "RGB")
+    ]
+    decided.save_photograph(decided.on_plain(result.image), tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert (picture.format, picture.size) == ("JPEG", (WIDTH, HEIGHT))
+        assert "some_model" in picture.info["comment"].decode() and not picture.getexif()
+
+
 def test_overlay_leaves_the_background_as_it_was(result, tmp_path):
     pixels = np.asarray(saved(decide(result, Task()).overlay(result.image, alpha=0.7), tmp_path))
     background = result.labels == 0

@@ -246,23 +246,40 @@ def test_downloads_are_full_size_and_exact(open_page, tmp_path):
     panel.get_by_role("button", name="Download").click()
 
     files = {}
-    for label in ("Label map (PNG)", "Overlay (PNG)", "Cut-out (PNG)", "JSON with COCO RLE"):
+    for label in ("Label map (PNG)", "Overlay (JPEG)", "Cut-out, soft edges (PNG)", "JSON with COCO RLE"):
         with page.expect_download() as download:
             panel.get_by_role("button", name=label).click()
         name = download.value.suggested_filename
         files[name] = tmp_path / "taken" / name
         download.value.save_as(files[name])
 
-    assert set(files) == {"wide_labels.png", "wide_overlay.png", "wide_cutout.png", "wide.json"}
-    for name, mode in {"wide_labels.png": "P", "wide_overlay.png": "RGB", "wide_cutout.png": "RGBA"}.items():
+    assert set(files) == {"wide_labels.png", "wide_overlay.jpg", "wide_cutout.png", "wide.json"}
+    for name, mode in {"wide_labels.png": "P", "wide_overlay.jpg": "RGB", "wide_cutout.png": "RGBA"}.items():
         with Image.open(files[name]) as image:
-            assert (image.format, image.mode, image.size) == ("PNG", mode, (2000, 300))
+            assert (image.mode, image.size) == (mode, (2000, 300))
             assert not image.getexif()
     record = json.loads(files["wide.json"].read_text())
     labels = np.asarray(Image.open(files["wide_labels.png"]))
     assert {each["id"]: each["pixels"] for each in record["classes"]} == {
         int(number): int((labels == number).sum()) for number in np.unique(labels) if number
     }
+
+
+def test_downloads_leave_out_what_is_hidden(open_page, tmp_path):
+    page = open_page()
+    shows(page, PHOTOGRAPH, page.get_by_role("button", name="Dog", exact=True).filter(visible=True).click)
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.get_by_role("button", name="Download").click()
+    page.locator(f"{PHOTOGRAPH} button[data-action=toggle]", has_text="dog").click()
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Black-and-white mask (PNG)").click()
+    with Image.open(download.value.path()) as mask:
+        assert mask.size == (512, 512) and not np.asarray(mask).any()
+    page.locator(f"{PHOTOGRAPH} button[data-action=only]").first.click()
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Label map (PNG)").click()
+    with Image.open(download.value.path()) as labels:
+        assert set(np.unique(np.asarray(labels))) == {0, 12}
 
 
 def test_bring_your_own_truth(open_page, examples_coco, tmp_path):

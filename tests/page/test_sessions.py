@@ -206,9 +206,16 @@ class _Guest(Visitor):
         return self.traces
 
 
+def _click(config: dict, label: str) -> dict:
+    """The event of a click on a button."""
+    button = next(each["id"] for each in config["components"] if each["props"].get("value") == label)
+    return next(each for each in config["dependencies"] if any(id == button for id, _ in each["targets"]))
+
+
 def _reads_all(url: str) -> dict[str, bytes]:
     guest = _Guest(url)
-    [labels] = guest.trigger(guest.known["partial"], [None, *TASK, False])  # the first of the downloads
+    shown = {"hidden": "", "opacity": "60", "minimum": "0"}
+    [labels] = guest.trigger(_click(guest.config(), "Label map (PNG)"), [None, *TASK, False, shown])
     content = guest.http.get(f"{API}/file={labels['path']}").raise_for_status().content
     guest.trigger(guest.known["on_truth"], [guest.upload("truth.png", content), None])
     guest.viewer(guest.known)

@@ -94,6 +94,32 @@ def test_the_screen_copy_is_small_and_the_download_is_not(pool, tmp_path):
             assert image.size == (3200, 1200)
 
 
+def test_downloads_show_what_is_seen(pool, dog, tmp_path):
+    shown = photographs.open_photograph(pool, None, dog, "auto", "squeeze")
+    hidden = photographs.Visible(frozenset([12]), opacity=1.0)
+    pixels = {}
+    for kind in photographs.DOWNLOADS[:-1]:
+        path = photographs.write_download(shown, Task(), kind, tmp_path, visible=hidden)
+        with Image.open(path) as picture:
+            assert picture.size == (512, 512) and not picture.getexif()
+            pixels[kind], like_a_photograph = np.asarray(picture), kind in ("overlay", "blurred", "plain")
+            assert (picture.format == "JPEG") == like_a_photograph and path.suffix == (
+                ".jpg" if like_a_photograph else ".png"
+            )
+    assert not pixels["labels"].any() and not pixels["mask"].any() and not pixels["cutout"].any()
+    assert pixels["plain"].min() > 250
+    record = json.loads(photographs.write_download(shown, Task(), "json", tmp_path, visible=hidden).read_text())
+    assert record["classes"] == []
+    with Image.open(photographs.write_download(shown, Task(), "mask", tmp_path)) as picture:
+        assert np.array_equal(np.asarray(picture) > 0, shown.result.labels > 0)
+
+
+def test_a_side_that_jpeg_cannot_have_is_written_as_png(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(photographs, "MAX_JPEG_SIDE", 19)
+    shown = photographs.open_photograph(pool, None, _picture(tmp_path), "auto", "squeeze")
+    assert photographs.write_download(shown, Task(), "overlay", tmp_path).name == "green_overlay.png"
+
+
 def label_map(view) -> np.ndarray:
     """What the viewer was given to draw over the photograph."""
     labels = view.viewer["panels"][0]["labels"]
@@ -117,7 +143,8 @@ def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(pool, dog, 
         assert record["refine"] == ("edges" if is_sharp else None)
         for kind in ("labels", "overlay", "cutout"):
             with Image.open(photographs.write_download(shown, task, kind, tmp_path, is_sharp)) as picture:
-                assert ("edges refined" in picture.text["Description"]) == is_sharp
+                comment = picture.text["Description"] if kind != "overlay" else picture.info["comment"].decode()
+                assert ("edges refined" in comment) == is_sharp
                 if kind == "labels":
                     np.testing.assert_array_equal(np.asarray(picture) > 0, label_map(view) > 0)
 

@@ -26,6 +26,7 @@ from tests.helpers.at_a_time import AtATime
 from tests.helpers.samples import CAT, DOG, PIZZA
 
 TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
+SHOWN = {"hidden": "", "opacity": "60", "minimum": "0"}  # of the viewer, as the browser says
 # What a look gives, by name.
 OUTPUTS = (
     *("viewer", "credit", "verdict", "warning", "table", "overall", "per_class", "provenance", "read_as", "given"),
@@ -205,7 +206,7 @@ def test_scores_are_of_the_network_s_own_edges_until_asked_otherwise(tab, dog, a
     for sharp in (False, True):
         given = named(tab.on_look(visit, *controls(Task(), sharp), ""))
         assert ("sharp edges" in given["provenance"]) == sharp
-        record = json.loads(tab.write_scores(".json", tmp_path, visit, *controls(Task(), sharp)).read_text())
+        record = json.loads(tab.write_scores(".json", tmp_path, visit, *controls(Task(), sharp), SHOWN).read_text())
         assert record["refine"] == ("edges" if sharp else None)
         assert f"{record['boundary_iou']:.4f}" in given["overall"]
         scores.append(record["boundary_iou"])
@@ -242,7 +243,7 @@ def test_no_truth_runs_a_network(tab, dog, annotations):
 def test_files_of_scores(tab, dog, annotations, tmp_path):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
-    task = controls(Task())
+    task = *controls(Task()), SHOWN
     record = json.loads(tab.write_scores(".json", tmp_path, visit, *task).read_text())
     assert (record["split"], record["image_id"]) == ("your own truth", None)
     assert record["file_name"] == "000000900005.jpg"
@@ -252,16 +253,22 @@ def test_files_of_scores(tab, dog, annotations, tmp_path):
     assert (rows[-1]["scope"], rows[-1]["name"], rows[-1]["image_id"]) == ("image", "000000900005.jpg", "")
     with Image.open(tab.write_scores("figure", tmp_path, visit, *task)) as figure:
         assert figure.width > 1000
+        colors = {color for _, color in figure.convert("RGB").getcolors(1 << 24)}
+    with Image.open(
+        tab.write_scores("figure", tmp_path, visit, *task[:-1], SHOWN | {"hidden": "12,errors:2"})
+    ) as figure:
+        missing = colors - {color for _, color in figure.convert("RGB").getcolors(1 << 24)}
+    assert tuple(Task().palette[12]) in missing
 
 
 def test_files_of_scores_errors(tab, dog, tmp_path):
     visit = Visit(dog)
     tab.on_truth(str(saved(np.full((512, 512), 255, np.uint8), tmp_path)), visit)
     with pytest.raises(LabelError, match="choose binary mode"):
-        tab.write_scores(".json", tmp_path, visit, *controls(Task()))
+        tab.write_scores(".json", tmp_path, visit, *controls(Task()), SHOWN)
     tab.on_remove(visit)
     with pytest.raises(UsageError, match="There is no truth of this photograph"):
-        tab.write_scores(".json", tmp_path, visit, *controls(Task()))
+        tab.write_scores(".json", tmp_path, visit, *controls(Task()), SHOWN)
 
 
 def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog, tmp_path, monkeypatch):
