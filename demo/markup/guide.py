@@ -16,7 +16,7 @@ it counts where the model gives the class at least that probability.
 
 With **sharp edges** each class's probability is first averaged over neighbouring pixels of similar colour, so that
 borders follow the photograph's edges. This moves borders and finds no additional classes. Scores are computed without
-it unless you tick the box there, and every result and download says whether it was on.
+it unless you tick the box under *More options* there, and every result and download says whether it was on.
 
 **Confidence** is the probability that the model gives its own answer; tables have its mean. It is not the chance of
 being right: these models are often sure and wrong. The Brier score and *A whole set* measure that. The view

@@ -105,6 +105,24 @@ def model_controls(pool: ModelPool) -> ModelControls:
     return ModelControls(model, resize)
 
 
+def more_options() -> gr.Accordion:
+    """Lay out the folded place for controls that most visitors never touch."""
+    return gr.Accordion("More options", open=False)
+
+
+def unfolds(folded: gr.Accordion, controls: Sequence[Any], values: Sequence[Any]) -> dict:
+    """Return an update that opens the accordion if a control in it gets another value than its default."""
+    given = zip(controls, values, strict=True)
+    is_hidden = any(value != each.value and _is_inside(each, folded) for each, value in given)
+    return gr.update(open=True) if is_hidden else gr.skip()
+
+
+def _is_inside(block: Any, outer: gr.Accordion) -> bool:
+    while block is not None and block is not outer:
+        block = block.parent
+    return block is outer
+
+
 def protocol_control() -> gr.Radio:
     """Lay out the choice of the protocol."""
     return gr.Radio(

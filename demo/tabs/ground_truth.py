@@ -67,8 +67,8 @@ class GroundTruthTab:
                 self._lay_out_images()
                 with gr.Group():
                     self.task = controls.task_controls(self.pool.categories)
+                with controls.more_options() as self.more:
                     self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
-                with gr.Group():
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.pool)
                 with gr.Accordion("Download", open=False):
@@ -153,10 +153,15 @@ class GroundTruthTab:
         by_set: whether the tab for a whole set sends it, to which the button *Back to the set* leads.
         """
         settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
-        outputs = [tabs, self.back, self.class_filter, *settings]
+        outputs = [tabs, self.back, self.class_filter, self.more, *settings]
         opened = gr.update(selected=own_id), gr.update(visible=by_set), ALL
+
+        def show(sent: Any) -> tuple:
+            values, _ = _sent(sent)
+            return *opened, controls.unfolds(self.more, settings, values), *values
+
         for event in picks:
-            shown = event.success(lambda it: (*opened, *_sent(it)[0]), sent, outputs, **events.LIGHT).success(
+            shown = event.success(show, sent, outputs, **events.LIGHT).success(
                 self.on_sent, [sent, self.requests.visit], **self._network
             )
             controls.select(shown.success(**self._pages), [self.gallery], self.offered)

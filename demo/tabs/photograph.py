@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +72,9 @@ class PhotographTab:
                 )
                 with gr.Group():
                     self.task = controls.task_controls(self.pool.categories)
-                    self.sharp = controls.sharp_control(True)
                 self._lay_out_truth()
-                with gr.Group():
+                with controls.more_options() as self.more:
+                    self.sharp = controls.sharp_control(True)
                     self.model, self.resize = controls.model_controls(self.pool)
                     self.tta = gr.Checkbox(
                         label="Slower, more accurate",
@@ -141,7 +141,8 @@ class PhotographTab:
         opening = self.link.follow(in_links, self.thumbnails.samples, looked)
         address = gr.Textbox(visible=False)
         loaded = page.load(self.on_load, [address, *inputs], js=opening, **network)
-        page.load(lambda it: self.on_link(it, in_links), address, [*in_links.values()], js=opening, **events.LIGHT)
+        linked = [*in_links.values(), self.more]
+        page.load(lambda it: self.on_link(it, in_links), address, linked, js=opening, **events.LIGHT)
         # Empty the input at once, so that the next file can be dropped there even if this one fails.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
@@ -172,10 +173,11 @@ class PhotographTab:
         async for said in self._open(sample.path, visit, *asked, request):
             yield said
 
-    def on_link(self, address: Any, in_links: Iterable[str]) -> list:
-        """The page was opened: set the controls as the address says."""
+    def on_link(self, address: Any, in_links: Mapping[str, Any]) -> list:
+        """The page was opened: set the controls as the address says, and unfold those that it sets."""
         settings = self.link.settings(links.read(address))
-        return [settings.get(name, gr.skip()) for name in in_links]
+        unfolded = controls.unfolds(self.more, [in_links[name] for name in settings], [*settings.values()])
+        return [*(settings.get(name, gr.skip()) for name in in_links), unfolded]
 
     async def on_upload(
         self, path: str | None, visit: Visit, model: str, resize: str, tta: bool, request: gr.Request

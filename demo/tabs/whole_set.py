@@ -77,10 +77,6 @@ class WholeSetTab:
                 self.progress = controls.html("set-progress")
                 with gr.Group():
                     self.task = controls.task_controls(self.pool.categories)
-                    self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
-                with gr.Group():
-                    self.protocol = controls.protocol_control()
-                    self.model, self.resize = controls.model_controls(self.pool)
                     self.other_model = gr.Dropdown(
                         [controls.NO_MODEL, *self.pool.choices],
                         value=controls.NO_MODEL[1],
@@ -88,6 +84,10 @@ class WholeSetTab:
                         info="A second model on the same images.",
                         filterable=False,
                     )
+                with controls.more_options():
+                    self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
+                    self.protocol = controls.protocol_control()
+                    self.model, self.resize = controls.model_controls(self.pool)
                 with gr.Accordion("Download", open=False):
                     downloads.download_buttons(
                         {".html": "Report (HTML)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},

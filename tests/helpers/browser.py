@@ -57,6 +57,11 @@ def panel_of(page, tab_name):
     return page.get_by_role("tabpanel").filter(visible=True)
 
 
+def unfold_more_options(panel):
+    """Open the controls that most visitors never touch."""
+    panel.get_by_role("button", name="More options").click()
+
+
 def ask_for(panel, images):
     """Choose in the tab for a whole set how many images are scored."""
     number = panel.get_by_label("number input for How many", exact=True)

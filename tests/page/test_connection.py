@@ -8,7 +8,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, largest_class, panel_of, shows
+from tests.helpers.browser import (
+    LONG,
+    PHOTOGRAPH,
+    TRUTH,
+    ask_for,
+    drawn,
+    largest_class,
+    panel_of,
+    shows,
+    unfold_more_options,
+)
 from tests.helpers.page_client import Visitor
 from tests.helpers.page_server import free_port, running_page
 from tests.helpers.unreliable_proxy import UnreliableProxy
@@ -131,6 +141,7 @@ def test_a_photograph_that_was_deleted_meanwhile_is_taken_from_the_browser(visit
     for upload in (page.log_file.parent / "tmp").glob(f"*/uploads/*/{DOG}"):
         upload.unlink()  # as after an hour
     panel = browser.get_by_role("tabpanel").filter(visible=True)
+    unfold_more_options(panel)
     panel.get_by_role("radio", name="Keep the shape").check()
     told(browser, "This page no longer has what you were looking at")
     shows(browser, PHOTOGRAPH, lambda: go_on(browser))
@@ -144,6 +155,7 @@ def test_a_scoring_whose_answers_break_off_goes_on_from_there(visit, page):
         browser = visit(proxy.url)
         panel = panel_of(browser, "A whole set")
         ask_for(panel, 2)
+        unfold_more_options(panel)
         panel.get_by_role("radio", name="Keep the shape").check()
         proxy.streams = "cut"
         browser.click("#set-start")

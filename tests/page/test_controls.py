@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.browser import PHOTOGRAPH, TRUTH, ask_for, drawn, panel_of, shows
+from tests.helpers.browser import PHOTOGRAPH, TRUTH, ask_for, drawn, panel_of, shows, unfold_more_options
 
 pytestmark = pytest.mark.page
 
@@ -35,6 +35,7 @@ def test_typing_into_the_class_replaces_it_and_enter_chooses(open_page):
 def test_a_model_that_is_not_here_is_greyed_and_cannot_be_chosen(open_page):
     page = open_page()
     panel = page.get_by_role("tabpanel").filter(visible=True)
+    unfold_more_options(panel)
     box = panel.get_by_label("Model", exact=True)
 
     box.click()

@@ -46,6 +46,12 @@ def test_a_link_to_a_sample_shows_it_with_its_settings(open_page):
         timeout=LONG,
     )
     assert page.get_by_label("Binary").first.is_checked()
+    edges = page.get_by_role("checkbox", name="Sharp edges").filter(visible=True)
+    assert edges.count() == 0
+
+    page.goto(f"{page.evaluate('location.origin')}/?sample=000000900005&edges=0")
+    edges.wait_for()  # a link unfolds the controls that it sets
+    assert not edges.is_checked()
 
 
 def test_a_link_to_an_image_with_truth_shows_the_same_scores(open_page):
@@ -62,6 +68,9 @@ def test_a_link_to_an_image_with_truth_shows_the_same_scores(open_page):
         "verdict => document.querySelector('#truth-verdict').innerText === verdict", arg=verdict, timeout=LONG
     )
     says(page, tab="truth", images="samples", image="900006")
+
+    page.goto(f"{page.evaluate('location.origin')}/?tab=truth&images=samples&image=900006&edges=1")
+    page.get_by_role("checkbox", name="Sharp edges").filter(visible=True).wait_for()
 
 
 def test_a_link_never_names_a_visitor_s_photograph(open_page, tmp_path):

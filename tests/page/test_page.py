@@ -21,6 +21,7 @@ from tests.helpers.browser import (
     pixels,
     row,
     shows,
+    unfold_more_options,
     version,
 )
 
@@ -109,6 +110,8 @@ def test_upload_then_every_control_without_running_the_network(open_page, exampl
 def test_sharp_edges_are_there_for_photographs_and_for_scores_on_request(open_page, examples_coco):
     page = open_page()
     panel = page.get_by_role("tabpanel").filter(visible=True)
+    assert panel.get_by_role("checkbox", name="Sharp edges").count() == 0
+    unfold_more_options(panel)
     box = panel.get_by_role("checkbox", name="Sharp edges")
     assert box.is_checked() and "sharp edges" in page.inner_text("#photograph-provenance")
 
@@ -120,6 +123,7 @@ def test_sharp_edges_are_there_for_photographs_and_for_scores_on_request(open_pa
 
     truth = panel_of(page, "COCO with ground truth")
     drawn(page, TRUTH)
+    unfold_more_options(truth)
     box = truth.get_by_role("checkbox", name="Sharp edges")
     assert not box.is_checked() and "sharp edges" not in page.inner_text("#truth-provenance")
     own = page.inner_text("#truth-overall [data-score=boundary_iou]")
@@ -135,6 +139,7 @@ def test_a_truth_of_ones_own_is_scored_without_sharp_edges(open_page, examples_c
     annotations = examples_coco / "annotations" / "instances_samples.json"
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-truth-file input[type=file]", annotations))
     page.wait_for_function("!document.querySelector('#photograph-provenance').innerText.includes('sharp edges')")
+    unfold_more_options(panel)
     assert not panel.get_by_role("checkbox", name="Sharp edges").is_checked()
     panel.get_by_role("button", name="Remove the truth").click()
     page.wait_for_function("document.querySelector('#photograph-provenance').innerText.includes('sharp edges')")
@@ -176,6 +181,7 @@ def test_scores_are_those_of_the_command_line(open_page, examples_coco, tmp_path
     panel = panel_of(page, "COCO with ground truth")
     drawn(page, TRUTH)
     shows(page, TRUTH, lambda: page.get_by_role("button", name="Dog", exact=True).filter(visible=True).click())
+    unfold_more_options(panel)
     assert panel.get_by_role("radio", name="Original size").is_checked()
     check_scores(page, examples_coco, tmp_path, "original")
     shows(page, TRUTH, panel.get_by_role("radio", name="torchvision's").check)
@@ -203,6 +209,7 @@ def test_mode_and_going_back_run_no_network(open_page):
     shows(page, TRUTH, lambda: panel.get_by_role("radio", name="Binary").check())
     assert page.locator("#truth-overall").inner_text().count("IoU of any object") == 1
     assert network_runs(page, "truth") == runs
+    unfold_more_options(panel)
     shows(page, TRUTH, lambda: panel.get_by_role("radio", name="Keep the shape").check())
     assert network_runs(page, "truth") == runs + 1
     shows(page, TRUTH, lambda: panel.get_by_role("radio", name="Squeeze to 520 × 520").check())
@@ -288,6 +295,7 @@ def test_bring_your_own_truth(open_page, examples_coco, tmp_path):
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", dog))
     runs = network_runs(page, "photograph")
     panel = page.get_by_role("tabpanel").filter(visible=True)
+    unfold_more_options(panel)
     shows(page, PHOTOGRAPH, panel.get_by_role("checkbox", name="Sharp edges").uncheck)  # as it will be scored
     panel.get_by_role("button", name="Download").click()
     assert panel.get_by_role("button", name="Scores (JSON)").count() == 0

@@ -11,7 +11,17 @@ import pytest
 
 from demo.answers import whole_set
 from segcore.cli import main
-from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, hold_the_answer, panel_of, shows
+from tests.helpers.browser import (
+    LONG,
+    PHOTOGRAPH,
+    TRUTH,
+    ask_for,
+    drawn,
+    hold_the_answer,
+    panel_of,
+    shows,
+    unfold_more_options,
+)
 from tests.helpers.misbehaving_server import MisbehavingServer
 from tests.helpers.page_server import page_here, running_page
 
@@ -125,6 +135,7 @@ def gallery_says(page, label):
 
 def test_stopped_it_shows_what_is_done_and_goes_on_from_there(open_set):
     page, panel = open_set()
+    unfold_more_options(panel)
     panel.get_by_role("radio", name="Keep the shape").check()
     ask_for(panel, 9)
     page.click("#set-start")
@@ -140,6 +151,7 @@ def test_stopped_it_shows_what_is_done_and_goes_on_from_there(open_set):
 
 def test_photographs_are_answered_while_a_set_is_scored(open_page, open_set):
     page, panel = open_set()
+    unfold_more_options(panel)
     panel.get_by_role("radio", name="torchvision's").check()
     ask_for(panel, 9)
     other = open_page()
