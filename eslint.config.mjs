@@ -41,5 +41,6 @@ export default [
   },
   { files: OF_VIEW, rules: { "no-unused-vars": ["error", { vars: "local" }] } },
   { files: ["demo/view/certainty.js"], languageOptions: { globals: readable(defined(["demo/view/labels.js"], named)) } },
+  { files: ["demo/view/overlap.js"], languageOptions: { globals: readable(["element"]) } },
   { files: ["demo/view/viewer.js"], languageOptions: { globals: readable(GRADIO, ofView) } },
 ];

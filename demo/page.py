@@ -10,11 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from demo.answers.datasets import Datasets
+from demo.answers.datasets import SAMPLES, Datasets
 from demo.answers.model_pool import ModelPool
+from demo.answers.overlaps import overlaps
 from demo.answers.samples import Thumbnails
 from demo.endpoints import Endpoints
-from demo.markup import tables
+from demo.markup import good_enough, tables
 from demo.markup.guide import about
 from demo.server import failures, sessions
 from demo.server.gradio_internals import Call, CheckedBlocks, is_upload
@@ -41,6 +42,7 @@ THEME = gr.themes.Default(
 )
 _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
+OVERLAP_SCRIPT = (_HERE / "view" / "overlap.js").read_text(encoding="utf-8")
 DESCRIPTION = "See what a segmentation model gets right and wrong, on your photograph and against ground truth."
 _HEADER = """<header class="masthead"><h1>segcore</h1>
 <p>See what a segmentation model sees: give it a photograph, or score it on images whose truth is known.</p>
@@ -127,6 +129,12 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
                 show = functools.partial(truth.show_images_of, tabs, links.TRUTH, by_set=True)
                 whole_set = WholeSetTab(page, set_tab, pool, datasets, thumbnails, counts, show)
             with gr.Tab("Guide", id=links.GUIDE) as guide_tab:
+                gr.HTML(
+                    good_enough.guide(overlaps(datasets.get(SAMPLES), good_enough.IOUS)),
+                    js_on_load=OVERLAP_SCRIPT,
+                    apply_default_css=False,
+                    elem_id="good-enough",
+                )
                 gr.Markdown(about(pool.limits), elem_id="about")
         truth.back.click(lambda: gr.update(selected=links.WHOLE_SET), None, tabs, **events.LIGHT)
         links.follow_tabs(

@@ -20,9 +20,16 @@ from segcore.imaging import drawing
 from segcore.inference.provenance import Provenance
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
+from segcore.metrics import scores
 from segcore.models import loading
 from segcore.report import terms, verdict
 from segcore.truth.dataset import Dataset, ImageId
+
+# The scores that a confusion matrix alone gives.
+FLOORS = (
+    *("pixel_accuracy", "foreground_mean_iou", "mean_iou", "f1_macro", "f1_weighted", "mse", "mean_accuracy"),
+    "frequency_weighted_iou",
+)
 
 
 class Subject(NamedTuple):
@@ -58,6 +65,14 @@ class ComparedView:
     prediction: np.ndarray = field(repr=False)
     truth: np.ndarray = field(repr=False)
     errors: np.ndarray = field(repr=False)
+
+    @property
+    def all_background(self) -> dict[str, float]:
+        """The scores of a prediction of nothing but background, by their keys."""
+        matrix = np.zeros_like(self.matrix)
+        matrix[:, BACKGROUND] = self.matrix.sum(axis=1)
+        found = scores(matrix)
+        return {key: found[key] for key in FLOORS} | {"brier": found["mse"]}  # without any doubt
 
 
 def against_truth(

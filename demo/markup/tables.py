@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from demo.markup import good_enough
 from demo.waiting.turns import in_words
 from segcore.models import catalogue
 from segcore.report.terms import OVERALL, PER_CLASS, RESIZES, number, percent, score_words
@@ -57,12 +58,17 @@ def found(view: PhotographView) -> str:
 
 
 def overall(view: ComparedView) -> str:
-    """Return the table of overall scores with their meanings."""
-    rows, scores, task = [], view.record["dataset"], view.task
+    """Return the table of overall scores with their meanings, and how they compare."""
+    rows, scores, floors, task = [], view.record["dataset"], view.all_background, view.task
+    title, published = good_enough.published_scores(view.provenance.model)
     for key in OVERALL:
         name, meaning = score_words(key, task.friendly_names[1] if task.binary else None)
-        rows.append((escape(name), f'<b data-score="{key}">{number(scores[key])}</b>', escape(meaning)))
-    return _table(("Score", "Value", "What it says"), rows, caption="Scores of this picture", keys=OVERALL)
+        known = None if task.binary else published.get(key)  # published for all classes together
+        compares = good_enough.comparison(key, scores[key], floors.get(key), known)
+        rows.append((escape(name), f'<b data-score="{key}">{number(scores[key])}</b>', escape(meaning), compares))
+    header = "Score", "Value", "What it says", "How it compares"
+    table = _table(header, rows, caption="Scores of this picture", keys=OVERALL)
+    return table + good_enough.remark(title)
 
 
 def per_class(view: ComparedView) -> str:

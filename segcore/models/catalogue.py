@@ -101,6 +101,12 @@ CATALOGUE = {
 }
 PREFERRED = "deeplabv3_resnet101"
 SHIPPED = "deeplabv3_mobilenet_v2"
+# By torchvision, for COCO val2017 with VOC's classes. `loading.facts` has them too, but needs torchvision.
+PUBLISHED = {
+    "deeplabv3_resnet101": {"mean_iou": 0.674, "pixel_accuracy": 0.924},
+    "deeplabv3_resnet50": {"mean_iou": 0.664, "pixel_accuracy": 0.924},
+    "deeplabv3_mobilenet_v3_large": {"mean_iou": 0.603, "pixel_accuracy": 0.912},
+}
 FORMER_NAMES = {"deeplabv3_efficientnet_lite0": SHIPPED}  # replaced models; the old names work until version 0.2
 TRAINED_SUFFIX = ".safetensors"
 

@@ -227,6 +227,27 @@ def test_the_kinds_of_error_add_up_to_the_picture(open_page):
     assert sum(counts[:-1]) == counts[-1] == 640 * 424
 
 
+def test_the_guide_shows_what_an_iou_looks_like(open_page):
+    page = open_page()
+    guide = panel_of(page, "Guide")
+    captions = guide.locator("figcaption").all_inner_texts()
+    assert [each[0:3] + each[4:] for each in captions] == ["0.5 rough", "0.7 good", "0.9 excellent"]
+    said, slider = guide.locator(".said"), guide.get_by_label("Moved aside by")
+    assert said.inner_text() == "IoU 0.50: rough"
+    guide.get_by_role("button", name="0.9 excellent").click()
+    assert said.inner_text() == "IoU 0.90: excellent"
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    assert said.inner_text() == "IoU 0.74: rough"  # moved by 15.26 of 100: 84.74 / 115.26
+    square = guide.locator(".try rect.prediction").bounding_box()
+    page.mouse.move(square["x"] + square["width"] / 2, square["y"] + square["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(square["x"] + square["width"] * 3, square["y"] + square["height"] / 2)
+    page.mouse.up()
+    assert said.inner_text() == "IoU 0.00: poor"
+
+
 def test_filter_the_gallery_by_class(open_page):
     page = open_page()
     panel = panel_of(page, "COCO with ground truth")
