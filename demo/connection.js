@@ -5,6 +5,7 @@
 // if a stream of answers breaks, all its pending events get an error as their answer.
 {
   const QUIET = 8000; // milliseconds without a sign of life; the server sends a heartbeat every 3 seconds
+  const MOST_FILES = 21; // several photographs, and the one that is shown
   const LOST = "Visit lost"; // the title of the error for a lost session (sessions.py)
   const SAID = {
     lost: ["This page no longer has what you were looking at: it was started again, or you were away for long.", "Go on"],
@@ -134,6 +135,7 @@
     const file = name === "on_upload" && files.get(data[0]?.path);
     if (file) kept = { file };
     if (name === "on_sample") kept = { sample: event.index };
+    if (name === "on_one_of_several") kept = { file: files.get(data[0][event.index]) };
     const [offered, at] = { on_pick: [data[0], event?.index], on_open: [image ? null : data[0], 0] }[name] ?? [];
     if (offered) image = [offered[0], [offered[1][at]]];
     if (name.startsWith("on_sent")) image = [data[0][0][0], [data[0][1]]];
@@ -142,7 +144,7 @@
   // Notes that the events of these functions have failed.
   function fails(...names) {
     scoring ||= names.some((name) => ["on_asked", "on_start"].includes(name));
-    unopened ||= names.some((name) => ["on_load", "on_upload", "on_sample"].includes(name));
+    unopened ||= names.some((name) => ["on_load", "on_upload", "on_sample", "on_one_of_several"].includes(name));
   }
 
   function loses(name) {
@@ -157,9 +159,9 @@
     const alive = () => fetchPlainly(aside, { signal: AbortSignal.timeout(QUIET) }).then(() => true, () => false);
     const answer = await send(url, options, alive); // large uploads take long and show no progress
     if (answer.ok) {
-      const [path] = await answer.clone().json();
-      files.set(path, options.body.get("files"));
-      if (files.size > 2) files.delete(files.keys().next().value);
+      const given = options.body.getAll("files");
+      for (const [at, path] of (await answer.clone().json()).entries()) files.set(path, given[at]);
+      while (files.size > MOST_FILES) files.delete(files.keys().next().value);
     }
     return answer;
   }

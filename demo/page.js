@@ -17,14 +17,28 @@
     if (target.matches?.(`${PLACE} input[type=file]`) && [...target.files].some(needsType)) target.files = withTypes(target.files);
   }, true);
   document.addEventListener("drop", (event) => {
-    const input = event.target.closest?.(PLACE)?.querySelector("input[type=file]");
+    const place = event.target.closest?.(PLACE);
     const files = event.dataTransfer?.files ?? [];
-    if (!input || ![...files].some(needsType)) return;
+    if (!place || (files.length < 2 && ![...files].some(needsType))) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    input.files = withTypes(files); // the list of files of a drop cannot be changed
-    input.dispatchEvent(new Event("change", { bubbles: true }));
+    const given = withTypes(files); // the list of files of a drop cannot be changed
+    if (files.length < 2) give(place.querySelector("input[type=file]"), given);
+    else giveSeveral(given);
   }, true);
+
+  function give(input, files) {
+    input.files = files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  // The place for several photographs is folded at first, and then not part of the page.
+  async function giveSeveral(files) {
+    const input = () => document.querySelector("#several-files input[type=file]");
+    if (!input()) document.querySelector("#several button").click();
+    while (!input()) await new Promise(requestAnimationFrame);
+    give(input(), files);
+  }
 }
 
 // Gradio labels the images of a gallery "Thumbnail 3 of 18". Use their captions instead.

@@ -248,12 +248,16 @@ def write_download(
         path = folder / f"{stem}.json"
         path.write_text(json.dumps(decided.record(shown.source.name), indent=1), encoding="utf-8")
         return path
-    picture = _picture(kind, decided, shown, visible)
+    return save_picture(decided, kind, _picture(kind, decided, shown, visible), folder / stem)
+
+
+def save_picture(decided: Decided, kind: str, picture: Image.Image, target: Path) -> Path:
+    """Write one of the pictures to TARGET_kind, with the suffix of its format. Returns its path."""
     if kind in LIKE_PHOTOGRAPHS and max(picture.size) <= MAX_JPEG_SIDE:
-        path = folder / f"{stem}_{kind}.jpg"
+        path = target.with_name(f"{target.name}_{kind}.jpg")
         decided.save_photograph(picture, path)
     else:
-        path = folder / f"{stem}_{kind}.png"
+        path = target.with_name(f"{target.name}_{kind}.png")
         decided.save(picture, path)
     return path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from demo.markup.tables import place_in_words
+from demo.markup.tables import bar, place_in_words
 from segcore.report import parts, terms
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def welcome() -> str:
 
 def waiting() -> str:
     """Return the text between the click and the first image or the first place in the queue."""
-    return _bar("Getting ready.", None)
+    return bar("Getting ready.", None)
 
 
 def in_line(place: Place) -> str:
     """Return an evaluation's place in the queue."""
-    return _bar(f"Waiting for other evaluations: {place_in_words(place.ahead, place.seconds)}", None)
+    return bar(f"Waiting for other evaluations: {place_in_words(place.ahead, place.seconds)}", None)
 
 
 def progress(said: Progress) -> str:
@@ -39,7 +39,7 @@ def progress(said: Progress) -> str:
     text = f"{said.model}: {said.done:,} of {said.total:,} images"
     if said.seconds_left is not None:
         text += f", about {duration(said.seconds_left)} left"
-    return _bar(text, said.done / said.total)
+    return bar(text, said.done / said.total)
 
 
 def duration(seconds: float) -> str:
@@ -47,14 +47,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _bar(text: str, share: float | None) -> str:
-    value = "" if share is None else f' value="{share:.4f}"'
-    return (
-        f'<div class="progress"><p role="status">{escape(text)}</p><progress max="1"{value} '
-        f'aria-label="{escape(text)}"></progress></div>'
-    )
 
 
 def collecting(state: Collecting | None) -> str:
@@ -68,7 +60,7 @@ def collecting(state: Collecting | None) -> str:
     text = f"Fetching {state.stage}: {done}" if state.stage else "Asking COCO's server"
     if state.total:
         text += f" of {state.total / 1e6:.0f} MB" if in_bytes else f" of {state.total:,}"
-    return _bar(text, state.done / state.total if state.total else None)
+    return bar(text, state.done / state.total if state.total else None)
 
 
 def summary(outcome: Outcome) -> str:

@@ -161,6 +161,15 @@ def place_in_words(ahead: int, seconds: float) -> str:
     return f"{before}, {in_words(seconds)}."
 
 
+def bar(text: str, share: float | None) -> str:
+    """Return a progress bar with its text. share: 0..1, None if it is not known."""
+    value = "" if share is None else f' value="{share:.4f}"'
+    return (
+        f'<div class="progress"><p role="status">{escape(text)}</p><progress max="1"{value} '
+        f'aria-label="{escape(text)}"></progress></div>'
+    )
+
+
 def own_truth(file_name: str, read_as: str) -> str:
     """Return the name of a visitor's truth, and how it was interpreted."""
     return f'<p class="notice" role="status"><b>{escape(file_name)}</b><br>{escape(read_as)}</p>'

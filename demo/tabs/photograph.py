@@ -16,6 +16,7 @@ from demo.markup.guide import kept_for
 from demo.server import sessions
 from demo.tabs import controls, downloads, events, links
 from demo.tabs.looks import PhotographLook, photograph_look, with_truth
+from demo.tabs.several import SeveralPhotographs
 from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
 from demo.view.component import picture_viewer
@@ -72,6 +73,7 @@ class PhotographTab:
                 )
                 with gr.Group():
                     self.task = controls.task_controls(self.pool.categories)
+                self.several = SeveralPhotographs(self.pool)
                 self._lay_out_truth()
                 with controls.more_options() as self.more:
                     self.sharp = controls.sharp_control(True)
@@ -155,11 +157,18 @@ class PhotographTab:
         )
         self.remove.click(self.on_remove, visit, **truth)
         picked = self.gallery.select(self.on_sample, inputs, **network)
+        self.several.wire([*self.task, self.sharp, self.model, self.resize, self.tta])
+        chosen = [self.several.sources, self.several.batch, *inputs]
+        one = self.several.gallery.select(self.on_one_of_several, chosen, **network)
+        controls.select(one, [self.gallery])
+        for event in (picked, uploaded):
+            controls.select(event, [self.several.gallery])
         other = gr.on([self.model.change, self.resize.change, self.tta.change], self.on_model, inputs, **network)
         kept = [controls.photograph_input(visible=False), gr.Number(precision=0, visible=False)]
         again = go_on.click(self.on_go_on, [*kept, *inputs], js=_KEPT_IN_BROWSER, **network)
-        self.requests.fails_in_words(loaded, uploaded, picked, other, again)
+        self.requests.fails_in_words(loaded, uploaded, picked, one, other, again)
         self.requests.brings_into_view(self.gallery.select, self.upload.input, picked.then, uploaded.then)
+        self.requests.brings_into_view(self.several.gallery.select, one.then)
         self.requests.brings_into_view(other.then, only_errors=True)
 
     async def on_load(
@@ -198,6 +207,26 @@ class PhotographTab:
             raise gr.Error(controls.NO_IMAGE, print_exception=False)
         path = samples[event.index].path
         async for said in self._open(path, visit, model, resize, tta, request):
+            yield said
+
+    async def on_one_of_several(
+        self,
+        event: gr.SelectData,
+        _: Any,
+        batch: Any,  # a Batch or None; Gradio needs annotations that it can resolve
+        visit: Visit,
+        model: str,
+        resize: str,
+        tta: bool,
+        request: gr.Request,
+    ) -> AsyncIterator[tuple]:
+        """One of several photographs was picked: show it as if it had been uploaded alone."""
+        done = batch.done if batch else []
+        if not (isinstance(event.index, int) and 0 <= event.index < len(done)):
+            raise gr.Error(controls.NO_IMAGE, print_exception=False)
+        if not done[event.index].source.exists():
+            raise sessions.lost()  # the browser may still have it
+        async for said in self._open(done[event.index].source, visit, model, resize, tta, request):
             yield said
 
     async def on_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -32,6 +33,14 @@ DROP = """base64 => {
     const transfer = new DataTransfer();
     const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
     transfer.items.add(new File([bytes], "IMG_0001.HEIC"));
+    const place = document.querySelector("#photograph-upload button");
+    place.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+DROP_SEVERAL = """files => {
+    const transfer = new DataTransfer();
+    for (const { name, data } of files) {
+        transfer.items.add(new File([Uint8Array.from(atob(data), letter => letter.charCodeAt(0))], name));
+    }
     const place = document.querySelector("#photograph-upload button");
     place.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
 }"""
@@ -143,6 +152,30 @@ def test_a_truth_of_ones_own_is_scored_without_sharp_edges(open_page, examples_c
     assert not panel.get_by_role("checkbox", name="Sharp edges").is_checked()
     panel.get_by_role("button", name="Remove the truth").click()
     page.wait_for_function("document.querySelector('#photograph-provenance').innerText.includes('sharp edges')")
+
+
+def test_several_photographs_at_once(open_page, examples_coco, tmp_path):
+    (tmp_path / "notes.jpg").write_text("not a photograph")
+    samples = [examples_coco / "samples" / f"00000090000{number}.jpg" for number in (5, 2)]
+    files = [samples[0], tmp_path / "notes.jpg", samples[1]]
+    page = open_page()
+    before = page.inner_text("#photograph-table")
+    given = [{"name": each.name, "data": base64.b64encode(each.read_bytes()).decode()} for each in files]
+    page.evaluate(DROP_SEVERAL, given)
+
+    page.wait_for_selector("#several-notice .notice.error")
+    assert "notes.jpg was left out: notes.jpg is not an image" in page.inner_text("#several-notice")
+    captions = page.locator("#several-gallery .caption-label").all_inner_texts()
+    assert [each.split(" ")[0] for each in captions] == ["dog", "cat"]
+    page.wait_for_selector("#several-stop", state="hidden")
+    assert page.inner_text("#photograph-table") == before
+
+    shows(page, PHOTOGRAPH, page.locator("#several-gallery button").last.click)
+    assert largest_class(page) == "cat" and "sample=" not in page.url
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All files (ZIP)").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 6 and archive.testzip() is None
 
 
 def test_a_file_that_is_no_image_is_named_and_nothing_is_lost(open_page, tmp_path):
