@@ -70,11 +70,12 @@ drawn out smoothly, so thin things (bicycle spokes, chair legs) blur. Small obje
 satellite and night images are not what it was trained on.
 
 ## What happens to your photograph
-It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file, like that
-of a truth of your own, those of several photographs and those that you download, is deleted {{keep}} after it came, sooner where room is short, and
-with everything else when the page is stopped. What you look at stays in that machine's memory until {{keep}} after your
-last click, whether the page is open or not. Your browser keeps the photograph that you gave last until you close the
-page, and gives it again if it has to. Files that you download carry none of its date, place or other metadata.
+It goes to the machine that runs this page, is segmented there, and is sent to nobody else. The uploaded file, like a
+truth of your own, several photographs at once and what you download, is deleted {{keep}} after it came, sooner where
+room is short, and with everything else when the page is stopped. What you look at stays in that machine's memory until
+{{keep}} after your last click, whether the page is open or not. Your browser keeps the photographs that you gave last
+until you close the page, and gives them again if it has to. Files that you download carry none of its date, place or
+other metadata.
 
 A photograph may have {{megabytes:g}} MB and {{megapixels:g}} megapixels.
 """
