@@ -107,7 +107,8 @@ def score(attacker: Visitor, events: dict[str, dict], images: int) -> None:
     attacker.begin()
     asked = {"data": [None], "fn_index": events["on_asked"]["id"], "session_hash": attacker.session}
     attacker.http.post(f"{API}/run/predict", json=asked)
-    attacker.join(events["on_start"], [None, "samples", images, *TASK, "original", "auto", "squeeze", "none", False])
+    wanted = [None, "samples", images, *TASK, "original", "auto", "squeeze", "none", False, None]
+    attacker.join(events["on_start"], wanted)
 
 
 def cut_streams(attacker: Visitor) -> None:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.answers.datasets import OTHER_CATEGORIES, Datasets
+from demo.answers.label_maps import GONE, UploadedMaps, unpack_upload
 from demo.answers.model_pool import ModelPool, categories_of
 from demo.waiting.turns import Place, Turns, never
 from demo.waiting.visits import SAY_AFTER, SAY_EVERY, is_set_within
 from segcore.errors import Cancelled, UsageError
 from segcore.evaluation import compare, evaluate, results
+from segcore.evaluation.predictions import Predictions
 from segcore.evaluation.protocols import protocol
 from segcore.evaluation.run import Network, Run, choose_images
 from segcore.inference.refine import EDGES, check_refine
@@ -41,7 +43,7 @@ _SHOW_EVERY = 0.5  # seconds
 @dataclass(frozen=True)
 class Wanted:
     """A visitor's request. other_model: a second model to compare with, or None. sharp: use borders that follow the
-    photographs' edges.
+    photographs' edges. archive: an uploaded ZIP of label maps, which are scored instead of the model.
     """
 
     dataset: str
@@ -52,6 +54,7 @@ class Wanted:
     model: str
     other_model: str | None = None
     sharp: bool = False
+    archive: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Outcome:
     """The result of an evaluation, kept in the visitor's session. It holds records, but no images or label maps.
 
     comparison: of two models on the same images, or None. stopped: not all images were scored. timed_out: it was
-    stopped by the page's time limit.
+    stopped by the page's time limit. maps: the label maps that were scored instead of a model.
     """
 
     wanted: Wanted
@@ -78,6 +81,7 @@ class Outcome:
     stopped: bool
     total: int
     timed_out: bool = False
+    maps: UploadedMaps | None = None
 
     @property
     def worst(self) -> list[dict]:
@@ -139,7 +143,8 @@ def evaluate_set(
 
     Raises SegcoreError with a message for the visitor; UsageError if nothing was scored before the stop.
     """
-    runs = _runs(pool, datasets, wanted, visitor, has_left)
+    maps = None if wanted.archive is None else unpack_upload(wanted.archive, datasets.get(wanted.dataset))
+    runs = _runs(pool, datasets, wanted, maps, visitor, has_left)
     evaluations, deadline = [], time.monotonic() + pool.limits.scoring_seconds
     for run in runs:
         scored: list[evaluate.Scored] = []
@@ -155,7 +160,7 @@ def evaluate_set(
     record = evaluations[-1 if comparison else 0].to_dict()
     stopped = any(len(each.scored) < len(each.run.images) for each in evaluations)
     timed_out = stopped and not stop.is_set()
-    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images), timed_out)
+    yield Outcome(wanted, record, comparison, stopped, len(runs[0].images), timed_out, maps)
 
 
 async def evaluate_in_turn(
@@ -203,11 +208,19 @@ NOTHING_SCORED = "Stopped before any image was scored."
 
 
 def _runs(
-    pool: ModelPool, datasets: Datasets, wanted: Wanted, visitor: Hashable, has_left: Callable[[], bool]
+    pool: ModelPool,
+    datasets: Datasets,
+    wanted: Wanted,
+    maps: UploadedMaps | None,
+    visitor: Hashable,
+    has_left: Callable[[], bool],
 ) -> list[Run]:
+    """Return the run of the model, or of the label maps in its place, and that of the model to compare with."""
     dataset, chosen = datasets.get(wanted.dataset), protocol(wanted.protocol)
     images = choose_images(dataset, limit=min(max(1, wanted.images), MAX_IMAGES))
-    names = [pool.resolve(each) for each in (wanted.model, wanted.other_model) if each]
+    scored: list[Network | Predictions] = [] if maps is None else [maps.predictions(dataset, wanted.task)]
+    models = (wanted.model if maps is None else None), wanted.other_model
+    names = [pool.resolve(each) for each in models if each]
     if len(names) == 2 and names[0] == names[1]:
         title = catalogue.entry(names[0]).title
         raise UsageError(f"Both models are {title}; choose another to compare it with, or none.")
@@ -216,8 +229,8 @@ def _runs(
     refine = EDGES if wanted.sharp else None
     check_refine(refine)
     networks = [replace(pool.network(name, wanted.resize), refine=refine) for name in names]
-    networks = [_in_turn(pool, each, visitor, has_left) for each in networks]
-    return [Run(network, dataset, chosen, wanted.task, images) for network in networks]
+    scored += [_in_turn(pool, each, visitor, has_left) for each in networks]
+    return [Run(each, dataset, chosen, wanted.task, images) for each in scored]
 
 
 def _in_turn(pool: ModelPool, network: Network, visitor: Hashable, has_left: Callable[[], bool]) -> Network:
@@ -240,7 +253,8 @@ def _scored(
     run: Run, kept: Path, stop: threading.Event, deadline: float, scored: list[evaluate.Scored]
 ) -> Iterator[Progress]:
     """Append the outcome of each image to `scored`, until the evaluation is stopped. Yields progress."""
-    total, title = len(run.images), catalogue.entry(run.segmenter.model).title
+    model, total = run.segmenter.model, len(run.images)
+    title = model if isinstance(run.segmenter, Predictions) else catalogue.entry(model).title
     started = shown = time.monotonic()
     yield Progress(title, 0, total, None)
     with suppress(Cancelled), closing(evaluate.score_images(run, resume=_folder_of(run, kept))) as images:
@@ -271,7 +285,9 @@ def write_download(
     record = outcome.record
     path = folder / f"{record['split']}_{re.sub('[/:]', '_', record['model'])}{suffix}"
     if suffix == ".html":
-        run = _runs(pool, datasets, outcome.wanted, visitor, never)[-1 if outcome.comparison else 0]
+        run = _runs(pool, datasets, outcome.wanted, outcome.maps, visitor, never)[-1 if outcome.comparison else 0]
+        if run.segmenter.weights_sha256 != record["weights_sha256"]:  # some of the label maps were deleted
+            raise UsageError(GONE)
         extremes, doubtful = pictures(run, record)
         copies = thumbnails(run.dataset, record)
         text = html_report(

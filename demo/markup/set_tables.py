@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from demo.waiting.turns import Place
 
 
+MOST_SKIPPED = 50  # images left out that are named on the page
+
+
 def welcome() -> str:
     """Return the text before the first evaluation."""
     return (
@@ -71,7 +74,21 @@ def summary(outcome: Outcome) -> str:
         why = " The time limit was reached; score the images again to continue." if outcome.timed_out else ""
         stopped = f'<p class="notice" role="status">Stopped: this is of {images} of {outcome.total:,}.{why}</p>'
     compared = "" if outcome.comparison is None else parts.compared(outcome.comparison)
+    left_out = "" if outcome.maps is None else outcome.maps.unpacked.notice()
+    notice = f'<p class="notice" role="status">{escape(left_out)}</p>' if left_out else ""
+    stopped += notice + _skipped(outcome.record["skipped"])
     return f'{stopped}<div class="report">{parts.summary(outcome.record)}{compared}</div>'
+
+
+def _skipped(skipped: list[dict[str, Any]]) -> str:
+    """Return the images that were left out, with the reasons, at most MOST_SKIPPED; empty if there are none."""
+    if not skipped:
+        return ""
+    named = [f"<li>{escape(each['file_name'])}: {escape(each['reason'])}</li>" for each in skipped[:MOST_SKIPPED]]
+    more = len(skipped) - len(named)
+    rest = f"<li>and {more:,} more; the report has them all</li>" if more else ""
+    what = f"Left out: {terms.count_of_images(len(skipped))}"
+    return f'<details class="notice"><summary>{what}</summary><ul>{"".join(named)}{rest}</ul></details>'
 
 
 def charts(outcome: Outcome) -> str:

@@ -13,6 +13,8 @@ from demo.markup import set_tables
 from demo.tabs import controls, events
 
 ALL_CLASSES, ANYTHING = "All classes", "Anything"
+WORST = "The worst: pick one to see why"
+WORST_OF_MAPS = "The worst: pick one to see its truth and what the model makes of it"
 NO_SCORES = "There are no scores, or no longer: score the images first."
 
 
@@ -29,7 +31,7 @@ class SetPictures:
             with gr.Row():
                 self.of_class = _class_choice(ALL_CLASSES, "Images behind the score of", "set-class")
                 self.taken_for = _class_choice(ANYTHING, "Taken for", "set-taken-for")
-            self.worst = controls.gallery("The worst: pick one to see why", "set-worst", columns=3)
+            self.worst = controls.gallery(WORST, "set-worst", columns=3)
             self.best = controls.gallery("The best", "set-best", columns=3)
             self.doubtful = controls.gallery("Look at the annotation", "set-doubtful", columns=3)
             self.doubt = controls.html("set-doubt", set_tables.DOUBT)
@@ -65,7 +67,8 @@ class SetPictures:
         }
 
     def _worst(self, outcome: Any) -> dict:
-        worst = "Where the two differ most" if outcome.comparison else "The worst: pick one to see why"
+        worst = WORST_OF_MAPS if outcome.maps else WORST
+        worst = "Where the two differ most" if outcome.comparison else worst
         return gr.update(value=self._pictures(outcome, outcome.worst), label=worst)
 
     def _pictures(self, outcome: Any, rows: list[dict], caption: Any = set_tables.image_caption) -> list:

@@ -28,6 +28,11 @@ AT_FIRST = 50  # initial number of images
 # Evaluations wait in their own queue, so Gradio starts all of them at once.
 EVALUATION = {"concurrency_id": "evaluation", "concurrency_limit": None, "show_progress": "hidden"}
 
+MAPS_HELP = (
+    "A ZIP with one PNG for each photograph: `NAME.png` for `NAME.jpg`, of the photograph's size, with VOC's numbers 0 "
+    "to 20 or VOC's colours, or black and white in binary mode. It is scored instead of the model. Remove it to score "
+    "the model again."
+)
 FAILED = "The scoring has failed. The scores so far are kept: press the button again to continue."
 
 # On a phone the scores appear above the button that asks for them.
@@ -88,6 +93,11 @@ class WholeSetTab:
                     self.sharp = controls.sharp_control(False, controls.OWN_SCORES)
                     self.protocol = controls.protocol_control()
                     self.model, self.resize = controls.model_controls(self.pool)
+                with gr.Accordion("Score label maps of another program", open=False):
+                    gr.Markdown(MAPS_HELP)
+                    self.archive = gr.File(
+                        label="Label maps (ZIP)", file_types=[".zip"], height=120, elem_id="set-label-maps"
+                    )
                 with gr.Accordion("Download", open=False):
                     downloads.download_buttons(
                         {".html": "Report (HTML)", ".csv": "Scores (CSV)", ".json": "Scores (JSON)"},
@@ -143,7 +153,7 @@ class WholeSetTab:
     def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
         asked = [
             *(self.dataset, self.images, *self.task, self.protocol, self.model, self.resize),
-            *(self.other_model, self.sharp),
+            *(self.other_model, self.sharp, self.archive),
         ]
         outputs = [
             *(self.shown, self.notice, self.progress, self.summary, self.charts, self.provenance),
@@ -197,6 +207,7 @@ class WholeSetTab:
         resize: str,
         other_model: str,
         sharp: bool,
+        archive: str | None,
         request: gr.Request,
     ) -> AsyncIterator[dict]:
         """Score the images and show the progress. The previous outcome stays until there is a new one."""
@@ -209,7 +220,8 @@ class WholeSetTab:
             other = None if other_model == controls.NO_MODEL[1] else other_model
             # The slider's range may belong to the previous set.
             count = int(min(max(1, images or 1), len(chosen.images)))
-            wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp)
+            maps = None if archive is None else Path(archive)
+            wanted = whole_set.Wanted(dataset, count, task, protocol, resize, model, other, sharp, maps)
             asked = self._line, self.pool, self.datasets, wanted, self._counts, stop or threading.Event()
             evaluation = whole_set.evaluate_in_turn(*asked, events.visitor_of(request), has_left())
             async with aclosing(evaluation):

@@ -139,7 +139,7 @@ def open_predictions(folder: str | Path, dataset: Dataset, task: Task) -> Predic
     """Find the label maps of the dataset's photographs, which have the names that `--save-labels` gives them."""
     from ..evaluation.predictions import Predictions
 
-    predictions = Predictions(folder, _stems(dataset), task)
+    predictions = Predictions(folder, label_stems(dataset), task)
     if notice := predictions.maps.notice(task):
         print(f"segcore: {notice}", file=sys.stderr)
     return predictions
@@ -152,7 +152,7 @@ def refuse_network_options(arguments: argparse.Namespace, because: str) -> None:
         raise UsageError(f"{because}: label maps are scored as they are, without a network; leave {given[0]} out")
 
 
-def _stems(dataset: Dataset) -> dict[str, str]:
+def label_stems(dataset: Dataset) -> dict[str, str]:
     """Return the names of label maps and figures, without ".png", by the photographs' file names."""
     stems = output_stems([Path(image.file_name) for image in dataset.images])
     return {image.file_name: stems[Path(image.file_name)] for image in dataset.images}
@@ -198,7 +198,7 @@ def left_out(skipped: list[dict], wrong: list[str]) -> int:
 
 def _keep_samples(run: Run, arguments: argparse.Namespace) -> Callable[[Sample], None] | None:
     """Return a callback that saves the label map and the figure of each image, as wanted; None if neither is."""
-    stems = _stems(run.dataset)
+    stems = label_stems(run.dataset)
 
     def keep(sample: Sample) -> None:
         stem = stems[sample.image.file_name]

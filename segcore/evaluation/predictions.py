@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import AnnotationError, ImageError, LabelError
+from ..imaging.reading import MAX_PIXELS
 from ..inference.openvino import Calibration
 from ..inference.provenance import LABEL_MAPS
 from ..inference.task import Task
@@ -22,13 +23,21 @@ NONE = "none"  # stands in records for settings that only a network has
 class Predictions:
     """A folder of label maps in the place of a model: a `run.BatchScorer`.
 
-    stems: as in `LabelMaps.open`. `weights_sha256` is the hash of the label maps. Scores that need probabilities are
-    undefined. Raises UsageError if the folder does not exist or holds no label map of any photograph.
+    stems, title, max_pixels: as in `LabelMaps.open`. `weights_sha256` is the hash of the label maps. Scores that need
+    probabilities are undefined. Raises UsageError if the folder does not exist or holds no label map of any photograph.
     """
 
-    def __init__(self, folder: str | Path, stems: Mapping[str, str], task: Task) -> None:
-        self.maps = LabelMaps.open(folder, stems, len(task.categories))
-        self.model = f"label maps in {self.maps.folder.resolve().name}"
+    def __init__(
+        self,
+        folder: str | Path,
+        stems: Mapping[str, str],
+        task: Task,
+        *,
+        title: str | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.maps = LabelMaps.open(folder, stems, len(task.categories), title=title, max_pixels=max_pixels)
+        self.model = f"label maps in {title or self.maps.folder.resolve().name}"
         self.weights_sha256 = self.maps.sha256
         self.resize = self.device = self.precision = NONE
         self.engine = LABEL_MAPS

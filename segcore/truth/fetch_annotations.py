@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 from ..errors import AnnotationError, Cancelled, DownloadError, SegcoreError, UsageError
 from ..files import download
 from ..files.locks import disk
+from ..files.zips import DAMAGED
 from . import coco_json
 from .coco import CocoDataset
 from .fetch_job import ANNOTATIONS, ARCHIVE, CHUNK, READING, Job, in_background, replacing
@@ -27,10 +26,6 @@ _OFFICIAL_ARCHIVE = {
     "sha256_prefix": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
 }
 _OFFICIAL_SPLITS = ("train2017", "val2017")
-_UNSOUND = (  # exceptions that zipfile raises for damaged or malicious files
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
-)
 
 
 def annotations_of(job: Job) -> tuple[dict[str, Any], CocoDataset]:
@@ -124,7 +119,7 @@ def _opened_archive(path: Path, url: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except _UNSOUND as error:
+    except DAMAGED as error:
         if isinstance(error, SegcoreError):
             raise
         raise DownloadError(

@@ -115,7 +115,7 @@ def scoring(visitor, events, images):
     visitor.begin()
     asked = {"data": [None], "fn_index": events["on_asked"]["id"], "session_hash": visitor.session}
     visitor.http.post(f"{API}/run/predict", json=asked).raise_for_status()
-    return [None, "samples", images, *TASK, "original", "auto", "squeeze", "none", False]
+    return [None, "samples", images, *TASK, "original", "auto", "squeeze", "none", False, None]
 
 
 def test_what_nobody_listens_to_takes_no_turn(page, visitor, counts):

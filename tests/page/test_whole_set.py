@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import threading
+import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from demo.answers import whole_set
 from segcore.cli import main
+from segcore.truth.coco import CocoDataset
 from tests.helpers.browser import (
     LONG,
     PHOTOGRAPH,
@@ -121,6 +126,30 @@ def test_an_image_of_the_set_opens_where_it_can_be_looked_at(open_set):
     choose(page, panel, "Images behind the score of", "All classes")
     gallery_says(page, "The worst: pick one to see why")
     assert page.evaluate("document.querySelector('#set-worst .caption-label').textContent") == shown
+
+
+def test_a_zip_of_label_maps_is_scored_instead_of_the_model(open_set, examples_coco, tmp_path):
+    dataset = CocoDataset.open(examples_coco)
+    file = tmp_path / "rival.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for image in dataset.images[:2]:
+            labels = dataset.truth(image.id)
+            picture = io.BytesIO()
+            Image.fromarray(np.where(labels == 255, 0, labels).astype(np.uint8)).save(picture, "PNG")
+            archive.writestr(image.file_name.replace(".jpg", ".png"), picture.getvalue())
+    page, panel = open_set()
+    ask_for(panel, 3)
+    panel.get_by_role("button", name="Score label maps of another program").click()
+    page.set_input_files("#set-label-maps input[type=file]", file)
+    panel.locator("#set-label-maps", has_text="rival").wait_for()
+    score(page)
+    assert "label maps in rival.zip" in page.inner_text("#set-provenance")
+    assert score_row(page, "Pixel accuracy")[0] == "1.0000"
+    page.locator("#set-summary summary", has_text="Left out: 1 image").click()
+    assert "there is no file" in page.inner_text("#set-summary details")
+    gallery_says(page, "The worst: pick one to see its truth and what the model makes of it")
+    page.locator("#set-worst button").first.click()
+    drawn(page, TRUTH)
 
 
 def choose(page, panel, label, option):
