@@ -13,6 +13,7 @@ if __name__ == "__main__":
     # When started by its path, Python looks for modules in demo/ instead of its parent folder.
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
+import importlib.util
 import tempfile
 import threading
 import warnings
@@ -111,9 +112,12 @@ def start(settings: Settings, uploads: Path, counts: Path) -> Page:
     from demo.server import gradio_internals
     from demo.server.listeners import keep_listened
     from demo.server.sessions import Sessions
+    from segcore.errors import UsageError
     from segcore.truth.coco import CocoDataset
 
     gradio_internals.check()
+    if settings.mcp and importlib.util.find_spec("mcp") is None:
+        raise UsageError('--mcp needs a package that is not installed here: pip install "gradio[mcp]"')
     pool, datasets = _models_and_images(settings)
     examples = datasets.get(SAMPLES)
     assert isinstance(examples, CocoDataset)
@@ -174,6 +178,7 @@ def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
         max_seconds=limits.upload_seconds,
         hosts=settings.hosts,
         frames=settings.frames,
+        mcp=settings.mcp,
     )
     blocks.launch(
         server_name=settings.host,
@@ -187,7 +192,7 @@ def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
         max_threads=4 * settings.queue + 40,  # Gradio's maximum; waiting requests need no thread
         share=False,
         enable_monitoring=False,
-        mcp_server=False,
+        mcp_server=settings.mcp,
         run_history=False,
         app_kwargs={"middleware": [guard, Middleware(Listening), Middleware(Previews), Middleware(Sense)]},
         prevent_thread_lock=True,

@@ -69,10 +69,18 @@ class Endpoints:
         model: str = AUTO,
         progress: gr.Progress = _PROGRESS,
     ) -> tuple[np.ndarray, dict]:
-        """Segment one photograph.
+        """Find people, animals, vehicles and household things in a photograph, pixel by pixel.
 
-        mode: "multiclass" or "binary"; class_name: "any" or one of the 20 classes; threshold: 0..1, or -1 for
-        automatic; model: a name from the catalogue or "auto". Returns the overlay and the JSON of `segcore predict`.
+        Args:
+            image: the photograph. Addresses are not opened.
+            mode: "multiclass" for all classes, or "binary" for one class against everything else.
+            class_name: for "binary": one of PASCAL VOC's 20 classes, or "any" for any object.
+            threshold: for "binary": the least probability of a pixel, 0 to 1; -1 for the most likely class.
+            model: "auto", or a name from `segcore models`.
+
+        Returns:
+            the photograph with the classes painted over it
+            for each class its pixels, share of the photograph, mean confidence and mask, as `segcore predict` writes it
         """
         from demo.answers import photographs
 
@@ -91,11 +99,20 @@ class Endpoints:
         model: str = AUTO,
         progress: gr.Progress = _PROGRESS,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Score one image of the page's data set.
+        """Score the model on one image of the page's data set, whose correct answer is known.
 
-        image_id: COCO's number or VOC's name; protocol: "original", "torchvision" or "report"; the others as in
-        /segment. Returns the prediction and the truth painted over the photograph, the map of errors, and the scores by
-        the keys of `segcore evaluate`.
+        Args:
+            image_id: the image's number in COCO, or its name in PASCAL VOC.
+            mode: "multiclass" for all classes, or "binary" for one class against everything else.
+            class_name: for "binary": one of PASCAL VOC's 20 classes, or "any" for any object.
+            protocol: how the scores are computed: "original", "torchvision" or "report".
+            model: "auto", or a name from `segcore models`.
+
+        Returns:
+            the photograph with the prediction painted over it
+            the photograph with the truth painted over it
+            the map of errors
+            the scores, by the keys of `segcore evaluate`
         """
         from demo.answers import ground_truth
 

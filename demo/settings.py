@@ -74,7 +74,8 @@ class Settings:
     precision, engine: as for `Segmenter`, except for scores. offline: never download anything. threads: PyTorch's,
     None for its default. queue: requests that may wait. at_once: requests that run at the same time. models: models in
     memory. sessions: visitors whose images are kept; the least recent are dropped first. hosts: host names that the
-    page answers to, None for any. frames: origins whose pages may show this page in a frame.
+    page answers to, None for any. frames: origins whose pages may show this page in a frame. mcp: offer the
+    endpoints as tools to assistants.
     """
 
     host: str = LOOPBACK
@@ -92,6 +93,7 @@ class Settings:
     sessions: int = SESSIONS
     hosts: frozenset[str] | None = None
     frames: tuple[str, ...] = ()
+    mcp: bool = False
     limits: Limits = Limits()
 
     @classmethod
@@ -116,6 +118,8 @@ class Settings:
                             type=_one_of("auto", "torch", "openvino", "onnxruntime"),
                             help="auto, torch, openvino or onnxruntime; scores always use torch; "
                             "default: auto")  # fmt: skip
+        parser.add_argument("--mcp", action="store_true", help="offer both endpoints as tools to assistants, by the "
+                            'Model Context Protocol; needs pip install "gradio[mcp]"; default: off')  # fmt: skip
         read = parser.parse_args(flags)
         threads = _processor_share(environment)
         cores = threads or os.cpu_count() or AT_ONCE
@@ -139,6 +143,7 @@ class Settings:
             sessions=_count(parser, environment, "SEGCORE_SESSIONS", SESSIONS),
             hosts=_names(read.host, environment.get("SEGCORE_HOSTS", "")),
             frames=_origins(parser, environment.get("SEGCORE_FRAMES", "")),
+            mcp=read.mcp,
             limits=limits,
         )
 

@@ -39,6 +39,8 @@ CLOSED = (
     *("/gradio_api/custom_component/", "/gradio_api/vibe-", "/gradio_api/undo-vibe-edit", "/gradio_api/token"),
     *("/gradio_api/profiling", "/gradio_api/mcp", "/monitoring", "/login", "/logout", "/pwa_icon"),
 )
+MCP = "/gradio_api/mcp"  # of the tools for assistants
+OLD_MCP = f"{MCP}/sse", f"{MCP}/messages"  # an earlier transport of the protocol, without limits
 _ADDRESS = re.compile(r"/gradio_api/file[=/]\s*[a-zA-Z][a-zA-Z0-9+.-]*:")  # Gradio would fetch it
 
 # As strict as Gradio 6 allows: its pages have inline scripts and styles, and it compiles templates.
@@ -78,7 +80,8 @@ class Guard:
     hosts: the host names that the page answers to, None for any. A page on the loopback address answers only to the
     loopback's names. Otherwise a web site could make its own name resolve to 127.0.0.1 and send requests through its
     visitors' browsers. It also refuses other loopback origins, that is, pages on other ports. frames: origins whose
-    pages may show this page in a frame, in addition to Hugging Face's.
+    pages may show this page in a frame, in addition to Hugging Face's. mcp: whether the tools for assistants are open.
+    Their requests hold whole photographs.
     """
 
     def __init__(
@@ -90,8 +93,11 @@ class Guard:
         max_seconds: float,
         hosts: Collection[str] | None,
         frames: Collection[str] = (),
+        mcp: bool = False,
     ) -> None:
         self.app, self.uploads = app, uploads
+        self._mcp = mcp
+        self._closed = (*(each for each in CLOSED if each != MCP), *OLD_MCP) if mcp else CLOSED
         self._headers = HEADERS | {"Content-Security-Policy": policy(frames)}
         self.max_bytes, self.max_seconds, self.hosts = max_bytes, max_seconds, hosts
 
@@ -127,7 +133,7 @@ class Guard:
             if is_loopback(_host(origin) or "") and urlsplit(origin).netloc != headers.get("host", "").lower():
                 # A page of another program on this machine.
                 return PlainTextResponse(f"This page does not answer to pages of {origin[:100]!r}.\n", 403)
-        if path.startswith(CLOSED) or _ADDRESS.match(path):
+        if path.startswith(self._closed) or _ADDRESS.match(path):
             return PlainTextResponse("This page has nothing at that address. Open its front page instead.\n", 404)
         if path == _UPLOAD and shutil.disk_usage(self.uploads).free < int(headers.get("content-length", 0)):
             return PlainTextResponse("The disk of the machine that runs this page is full. Try again later.\n", 507)
@@ -136,7 +142,8 @@ class Guard:
     def _limited(self, receive: Receive, path: str) -> Receive:
         """Return a `receive` function that raises if the body is too large, too slow or cut off."""
         upload = path.startswith(_UPLOAD)
-        most = self.max_bytes + _FORM_BYTES if upload else MAX_JSON_BYTES
+        holds_file = upload or (self._mcp and path.startswith(MCP))
+        most = self.max_bytes + _FORM_BYTES if holds_file else MAX_JSON_BYTES
         deadline = asyncio.get_running_loop().time() + self.max_seconds
         taken, complete = 0, False
 
@@ -163,7 +170,7 @@ class Guard:
                     return message
                 if complete or taken > _DRAINED * most:
                     complete = True
-                    raise _Refused(413, _too_large(most - _FORM_BYTES if upload else most))
+                    raise _Refused(413, _too_large(most - _FORM_BYTES if holds_file else most))
 
         return limited
 
