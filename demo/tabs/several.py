@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,7 @@ class SeveralPhotographs:
             self.notice: tables.notice(" ".join(filter(None, sentences)), kind="error" if batch.failed else "info"),
         }
 
-    async def _added(self, batch: Batch, how: Any, request: gr.Request) -> AsyncIterator[dict]:
+    async def _added(self, batch: Batch, how: Any, request: gr.Request) -> AsyncGenerator[dict]:
         """Add one photograph after the other to the batch. One that is broken leaves the others as they are."""
         turns, left = self.pool.turns, has_left()
         for number, source in enumerate(batch.sources):
