@@ -149,7 +149,10 @@ def _pools(run: Run, reader: Reader, processes: int) -> Iterator[tuple[Callable,
     """
     threads = _AtOnce() if run.segmenter.device == "cpu" else ThreadPoolExecutor(max(WORKERS, processes))
     others = start_processes(reader, processes) if processes else None
-    score = partial(threads.submit, score_batch)
+
+    def score(*what: Any) -> Future[Outcomes]:
+        return threads.submit(score_batch, *what)
+
     try:
         if others:
             yield partial(others.submit, load_there), score, lambda *what: others.submit(judge_there, *what).result()
