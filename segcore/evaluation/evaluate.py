@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +152,14 @@ def _pools(run: Run, reader: Reader, processes: int) -> Iterator[tuple[Callable,
     def score(*what: Any) -> Future[Outcomes]:
         return threads.submit(score_batch, *what)
 
+    def load(image: ImageRecord) -> Future[Loaded | str]:
+        return others.submit(load_there, image) if others else threads.submit(reader.load, image)
+
+    def judge(*what: Any) -> Any:
+        return others.submit(judge_there, *what).result() if others else reader.judge(*what)
+
     try:
-        if others:
-            yield partial(others.submit, load_there), score, lambda *what: others.submit(judge_there, *what).result()
-        else:
-            yield partial(threads.submit, reader.load), score, reader.judge
+        yield load, score, judge
     except BrokenProcessPool as error:
         raise ClusterError(
             "a process that reads photographs was killed, perhaps because the memory is full; "
