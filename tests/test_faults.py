@@ -96,7 +96,7 @@ def start(*flags: str, **environment: str) -> subprocess.CompletedProcess:
     """`python demo/app.py` that is expected to end by itself."""
     command = [sys.executable, "demo/app.py", *flags]
     own = os.environ | {"SEGCORE_OFFLINE": "1"} | environment
-    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=600)
 
 
 # ------------------------------------------------------------------------------------------------ full disks

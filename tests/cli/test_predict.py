@@ -270,7 +270,7 @@ def test_results_are_written_while_the_network_looks_at_the_next(run, cat, monke
 
     def written_late(result, task, name, *rest, **options):
         if name == "0.jpg":
-            assert looks.acquire(timeout=60) and looks.acquire(timeout=60)  # the second photograph is looked at
+            assert looks.acquire(timeout=300) and looks.acquire(timeout=300)  # the second photograph is looked at
         written.append(name)
         write(result, task, name, *rest, **options)
         if name == "1.jpg":

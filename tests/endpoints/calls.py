@@ -40,5 +40,5 @@ def raw_call(url: str, endpoint: str, data: list) -> str:
     body, headers = json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
     with opener.open(urllib.request.Request(f"{url}/gradio_api/call/{endpoint}", body, headers)) as answer:
         event = json.load(answer)["event_id"]
-    with opener.open(f"{url}/gradio_api/call/{endpoint}/{event}", timeout=60) as answer:
+    with opener.open(f"{url}/gradio_api/call/{endpoint}/{event}", timeout=300) as answer:
         return answer.read().decode()

@@ -208,7 +208,7 @@ def test_killed_and_resumed_it_gives_the_same_scores(nine_coco, tmp_path):
     arguments = [*settings, "--resume", str(tmp_path / "resume")]
     command = [sys.executable, "-m", "segcore", "evaluate", "--dataset", str(nine_coco), "--model", SHIPPED]
     process = subprocess.Popen([*command, "--device", "cpu", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
-    journal, deadline = tmp_path / "resume" / "progress.jsonl", time.monotonic() + 120
+    journal, deadline = tmp_path / "resume" / "progress.jsonl", time.monotonic() + 600
     while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)

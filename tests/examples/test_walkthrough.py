@@ -30,7 +30,7 @@ def executed(no_downloads):
     """The notebook after a run from its own folder, as Jupyter runs it."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}}
     )
     client.execute()
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}

@@ -539,7 +539,7 @@ def test_a_killed_process_leaves_something_to_resume_and_no_lock(target):
         url = f"{server.url}/weights.pth"
         process = subprocess.Popen([sys.executable, "-c", code, url, target], cwd=Path(__file__).parents[2])
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not (part.exists() and part.stat().st_size == 100_000) and time.monotonic() < deadline:
                 time.sleep(0.01)
         finally:

@@ -118,7 +118,7 @@ def test_catalogue_order():
 
 def test_catalogue_needs_no_torch():
     program = "import sys, segcore.models.catalogue as c; c.resolve('auto'); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], timeout=300).returncode == 0
 
 
 @pytest.mark.parametrize("function", [catalogue.entry, catalogue.resolve, loading.load, loading.facts])

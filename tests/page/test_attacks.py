@@ -38,7 +38,7 @@ def page(no_downloads, counts):
 
 @pytest.fixture
 def http(page):
-    with httpx.Client(base_url=page.url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=page.url, timeout=300, trust_env=False) as client:
         yield client
 
 
@@ -55,7 +55,7 @@ def heartbeat(page):
     over, begun = threading.Event(), threading.Semaphore(0)
 
     def beat(session):
-        with httpx.Client(base_url=page.url, timeout=600, trust_env=False) as client:
+        with httpx.Client(base_url=page.url, timeout=3000, trust_env=False) as client:
             with client.stream("GET", f"{API}/heartbeat/{session}") as answer:
                 lines = answer.iter_lines()
                 next(lines)
@@ -64,7 +64,7 @@ def heartbeat(page):
 
     def hold(session):
         threading.Thread(target=beat, args=(session,), daemon=True).start()
-        assert begun.acquire(timeout=60)
+        assert begun.acquire(timeout=300)
 
     yield hold
     over.set()

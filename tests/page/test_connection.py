@@ -196,7 +196,7 @@ def test_a_page_that_was_started_again_gets_the_photograph_from_the_browser(visi
 
         truth = panel_of(browser, "COCO with ground truth")
         same = "verdict => document.querySelector('#truth-verdict').innerText === verdict"
-        browser.wait_for_function(same, arg=verdict, timeout=120_000)  # milliseconds
+        browser.wait_for_function(same, arg=verdict, timeout=LONG)  # milliseconds
         shows(browser, TRUTH, lambda: truth.get_by_role("radio", name="Binary").check())
         shows(browser, TRUTH, lambda: browser.locator("#truth-gallery button").nth(3).click())
         assert "Traceback" not in after.log()

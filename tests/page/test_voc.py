@@ -128,7 +128,7 @@ def test_in_a_browser(record, open_page):
 
     panel_of(page, "A whole set")
     page.click("#set-start")
-    page.wait_for_selector("#set-summary .report", timeout=120_000)
+    page.wait_for_selector("#set-summary .report")
     told = page.inner_text("#set-summary")
     assert terms.NO_OBJECTS in told and f"{record['dataset']['foreground_mean_iou']:.2f}" in told
     assert "1 image could not be read" in told

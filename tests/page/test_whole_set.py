@@ -48,7 +48,7 @@ def open_set(open_page):
 
 def score(page):
     page.click("#set-start")
-    page.wait_for_selector(SUMMARY, timeout=120_000)
+    page.wait_for_selector(SUMMARY, timeout=LONG)
     page.wait_for_selector("#set-start:not([disabled])")
 
 
@@ -169,12 +169,12 @@ def test_stopped_it_shows_what_is_done_and_goes_on_from_there(open_set):
     ask_for(panel, 9)
     page.click("#set-start")
     page.click("#set-stop")
-    page.wait_for_selector(f"{SUMMARY}, #set-notice .notice", timeout=60_000)
+    page.wait_for_selector(f"{SUMMARY}, #set-notice .notice", timeout=LONG)
     said = page.inner_text("#set-summary") + page.inner_text("#set-notice")
     assert re.search(r"Stopped: this is of \d images? of 9|Stopped before any image was scored", said)
     page.wait_for_selector("#set-stop", state="hidden")
     page.click("#set-start")
-    page.wait_for_function("document.querySelector('#set-summary').innerText.includes('With 9 images')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#set-summary').innerText.includes('With 9 images')", timeout=LONG)
     assert "Stopped" not in page.inner_text("#set-summary")
 
 
@@ -186,7 +186,7 @@ def test_photographs_are_answered_while_a_set_is_scored(open_page, open_set):
     other = open_page()
     page.dblclick("#set-start")
     shows(other, PHOTOGRAPH, lambda: other.locator("#photograph-samples button").nth(3).click())
-    page.wait_for_selector(SUMMARY, timeout=120_000)
+    page.wait_for_selector(SUMMARY, timeout=LONG)
 
 
 @pytest.fixture(scope="module")

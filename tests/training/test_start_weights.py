@@ -135,6 +135,6 @@ def test_the_missing_package_is_named(tmp_path):
         "import sys; sys.modules['tflite'] = None; from segcore.training.start_weights import main;"
         f"sys.exit(main([{str(tmp_path / 'any.tflite')!r}, '--to', {str(tmp_path / 'out')!r}]))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("pip install tflite") and "Traceback" not in done.stderr

@@ -749,7 +749,7 @@ def program(*arguments) -> subprocess.Popen:
 
 
 def killed_once(process: subprocess.Popen, condition) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     try:
         while not condition():
             assert time.monotonic() < deadline and process.poll() is None, process.communicate()

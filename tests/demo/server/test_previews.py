@@ -64,7 +64,7 @@ def test_what_is_small_or_no_photograph_is_left_alone(tmp_path):
 
 
 def test_only_who_shows_an_upload_gets_the_small_copy(page_url):
-    with httpx.Client(base_url=f"{page_url}/gradio_api", timeout=60, trust_env=False) as http:
+    with httpx.Client(base_url=f"{page_url}/gradio_api", timeout=300, trust_env=False) as http:
         whole = turned_jpeg()
         [path] = http.post("/upload", files={"files": ("turned.jpg", whole, "image/jpeg")}).json()
 
@@ -196,7 +196,7 @@ def test_what_is_no_upload_is_left_to_the_page(decoded, tmp_path, path):
 
 
 def test_a_path_that_cannot_be_one_is_answered_in_words(page_url):
-    with httpx.Client(base_url=f"{page_url}/gradio_api", timeout=60, trust_env=False) as http:
+    with httpx.Client(base_url=f"{page_url}/gradio_api", timeout=300, trust_env=False) as http:
         [path] = http.post("/upload", files={"files": ("small.png", b"x", "image/png")}).json()
         answer = http.get(f"/file={path}%00", headers=TO_SHOW)
         assert 400 <= answer.status_code < 500

@@ -240,7 +240,7 @@ def test_an_error_goes_to_who_asked_and_the_line_goes_on(counter):
 
 
 def test_several_are_served_at_once():
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     turns = Turns(2)
     tickets = [turns.submit(visitor, both.wait) for visitor in ("a", "b")]
     assert sorted(ticket.future.result(10) for ticket in tickets) == [0, 1]
