@@ -236,8 +236,8 @@ class GroundTruthTab:
     async def on_open(
         self, offered: tuple, visit: Visit, model: str, protocol: str, resize: str, request: gr.Request
     ) -> AsyncIterator[tuple]:
-        """The tab was opened: if it is the first time, show the first image."""
-        if visit.wanted is not None or not offered:
+        """The tab was opened: if nothing was asked for so far, show the first image."""
+        if visit.newest or not offered:
             yield self.requests.same
             return
         async for said in self._compare(_chosen(offered, 0), visit, model, protocol, resize, request):

@@ -153,8 +153,10 @@ def test_the_picture_stays_while_the_controls_scroll(open_page):
     shows(page, PHOTOGRAPH, lambda: panel.get_by_role("radio", name="Binary").check())
     panel.get_by_role("checkbox", name="Automatic threshold").uncheck()
     slider = panel.get_by_role("slider", name="Threshold")
-    page.mouse.move(1150, 600)
-    page.mouse.wheel(0, 700)
-    page.wait_for_function("document.querySelector('.control-column').scrollTop > 600")
+    for folded in ("More options", "Download"):
+        panel.get_by_role("button", name=folded).click()
+    page.mouse.move(1150, 250)
+    page.mouse.wheel(0, 150)
+    page.wait_for_function("document.querySelector('.control-column').scrollTop > 100")
     in_view(page, f"{PHOTOGRAPH} .frame")
     assert 0 < slider.bounding_box()["y"] < 850
