@@ -9,13 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from segcore.cli.evaluate import label_stems
 from segcore.errors import AnnotationError, UsageError
 from segcore.evaluation.predictions import Predictions
 from segcore.inference.task import Task
 from segcore.truth.dataset import Dataset
 from segcore.truth.label_zip import Unpacked, unpack
-from segcore.truth.predictions import LabelMaps
+from segcore.truth.predictions import LabelMaps, label_stems
 
 GONE = "The label maps are no longer here. Give the ZIP again, and score it again."
 _LARGEST_INPUT = 520 * 2080  # pixels: the largest size that a protocol scores, other than the photograph's

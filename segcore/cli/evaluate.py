@@ -18,9 +18,10 @@ from ..evaluation.protocols import protocol
 from ..files.atomic import atomic_write, described, write_json, write_text
 from ..models.catalogue import AUTO
 from ..truth.layouts import open_dataset
+from ..truth.predictions import label_stems
 from ..truth.tags import read_tags
 from .arguments import add_cluster_arguments, add_model_argument, add_scoring_arguments, add_task_arguments
-from .common import DONE, FAILED, make_folder, make_room_for, output_stems, start_network, task_of
+from .common import DONE, FAILED, make_folder, make_room_for, start_network, task_of
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -150,12 +151,6 @@ def refuse_network_options(arguments: argparse.Namespace, because: str) -> None:
     given = [flag for flag, (name, default) in _OF_NETWORKS.items() if getattr(arguments, name, default) != default]
     if given:
         raise UsageError(f"{because}: label maps are scored as they are, without a network; leave {given[0]} out")
-
-
-def label_stems(dataset: Dataset) -> dict[str, str]:
-    """Return the names of label maps and figures, without ".png", by the photographs' file names."""
-    stems = output_stems([Path(image.file_name) for image in dataset.images])
-    return {image.file_name: stems[Path(image.file_name)] for image in dataset.images}
 
 
 def what_to_evaluate(arguments: argparse.Namespace, model: str) -> tuple:

@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from ..errors import SegcoreError, UsageError
 from ..files.atomic import atomic_write
+from ..files.names import output_stems
 from ..imaging.reading import photographs_in
 from ..inference.task import Task
 from .arguments import add_cluster_arguments, add_model_argument, add_task_arguments
-from .common import DONE, FAILED, complain, make_folder, output_stems, reason, start_network, task_of
+from .common import DONE, FAILED, complain, make_folder, reason, start_network, task_of
 from .progress import progress_bar
 
 if TYPE_CHECKING:

@@ -114,7 +114,7 @@ def score_batch(
             run.task.truth(each.truth),
             run.task,
             temperature=run.segmenter.temperature,
-            edges=None if each.photograph is None or not run.segmenter.refine else Edges(values, each.photograph),
+            edges=Edges(values, each.photograph) if run.segmenter.refine and each.photograph is not None else None,
             on_card=counts_on_card(run),
         )
         objects = judge(image.id, scored.prediction)

@@ -14,9 +14,11 @@ from PIL import Image
 
 from ..classes import IGNORE_INDEX
 from ..errors import ImageError, LabelError, SegcoreError, UsageError
+from ..files.names import output_stems
 from ..imaging import masks, reading
 from ..imaging.masks import Mask
 from ..inference.task import Task
+from .dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,9 @@ def _holds_ids(path: Path, maps: LabelMaps) -> bool:
     except SegcoreError:  # reported where the file is read to be scored
         return False
     return mask.is_labels and not mask.is_binary and bool(mask.values.any())
+
+
+def label_stems(dataset: Dataset) -> dict[str, str]:
+    """Return the names of label maps and figures, without ".png", by the photographs' file names."""
+    stems = output_stems([Path(image.file_name) for image in dataset.images])
+    return {image.file_name: stems[Path(image.file_name)] for image in dataset.images}
