@@ -30,6 +30,7 @@ LONGEST = [
     "test_whole_set.py",
     "test_connection.py",
     "test_train.py",
+    "test_own_photograph.py",
     "test_page.py",
     "test_visitors.py",
     "test_cluster.py",
