@@ -48,15 +48,17 @@ class UnreliableProxy:
         with suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
+                self._open.add(client)  # before the question, so that no connection is in between when it ends
                 if not self._reachable:
-                    client.close()
+                    _close(client)
+                    self._open.discard(client)
                     continue
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with suppress(OSError):  # either side has gone
             server = socket.create_connection(("127.0.0.1", self._port))
-            self._open |= {client, server}
+            self._open.add(server)
             fate: list[str | None] = [None]  # of what is being answered on this connection
             threading.Thread(target=self._answer, args=(client, server, fate), daemon=True).start()
             while request := client.recv(2**16):
