@@ -13,7 +13,7 @@ from gradio_client import Client
 
 from demo.server.failures import FAILED
 from segcore.cli import main
-from tests.helpers.browser import CHROMIUM, LONG, PHOTOGRAPH, drawn, launch
+from tests.helpers.browser import CHROMIUM, FIREFOX, LONG, PHOTOGRAPH, drawn, launch, launch_firefox
 from tests.helpers.page_server import running_page
 from tests.helpers.samples import NINE, write_samples
 
@@ -163,14 +163,33 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory):
+    """Another browser; a test that asks for it is skipped where there is none."""
+    if FIREFOX is None:
+        pytest.skip("Firefox is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    pytest.importorskip("tornado")
+    with playwright.sync_playwright() as running:
+        browser = launch_firefox(running, tmp_path_factory.mktemp("firefox"))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """The browser of `open_page`. A file whose tests need another one has a fixture of this name."""
+    return chromium
+
+
 @pytest.fixture
-def open_page(chromium, page_url):
+def open_page(browser, page_url):
     """Open the page for a new visitor; no console may have an error, and no request may have left the machine."""
     complaints, contexts = [], []
 
     def open_one(url=None, **options):
         url = url or page_url
-        context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(LONG)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import sys
+from pathlib import Path
 
 # The same browser without a window, which takes two thirds of the processor time, or else the whole of it.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 PHOTOGRAPH, TRUTH = "#photograph-viewer", "#truth-viewer"
 LONG = 180_000  # milliseconds, of a machine that does much else
 
@@ -14,6 +19,16 @@ def launch(playwright):
     """Start the browser, which sends nothing of its own."""
     arguments = ["--no-sandbox", "--disable-background-networking"]
     return playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+def launch_firefox(playwright, folder):
+    """Start the Firefox of this machine, by a program in `folder`: Playwright's arguments go behind its own."""
+    program = folder / "firefox"
+    command = [sys.executable, str(Path(__file__).with_name("firefox_relay.py")), FIREFOX]
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    program.chmod(0o755)
+    home = {**os.environ, "HOME": str(folder)}
+    return playwright.firefox.launch(channel="moz-firefox", executable_path=program, env=home, timeout=LONG)
 
 
 def version(page, viewer):
