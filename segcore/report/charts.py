@@ -23,6 +23,7 @@ WRONG = "#d55e00"  # Okabe and Ito's vermilion; colour-blind people can tell it 
 _WIDTH = 380  # pixels: the width of a phone; wider charts scroll
 _ROW = 25
 _NAMES = 96  # pixels for a class's name
+_LETTERS = 16  # of a class's name that have room there
 _NUMBER = 40
 _CHANCE_BELOW = 0.001  # bins of confidence with a smaller share of the pixels are left out
 
@@ -50,7 +51,7 @@ def per_class_chart(record: Record) -> str:
         grid(axes, {"0": 0, "0.25": 0.25, "0.5": 0.5, "0.75": 0.75, "1": 1}, "above")
         for row, name in enumerate(names):
             middle = top + (row + 0.5) * _ROW
-            sheet.text(_NAMES, middle, friendly(name), ha="right")
+            sheet.text(_NAMES, middle, _short(friendly(name)), ha="right")
             _bar(axes, row, scores[name], bounds[name], class_color(record, name))
             sheet.text(_WIDTH - 4, middle, f"{scores[name]:.2f}", ha="right", weight="bold")
         if any(bounds.values()):
@@ -101,11 +102,11 @@ def confusion_chart(record: Record, *, linked: bool = False) -> str:
         axes = sheet.axes(left, top, count * cell, count * cell, (-0.5, count - 0.5), (count - 0.5, -0.5))
         for row, name in enumerate(names):
             middle = (row + 0.5) * cell
-            sheet.text(left - 8, top + middle, name, ha="right")
+            sheet.text(left - 8, top + middle, _short(name), ha="right")
             if upright:
-                sheet.text(left + middle, top - 14, name, ha="center")
+                sheet.text(left + middle, top - 14, _short(name), ha="center")
             else:
-                sheet.text(left + middle + 2, top - 6, name, rotation=45, rotation_mode="anchor", va="baseline")
+                sheet.text(left + middle + 2, top - 6, _short(name), rotation=45, rotation_mode="anchor", va="baseline")
             if true[row]:
                 _cells(axes, row, shares[row], unit=" %" if cell >= 48 else "")
             else:
@@ -267,7 +268,7 @@ def difference_chart(comparison: Record) -> str:
         for row, (name, each) in enumerate(rows):
             weight = "bold" if row < len(rows) - len(known) else "normal"
             _difference(axes, row, each)
-            sheet.text(_NAMES, top + (row + 0.5) * _ROW, name, ha="right", weight=weight)
+            sheet.text(_NAMES, top + (row + 0.5) * _ROW, _short(name), ha="right", weight=weight)
             sheet.text(_WIDTH - 4, top + (row + 0.5) * _ROW, signed(each["difference"]), ha="right", weight=weight)
         sheet.text(left + width / 2 - 12, 10, "← first is better", ha="right", size=SMALL, alpha=QUIET)
         sheet.text(left + width / 2 + 12, 10, "second is better →", size=SMALL, alpha=QUIET)
@@ -295,6 +296,10 @@ def _nothing(title: str, sentence: str) -> str:
 
 
 # ---- their parts
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1].rstrip()}…"
 
 
 def class_color(record: Record, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,8 +85,12 @@ def friendly(name: str) -> str:
 
 
 def plural(name: str) -> str:
-    """Return the plural: people, buses, sheep, dining tables, TVs."""
-    return _PLURALS.get(name) or name + ("es" if name.endswith("s") else "s")
+    """Return the plural: people, buses, sheep, dining tables, TVs, skies, bushes."""
+    if name in _PLURALS:
+        return _PLURALS[name]
+    if re.search("[^aeiou]y$", name):
+        return f"{name[:-1]}ies"
+    return name + ("es" if name.endswith(("s", "x", "z", "ch", "sh")) else "s")
 
 
 def score_words(key: str, only: str | None = None) -> tuple[str, str]:

@@ -35,6 +35,8 @@ def test_plurals():
         ),
     ]
     assert terms.plural("any object") == "objects"
+    own = ("sky", "key", "box", "bench", "bush")
+    assert [terms.plural(name) for name in own] == ["skies", "keys", "boxes", "benches", "bushes"]
 
 
 def test_friendly_names_of_a_record():
