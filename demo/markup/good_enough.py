@@ -6,6 +6,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from segcore.categories import VOC, Categories
 from segcore.models import catalogue
 
 if TYPE_CHECKING:
@@ -42,18 +43,24 @@ def comparison(key: str, value: float | None, floor: float | None, published: fl
     return "; ".join(parts)
 
 
-def published_scores(model: str) -> tuple[str, dict[str, float]]:
-    """Return a model's title and published scores by their keys; those of the big model for a model without any."""
+def published_scores(model: str, categories: Categories = VOC) -> tuple[str, dict[str, float]]:
+    """Return a model's title and published scores by their keys; those of the big model for a model without any.
+
+    Both are empty for a model of other categories than VOC's, for which nothing is published.
+    """
+    if categories != VOC:
+        return "", {}
     name = model if model in catalogue.PUBLISHED else catalogue.PREFERRED
     return catalogue.entry(name).title, dict(catalogue.PUBLISHED[name])
 
 
 def remark(title: str) -> str:
-    """Return the line below the scores that explains the comparisons. title: of the model with the published scores."""
+    """Return the line below the scores that explains the comparisons. title: of the published model, or ""."""
+    where = "on all of COCO val2017, by torchvision's protocol; one picture can lie far from it."
+    published = f" Published: {escape(title)} {where}" if title else ""
     return (
-        f'<p class="provenance">All background: an answer without any object. Published: {escape(title)} on all of '
-        "COCO val2017, by torchvision's protocol; one picture can lie far from it. The Guide shows what 0.5, 0.75 and "
-        "0.9 look like.</p>"
+        f'<p class="provenance">All background: an answer without any object.{published} '
+        "The Guide shows what 0.5, 0.75 and 0.9 look like.</p>"
     )
 
 

@@ -60,7 +60,7 @@ def found(view: PhotographView) -> str:
 def overall(view: ComparedView) -> str:
     """Return the table of overall scores with their meanings, and how they compare."""
     rows, scores, floors, task = [], view.record["dataset"], view.all_background, view.task
-    title, published = good_enough.published_scores(view.provenance.model)
+    title, published = good_enough.published_scores(view.provenance.model, task.categories)
     for key in OVERALL:
         name, meaning = score_words(key, task.friendly_names[1] if task.binary else None)
         known = None if task.binary else published.get(key)  # published for all classes together

@@ -159,7 +159,7 @@ function buildPanel({ title, group, legend, unpainted, named }, whole, certainty
   Object.assign(fill, { width: map?.width ?? 1, height: map?.height ?? 1 });
   const painted = named ? legend.filter(({ id }) => map?.anchors.has(id)) : [];
   const makePill = ({ id, name, color }) =>
-    make("span", { class: "pill", "data-id": id, "aria-hidden": "true" }, makeSwatch(color), name);
+    make("span", { class: "pill", "data-id": id, "aria-hidden": "true" }, makeSwatch(color), make("span", {}, name));
   const pills = new Map(painted.map((entry) => [entry.id, makePill(entry)]));
   const layer = make("div", { class: "layer" }, fill, outline, ...pills.values());
   const divider = make("div", { class: "divider" }, make("span", { class: "grip" }));

@@ -9,7 +9,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from tests.cli.outputs import SHIPPED, names, read_json
-from tests.helpers.colours import NAMES, TRUTH, photograph
+from tests.helpers.colours import NAMES, TRUTH, photograph, write_coco
 from tests.helpers.page_server import running_page
 
 HERE = "tests.helpers.colours:"
@@ -18,27 +18,8 @@ MODEL = f"{HERE}three"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A COCO folder of one photograph whose truth is its colours; blue is annotated on half its place only."""
-    folder = tmp_path_factory.mktemp("colours")
-    (folder / "all").mkdir()
-    (folder / "annotations").mkdir()
-    Image.fromarray(photograph()).save(folder / "all" / "1.png")
-    boxes = {1: (60, 0, 60, 40), 2: (0, 40, 60, 40), 3: (60, 40, 30, 40)}
-    document = {
-        "images": [{"id": 1, "file_name": "1.png", "width": 120, "height": 80}],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": 1,
-                "category_id": number,
-                "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
-            }
-            for number, (x, y, w, h) in boxes.items()
-        ],
-    }
-    (folder / "annotations" / "instances_all.json").write_text(json.dumps(document))
-    return folder
+    """A COCO folder of one photograph whose truth is its colours."""
+    return write_coco(tmp_path_factory.mktemp("colours"), NAMES)
 
 
 def test_predict_writes_the_networks_own_classes(run, folder, tmp_path):
@@ -100,6 +81,7 @@ def test_a_file_in_the_current_folder_is_found(run, folder, tmp_path, monkeypatc
         (f"{HERE}raises", f"the function {HERE}raises failed: ValueError: no weights here"),
         (f"{HERE}gives_a_network", "returns segcore.Model(network, categories=[...]), got Colours"),
         (f"{HERE}Colours.forward", "there is no model"),
+        (f"{HERE}any_thing", "no category can be called 'any', which stands for any object; rename it"),
         (f"{HERE}too_few_names", "gives 4 channels, but there are 1 categories"),
     ],
 )
