@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 
 const BROWSER = `AbortController AbortSignal Blob DOMMatrix DataTransfer DecompressionStream Element Event File FormData
-  ImageData MutationObserver Path2D ReadableStream Request ResizeObserver Response TextDecoder TextEncoder URL
+  ImageData MutationObserver NodeFilter Path2D ReadableStream Request ResizeObserver Response TextDecoder TextEncoder URL
   URLSearchParams WheelEvent atob clearInterval clearTimeout console devicePixelRatio document fetch history innerHeight
   location navigator requestAnimationFrame setInterval setTimeout window`.split(/\s+/);
 const GRADIO = ["element", "props", "watch"]; // what Gradio gives to the script of a gr.HTML
@@ -13,7 +13,7 @@ function defined(files, pattern) {
   return files.flatMap((file) => [...readFileSync(file, "utf8").matchAll(pattern)].flatMap((found) => found[1].split(", ")));
 }
 
-const ofWindow = defined(["demo/connection.js", "demo/link.js"], /^ *window\.(segcore\w+) =/gm);
+const ofWindow = defined(["demo/texts.js", "demo/connection.js", "demo/link.js"], /^ *window\.(segcore\w+) =/gm);
 const named = /^(?:async function|function|const) \[?([\w, ]+?)\]?(?: =|\()/gm;
 const ofView = defined(OF_VIEW, named);
 const readable = (...names) => Object.fromEntries(names.flat().map((name) => [name, "readonly"]));

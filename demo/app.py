@@ -184,6 +184,7 @@ def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
         server_name=settings.host,
         server_port=settings.port,
         theme=page.THEME,
+        i18n=blocks.translations,
         head=page.head(os.environ.get("SPACE_ID")),
         favicon_path=page.FAVICON,
         max_file_size=limits.max_bytes,

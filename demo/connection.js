@@ -39,7 +39,7 @@
     if (place.dataset.kind === String(kind)) return;
     place.dataset.kind = kind;
     place.hidden = kind === null;
-    if (kind) [place.firstChild.textContent, place.lastChild.textContent] = SAID[kind];
+    if (kind) [place.firstChild.textContent, place.lastChild.textContent] = SAID[kind].map((each) => segcoreText(each));
   }
 
   function makePlace() {
@@ -236,7 +236,7 @@
     function breaks(controller) {
       broken = true;
       fails(...under.values());
-      const output = { error: SAID.cut[0], visible: false };
+      const output = { error: segcoreText(SAID.cut[0]), visible: false };
       for (const id of under.keys()) controller.enqueue(bytes({ msg: "process_completed", event_id: id, success: false, output }));
       under.clear();
       controller.enqueue(bytes({ msg: "close_stream", event_id: null }));

@@ -68,11 +68,11 @@
       const what = own ? "Link copied. It holds your settings, not your photograph." : "Link copied.";
       try {
         await navigator.clipboard.writeText(location.href);
-        return [`<p class="notice" role="status">${what}</p>`];
+        return [segcoreNotice(what)];
       } catch {
         // Browsers allow it only on https or localhost, and visitors can forbid it.
         const shown = Object.assign(document.createElement("span"), { textContent: location.href });
-        return [`<p class="notice" role="status">Copy this link: ${shown.innerHTML}</p>`];
+        return [`<p class="notice" role="status">${segcoreText("Copy this link:")} ${shown.innerHTML}</p>`];
       }
     },
     // Returns an empty notice after a while.

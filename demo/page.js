@@ -65,7 +65,7 @@ document.addEventListener("click", ({ target }) => {
 
 // Models that are not on this machine cannot be chosen. Gradio's dropdowns have no such choices.
 {
-  const NOT_HERE = "(not on this machine)";
+  const NOT_HERE = segcoreText("(not on this machine)");
   const isNotHere = (option) => option?.ariaLabel?.endsWith(NOT_HERE) ?? false;
 
   new MutationObserver(() => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from demo.endpoints import Endpoints
 from demo.markup import good_enough, tables
 from demo.markup.guide import about
 from demo.server import failures, sessions
-from demo.server.gradio_internals import Call, CheckedBlocks, is_upload
+from demo.server.checked_blocks import Call, CheckedBlocks, current_language
+from demo.server.gradio_internals import is_upload
 from demo.tabs import controls, events, links
 from demo.tabs.ground_truth import GroundTruthTab
 from demo.tabs.photograph import PhotographTab
 from demo.tabs.whole_set import WholeSetTab
+from demo.texts import LANGUAGES, answer_in, for_gradio, marked, texts, translate
 from segcore.models import catalogue
 from segcore.report import parts
 
@@ -40,6 +43,7 @@ THEME = gr.themes.Default(
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
 )
+_STAYS_ENGLISH = ("-overall", "-per-class", "-provenance", "-summary", "-charts")  # as the reports do
 _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
 OVERLAP_SCRIPT = (_HERE / "view" / "overlap.js").read_text(encoding="utf-8")
@@ -57,6 +61,15 @@ class Page(CheckedBlocks):
 
     go_on: gr.Button
 
+    def get_config_file(self) -> Any:
+        """Return what browsers get, with the texts marked that Gradio translates there."""
+        return marked(super().get_config_file(), lambda text: str(gr.I18n()(text)))
+
+    @property
+    def translations(self) -> gr.I18n:
+        """The translations of the controls, for `launch`."""
+        return gr.I18n(**for_gradio(super().get_config_file()))
+
     def check_call(self, call: Call) -> None:
         by_browser = call.function is None  # browsers handle these events themselves and never send them
         if by_browser or any(map(_chooses_several, call.components, call.values)):
@@ -73,7 +86,14 @@ class Page(CheckedBlocks):
             raise gr.Error("Please upload the file itself; addresses and paths are not opened.", print_exception=False)
 
     def failed(self, error: Exception) -> gr.Error:
-        return failures.for_visitors(error)
+        shown = failures.for_visitors(error)
+        language = current_language()
+        shown.message, shown.title = translate(shown.message, language), translate(shown.title, language)
+        return shown
+
+    def sent(self, component: Any, value: Any) -> Any:
+        is_scores = str(component.elem_id).endswith(_STAYS_ENGLISH)
+        return value if is_scores else answer_in(value, current_language(), component.get_block_name())
 
 
 def _paths_in(value: Any) -> Iterator[str]:
@@ -106,7 +126,14 @@ def head(space: str | None) -> str:
     style = parts.STYLE + (_HERE / "page.css").read_text(encoding="utf-8")
     scripts = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.js", "connection.js", "link.js"))
     described = f'<meta name="description" content="{html.escape(DESCRIPTION)}">{tags}'
-    return f"{described}<style>{style}</style>" + "".join(f"<script>{each}</script>" for each in scripts)
+    run = "".join(f"<script>{each}</script>" for each in (texts_script(), *scripts))
+    return f"{described}<style>{style}</style>{run}"
+
+
+def texts_script() -> str:
+    """Return the script that gives the translations to the other scripts."""
+    given = json.dumps({each: texts(each) for each in LANGUAGES}, ensure_ascii=False).replace("</", "<\\/")
+    return f"window.segcoreTexts = {given};\n" + (_HERE / "texts.js").read_text(encoding="utf-8")
 
 
 def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: Path, space: str | None = None) -> Page:

@@ -17,7 +17,7 @@ LAYERS = {
     "segcore": (
         "cli training report evaluation truth inference models metrics imaging files categories classes errors".split()
     ),
-    "demo": "app page endpoints tabs markup answers server settings waiting view".split(),
+    "demo": "app page endpoints tabs markup answers server texts settings waiting view".split(),
 }
 WITHOUT_TORCH = "segcore.errors segcore.categories segcore.files segcore.imaging segcore.metrics segcore.truth".split()
 

@@ -54,7 +54,7 @@ class ComparedView:
 
     viewer: dict
     task: Task
-    verdict: str
+    judgement: verdict.Verdict
     warning: str
     matrix: np.ndarray
     kinds: Sequence[tuple[drawing.ErrorKind, int]]
@@ -65,6 +65,11 @@ class ComparedView:
     prediction: np.ndarray = field(repr=False)
     truth: np.ndarray = field(repr=False)
     errors: np.ndarray = field(repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """The headline in English."""
+        return self.judgement.sentence
 
     @property
     def all_background(self) -> dict[str, float]:
@@ -99,7 +104,7 @@ def against_truth(
     errors = drawing.errors_map(truth, scored.prediction, task.num_classes)
     return ComparedView(
         viewer=_comparison(photo, task, result, scored.prediction, truth, errors, shown_hw),
-        verdict=verdict.verdict(matrix, boundary_iou, task.friendly_names, scored.objects).sentence,
+        judgement=verdict.verdict(matrix, boundary_iou, task.friendly_names, scored.objects),
         warning=_warning(subject.other_objects, counts_objects=annotated is None or scored.objects is not None),
         task=task,
         matrix=matrix,

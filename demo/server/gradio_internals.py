@@ -10,15 +10,14 @@ import dis
 import importlib.metadata
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 from types import FunctionType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
-from demo.server.failures import misfit
 from segcore.errors import SegcoreError
 
 EXPECTED = "gradio~=6.31.0"  # as in requirements.txt
@@ -47,7 +46,8 @@ _USED_NAMES: dict[type, str] = {  # attributes and methods, by the class that de
     App: "state_holder",
     Block: "_id keep_in_cache stateful",
     BlockFunction: "fn inputs outputs targets",
-    gr.Blocks: "_queue api_open app blocks default_config preprocess_data process_api temp_file_sets",
+    gr.Blocks: "_queue api_open app blocks default_config get_config_file postprocess_data preprocess_data process_api "
+    "temp_file_sets",
     gr.EventData: "_data",
     Event: "_id alive concurrency_id data enqueue_time request session_hash",
     EventQueue: "queue",
@@ -62,7 +62,8 @@ _USED_NAMES: dict[type, str] = {  # attributes and methods, by the class that de
 _USED_PARAMETERS: dict[tuple[type, str], str] = {  # of methods
     (gr.Blocks, "launch"): "_frontend app_kwargs",
     (gr.Blocks, "preprocess_data"): "block_fn inputs state",
-    (gr.Blocks, "process_api"): "block_fn event_data",
+    (gr.Blocks, "postprocess_data"): "block_fn predictions state",
+    (gr.Blocks, "process_api"): "block_fn event_data request",
     (Queue, "process_events"): "events",
 }
 
@@ -142,63 +143,6 @@ def has_left() -> Callable[[], bool]:
 def current_sessions() -> Any:
     """Return the holder of sessions of the page whose event is being answered."""
     return LocalContext.blocks.get().state_holder  # type: ignore[union-attr]
-
-
-class Call(NamedTuple):
-    """A requested event, before its inputs are read.
-
-    function: None if the browser handles the event by itself. components, values: its inputs. has_state: whether it
-    reads or changes a `gr.State`. triggers: ids of components and names of events that cause it.
-    """
-
-    function: Callable | None
-    components: Sequence[Block]
-    values: list[Any]
-    has_state: bool
-    triggers: Sequence[tuple[int | None, str]]
-    session: Any
-
-    def is_caused_by(self, component: Block) -> bool:
-        return any(number == component._id for number, _ in self.triggers)
-
-
-class CheckedBlocks(gr.Blocks):
-    """Blocks with hooks to check each event before its inputs are read, and to replace its errors."""
-
-    def check_call(self, call: Call) -> None:
-        """Raise gr.Error if an event must not be answered. By default all are answered."""
-
-    def failed(self, error: Exception) -> Exception:
-        """Return the error to show to a visitor. By default it is the raised error."""
-        return error
-
-    async def process_api(
-        self, block_fn: Any, *args: Any, event_data: gr.EventData | None = None, **kwargs: Any
-    ) -> Any:
-        if event_data is not None:
-            # The page needs only the index of an image. Gradio would refuse the other data if it names a missing file,
-            # for example after the page was started again.
-            told = event_data._data
-            event_data._data = {"index": told.get("index") if isinstance(told, dict) else None, "value": None}
-        try:
-            return await super().process_api(block_fn, *args, event_data=event_data, **kwargs)  # type: ignore[misc]
-        except Exception as error:
-            shown = self.failed(error)
-            if shown is error:
-                raise
-            raise shown from error
-
-    async def preprocess_data(self, block_fn: Any, inputs: list, state: Any, *args: Any, **kwargs: Any) -> Any:
-        has_state = any(block.stateful for block in (*block_fn.inputs, *block_fn.outputs))
-        self.check_call(Call(block_fn.fn, block_fn.inputs, inputs, has_state, block_fn.targets, state))
-        try:
-            return await super().preprocess_data(block_fn, inputs, state, *args, **kwargs)
-        except gr.Error as error:  # it is a ValueError, which is handled below
-            if error.print_exception:  # raised by a component
-                raise misfit() from error
-            raise
-        except (ValueError, OSError) as error:  # inputs that do not fit their components, or invalid paths
-            raise misfit() from error
 
 
 class Session(SessionState):

@@ -73,9 +73,10 @@ def ends_on_failure(event: Any, idle: Sequence[tuple[Any, Any]], notice: gr.HTML
 
     This runs only in the browser, because the connection to the server may have failed.
     """
-    values = [*(value for _, value in idle), tables.notice(sentence, kind="error")]
+    values = json.dumps([value for _, value in idle])
+    said = f"segcoreNotice({json.dumps(sentence)}, 'error')"
     outputs = [*(component for component, _ in idle), notice]
-    event.failure(None, None, outputs, js=f"() => {json.dumps(values)}", api_visibility="private")
+    event.failure(None, None, outputs, js=f"() => [...{values}, {said}]", api_visibility="private")
 
 
 def visitor_of(request: gr.Request) -> Hashable:

@@ -10,7 +10,9 @@ import gradio as gr
 
 from demo.answers.samples import Sample
 from demo.markup import tables
+from demo.server.checked_blocks import current_language
 from demo.tabs import events
+from demo.texts.headlines import headline
 from demo.waiting.visits import Visit
 from segcore.errors import LabelError
 
@@ -97,7 +99,7 @@ def photograph_look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> 
         return look._replace(verdict=tables.notice(str(error), kind="error"))
     return look._replace(
         viewer=view.viewer,
-        verdict=tables.verdict(view.verdict),
+        verdict=tables.verdict(headline(view.judgement, current_language())),
         warning=tables.notice(view.warning) + look.warning,
         overall=tables.overall(view),
         per_class=tables.per_class(view),
@@ -116,7 +118,7 @@ def compared_look(compared: Compared, how: Sequence[Any], sample: Sample | None)
     return ComparedLook(
         viewer=view.viewer,
         credit=tables.credit(sample.credit if sample else None),
-        verdict=tables.verdict(view.verdict),
+        verdict=tables.verdict(headline(view.judgement, current_language())),
         warning=tables.notice(view.warning) + tables.fails(sample, compared.result.provenance),
         overall=tables.overall(view),
         per_class=tables.per_class(view),

@@ -99,19 +99,19 @@ async function show(value) {
   const turn = ++latestTurn;
   root.dataset.ready = "false";
   root.setAttribute("aria-busy", "true");
-  const described = value ? (value.layout === "grid" ? value.panels : value.panels.slice(0, 1)) : [];
+  const described = (value ? (value.layout === "grid" ? value.panels : value.panels.slice(0, 1)) : []).map(translated);
   let drawn = { described: [], maps: [], certainties: [], photo: null };
-  let sentence = value ? value.message : props.placeholder;
+  let sentence = value ? value.message : segcoreText(props.placeholder);
   try {
     const decoding = described.map(({ labels }) => labels && decodeLabels(labels));
     const deciding = described.map(({ certainty }) => certainty && decodeCertainty(certainty));
     const all = [value && loadPhoto(value.photo), Promise.all(decoding), Promise.all(deciding)];
     const [photo, maps, certainties] = await Promise.all(all);
     drawn = { described, maps, certainties, photo };
-    if (value && !photo) sentence = "The photograph is no longer kept in this page: please choose it again.";
+    if (value && !photo) sentence = segcoreText("The photograph is no longer kept in this page: please choose it again.");
   } catch (error) {
     console.error(error);
-    sentence = "This picture could not be shown: please choose it again.";
+    sentence = segcoreText("This picture could not be shown: please choose it again.");
   }
   if (turn !== latestTurn) return; // there is a newer value
   const isNew = root.dataset.photo !== (value?.photo.key ?? "");
@@ -126,6 +126,14 @@ async function show(value) {
   root.dataset.version = ++version;
   root.dataset.ready = "true";
   root.setAttribute("aria-busy", "false");
+}
+
+// Returns a panel with its names in the visitor's language.
+function translated(panel) {
+  const unpainted = Object.entries(panel.unpainted).map(([id, name]) => [id, segcoreText(name)]);
+  const certainty = panel.certainty && { ...panel.certainty, names: panel.certainty.names.map((name) => segcoreText(name)) };
+  const legend = panel.legend.map((entry) => ({ ...entry, name: segcoreText(entry.name), note: segcoreText(entry.note) }));
+  return { ...panel, title: segcoreText(panel.title), legend, unpainted: Object.fromEntries(unpainted), certainty };
 }
 
 function build({ described, maps, certainties, photo }) {
@@ -146,7 +154,7 @@ function build({ described, maps, certainties, photo }) {
     const users = panels.filter((panel) => panel.group === group && panel.map).map(({ title }) => title);
     legends.append(buildLegend(group, entries, root.dataset.layout === "grid" ? users.join(" · ") : ""));
   }
-  legends.append(make("button", { type: "button", class: "show-all", "data-action": "show-all" }, "Show all"));
+  legends.append(make("button", { type: "button", class: "show-all", "data-action": "show-all" }, segcoreText("Show all")));
   panels.forEach(({ picture }) => resizes.observe(picture));
 }
 
@@ -164,15 +172,15 @@ function buildPanel({ title, group, legend, unpainted, named }, whole, certainty
   const layer = make("div", { class: "layer" }, fill, outline, ...pills.values());
   const divider = make("div", { class: "divider" }, make("span", { class: "grip" }));
   const range = make("input", { type: "range", class: "divider-range", "data-control": "divider", min: 0, max: 100 });
-  range.setAttribute("aria-label", "Divider: photograph on the left, overlay on the right");
+  range.setAttribute("aria-label", segcoreText("Divider: photograph on the left, overlay on the right"));
   range.value = state.divider;
   const cross = make("div", { class: "cross", hidden: "" });
   const tip = make("div", { class: "tip", hidden: "" });
-  const about = { tabindex: 0, role: "group", "aria-label": `${title}: + and − zoom, arrow keys move, 0 shows all` };
+  const about = { tabindex: 0, role: "group", "aria-label": segcoreText("{title}: + and − zoom, arrow keys move, 0 shows all", { title }) };
   const drawn = map ? [layer, range, divider] : [];
   const picture = make("div", { class: "picture", ...about }, image, ...drawn, cross, tip);
   const enlarge = make("button", { type: "button", class: "enlarge", "data-action": "enlarge", "data-title": title });
-  enlarge.setAttribute("aria-label", `Enlarge ${title}`);
+  enlarge.setAttribute("aria-label", segcoreText("Enlarge {title}", { title }));
   const figure = make("figure", { class: "panel" }, make("figcaption", {}, make("span", {}, title), enlarge), picture);
   const size = map ?? { width: photo?.naturalWidth ?? 4, height: photo?.naturalHeight ?? 3 };
   figure.style.setProperty("--aspect", size.width / size.height);
@@ -181,15 +189,15 @@ function buildPanel({ title, group, legend, unpainted, named }, whole, certainty
 }
 
 function buildLegend(group, entries, title) {
-  const list = make("ul", { class: "legend", "aria-label": `Legend ${title}`.trim() });
+  const list = make("ul", { class: "legend", "aria-label": segcoreText("Legend {title}", { title }).trim() });
   for (const { id, name, color, note } of entries.values()) {
     const data = { "data-group": group, "data-id": id };
     const button = (action, ...children) =>
       make("button", { ...data, type: "button", class: action, "data-action": action }, ...children);
     const toggle = button("toggle", makeSwatch(color), make("span", { class: "name" }, name));
     if (note) toggle.append(" ", make("span", { class: "note" }, note));
-    const only = button("only", "Only");
-    only.setAttribute("aria-label", `Only ${name}`);
+    const only = button("only", segcoreText("Only"));
+    only.setAttribute("aria-label", segcoreText("Only {name}", { name }));
     list.append(make("li", { ...data, class: "chip" }, toggle, only));
   }
   const heading = title ? [make("p", { class: "legend-title", "aria-hidden": "true" }, title)] : [];
@@ -254,8 +262,8 @@ function applyControls() {
     figure.querySelector(".enlarge").setAttribute("aria-pressed", title === state.enlarged);
     const present = shownEntries(group).filter(({ id }) => map?.anchors.has(id));
     const list = present.map(({ name, note }) => `${name} ${note}`.trim()).join(", ");
-    const what = root.dataset.layout === "grid" ? title : WHAT_IS_DRAWN[state.view];
-    fill.setAttribute("aria-label", `${what}: ${list || "nothing is painted"}`);
+    const what = root.dataset.layout === "grid" ? title : segcoreText(WHAT_IS_DRAWN[state.view]);
+    fill.setAttribute("aria-label", `${what}: ${list || segcoreText("nothing is painted")}`);
   }
 }
 
@@ -566,6 +574,7 @@ const resizes = new ResizeObserver((entries) => {
   panels.filter(({ picture }) => resized.has(picture)).forEach(draw);
 });
 
+segcoreTranslate(root);
 root.querySelector(".ramp .colors").style.backgroundImage = `linear-gradient(to right, ${RAMP})`;
 root.querySelector("[data-action=fullscreen]").hidden = !document.fullscreenEnabled; // iPhones have no full-screen mode
 for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.name = `${element.id}-view`;

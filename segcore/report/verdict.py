@@ -54,6 +54,25 @@ class ClassFinding:
     objects: tuple[FoundOrMissed, ...]
     overstated: bool
 
+    @property
+    def missed_objects(self) -> tuple[FoundOrMissed, ...]:
+        return tuple(each for each in self.objects if not each.found)
+
+    @property
+    def taken_for(self) -> int:
+        """The object class that all missed objects were taken for, or BACKGROUND if there is none."""
+        called = {BACKGROUND if each.taken_for == each.class_id else each.taken_for for each in self.missed_objects}
+        return called.pop() if len(called) == 1 else BACKGROUND
+
+    @property
+    def missed_by_size(self) -> str | None:
+        """ "small" if all missed objects are smaller than the found ones, "large" if larger; None otherwise."""
+        missed = [each.area for each in self.missed_objects]
+        found = [each.area for each in self.objects if each.found]
+        if max(missed) < min(found):
+            return "small"
+        return "large" if min(missed) > max(found) else None
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -61,7 +80,9 @@ class Verdict:
 
     extra: classes in at least EXTRA_FROM_SHARE of the prediction that are not in the truth. edges: "tight", "fair",
     "loose", or None if nothing was found. edges_iou: the mean boundary IoU of the found and partly found classes, or
-    nan. sentence: the headline.
+    nan. sentence: the headline in English. findings: one for each class of the truth, the class with the most pixels
+    first, for headlines in other languages. told_apart: whether the truth separates objects. scored: whether any pixel
+    counts. something_seen: whether the model found anything. names: of the classes.
     """
 
     found: tuple[int, ...]
@@ -71,6 +92,11 @@ class Verdict:
     edges: str | None
     edges_iou: float
     sentence: str
+    findings: tuple[ClassFinding, ...]
+    told_apart: bool
+    scored: bool
+    something_seen: bool
+    names: tuple[str, ...]
 
 
 def verdict(
@@ -103,18 +129,22 @@ def verdict(
     )
     edges_iou = mean_defined(boundary[list(found + partly)])
     edges = _edges(edges_iou)
+    something_seen, told_apart = bool(seen[BACKGROUND + 1 :].any()), objects is not None
     if not counts.any():
         sentences = ["This picture cannot be scored: its ground truth leaves every pixel out."]
     elif not findings:
-        sentences = [_nothing_there(extra, bool(seen[BACKGROUND + 1 :].any()), names)]
+        sentences = [_nothing_there(extra, something_seen, names)]
     else:
         sentences = [
-            _found_and_missed(findings, names, told_apart=objects is not None),
+            _found_and_missed(findings, names, told_apart=told_apart),
             _overstated(findings),
             _seen_besides(extra, findings, names),
             f"Edges are {edges}." if edges else "",
         ]
-    return Verdict(found, partly, missed, extra, edges, edges_iou, " ".join(filter(None, sentences)))
+    return Verdict(
+        *(found, partly, missed, extra, edges, edges_iou, " ".join(filter(None, sentences)), tuple(findings)),
+        *(told_apart, bool(counts.any()), something_seen, tuple(names)),
+    )
 
 
 def _findings(counts: np.ndarray, names: Sequence[str], objects: Sequence[FoundOrMissed]) -> list[ClassFinding]:
@@ -185,7 +215,7 @@ def _found_and_missed(findings: Sequence[ClassFinding], names: Sequence[str], *,
 def _told(finding: ClassFinding, names: Sequence[str], *, told_apart: bool) -> tuple[str, str]:
     """Return verb and object of a clause, such as ("found", "5 of 7 people (not the two smallest)")."""
     several, total = plural(finding.name), len(finding.objects)
-    missed = [each for each in finding.objects if not each.found]
+    missed = finding.missed_objects
     if not told_apart:
         return f"{finding.outcome}:", several if finding.name == ANY_OBJECT_NAME else finding.name
     if not total:
@@ -195,38 +225,30 @@ def _told(finding: ClassFinding, names: Sequence[str], *, told_apart: bool) -> t
     else:
         everything = f"both {several}" if total == 2 else f"all {total} {several}"
     if finding.outcome == MISSED:
-        return "missed", everything + _taken_for(missed, names)
+        return "missed", everything + _taken_for(finding, names)
     if finding.outcome == FOUND:
         return "found", everything
     if len(missed) == total:
         return "found only part of", everything
-    remark = _taken_for(missed, names, counted(len(missed)) + " ") or _which(missed, finding.objects)
+    remark = _taken_for(finding, names, counted(len(missed)) + " ") or _which(finding)
     return "found", f"{total - len(missed)} of {total} {several}{remark}"
 
 
-def _which(missed: Sequence[FoundOrMissed], objects: Sequence[FoundOrMissed]) -> str:
+def _which(finding: ClassFinding) -> str:
     """Return " (not the two smallest)", " (not the largest)" or similar; empty if sizes do not explain the misses."""
-    found = [each.area for each in objects if each.found]
-    count = "" if len(missed) == 1 else f"{counted(len(missed))} "
-    if max(each.area for each in missed) < min(found):
-        return f" (not the {count}{'smaller' if len(objects) == 2 else 'smallest'})"
-    if min(each.area for each in missed) > max(found):
-        return f" (not the {count}{'larger' if len(objects) == 2 else 'largest'})"
-    return ""
+    missed, size = len(finding.missed_objects), finding.missed_by_size
+    count = "" if missed == 1 else f"{counted(missed)} "
+    of_two, of_more = {"small": ("smaller", "smallest"), "large": ("larger", "largest"), None: ("", "")}[size]
+    return f" (not the {count}{of_two if len(finding.objects) == 2 else of_more})" if size else ""
 
 
-def _all_taken_for(missed: Sequence[FoundOrMissed]) -> int:
-    """Return the object class that all missed objects were taken for, or BACKGROUND if there is none."""
-    called = {BACKGROUND if each.taken_for == each.class_id else each.taken_for for each in missed}
-    return called.pop() if len(called) == 1 else BACKGROUND
-
-
-def _taken_for(missed: Sequence[FoundOrMissed], names: Sequence[str], count: str = "") -> str:
+def _taken_for(finding: ClassFinding, names: Sequence[str], count: str = "") -> str:
     """Return " (taken for a dog)", " (two taken for dogs)" or an empty text."""
-    other = _all_taken_for(missed)
+    other = finding.taken_for
     if other == BACKGROUND or len(names) == 2:
         return ""
-    return f" ({count}taken for {with_article(names[other]) if len(missed) == 1 else plural(names[other])})"
+    told = with_article(names[other]) if len(finding.missed_objects) == 1 else plural(names[other])
+    return f" ({count}taken for {told})"
 
 
 def _overstated(findings: Sequence[ClassFinding]) -> str:
@@ -237,7 +259,7 @@ def _overstated(findings: Sequence[ClassFinding]) -> str:
 
 def _seen_besides(extra: Sequence[int], findings: Sequence[ClassFinding], names: Sequence[str]) -> str:
     """Describe predicted classes that are not in the truth, except those that missed objects were taken for."""
-    told = {_all_taken_for([one for one in each.objects if not one.found]) for each in findings}
+    told = {each.taken_for for each in findings}
     unknown = [with_article(names[number]) for number in extra if number not in told]
     if not unknown:
         return ""

@@ -8,6 +8,7 @@ import socket
 import numpy as np
 import pytest
 
+from demo.page import texts_script
 from demo.view import pictures
 from tests.helpers.viewer import (
     BAD_LINES,
@@ -80,7 +81,12 @@ def address():
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         _, url, _ = blocks.launch(
-            prevent_thread_lock=True, server_name="127.0.0.1", server_port=port, quiet=True, ssr_mode=False
+            head=f"<script>{texts_script()}</script>",
+            prevent_thread_lock=True,
+            server_name="127.0.0.1",
+            server_port=port,
+            quiet=True,
+            ssr_mode=False,
         )
         yield url
         blocks.close()
