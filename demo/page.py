@@ -43,7 +43,7 @@ THEME = gr.themes.Default(
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
 )
-_STAYS_ENGLISH = ("-overall", "-per-class", "-provenance", "-summary", "-charts")  # as the reports do
+_STAYS_ENGLISH = ("-credit", "-overall", "-per-class", "-provenance", "-summary", "-charts")  # as the reports do
 _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
 OVERLAP_SCRIPT = (_HERE / "view" / "overlap.js").read_text(encoding="utf-8")

@@ -181,6 +181,7 @@ function buildPanel({ title, group, legend, unpainted, named }, whole, certainty
   const picture = make("div", { class: "picture", ...about }, image, ...drawn, cross, tip);
   const enlarge = make("button", { type: "button", class: "enlarge", "data-action": "enlarge", "data-title": title });
   enlarge.setAttribute("aria-label", segcoreText("Enlarge {title}", { title }));
+  Object.assign(enlarge.dataset, { enlarge: segcoreText("Enlarge"), smaller: segcoreText("Smaller") });
   const figure = make("figure", { class: "panel" }, make("figcaption", {}, make("span", {}, title), enlarge), picture);
   const size = map ?? { width: photo?.naturalWidth ?? 4, height: photo?.naturalHeight ?? 3 };
   figure.style.setProperty("--aspect", size.width / size.height);
