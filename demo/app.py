@@ -163,6 +163,7 @@ def _models_and_images(settings: Settings) -> tuple[ModelPool, Datasets]:
 def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
     """Launch the page. Raises OSError if it cannot listen."""
     from starlette.middleware import Middleware
+    from starlette.middleware.gzip import GZipMiddleware
 
     from demo import page
     from demo.server import gradio_internals
@@ -180,6 +181,7 @@ def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
         frames=settings.frames,
         mcp=settings.mcp,
     )
+    compressed = Middleware(GZipMiddleware, compresslevel=4)  # higher levels take twice the time for 10 % less
     blocks.launch(
         server_name=settings.host,
         server_port=settings.port,
@@ -195,7 +197,7 @@ def _launch(blocks: Page, settings: Settings, uploads: Path) -> None:
         enable_monitoring=False,
         mcp_server=settings.mcp,
         run_history=False,
-        app_kwargs={"middleware": [guard, Middleware(Listening), Middleware(Previews), Middleware(Sense)]},
+        app_kwargs={"middleware": [guard, compressed, Middleware(Listening), Middleware(Previews), Middleware(Sense)]},
         prevent_thread_lock=True,
         **gradio_internals.DO_NOT_ASK_OWN_PAGE,
     )

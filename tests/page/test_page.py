@@ -19,6 +19,7 @@ from tests.helpers.browser import (
     unfold_more_options,
     version,
 )
+from tests.helpers.plain_http import ask
 
 pytestmark = pytest.mark.page
 
@@ -28,6 +29,13 @@ def test_opens_with_a_sample_and_its_result(open_page):
 
     assert row(page, "photograph-table", "person")[0] == "person"
     assert "DeepLabV3+, MobileNetV2" in page.inner_text("#photograph-provenance")
+
+
+def test_the_page_travels_compressed(page_url):
+    whole = len(ask(page_url)[2])
+    _, headers, _ = ask(page_url, Accept_Encoding="gzip")
+    assert headers["Content-Encoding"] == "gzip"
+    assert int(headers["Content-Length"]) < whole / 3
 
 
 def test_opening_the_page_and_known_samples_run_no_network(open_page):
