@@ -71,7 +71,9 @@ class Visit:
 
     def labelled(self, label: str) -> int:
         """The first component of that label: the photograph tab is the first of the page."""
-        return next(number for number, each in self._components.items() if each["props"].get("label") == label)
+        marked = f'"{label}"'  # for Gradio's translation in browsers
+        labels = {number: str(each["props"].get("label")) for number, each in self._components.items()}
+        return next(number for number, own in labels.items() if own == label or marked in own)
 
     def upload(self, jpeg: bytes) -> None:
         """Upload a file as the photograph, as dropping it on the page does."""

@@ -45,6 +45,7 @@
 
   window.segcoreLinks = {
     opened,
+    namesImage: tab === "truth" && link.has("image"), // which on_link opens, so that on_open need not open the first one
     // Returns the inputs of a load event, with the link's query string as the first.
     open({ samples }, inputs) {
       const sample = samples.indexOf(link.get("sample"));

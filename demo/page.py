@@ -61,14 +61,14 @@ class Page(CheckedBlocks):
 
     go_on: gr.Button
 
-    def get_config_file(self) -> Any:
-        """Return what browsers get, with the texts marked that Gradio translates there."""
-        return marked(super().get_config_file(), lambda text: str(gr.I18n()(text)))
+    def shown(self, config: Any) -> Any:
+        """Return the config with the texts marked that Gradio translates in the browser."""
+        return marked(config, lambda text: str(gr.I18n()(text)))
 
     @property
     def translations(self) -> gr.I18n:
         """The translations of the controls, for `launch`."""
-        return gr.I18n(**for_gradio(super().get_config_file()))
+        return gr.I18n(**for_gradio(self.own_config()))
 
     def check_call(self, call: Call) -> None:
         by_browser = call.function is None  # browsers handle these events themselves and never send them

@@ -1,4 +1,7 @@
-"""Gradio's Blocks with hooks around each event of a visitor."""
+"""Gradio's Blocks with hooks around each event of a visitor, and for what browsers get of the page.
+
+It overrides methods that Gradio does not document; `gradio_internals` checks at start that they are there.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,17 @@ class CheckedBlocks(gr.Blocks):
     def sent(self, component: Block, value: Any) -> Any:
         """Return the value of an output to send to the browser. By default it is the value."""
         return value
+
+    def shown(self, config: Any) -> Any:
+        """Return the config to send to browsers. By default it is the page's own, `own_config`."""
+        return config
+
+    def own_config(self) -> Any:
+        """Return the config of components, layout and events as Gradio makes it."""
+        return super().get_config_file()
+
+    def get_config_file(self) -> Any:
+        return self.shown(self.own_config())
 
     async def process_api(
         self, block_fn: Any, *args: Any, event_data: gr.EventData | None = None, request: Any = None, **kwargs: Any

@@ -133,7 +133,7 @@ class GroundTruthTab:
         for turned in (changed, back, forth):
             controls.select(turned, [self.gallery], self.offered)
         tab.select(self.on_sources, self.source, self.source, **events.LIGHT)
-        opened = tab.select(self.on_open, [self.offered, *choice], **self._network)
+        opened = tab.select(self.on_open, [self.offered, *choice], js=_UNLESS_LINKED, **self._network)
         picked = self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
         self.gallery.select(lambda: gr.update(visible=False), None, self.back, **events.LIGHT)
         run_again = [self.model.change, self.resize.change, self.protocol.change]
@@ -178,9 +178,11 @@ class GroundTruthTab:
     def on_link(self, address: Any) -> Any:
         """The page was opened: return the settings and the image of its address, in the form that `_sent` takes."""
         parameters = links.read(address)
-        dataset, image_id = parameters.get("images", self.datasets.default), parameters.get("image")
-        if parameters["tab"] != links.TRUTH or image_id is None or dataset not in dict(self.datasets.choices).values():
+        image_id, dataset = parameters.get("image"), parameters.get("images")
+        if parameters["tab"] != links.TRUTH or image_id is None:
             return gr.skip()
+        if dataset not in dict(self.datasets.choices).values():
+            dataset = self.datasets.default
         of_link = self.link.settings(parameters)
         settings = {name: of_link.get(name, each.value) for name, each in self._in_links.items()}
         task = [settings[name] for name in self.task.in_links(self.sharp)]
@@ -327,6 +329,7 @@ class GroundTruthTab:
         return ground_truth.scores_file(view, folder, kind)
 
 
+_UNLESS_LINKED = "(offered, ...others) => [segcoreLinks.namesImage ? null : offered, ...others]"
 _IN_BROWSER = "(_, ...others) => [segcoreImage(), ...others]"
 
 

@@ -91,8 +91,9 @@ def test_a_link_never_names_a_visitor_s_photograph(open_page, tmp_path):
 def test_a_link_to_what_is_not_there_opens_the_page_all_the_same(open_page):
     page = open_page()
     url = page.evaluate("location.origin")
-    page.goto(f"{url}/?tab=truth&images=samples&image=12345")
-    page.locator("#truth-notice").get_by_text("there is no image").wait_for(timeout=LONG)
+    for images in ("samples", "nowhere"):
+        page.goto(f"{url}/?tab=truth&images={images}&image=12345")
+        page.locator("#truth-notice").get_by_text("there is no image").wait_for(timeout=LONG)
     page.goto(f"{url}/?tab=nowhere&sample=none&mode=x&class=unicorn&model=none&threshold=9")
     drawn(page, PHOTOGRAPH)
     says(page)

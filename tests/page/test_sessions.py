@@ -208,7 +208,7 @@ class _Guest(Visitor):
 
 def _click(config: dict, label: str) -> dict:
     """The event of a click on a button."""
-    button = next(each["id"] for each in config["components"] if each["props"].get("value") == label)
+    button = next(each["id"] for each in config["components"] if label in str(each["props"].get("value")))
     return next(each for each in config["dependencies"] if any(id == button for id, _ in each["targets"]))
 
 
