@@ -18,7 +18,7 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not page and not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not page and not slow and not gpu"
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .

@@ -52,6 +52,7 @@ def test_a_card_is_used_in_a_fork(card):
 # On the processor: the checks notice what is wrong, and hold, with all of the path but the card
 
 
+@pytest.mark.slow
 def test_a_network_that_differs_is_noticed(monkeypatch):
     other = prepare(gpu_checks.network_of(SMALL), device="cpu", precision="float32")
     monkeypatch.setattr(Predictor, "__call__", lambda self, batch: next(noisy) * other._run(batch))

@@ -86,6 +86,7 @@ def test_scikit_learn_agrees_on_all_labels_when_zero_division_is_nan():
     assert f1 == pytest.approx(F1 / 3)
 
 
+@pytest.mark.slow
 def test_command_scores_the_samples_and_says_what_is_left_out(examples_coco, monkeypatch, capsys):
     monkeypatch.setattr(libraries, "find_spec", lambda module: None if module == "torchmetrics" else find_spec(module))
     arguments = ["--coco", str(examples_coco), "--split", "samples", "--limit", "1"]

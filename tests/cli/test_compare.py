@@ -25,6 +25,7 @@ def test_compare_two_models(run, two_images, tmp_path):
     assert names(tmp_path / "kept") == ["first", "second"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [SHIPPED, f"{SHIPPED},{SHIPPED},{SHIPPED}", f"{SHIPPED},nothing"])
 def test_compare_takes_two_models_that_there_are(run, two_images, models):
     done = run("compare", "--dataset", two_images, "--models", models)

@@ -38,6 +38,7 @@ def test_evaluate_writes_what_was_asked_for(run, examples_coco, tmp_path):
         figure.load()
 
 
+@pytest.mark.slow
 def test_evaluate_in_binary_mode_saves_zeros_and_ones(run, examples_coco, tmp_path):
     arguments = ("--mode", "binary", "--class", "person", "--image-ids", "900004", "--protocol", "report")
     outputs = ("--save-labels", tmp_path / "labels", "--figures", tmp_path / "figures", "--json", tmp_path / "a.json")
@@ -57,6 +58,7 @@ def test_evaluate_keeps_images_apart_that_are_called_alike(run, two_images, tmp_
     assert "photo.png" in names(tmp_path / "labels")
 
 
+@pytest.mark.slow
 def test_evaluate_names_what_fails_and_scores_the_rest(run, two_images, tmp_path):
     cut = two_images / "all" / "900001" / "photo.jpg"
     cut.write_bytes(cut.read_bytes()[:5000])
@@ -87,6 +89,7 @@ def test_evaluate_says_how_to_leave_out_what_is_broken(run, one_bad_polygon):
     assert "3 or more x, y pairs" in done.err and "leave the images concerned out with --skip-bad" in done.err
 
 
+@pytest.mark.slow
 def test_evaluate_leaves_images_with_broken_annotations_out(run, one_bad_polygon, tmp_path):
     done = run("evaluate", "--dataset", one_bad_polygon, "--skip-bad", "--json", tmp_path / "scores.json")
     (line,) = done.err.splitlines()
@@ -96,6 +99,7 @@ def test_evaluate_leaves_images_with_broken_annotations_out(run, one_bad_polygon
     assert [each["image_id"] for each in record["skipped"]] == [900001]
 
 
+@pytest.mark.slow
 def test_evaluate_names_broken_records_of_no_image(run, one_bad_polygon):
     file = one_bad_polygon / "annotations" / "instances_all.json"
     document = read_json(file)
@@ -117,6 +121,7 @@ def test_figures_and_labels_take_a_folder_each(run, two_images, tmp_path):
     assert done.status == 2 and "name two folders" in done.err
 
 
+@pytest.mark.slow
 def test_evaluate_resumes(run, examples_coco, tmp_path):
     arguments = ("evaluate", "--dataset", examples_coco, "--limit", 1, "--protocol", "report")
     first = run(*arguments, "--resume", tmp_path / "resume")

@@ -115,6 +115,7 @@ def test_predict_in_binary_mode(run, cat, tmp_path, arguments, classes):
         assert set(np.unique(ids)) <= {0, *classes}
 
 
+@pytest.mark.slow
 def test_predict_resize_and_precision_are_recorded(run, cat, tmp_path):
     arguments = ("--model", SHIPPED, "--resize", "aspect", "--precision", "float32", "--device", "cpu")
     assert run("predict", cat, "--out", tmp_path, *arguments).status == 0
@@ -255,6 +256,7 @@ def test_predict_stopped_by_the_user(run, photographs, monkeypatch, tmp_path):
     assert names(tmp_path) == ["cat.json", "cat_labels.png", "cat_overlay.png"]
 
 
+@pytest.mark.slow
 def test_results_are_written_while_the_network_looks_at_the_next(run, cat, monkeypatch, tmp_path):
     """What is told still comes in the order of the files."""
     folder, looks, written = tmp_path / "in", threading.Semaphore(0), []
@@ -286,6 +288,7 @@ def test_results_are_written_while_the_network_looks_at_the_next(run, cat, monke
     ]
 
 
+@pytest.mark.slow
 def test_verbose_says_what_is_used(run, cat, tmp_path):
     flags = "--model", SHIPPED, "--device", "cpu", "--precision", "float32"
     told = run("predict", cat, "--out", tmp_path / "verbose", *flags, "--verbose").err.splitlines()

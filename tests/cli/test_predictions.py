@@ -87,6 +87,7 @@ def shapes(tmp_path_factory, examples_coco):
     return folder
 
 
+@pytest.mark.slow
 def test_saved_masks_score_as_the_model_that_wrote_them(scored, shapes, tmp_path):
     dataset = ("--dataset", shapes, "--mode", "binary", "--class", "cat")
     model = scored(*dataset, "--model", SHIPPED, "--threshold", "0.3", "--save-labels", tmp_path / "maps")

@@ -55,6 +55,7 @@ def test_published_scores_are_those_of_torchvision():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [Task(), Task("binary", "dog")], ids=str)
 def test_the_table_compares_with_an_answer_of_nothing_but_background(no_downloads, examples_coco, task):
     dataset, pool = CocoDataset.open(examples_coco), ModelPool(offline=True)

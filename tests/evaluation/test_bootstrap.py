@@ -121,6 +121,7 @@ def test_flat_counts_come_back(count, num_classes, seed):
         Counts.from_flat(images.flat(), num_classes + 1)
 
 
+@pytest.mark.slow
 def test_five_thousand_images_take_no_memory_worth_speaking_of():
     """A thousand resamples of them: the draws alone would be 40 MB at once."""
     import tracemalloc

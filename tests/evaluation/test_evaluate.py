@@ -69,6 +69,7 @@ def test_refined_predictions_are_scored_and_the_record_says_so(quick, small_coco
     assert record["skipped"] == plain["skipped"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [Task(), Task("binary", "cat", 0.3)])
 def test_record_has_the_keys_of_the_contract(quick, nine_coco, task):
     record = evaluate.evaluate(make_run(quick, nine_coco, task=task)).to_dict()
@@ -84,6 +85,7 @@ def test_record_has_the_keys_of_the_contract(quick, nine_coco, task):
     assert np.shape(record["confusion"]) == (task.num_classes,) * 2
 
 
+@pytest.mark.slow
 def test_dataset_scores_come_from_the_matrix_and_image_means_from_the_images(quick, nine_coco):
     record = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
 
@@ -108,6 +110,7 @@ def test_dataset_scores_come_from_the_matrix_and_image_means_from_the_images(qui
     assert record["image_mean"]["mean_iou"] != pytest.approx(dataset["mean_iou"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_table_holds_the_same_numbers(quick, nine_coco):
     record = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
     rows = list(csv.DictReader(io.StringIO(evaluate.to_csv(record))))
@@ -129,6 +132,7 @@ def test_table_holds_the_same_numbers(quick, nine_coco):
         assert (row["weights_sha256"], row["arithmetic"]) == ("0" * 64, "float32")
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_read_are_named_and_left_out(quick, small_coco):
     truncate(small_coco / "samples" / "000000204805.jpg")
     (small_coco / "samples" / "000000900005.jpg").unlink()
@@ -152,6 +156,7 @@ def test_nothing_left_to_score(quick, small_coco):
     assert "0 images" in headlines.of_evaluation(record) and evaluation.to_csv().startswith("scope,")
 
 
+@pytest.mark.slow
 def test_headline_shows_both_summaries_and_how_they_were_taken(quick, nine_coco):
     record = evaluate.evaluate(make_run(quick, nine_coco)).to_dict()
     text = headlines.of_evaluation(record)
@@ -167,6 +172,7 @@ def test_progress_counts_images(quick, nine_coco):
     assert seen == [(done, 9) for done in range(10)]
 
 
+@pytest.mark.slow
 def test_images_of_one_size_share_a_batch(quick, nine_coco):
     evaluate.evaluate(make_run(quick, nine_coco, batch_size=4))
     assert quick.predict_logits.batches == [4, 4, 1]

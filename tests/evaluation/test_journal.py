@@ -80,6 +80,7 @@ def test_a_torn_last_line_is_counted_again(quick, nine_coco, tmp_path, cut):
         assert without_seconds(evaluate.evaluate(run, resume=tmp_path).to_dict()) == without_seconds(whole)
 
 
+@pytest.mark.slow
 def test_a_mended_image_is_scored_on_resuming(quick, small_coco, nine_coco, tmp_path):
     truncate(small_coco / "samples" / "000000900002.jpg")
     resume = tmp_path / "resume"
@@ -94,6 +95,7 @@ def test_a_mended_image_is_scored_on_resuming(quick, small_coco, nine_coco, tmp_
     assert without_seconds(mended) == without_seconds(whole)
 
 
+@pytest.mark.slow
 def test_a_journal_that_calls_tta_careful_is_resumed_with_a_notice(quick, small_coco, tmp_path, caplog):
     first = evaluate.evaluate(make_run(quick, small_coco), resume=tmp_path).to_dict()
     journal = tmp_path / "progress.jsonl"
@@ -153,6 +155,7 @@ def test_resume_errors(quick, small_coco, tmp_path):
             evaluate.evaluate(make_run(quick, small_coco), resume=folder)
 
 
+@pytest.mark.slow
 def test_an_image_is_scored_anew_where_its_truth_has_changed(quick, small_coco, tmp_path):
     resume, seen = tmp_path / "resume", []
     evaluate.evaluate(make_run(quick, small_coco), resume=resume)
@@ -166,6 +169,7 @@ def test_an_image_is_scored_anew_where_its_truth_has_changed(quick, small_coco, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [b"\0" * 50, b"{}", b'{"image_id": 7}', b"[]", b'{"image_id": 122745, "matrix": 3}', b"[" * 100_000]
 )

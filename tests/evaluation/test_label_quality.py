@@ -27,6 +27,7 @@ def with_wrong_objects(nine_coco, tmp_path):
     return folder, change_objects(file, file, 3, seed=2)
 
 
+@pytest.mark.slow
 def test_a_wrong_annotation_lowers_the_label_quality_of_its_image_alone(nine_coco, with_wrong_objects, segmenter):
     folder, wrong = with_wrong_objects
     before = qualities(segmenter, CocoDataset.open(nine_coco, "samples"))
@@ -36,6 +37,7 @@ def test_a_wrong_annotation_lowers_the_label_quality_of_its_image_alone(nine_coc
     assert all(0 <= quality <= 1 for quality in after.values())
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_most_doubtful_truth_first(with_wrong_objects, segmenter):
     folder, _ = with_wrong_objects
     dataset = CocoDataset.open(folder, "samples")

@@ -23,6 +23,7 @@ def by_name(parts):
     return {part["name"]: part for part in parts}
 
 
+@pytest.mark.slow
 def test_a_tag_is_scored_as_its_images_alone(outcome, quick, nine_coco):
     pets = {CAT: "cat", DOG: "dog", PARROT: "cat"}
     [cat, dog] = outcome.to_dict(Tags({"pet": pets}))["slices"]["tags"]["pet"]
@@ -34,6 +35,7 @@ def test_a_tag_is_scored_as_its_images_alone(outcome, quick, nine_coco):
     assert dog["intervals"] == {"mean_iou": None, "foreground_mean_iou": None}  # one image says nothing of others
 
 
+@pytest.mark.slow
 def test_every_image_is_in_one_part_of_each_kind(outcome, nine_coco):
     slices = outcome.to_dict()["slices"]
     assert slices.pop("tags") == {}
@@ -41,6 +43,7 @@ def test_every_image_is_in_one_part_of_each_kind(outcome, nine_coco):
         assert sum(part["images"] for part in parts) == len(NINE), kind
 
 
+@pytest.mark.slow
 def test_parts_by_objects_are_those_of_the_annotations(outcome, nine_coco):
     """Counted anew from COCO's own areas, which the samples' annotations give."""
     dataset = CocoDataset.open(nine_coco)
@@ -63,6 +66,7 @@ def test_parts_by_objects_are_those_of_the_annotations(outcome, nine_coco):
     }
 
 
+@pytest.mark.slow
 def test_brightness_is_the_mean_luma(outcome, nine_coco):
     rows = {row["image_id"]: row["brightness"] for row in outcome.to_dict()["per_image"]}
     dataset = CocoDataset.open(nine_coco)
@@ -76,6 +80,7 @@ def test_brightness_is_the_mean_luma(outcome, nine_coco):
     assert [brightness(np.full((2, 2, 3), value, np.uint8)) for value in (0, 255)] == [0, 255]
 
 
+@pytest.mark.slow
 def test_a_truth_without_objects_has_no_parts_by_them(run, tmp_path):
     """From the command line: label maps of a data set in VOC's layout, with tags and a report."""
     from tests.helpers.voc_folder import boxes, write_voc

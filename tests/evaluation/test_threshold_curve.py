@@ -13,6 +13,7 @@ from tests.helpers.runs import make_run, refining
 from tests.helpers.samples import CAT, RIDERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_name", ["any", "person"])
 def test_the_curve_has_the_scores_of_each_threshold(quick, nine_coco, class_name):
     run = make_run(quick, nine_coco, task=Task("binary", class_name), ids=[CAT, RIDERS])
@@ -35,6 +36,7 @@ def test_only_probabilities_of_binary_mode_have_a_curve(quick, nine_coco):
     assert evaluate.evaluate(refined).to_dict()["threshold_curve"] is None  # it decides by other probabilities
 
 
+@pytest.mark.slow
 def test_the_report_shows_it_and_names_the_best_threshold(quick, nine_coco):
     run = make_run(quick, nine_coco, task=Task("binary", "person"), ids=[CAT, RIDERS])
     record = evaluate.evaluate(run).to_dict()

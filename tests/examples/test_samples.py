@@ -183,6 +183,7 @@ def test_dataset_shows_what_the_product_needs_to_show():
     assert sum(path.stat().st_size for path in (EXAMPLES / "samples").iterdir()) <= 3_000_000
 
 
+@pytest.mark.slow
 def test_the_shipped_model_fails_where_and_as_it_is_told():
     """A better model may do better here: then another photograph must show how models fail, or another sentence."""
     dataset, segmenter = CocoDataset.open(EXAMPLES), Segmenter(SHIPPED, device="cpu", precision="float32")

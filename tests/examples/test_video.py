@@ -55,6 +55,7 @@ def video(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_video_is_segmented_frame_by_frame(example, segmenter, video, tmp_path):
     target = tmp_path / "segmented.mp4"
     assert example.segment(video, target, segmenter, batch_size=3, alpha=1.0) == FRAMES

@@ -66,6 +66,7 @@ def test_figure_shows_the_photograph_in_the_shape_of_the_labels():
     assert (pixels == (255, 0, 0)).all(-1).sum() == 620 * 620
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300), (300, 2), (900, 600), (2000, 3000)])
 def test_figure_of_any_shape(shape):
     labels = np.ones(shape, np.uint8)
@@ -105,6 +106,7 @@ def test_figure_errors():
         figures.figure(PHOTOGRAPH[..., :2], patches(), patches())
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported():
     script = (
         "import sys, numpy as np; from segcore.imaging import figures; assert 'matplotlib' not in sys.modules;"

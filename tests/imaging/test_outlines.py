@@ -67,6 +67,7 @@ def test_nothing_has_no_outline():
     assert rings(np.zeros((3, 4), bool)) == polygons(np.zeros((3, 4), bool)) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(MASKS)
 def test_outlines_fill_to_the_mask(mask):

@@ -116,6 +116,7 @@ def test_a_batch_norm_is_folded_without_a_change():
         torch.testing.assert_close(segmenter.predict_logits(batch), copy.deepcopy(network).eval()(batch))
 
 
+@pytest.mark.slow
 def test_torchvisions_network_keeps_its_stride():
     torch.manual_seed(0)
     build = torchvision.models.segmentation.lraspp_mobilenet_v3_large
@@ -174,6 +175,7 @@ def test_segformer_of_transformers():
     check_engines(transformers.SegformerForSemanticSegmentation(config).eval(), NAMES)
 
 
+@pytest.mark.slow
 def test_openvino_refuses_what_it_computes_wrongly():
     pytest.importorskip("openvino", reason="needs openvino: segcore[openvino]")
 

@@ -143,6 +143,7 @@ def test_the_reach_grows_with_the_photograph():
     assert (borders(refined == CAT) == 3 * EDGE).all()
 
 
+@pytest.mark.slow
 def test_a_large_photograph_takes_bounded_memory():
     size_hw = 3000, 4000
     large = photograph(2000, size_hw)
@@ -265,6 +266,7 @@ def test_errors():
 # ---- the segmenter, and the package
 
 
+@pytest.mark.slow
 def test_a_segmenter_refines_all_that_it_gives(examples_coco):
     path = examples_coco / "samples" / "000000900002.jpg"
     refined = Segmenter("deeplabv3_mobilenet_v2", device="cpu", precision="float32", refine="edges")(path)

@@ -173,6 +173,7 @@ def test_segmentation_errors():
         Segmentation(np.zeros((21, 3, 3), np.float32), (9, 9), provenance, np.zeros((9, 8, 3), np.uint8))
 
 
+@pytest.mark.slow
 def test_aspect_keeps_the_shape(segmenter, cat):
     result = segmenter(cat, resize="aspect")  # 451 x 300 -> 781 x 520
     assert result.provenance.resize == "aspect"

@@ -235,6 +235,7 @@ def test_the_order_of_the_classes_changes_no_mean(target, prediction, order):
         assert after[key][renamed] == pytest.approx(before[key], nan_ok=True)
 
 
+@pytest.mark.slow
 def test_scores_are_25_times_faster_than_scikit_learn():
     target, prediction = blobs(1, (480, 640)), blobs(2, (480, 640))
 

@@ -62,6 +62,7 @@ def boundary_definition(truth, prediction, num_classes):
 # ---- against scikit-learn and the definition
 
 
+@pytest.mark.slow
 @quickly
 @given(label_maps())
 @pytest.mark.filterwarnings("ignore::UserWarning:sklearn")  # of classes on one side only, or one class alone

@@ -49,6 +49,7 @@ def commit(the_hub, weights):
     return the_hub.put("somebody/small", {FILE: weights, "README.md": b"# small"})
 
 
+@pytest.mark.slow
 def test_a_model_on_the_hub_is_pinned_and_recorded(the_hub, commit):
     segmenter = Segmenter("hf:somebody/small", **ON_CPU)
     result, expected = segmenter(photograph()), Segmenter(SHIPPED, **ON_CPU)(photograph())
@@ -202,6 +203,7 @@ def front_matter(card: str) -> dict:
     return yaml.safe_load(card.split("---\n")[1])
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_the_model(tmp_path, weights):
     segmenter = Segmenter(SHIPPED, **ON_CPU)
     (tmp_path / "scores.json").write_text(json.dumps(record()))

@@ -262,6 +262,7 @@ def test_weights_that_do_not_fit_errors(change, message, tmp_path):
     assert str(tmp_path / "model.safetensors") in str(raised.value) and str(raised.value).isprintable()
 
 
+@pytest.mark.slow
 def test_only_counters_may_be_missing(published, tmp_path):
     published.network.aux_classifier = None
     state, header = published.network.state_dict(), checkpoint.read_header(loading.weights_path(SHIPPED))

@@ -243,6 +243,7 @@ def test_a_chart_reaches_out_of_itself_nowhere():
         assert not re.search(r"\bid=|href=|url\(", svg)  # no ids, so that those of several charts cannot collide
 
 
+@pytest.mark.slow
 def test_the_same_record_gives_the_same_charts_from_many_threads():
     alone = all_charts(record()) * 3
     with ThreadPoolExecutor(4) as pool:

@@ -71,6 +71,7 @@ def test_labels_are_those_of_tensorflow_lite(file):
     assert np.mean(agreement) >= 0.99
 
 
+@pytest.mark.slow
 def test_the_file_is_a_model_like_any_other(converted, file):
     segmenter = Segmenter(converted, precision="float32")
     assert segmenter.preprocess == loading.preprocess_for(catalogue.SHIPPED)

@@ -540,6 +540,7 @@ def test_file_names_that_cannot_be_are_named_and_the_rest_is_done(folder, name, 
 # ---- the photographs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "twist",
     [
@@ -759,6 +760,7 @@ def killed_once(process: subprocess.Popen, condition) -> None:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_process_killed_among_photographs(folder):
     slow = [address(NAMES[each]) for each in (3, 7)]
     arguments = ("--to", folder, "--count", 12, "--base-url")

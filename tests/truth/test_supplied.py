@@ -389,6 +389,7 @@ def test_annotations_errors(read, content, message):
     assert str(caught.value).startswith("truth.json")
 
 
+@pytest.mark.slow
 def test_annotations_that_would_take_all_memory_errors(read):
     zigzag = [[0, 0, 9999, 9999] * 300]
     with pytest.raises(AnnotationError, match="1 outlines of 5,999,400 pixels together.*too much to draw"):

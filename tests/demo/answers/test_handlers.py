@@ -53,6 +53,7 @@ def test_task_of_the_controls():
     assert photographs.task_of("binary", "dog", False, None) == Task("binary", "dog")
 
 
+@pytest.mark.slow
 def test_going_back_to_a_photograph_and_resize_is_free(pool, dataset, dog):
     shown = photographs.open_photograph(pool, None, dog, "auto", "squeeze")
     shown = photographs.segment_again(pool, shown, "auto", "aspect")
@@ -169,6 +170,7 @@ def counted(method, calls):
     return wrapper
 
 
+@pytest.mark.slow
 def test_a_large_photograph_looks_the_same_on_the_screen_and_taken_away(pool, dog, tmp_path):
     with Image.open(dog) as photograph:
         photograph.resize((3200, 2400), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
@@ -241,6 +243,7 @@ def test_scores_are_those_of_evaluate(pool, dataset, number, name, task_number, 
     assert record == row | {key: expected[key] for key in record.keys() & expected.keys()}
 
 
+@pytest.mark.slow
 def test_protocols_of_one_resize_share_a_run_of_the_network(pool, dataset):
     compared = ground_truth.compare(pool, None, dataset, DOG, "auto", "original", "squeeze")
     compared = ground_truth.compare(pool, compared, dataset, DOG, "auto", "report", "squeeze")
@@ -250,6 +253,7 @@ def test_protocols_of_one_resize_share_a_run_of_the_network(pool, dataset):
     assert pool.runs == compared.network_runs == 2
 
 
+@pytest.mark.slow
 def test_the_errors_of_the_comparison_add_up(pool, dataset):
     compared = ground_truth.compare(pool, None, dataset, PIZZA, "auto", "original", "squeeze")
     view = ground_truth.view_compared(compared, Task(), "original")
@@ -261,6 +265,7 @@ def test_the_errors_of_the_comparison_add_up(pool, dataset):
     assert kinds["extra"] == matrix[0, 1:].sum()
 
 
+@pytest.mark.slow
 def test_other_objects_are_warned_of(pool, dataset):
     compared = ground_truth.compare(pool, None, dataset, PIZZA, "auto", "original", "squeeze")
     assert "pizza" in ground_truth.view_compared(compared, Task(), "original").warning

@@ -35,6 +35,7 @@ def shown(pool, path, **settings):
     return photographs.open_photograph(pool, None, path, **({"model": "auto", "resize": "squeeze"} | settings))
 
 
+@pytest.mark.slow
 def test_the_network_runs_once_for_a_sample_whatever_starts_again(start, dataset, runs):
     pool, dog = start(), dataset.path(DOG)
     first = shown(pool, dog)
@@ -48,6 +49,7 @@ def test_the_network_runs_once_for_a_sample_whatever_starts_again(start, dataset
             assert one.viewer == other.viewer and one.found == other.found
 
 
+@pytest.mark.slow
 def test_scores_have_their_own_exact_result(start, dataset, runs):
     pool = start()
     shown(pool, dataset.path(DOG))
@@ -60,6 +62,7 @@ def test_scores_have_their_own_exact_result(start, dataset, runs):
     assert one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"resize": "aspect"}, {"tta": True}], ids=["another resize", "test-time augmentation"]
 )
@@ -73,6 +76,7 @@ def test_other_settings_are_not_kept(start, dataset, runs, changes):
     np.testing.assert_array_equal(shown(pool, dataset.path(DOG)).result.logits, before.logits)
 
 
+@pytest.mark.slow
 def test_another_precision_has_another_result(start, dataset, runs):
     shown(start(), dataset.path(DOG))
     other = shown(start(arithmetic=Arithmetic("float32", "torch")), dataset.path(DOG))
@@ -86,6 +90,7 @@ def test_a_visitors_photograph_is_never_kept(start, dataset, runs, tmp_path):
     assert len(runs) == 2 and not (tmp_path / "kept").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["empty", "cut", "a flipped bit", "no archive", "no number"])
 def test_a_damaged_file_is_made_anew(start, dataset, runs, tmp_path, capsys, damage):
     before = shown(start(), dataset.path(DOG)).result

@@ -72,6 +72,7 @@ def ask(nine_coco, tmp_path):
     return ask
 
 
+@pytest.mark.slow
 def test_label_maps_are_scored_and_every_misfit_is_named(ask, upload, perfect, tmp_path):
     *right, wrong = perfect
     files = {f"preds/{name}": perfect[name] for name in right}

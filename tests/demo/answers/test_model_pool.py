@@ -147,6 +147,7 @@ def test_a_model_that_is_being_loaded_holds_no_other_up(other_model, monkeypatch
     loading.join()
 
 
+@pytest.mark.slow
 def test_exact_is_float32_and_keeps_float32_logits():
     result = ModelPool().segment(PHOTOGRAPH, "auto", resize="squeeze", exact=True)
     assert result.provenance.precision == "float32"

@@ -67,6 +67,7 @@ def saved(labels, folder, name="mask.png"):
     return folder / name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_the_exported_label_map_given_back_is_wholly_right(dog, task, tmp_path):
     exported = photographs.write_download(dog, task, "labels", tmp_path)
@@ -147,6 +148,7 @@ def looked(tab, visit, task=None):
     return named(tab.on_look(visit, *controls(task or Task()), ""))
 
 
+@pytest.mark.slow
 def test_a_black_and_white_mask_waits_for_binary_mode(tab, dog, tmp_path):
     where = np.zeros((512, 512), np.uint8)
     where[100:400, 100:400] = 255
@@ -199,6 +201,7 @@ def test_a_photograph_that_comes_while_a_truth_is_read_stays(tab, dog, dataset, 
     assert visit.shown is other and looked(tab, visit)["viewer"]["layout"] == "single"
 
 
+@pytest.mark.slow
 def test_scores_are_of_the_network_s_own_edges_until_asked_otherwise(tab, dog, annotations, tmp_path):
     visit = Visit(dog)
     assert tab.on_truth(str(annotations), visit)[1] is False  # what becomes of the box
@@ -232,6 +235,7 @@ def test_a_truth_that_does_not_fit_changes_nothing(tab, dog, annotations, tmp_pa
     assert arrived == sharp == {"__type__": "update"} and visit.shown is before
 
 
+@pytest.mark.slow
 def test_no_truth_runs_a_network(tab, dog, annotations):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
@@ -240,6 +244,7 @@ def test_no_truth_runs_a_network(tab, dog, annotations):
     assert visit.shown.network_runs == dog.network_runs
 
 
+@pytest.mark.slow
 def test_files_of_scores(tab, dog, annotations, tmp_path):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)

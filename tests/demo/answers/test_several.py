@@ -36,6 +36,7 @@ def batch(pool, dataset, tmp_path_factory):
     return batch
 
 
+@pytest.mark.slow
 def test_each_says_what_was_found_and_has_a_small_overlay(batch):
     assert [each.caption.split(" ")[0] for each in batch.done] == ["dog", "cat"]
     assert [each.source for each in batch.done] == [batch.sources[0], batch.sources[2]]

@@ -54,6 +54,7 @@ def line():
     return Line()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["queue/data", "call/segment/{}", "call/v2/segment/{}"])
 def test_what_is_listened_to_is_begun(line, path):
     first, second = line.join("first"), line.join("second")
