@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from segcore.categories import Categories
+from segcore.models import catalogue, checkpoint, loading
 from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, drawn, largest_class, panel_of, row, shows
 from tests.helpers.colours import FOREIGN, LONG_NAME, photograph, write_coco
+from tests.helpers.hub_server import running_hub
 from tests.helpers.page_server import running_page
 from tests.helpers.viewer import overlay
 
@@ -131,3 +134,25 @@ def test_images_of_other_things_are_refused_with_a_sentence(open_page):
         page.locator("#set-notice", has_text=said).wait_for()
         page.context.close()
         assert "Traceback" not in running.log()
+
+
+def test_a_model_of_the_hub(open_page, colours, tmp_path):
+    network, names_of_it = loading.build_network(catalogue.SHIPPED, 4), ("sand", "sky", "water")
+    file = tmp_path / "model.safetensors"
+    header = checkpoint.Header(catalogue.SHIPPED, Categories.of(*names_of_it), 65, (0.5,) * 3, (0.2,) * 3, {})
+    checkpoint.write(file, header, network.state_dict())
+    with running_hub() as hub:
+        hub.put("somebody/coast", {file.name: file.read_bytes()})
+        cache = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache"), "SEGCORE_OFFLINE": "0"}
+        with running_page("--model", "hf:somebody/coast", env=cache) as running:
+            page = open_page(running.url)
+            upload(page, colours)
+            assert names(page, f"{PHOTOGRAPH} .chip .name") <= set(names_of_it)  # its weights are random
+            panel = page.get_by_role("tabpanel").filter(visible=True)
+            shows(page, PHOTOGRAPH, panel.get_by_role("radio", name="Binary").check)
+            panel.get_by_label("Class", exact=True).click()
+            offered = {each.strip("✓ \n") for each in names(page, "[role=option]")}
+            assert offered == {"Any object", "Sand", "Sky", "Water"}
+            assert "somebody/coast" in page.inner_text("#photograph-provenance")
+            page.context.close()
+            assert "Traceback" not in running.log() and "Warning" not in running.log()
