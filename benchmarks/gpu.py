@@ -104,8 +104,13 @@ def precisions(device: str) -> tuple[str, ...]:
     return ("float32", "bfloat16", "float16") if device.startswith("cuda") else ("float32", "bfloat16")
 
 
-def variants(network: nn.Module, device: str) -> dict[str, tuple[Callable[[Tensor], object], torch.dtype]]:
-    """Return the variants by title, with the dtype of their batches. Only the plain call is not channels-last."""
+def variants(
+    network: nn.Module, device: str, *, compiled: bool = False
+) -> dict[str, tuple[Callable[[Tensor], object], torch.dtype]]:
+    """Return the variants by title, with the dtype of their batches. Only the plain call is not channels-last.
+
+    compiled: add `torch.compile` in bfloat16; on a card it uses CUDA graphs.
+    """
     plain = network.to(device).eval()
 
     def autocast(batch: Tensor) -> object:
@@ -116,14 +121,21 @@ def variants(network: nn.Module, device: str) -> dict[str, tuple[Callable[[Tenso
     for precision in precisions(device):
         core = prepare(network, device=device, precision=precision)._run
         found[f"segcore, {precision}"] = (core.core, core.dtype)
+    if compiled:
+        core = prepare(network, device=device, precision="bfloat16")._run
+        # A compiled network is for one size. On a card this mode records CUDA graphs, so that launches cost nothing.
+        fast = torch.compile(core.core, dynamic=False, mode="reduce-overhead")
+        found["segcore, bfloat16, torch.compile"] = (fast, core.dtype)
     return found
 
 
-def speed(device: str, model: str, size: int, batches: list[int], clock: Clock) -> Iterator[Check]:
+def speed(
+    device: str, model: str, size: int, batches: list[int], clock: Clock, *, compiled: bool = False
+) -> Iterator[Check]:
     """Measure every variant at every batch size, and compare the best bfloat16 rate with the target."""
     best: dict[str, float] = {}
     network = gpu_checks.network_of(model)
-    for title, (run, dtype) in variants(network, device).items():
+    for title, (run, dtype) in variants(network, device, compiled=compiled).items():
         for count in batches:
             if clock.left() < 0:
                 yield Check(f"{title}, batch {count}", LEFT_OUT, "", None)
@@ -196,7 +208,7 @@ def rows(arguments: argparse.Namespace, device: str) -> Iterator[Check]:
     batch = min(arguments.evaluation_batch, max(arguments.batches))
     yield from correctness(device, model, size)
     yield from latency(device, model, size)
-    yield from speed(device, model, size, arguments.batches, clock)
+    yield from speed(device, model, size, arguments.batches, clock, compiled=arguments.compile)
     if arguments.images and clock.left() > 0:
         yield from evaluation(device, model, batch, arguments.images)
     elif arguments.images:
@@ -211,6 +223,7 @@ def main() -> int:
     parser.add_argument("--batches", type=_numbers, default=[1, 2, 4, 8, 16, 32, 64], metavar="1,2,4")
     parser.add_argument("--images", type=int, default=2000, help="of the evaluation, 0 for none; default 2000")
     parser.add_argument("--evaluation-batch", type=int, default=16, metavar="N", help="default: %(default)s")
+    parser.add_argument("--compile", action="store_true", help="also torch.compile: up to a minute more for each batch")
     parser.add_argument("--minutes", type=float, default=6.0, help="after which nothing more is begun; default 6")
     arguments = parser.parse_args()
     try:
