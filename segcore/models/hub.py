@@ -152,7 +152,10 @@ def _checked_place(name: str) -> Place:
     try:
         utils.validate_repo_id(place.repo)
     except errors.HFValidationError as error:
-        raise UsageError(f"{shown(name)} is no name of a model on the Hub: {shown(_line(error))}") from error
+        raise UsageError(
+            f"{shown(name)} is no name of a model on the Hub: USER and NAME are letters, digits, '-', '_' and '.', "
+            "begin and end with a letter, a digit or '_', and have no '--' or '..'; together at most 96 characters"
+        ) from error
     return place
 
 

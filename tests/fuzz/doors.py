@@ -18,7 +18,7 @@ from segcore.inference.task import Task
 from segcore.models import catalogue, hub, loading, own
 from segcore.truth.predictions import LabelMaps
 from tests.fuzz.mutations import mutated_bytes, values
-from tests.fuzz.oracle import Target, attempted, check_sentence, refusal
+from tests.fuzz.oracle import INTERNALS, Target, attempted, check_sentence, refusal
 from tests.fuzz.pictures import HEIGHT, WIDTH, mask_pictures
 from tests.helpers.colours import AS_IT_IS, Colours
 
@@ -27,7 +27,7 @@ _TEXT = st.text(st.characters(exclude_characters="\0"), max_size=12)
 
 def _is_quotable(name: str) -> bool:
     """Whether the oracle does not take a message that quotes a name for one that shows Python's own."""
-    return "__" not in name
+    return not INTERNALS.search(name)
 
 
 # ---- names of models on the Hub

@@ -16,7 +16,7 @@ from hypothesis.strategies import SearchStrategy
 from segcore.errors import SegcoreError
 
 # What only programmers know; a person who reads it has been told nothing.
-_INTERNALS = re.compile(
+INTERNALS = re.compile(
     r"Traceback|\b\w+(Error|Exception|Warning)\b|object at 0x|<class|NoneType|codec|unhashable|recursion|"
     r"\bsys\.|numpy|torch\.|not supported between|positional argument|has no attribute|\w\.py\b|no memory|more memory|"
     r"(?<!['\w])__[a-z]\w*__"  # not after a quotation mark (user input), nor in the name of a temporary folder
@@ -81,5 +81,5 @@ def check_sentence(text: str) -> None:
     for line in text.split("\n"):
         assert len(line) <= _LONGEST, f"a line of {len(line):,} characters: {line[:200]}"
         assert line.isprintable(), f"not printable: {line!r}"
-    internal = _INTERNALS.search(text)
+    internal = INTERNALS.search(text)
     assert internal is None, f"it names {internal[0]!r}: {text}"
