@@ -49,6 +49,8 @@ def read_chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, *, most_bytes:
     Neither the size nor the name that the archive states is trusted.
     """
     name = shown(entry.filename)
+    if entry.header_offset < 0:  # the archive lacks its first bytes
+        raise UsageError(f"{name} is not inside the ZIP, which is damaged; make the ZIP again")
     if entry.flag_bits & _ENCRYPTED:
         raise UsageError(f"{name} is encrypted; make the ZIP without a password")
     if entry.compress_type not in _METHODS:

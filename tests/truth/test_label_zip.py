@@ -93,6 +93,7 @@ def encrypted(data):
         (lambda data: data[:-1], "maps.zip is no ZIP archive"),
         (lambda data: data[:-22] + zips._LOCATOR + bytes(16) + data[-22:], "is in the ZIP64 format"),
         (lambda data: data[:30] + bytes(30) + data[60:], "damaged"),
+        (lambda data: data[1:], "'a.png' is not inside the ZIP, which is damaged"),
         (lambda data: data.replace(b"content of a", b"CONTENT of a"), "'a.png' is damaged inside the ZIP"),
         (encrypted, "'a.png' is encrypted; make the ZIP without a password"),
     ],
