@@ -79,6 +79,8 @@ def _has_fast_bfloat16(device: str, engine: str) -> bool:
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if kind == "cpu":
+        if not hasattr(torch.cpu, "get_capabilities"):  # an older PyTorch, which names no instructions
+            return False
         capabilities = torch.cpu.get_capabilities()
         return torch.backends.mkldnn.is_available() and any(map(capabilities.get, _BFLOAT16_INSTRUCTIONS))
     return False

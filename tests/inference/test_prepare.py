@@ -196,9 +196,15 @@ def test_pick_device_errors(device, monkeypatch):
     ],
 )
 def test_pick_precision_on_a_cpu(instructions, expected, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
     assert pick_precision("auto", "cpu") == expected
     assert pick_precision("float32", "cpu") == "float32"
+
+
+def test_pick_precision_of_an_older_pytorch(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert pick_precision("auto", "cpu") == "float32"
+    assert pick_precision("bfloat16", "cpu") == "bfloat16"
 
 
 def test_pick_precision_on_other_devices(monkeypatch):
