@@ -47,7 +47,7 @@ def unpack(archive: Path, folder: Path, stems: Collection[str]) -> Unpacked:
     with zips.opened(archive, most_entries=MOST_ENTRIES) as opened:
         for entry in opened.infolist():
             path = PurePosixPath(entry.filename.replace("\\", "/"))
-            if entry.is_dir() or "__MACOSX" in path.parts or path.name.startswith("."):
+            if entry.filename.endswith("/") or "__MACOSX" in path.parts or path.name.startswith("."):
                 continue  # systems add these by themselves
             if path.name not in wanted:
                 strays.append(entry.filename)

@@ -112,6 +112,15 @@ def test_rare_methods_and_double_names_are_refused(zipped, folder):
         unpack(zipped(("x/a.png", b"1"), ("y/a.png", b"2")), folder, STEMS)
 
 
+def test_a_file_without_a_name_is_a_stray(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "maps.zip", "w") as archive:
+        archive.writestr("a.png", b"1")
+        archive.writestr("b.png", b"2")
+        archive.filelist[0].filename = archive.filelist[0].orig_filename = ""
+    assert unpack(tmp_path / "maps.zip", folder, STEMS).strays == ("",)
+    assert files(folder) == {"maps/b.png": b"2"}
+
+
 def test_an_archive_with_a_comment_is_read(folder, tmp_path):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
