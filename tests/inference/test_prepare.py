@@ -186,6 +186,16 @@ def test_pick_device_errors(device, monkeypatch):
         pick_device(device)
 
 
+def test_a_cpu_runs_the_images_of_a_batch_one_by_one(shipped):
+    """Together they take twice as long there."""
+    prepared, sizes = prepare(shipped, device="cpu", precision="float32"), []
+    prepared._run.core.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    batch = torch.rand(3, 3, 97, 97)
+    together = prepared(batch)
+    assert sizes == [1, 1, 1]
+    assert torch.equal(together, torch.cat([prepared(image) for image in batch.split(1)]))
+
+
 @pytest.mark.parametrize(
     ("instructions", "expected"),
     [
