@@ -13,7 +13,17 @@ from gradio_client import Client
 
 from demo.server.failures import FAILED
 from segcore.cli import main
-from tests.helpers.browser import CHROMIUM, FIREFOX, LONG, PHOTOGRAPH, drawn, launch, launch_firefox
+from tests.helpers.browser import (
+    CHROMIUM,
+    FIREFOX,
+    FIREFOX_LEAST,
+    LONG,
+    PHOTOGRAPH,
+    drawn,
+    firefox_version,
+    launch,
+    launch_firefox,
+)
 from tests.helpers.page_server import running_page
 from tests.helpers.samples import NINE, write_samples
 
@@ -168,6 +178,8 @@ def firefox(tmp_path_factory):
     """Another browser; a test that asks for it is skipped where there is none."""
     if FIREFOX is None:
         pytest.skip("Firefox is not installed")
+    if (version := firefox_version()) < FIREFOX_LEAST:
+        pytest.skip(f"Firefox {version} is installed, and Playwright needs {FIREFOX_LEAST} or newer")
     playwright = pytest.importorskip("playwright.sync_api")
     pytest.importorskip("tornado")
     with playwright.sync_playwright() as running:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 # The same browser without a window, which takes two thirds of the processor time, or else the whole of it.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+FIREFOX_LEAST = 153  # an older one lacks more commands of Playwright's than firefox_relay.py answers
 PHOTOGRAPH, TRUTH = "#photograph-viewer", "#truth-viewer"
 LONG = 180_000  # milliseconds, of a machine that does much else
 
@@ -19,6 +22,12 @@ def launch(playwright):
     """Start the browser, which sends nothing of its own."""
     arguments = ["--no-sandbox", "--disable-background-networking"]
     return playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+def firefox_version():
+    """The main version of this machine's Firefox, such as 153."""
+    said = subprocess.run([FIREFOX, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"Firefox (\d+)", said)[1])
 
 
 def launch_firefox(playwright, folder):
