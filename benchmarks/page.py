@@ -1,16 +1,19 @@
 """Measures the seconds from the command to the page and its first overlay, and from a click to its answer.
 
-    python -m benchmarks.page [--starts 5] [--repeats 20]
+    python -m benchmarks.page [--starts 5] [--repeats 20] [--openings 10]
 
 Starts the page in another process, with the shipped model and without a network, and uses it over loopback like a
-browser, with one visitor. The photographs are made from a sample of examples/: one enlarged to 4000 x 3000 with a
-camera's grain, one reduced to 640 x 480, as JPEG of quality 90. The metadata differ each time, so that nothing is
-cached. The two photographs alternate. Medians over the repeats.
+browser, with one visitor. The photographs are made from a sample of examples/: two enlarged to 8000 x 6000 and
+4000 x 3000 with a camera's grain, one reduced to 640 x 480, as JPEG of quality 90. The metadata differ each time, so
+that nothing is cached. The photographs alternate. Medians over the repeats.
 
 The time of an *answer* begins when an event's request is sent and ends when all its outputs have arrived. For a
 photograph there are two events: opening and showing it. The time includes the server's work and a few milliseconds of
 loopback. With *upload* it begins when the file is sent. The browser's work is not included. *Of it, the network* is the
 time that the page reports, which shows how busy the machine is.
+
+An *opening* is measured in Chromium, where it is installed, on a page that has been opened before: from the arrival of
+the page's HTML in a new context until its first overlay is drawn, and the bytes that were transferred until then.
 """
 
 from __future__ import annotations
@@ -24,18 +27,21 @@ import sys
 import time
 import uuid
 from collections import defaultdict
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from benchmarks.speed import machine
 from segcore.models import catalogue
+from tests.helpers.browser import CHROMIUM, PHOTOGRAPH, drawn, launch
 from tests.helpers.page_client import Visitor
 from tests.helpers.page_server import ROOT, running_page
 
 SAMPLE = ROOT / "examples" / "samples" / "000000423617.jpg"
-SIZES = {"12 megapixels": (4000, 3000), "640 x 480": (640, 480)}
+SIZES = {"48 megapixels": (8000, 6000), "12 megapixels": (4000, 3000), "640 x 480": (640, 480)}
 GRAIN = 6  # levels, standard deviation
 PAGE = 0  # what the page itself is called among its components
 UPLOAD, WAITING, VIEWER, PROVENANCE = (f"photograph-{each}" for each in ("upload", "waiting", "viewer", "provenance"))
@@ -160,23 +166,51 @@ def measure_answers(url: str, repeats: int) -> dict[tuple[str, str], list[float]
     return taken
 
 
+def measure_openings(url: str, openings: int) -> tuple[list[float], list[float]]:
+    """Return the seconds from the page's HTML to its first overlay in Chromium, and the kilobytes, of each opening."""
+    seconds, kilobytes = [], []
+    with sync_playwright() as playwright, closing(launch(playwright)) as browser:
+        for number in range(openings + 1):
+            with closing(browser.new_context()) as context:
+                page = context.new_page()
+                page.goto(url)
+                drawn(page, PHOTOGRAPH)
+                taken = page.evaluate(
+                    """() => {
+                        const [html] = performance.getEntriesByType("navigation");
+                        const sizes = [html, ...performance.getEntriesByType("resource")].map((it) => it.transferSize);
+                        return [performance.now() - html.responseEnd, sizes.reduce((sum, size) => sum + size)];
+                    }"""
+                )
+            if number:  # the first one warms up
+                seconds.append(taken[0] / 1000)
+                kilobytes.append(taken[1] / 1000)
+    return seconds, kilobytes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=5, help="of the page, counted (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=20, help="of each click, counted (default: %(default)s)")
+    parser.add_argument("--openings", type=int, default=10, help="in Chromium, counted (default: %(default)s)")
     arguments = parser.parse_args()
-    if min(arguments.starts, arguments.repeats) < 1:
-        parser.error("--starts and --repeats are at least 1")
+    if min(arguments.starts, arguments.repeats, arguments.openings) < 1:
+        parser.error("--starts, --repeats and --openings are at least 1")
 
     starts = {title: statistics.median(each) for title, each in measure_starts(arguments.starts).items()}
     with running_page("--model", catalogue.SHIPPED) as page:
         Visit(page.url).open(PAGE, "load")
+        openings = measure_openings(page.url, arguments.openings) if CHROMIUM else None
         taken = measure_answers(page.url, arguments.repeats)
 
     print(f"{catalogue.SHIPPED}, one visitor, {SAMPLE.name}\n{machine()}\n")
     print(f"| start, median of {arguments.starts} | s |\n| --- | ---: |")
     for title, seconds in starts.items():
         print(f"| {title} | {seconds:.2f} |")
+    if openings:
+        seconds, kilobytes = map(statistics.median, openings)
+        print(f"\n| opening in Chromium, median of {arguments.openings} | |\n| --- | ---: |")
+        print(f"| from the HTML to the first overlay, s | {seconds:.2f} |\n| transferred, KB | {kilobytes:.0f} |")
     print(f"\n| answer, median of {arguments.repeats}, s | " + " | ".join(SIZES) + " |")
     print("| --- |" + " ---: |" * len(SIZES))
     for title in dict.fromkeys(title for title, _ in taken):
