@@ -110,14 +110,18 @@ class ModelPool:
             limits = {"max_pixels": self.limits.max_pixels, "max_bytes": self.limits.max_bytes}
             return DECODERS.photograph(Path(photograph), **limits, given_up=given_up)
 
+    def require(self, model: str) -> None:
+        """Raise UsageError for a model that is not on disk. Its download starts, if that is allowed."""
+        if not catalogue.on_disk(model):
+            raise UsageError(self.missing(model))
+
     def segmenter(self, model: str, arithmetic: Arithmetic) -> Segmenter:
         """Return the segmenter of a model and arithmetic. It is loaded at first use.
 
         Raises WeightsError if the weights are damaged, UsageError if they are not on disk yet. Visitors read both
         messages; the file's path is only written to stderr.
         """
-        if not catalogue.on_disk(model):
-            raise UsageError(self.missing(model))
+        self.require(model)
         try:
             return _loaded(model, arithmetic, self.models)
         except WeightsError as error:

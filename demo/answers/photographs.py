@@ -190,12 +190,15 @@ def nothing_found(task: Task) -> str:
         things = f"these {len(objects)} things" if len(objects) > 1 else "this thing"
         return f"Nothing found. I know only {things}: {', '.join(objects)}. Everything else is background to me."
     name = task.friendly_names[1]
-    found = f"No {'object' if name == ANY_OBJECT_NAME else name} found"
     if task.threshold is None:
-        return f"{found}. Untick Automatic threshold, then lower the threshold to see weaker matches."
-    if task.threshold > LOWEST_THRESHOLD:
-        return f"{found}. Lower the threshold to see weaker matches."
-    return f"{found}, even at the lowest threshold."
+        hint = "Untick Automatic threshold, then lower the threshold to see weaker matches"
+    elif task.threshold > LOWEST_THRESHOLD:
+        hint = "Lower the threshold to see weaker matches"
+    else:
+        return f"No {'object' if name == ANY_OBJECT_NAME else name} found, even at the lowest threshold."
+    if name == ANY_OBJECT_NAME:
+        return f"No object found. {hint}."
+    return f"No {name} found; nothing else was looked for. {hint}, or choose Multiclass to see everything."
 
 
 def class_legend(task: Task, found: Sequence[Found]) -> list[dict]:

@@ -171,6 +171,8 @@ class WholeSetTab:
         events.ends_on_failure(scored, idle, self.notice, FAILED)
         self.stop.click(self.on_stop, self.stopping, self.stop, **events.LIGHT)
         self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **events.LIGHT)
+        for chosen in (self.model, self.other_model):
+            chosen.input(self.on_model, chosen, self.notice, **events.LIGHT)
         tab.select(self.on_open, self.dataset, self.dataset, **events.LIGHT)
         fetching = [self.getting, self.get, self.stop_getting, self.clock, self.dataset]
         self.get.click(self.on_get, [self.count, self.kind], fetching, **events.LIGHT)
@@ -265,6 +267,15 @@ class WholeSetTab:
     def on_open(self, dataset: str) -> dict:
         """The tab was opened: also offer images that were downloaded meanwhile."""
         return controls.offered(self.datasets, dataset)
+
+    def on_model(self, model: str) -> str:
+        """A model was chosen. If it is not here, its download starts, and the notice says so at once."""
+        try:
+            if model != controls.NO_MODEL[1]:
+                self.pool.require(self.pool.resolve(model))
+        except SegcoreError as error:
+            return tables.notice(str(error))
+        return ""
 
     def on_dataset(self, dataset: str, images: float | None) -> dict:
         """Another set was chosen: keep the requested number of images, if the set has so many."""

@@ -15,6 +15,8 @@ from PIL import Image
 
 from demo.answers import whole_set
 from segcore.cli import main
+from segcore.errors import WeightsError
+from segcore.models import loading
 from segcore.truth.coco import CocoDataset
 from tests.helpers.browser import (
     LONG,
@@ -283,6 +285,31 @@ def test_a_model_is_not_compared_with_itself(open_set):
     page.click("#set-start")
     page.wait_for_selector("#set-notice .notice.error")
     assert "Both models are DeepLabV3+, MobileNetV2" in page.inner_text("#set-notice")
+
+
+def test_a_model_that_is_not_here_is_fetched_when_it_is_chosen_and_the_page_says_so(
+    open_page, no_downloads, tmp_path, monkeypatch
+):
+    asked, end = [], threading.Event()
+
+    def fetch_weights(name, *, progress):
+        asked.append(name)
+        end.wait(LONG / 1000)
+        raise WeightsError("stopped")
+
+    monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
+    with page_here(tmp_path, SEGCORE_OFFLINE="") as url:
+        page = open_page(url)
+        panel = panel_of(page, "A whole set")
+        panel.get_by_label("Compare with").click()
+        page.get_by_role("option", name="DeepLabV3, ResNet-50 (not here yet").click()
+        page.locator("#set-notice").get_by_text("DeepLabV3, ResNet-50 is being downloaded").wait_for()
+        assert "deeplabv3_resnet50" in asked
+
+        panel.get_by_label("Compare with").click()
+        page.get_by_role("option", name="Nothing").click()
+        page.wait_for_function("!document.querySelector('#set-notice').innerText.trim()")
+        end.set()
 
 
 def test_fits_a_phone(open_set):

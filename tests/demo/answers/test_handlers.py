@@ -186,14 +186,26 @@ def test_nothing_found_names_what_is_known(pool, dataset):
     shown = photographs.open_photograph(pool, None, dataset.path(STOP_SIGN), "auto", "squeeze")
     assert "20 things: aeroplane" in photographs.view_photograph(shown, Task()).viewer["message"]
     message = photographs.view_photograph(shown, Task("binary", "sheep", 0.9)).viewer["message"]
-    assert message == "No sheep found. Lower the threshold to see weaker matches."
+    assert message.startswith("No sheep found; nothing else was looked for. Lower the threshold")
 
 
 @pytest.mark.parametrize(
     ("class_name", "threshold", "message"),
     [
-        ("boat", None, "No boat found. Untick Automatic threshold, then lower the threshold to see weaker matches."),
-        ("diningtable", 0.06, "No dining table found. Lower the threshold to see weaker matches."),
+        (
+            "boat",
+            None,
+            "No boat found; nothing else was looked for. Untick Automatic threshold, then lower the threshold to see "
+            "weaker matches, or choose Multiclass to see everything.",
+        ),
+        (
+            "diningtable",
+            0.06,
+            "No dining table found; nothing else was looked for. Lower the threshold to see weaker matches, or choose "
+            "Multiclass to see everything.",
+        ),
+        ("any", None, "No object found. Untick Automatic threshold, then lower the threshold to see weaker matches."),
+        ("any", 0.4, "No object found. Lower the threshold to see weaker matches."),
         ("any", 0.05, "No object found, even at the lowest threshold."),
     ],
 )

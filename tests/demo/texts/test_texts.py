@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from demo import texts
+from demo.answers import photographs
 from demo.texts import LANGUAGES, answer_in, for_gradio, language_of, marked, translate, translate_html
 from segcore.classes import FRIENDLY_NAMES
+from segcore.inference.task import Task
 from segcore.report.terms import plural
 
 ROOT = Path(__file__).parents[3]
@@ -94,8 +96,8 @@ def test_the_first_language_of_the_browser_counts(accepted, language):
 
 def test_texts_with_values_are_translated_with_their_values():
     assert translate("You are next, about 3 seconds.", "de") == "Sie sind gleich dran, in etwa 3 Sekunden."
-    found_none = "No dog found. Lower the threshold to see weaker matches."
-    assert translate(found_none, "de").startswith("Nicht gefunden: Hund. ")
+    found_none = photographs.nothing_found(Task("binary", "dog", 0.9))
+    assert translate(found_none, "de").startswith("Nicht gefunden: Hund; nach anderem wurde nicht gesucht. Senken ")
     assert "avion, vélo" in translate(
         "Nothing found. I know only these 2 things: aeroplane, bicycle. Everything else is background to me.", "fr"
     )
