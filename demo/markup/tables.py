@@ -114,6 +114,8 @@ def provenance(view: PhotographView | ComparedView) -> str:
     ]
     if protocol:
         parts.append(f"protocol <b>{escape(protocol.name)}</b>: {escape(protocol.summary)}")
+        if made.refine is None:
+            parts.append("borders as the network draws them, not sharpened")
     parts.append(f"network {made.seconds:.2f} s")
     return f'<p class="provenance" data-network-runs="{view.network_runs}">{" · ".join(parts)}</p>'
 

@@ -88,10 +88,11 @@ def test_sharp_edges_are_there_for_photographs_and_for_scores_on_request(open_pa
     drawn(page, TRUTH)
     unfold_more_options(truth)
     box = truth.get_by_role("checkbox", name="Sharp edges")
-    assert not box.is_checked() and "sharp edges" not in page.inner_text("#truth-provenance")
+    assert not box.is_checked() and "not sharpened" in page.inner_text("#truth-provenance")
     own = page.inner_text("#truth-overall [data-score=boundary_iou]")
     shows(page, TRUTH, box.check)
-    assert "sharp edges" in page.inner_text("#truth-provenance")
+    said = page.inner_text("#truth-provenance")
+    assert "sharp edges" in said and "not sharpened" not in said
     assert page.inner_text("#truth-overall [data-score=boundary_iou]") != own
 
 
