@@ -43,10 +43,10 @@ _SKELETON = """
   <div class="frame">
     <div class="stage"></div>
     <div class="zoom" role="group" aria-label="Zoom">
+      <button type="button" data-action="zoom-all" aria-label="Show all of it" title="Show all of it (0)">Fit</button>
       <button type="button" data-action="zoom-out" aria-label="Zoom out" title="Zoom out (−)">−</button>
       <output>100 %</output>
       <button type="button" data-action="zoom-in" aria-label="Zoom in" title="Zoom in (+, double click)">+</button>
-      <button type="button" data-action="zoom-all" aria-label="Show all of it" title="Show all of it (0)">Fit</button>
       <button type="button" data-action="fullscreen" aria-label="Full screen" title="Full screen">
         <svg viewBox="0 0 16 16" aria-hidden="true"><path d="M2 6V2h4m4 0h4v4m0 4v4h-4m-4 0H2v-4"/></svg>
       </button>

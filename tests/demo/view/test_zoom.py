@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.helpers.viewer import overlay, pointed_at, update, zoom_said
 
@@ -93,4 +94,21 @@ def test_two_fingers_zoom(opened):
     page.wait_for_selector("#one .viewer[data-zoomed=true]")
     assert 200 < int(zoom_said(page).split()[0]) < 350
     assert page.evaluate("visualViewport.scale") == 1  # the picture, not the page
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_zoom_buttons_stay_where_they_are(opened, width):
+    page, complaints = opened(width=width)
+    page.locator("#one .zoom").scroll_into_view_if_needed()
+    for action, said in (("zoom-in", ["150 %", "225 %", "338 %", "506 %", "759 %"]), ("zoom-out", ["506 %", "338 %"])):
+        box = page.locator(f"#one [data-action={action}]").bounding_box()
+        for each in said:
+            page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            page.wait_for_function("said => document.querySelector('#one .zoom output').textContent === said", arg=each)
+        assert page.locator(f"#one [data-action={action}]").bounding_box() == box
+    box, whole = page.locator("#one .zoom").bounding_box(), page.locator("#one .frame").bounding_box()
+    assert box["x"] >= whole["x"]
+    page.locator("#one [data-action=zoom-all]").click()
+    assert zoom_said(page) == "100 %"
     assert complaints == []
