@@ -344,9 +344,10 @@ function drawLines(panel) {
   placePills(panel);
 }
 
-// Places each name at the centre of its largest area, above a small area, and not over other names.
+// Places each name at the centre of its largest area, above a small area, and not over other names or under the zoom bar.
 function placePills({ picture, map, pills }) {
   const { clientWidth: width, clientHeight: height } = picture;
+  const bar = zoomBarOver(picture);
   const placed = [];
   const radiusOf = ([id]) => map.anchors.get(id).radius;
   const visible = [...pills].filter(([, pill]) => !pill.hidden);
@@ -359,13 +360,21 @@ function placePills({ picture, map, pills }) {
     const [wide, high] = [pill.offsetWidth, pill.offsetHeight];
     const lift = radius * width < high * 0.6 ? radius * width + high * 0.6 : 0;
     const left = clamp(x * width - wide / 2, 4, Math.max(4, width - wide - 4));
-    let top = clamp(y * height - high / 2 - lift, 4, Math.max(4, height - high - 4));
+    const bottom = left + wide > bar.left ? Math.min(bar.top, height) : height;
+    let top = clamp(y * height - high / 2 - lift, 4, Math.max(4, bottom - high - 4));
     const covers = (other) =>
       left < other.right && other.left < left + wide && top < other.bottom && other.top < top + high;
-    while (placed.some(covers) && top + 2 * high < height) top += high / 2;
+    while (placed.some(covers) && top + 2 * high < bottom) top += high / 2;
+    while (placed.some(covers) && top > high / 2) top -= high / 2; // no room below
     placed.push({ left, top, right: left + wide, bottom: top + high });
     pill.style.translate = `${Math.round(left)}px ${Math.round(top)}px`;
   }
+}
+
+// The left and top of the zoom bar, which lies over the lower right corner of a single picture; in a grid it lies below.
+function zoomBarOver(picture) {
+  const [bar, { left, top }] = [root.querySelector(".zoom").getBoundingClientRect(), picture.getBoundingClientRect()];
+  return { left: bar.left - left, top: bar.top - top };
 }
 
 // ---- pointing at the picture: shows the label there in all panels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.helpers.viewer import overlay, pointed_at, update, zoom_said
+from tests.helpers.viewer import DOG, overlay, pointed_at, update, zoom_said
 
 
 def test_zooming_by_wheel_keeps_what_is_under_the_pointer(page):
@@ -112,3 +112,16 @@ def test_the_zoom_buttons_stay_where_they_are(opened, width):
     page.locator("#one [data-action=zoom-all]").click()
     assert zoom_said(page) == "100 %"
     assert complaints == []
+
+
+@pytest.mark.parametrize("width", [700, 390])
+def test_names_do_not_lie_under_the_zoom_bar(opened, width):
+    page, _ = opened(width=width)
+    page.locator("#one [data-action=zoom-in]").click()
+    page.locator("#one .picture").press("ArrowLeft")  # the middle of the dog is now in the lower right corner
+    page.wait_for_function(
+        "Number(getComputedStyle(document.querySelector('#one .viewer')).getPropertyValue('--zoom-left')) < 0.1"
+    )
+    name, bar = page.locator(f"#one .pill[data-id='{DOG}']").bounding_box(), page.locator("#one .zoom").bounding_box()
+    assert name["y"] + name["height"] <= bar["y"] < name["y"] + 3 * name["height"]
+    assert name["x"] + name["width"] > bar["x"]
