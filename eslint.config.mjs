@@ -1,12 +1,12 @@
 // Rules for the page's scripts: they find what is wrong, not how it is laid out.
 import { readFileSync } from "node:fs";
 
-const BROWSER = `AbortController AbortSignal Blob DOMMatrix DataTransfer DecompressionStream Element Event File FormData
+const BROWSER = `AbortController AbortSignal Blob CustomEvent DOMMatrix DataTransfer DecompressionStream Element Event File FormData
   ImageData MutationObserver NodeFilter Path2D ReadableStream Request ResizeObserver Response TextDecoder TextEncoder URL
   URLSearchParams WheelEvent atob clearInterval clearTimeout console devicePixelRatio document fetch history innerHeight
   location navigator requestAnimationFrame setInterval setTimeout window`.split(/\s+/);
 const GRADIO = ["element", "props", "watch"]; // what Gradio gives to the script of a gr.HTML
-const OF_VIEW = ["demo/view/labels.js", "demo/view/certainty.js", "demo/view/zoom.js"]; // view/component.py joins these with viewer.js
+const OF_VIEW = ["demo/view/labels.js", "demo/view/certainty.js", "demo/view/zoom.js", "demo/view/look.js"]; // view/component.py joins these with viewer.js
 
 // The names that these scripts define for others.
 function defined(files, pattern) {

@@ -1,12 +1,19 @@
-// Keeps the page's address up to date: the tab, the image and the settings, but never a visitor's own photograph.
+// Keeps the page's address up to date: the tab, the image, the settings and what the picture viewer shows, but never a
+// visitor's own photograph.
 {
-  const NAMES = ["tab", "sample", "images", "image", "mode", "class", "threshold", "edges", "model", "resize", "protocol", "tta"];
+  const OF_VIEWER = ["show", "opacity", "minimum", "names", "only", "hidden"]; // as in view/look.js
+  const OF_TABS = ["tab", "sample", "images", "image", "mode", "class", "threshold", "edges", "model", "resize", "protocol", "tta"];
+  const NAMES = [...OF_TABS, ...OF_VIEWER];
   const FIRST = "photograph";
   const seen = {}; // the parameters of each tab, after the tab has shown its first result
   const opened = location.search; // the link by which the page was opened
   const link = new URLSearchParams(opened);
   let tab = ["truth", "set", "guide"].find((each) => each === link.get("tab")) ?? FIRST;
+  // What the viewer of each tab shows, as a query string.
+  const looks = { [tab]: new URLSearchParams([...link].filter(([name]) => OF_VIEWER.includes(name))).toString() };
   let opens = tab !== FIRST; // the link's tab is not open yet: Gradio opens the first tab before it
+
+  const tabOf = (viewer) => viewer.replace("-viewer", "");
 
   // The query string. Parameters of others, such as Gradio's theme, stay as they are.
   function query() {
@@ -14,7 +21,8 @@
     for (const name of NAMES) parameters.delete(name);
     if (tab !== FIRST) parameters.set("tab", tab);
     for (const [name, value] of seen[tab] ?? []) parameters.set(name, value);
-    return parameters.size ? `?${parameters}` : "";
+    for (const [name, value] of new URLSearchParams(looks[tab])) parameters.set(name, value);
+    return parameters.size ? `?${parameters}`.replace(/%2C|%3A/g, decodeURIComponent) : "";
   }
 
   function update() {
@@ -43,8 +51,17 @@
     return pairs;
   }
 
+  // Browsers refuse an address that changes very often, as with a slider.
+  let due;
+  document.addEventListener("segcore-look", ({ detail: { viewer, query } }) => {
+    looks[tabOf(viewer)] = query;
+    clearTimeout(due);
+    due = setTimeout(update, 300);
+  });
+
   window.segcoreLinks = {
     opened,
+    lookOf: (viewer) => looks[tabOf(viewer)],
     namesImage: tab === "truth" && link.has("image"), // which on_link opens, so that on_open need not open the first one
     // Returns the inputs of a load event, with the link's query string as the first.
     open({ samples }, inputs) {
@@ -65,8 +82,11 @@
       return [];
     },
     async copy(which) {
+      update();
       const own = which === FIRST && segcoreOpened().sample === undefined;
-      const what = own ? "Link copied. It holds your settings, not your photograph." : "Link copied.";
+      const what = own
+        ? "Link copied. It holds your settings, not your photograph. To show the picture itself, use Download."
+        : "Link copied.";
       try {
         await navigator.clipboard.writeText(location.href);
         return [segcoreNotice(what)];

@@ -12,6 +12,7 @@ def _read(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
+_SCRIPTS = ("labels.js", "certainty.js", "zoom.js", "look.js", "viewer.js")
 # Gradio treats this and the style sheet as templates: they must not contain a backtick, a backslash, "${" or "{{".
 _SKELETON = """
 <section class="viewer" aria-label="Picture" data-ready="false" data-version="0" data-empty="true">
@@ -68,13 +69,14 @@ def picture_viewer(
 
     The visitor's choices (view, opacity, names, labels hidden or shown alone) stay when the value changes. The section
     `.viewer` has them as data attributes: view, opacity, minimum, names, hidden ("15,12,errors:2"), layout, zoomed,
-    empty, ready ("true" once the latest value is drawn) and version (+1 with each value drawn).
+    empty, ready ("true" once the latest value is drawn) and version (+1 with each value drawn). At first the choices
+    are those of the link by which the page was opened; the event `segcore-look` tells link.js of later ones.
     """
     return gr.HTML(
         value,
         html_template=_SKELETON,
         css_template=_read("viewer.css"),
-        js_on_load=_read("labels.js") + _read("certainty.js") + _read("zoom.js") + _read("viewer.js"),
+        js_on_load="".join(map(_read, _SCRIPTS)),
         apply_default_css=False,
         placeholder=placeholder,
         **kwargs,

@@ -1,4 +1,4 @@
-// The viewer itself. Runs once per component, after labels.js, certainty.js and zoom.js; Gradio hands in `element`, `props`, `watch`.
+// The viewer itself. Runs once per component, after labels.js, certainty.js, zoom.js and look.js; Gradio hands in `element`, `props`, `watch`.
 const root = element.querySelector(".viewer");
 const [toolbar, stage, message, legends] = ["toolbar", "stage", "message", "legends"].map((name) =>
   root.querySelector(`.${name}`),
@@ -13,9 +13,9 @@ const EXACT_FROM = 4; // from this scale on, pixels are shown as squares
 
 // Photographs by key; on `window`, so that they stay when Gradio removes a component and mounts it again.
 const photos = (window.segcorePhotos ??= new Map());
-const state = { view: "overlay", opacity: 60, minimum: 0, divider: 50, names: true, enlarged: null, highlight: null };
-const hidden = new Map(); // group -> Set of ids
-const solo = new Map(); // group -> id
+const ownName = element.parentElement.closest("[id]").id; // element's own id is Gradio's
+const { look, hidden, solo } = lookIn(window.segcoreLinks?.lookOf(ownName)); // of the link by which the page was opened
+const state = { ...look, divider: 50, enlarged: null, highlight: null };
 let inView = {}; // the shown photograph; it stays even if the other viewer has shown many others since
 let panels = [];
 let groups = new Map(); // group -> Map of id -> legend entry
@@ -57,11 +57,21 @@ function shownEntries(group) {
   return [...groups.get(group).values()].filter(({ id }) => isShown(group, id));
 }
 
-function hiddenNames() {
-  return [...groups].flatMap(([group, entries]) => {
-    const prefix = group === "classes" ? "" : `${group}:`;
-    return [...entries.keys()].filter((id) => !isShown(group, id)).map((id) => prefix + id);
+function hiddenNames(isWanted = () => true) {
+  return [...groups].filter(([group]) => isWanted(group)).flatMap(([group, entries]) => {
+    return [...entries.keys()].filter((id) => !isShown(group, id)).map((id) => nameOf(group, id));
   });
+}
+
+// Tells link.js what the picture shows now.
+let told = null;
+function tellLook() {
+  const alone = [...groups.keys()].filter((group) => soloOf(group) !== null);
+  const only = alone.map((group) => nameOf(group, soloOf(group)));
+  const query = queryOf(state, only, hiddenNames((group) => !alone.includes(group)));
+  if (query === told) return;
+  told = query;
+  root.dispatchEvent(new CustomEvent("segcore-look", { bubbles: true, detail: { viewer: ownName, query } }));
 }
 
 function toggleShown(group, id) {
@@ -248,7 +258,9 @@ function applyControls() {
   for (const radio of toolbar.querySelectorAll("[data-control=view]")) radio.checked = radio.value === state.view;
   const slider = toolbar.querySelector("[data-control=opacity]");
   slider.disabled = state.view === "mask" || (state.view === "confidence" && root.dataset.layout === "single");
+  slider.value = state.opacity;
   slider.nextElementSibling.textContent = `${state.opacity} %`;
+  toolbar.querySelector("[data-control=names]").checked = state.names;
   toolbar.querySelector("[data-control=minimum]").value = state.minimum;
   toolbar.querySelector(".minimum output").textContent = `${state.minimum} %`;
   root.style.setProperty("--minimum", state.minimum / 100);
@@ -266,6 +278,7 @@ function applyControls() {
     const what = root.dataset.layout === "grid" ? title : segcoreText(WHAT_IS_DRAWN[state.view]);
     fill.setAttribute("aria-label", `${what}: ${list || segcoreText("nothing is painted")}`);
   }
+  if (panels.length > 0) tellLook();
 }
 
 function applyZoom() {

@@ -75,3 +75,25 @@ def test_steps_of_a_line_are_evened_out_and_its_ends_stay():
     assert (smooth[0], smooth[-1]) == (stairs[0], stairs[-1])
     bends = np.abs(np.diff(smooth[8:-8], 2))
     assert bends.max() < 0.05 < np.abs(np.diff(stairs, 2)).max()
+
+
+def test_a_link_says_what_differs_from_the_usual_look():
+    assert value_of("queryOf(USUAL, [], [])", "look.js") == ""
+    look = '{ view: "mask", opacity: 0, minimum: 5, names: false }'
+    query = value_of(f'queryOf({look}, ["15"], ["errors:2", "errors:4"])', "look.js")
+    assert query == "show=mask&opacity=0&minimum=5&names=0&only=15&hidden=errors%3A2%2Cerrors%3A4"
+    sets = "(({ look, hidden, solo }) => [look, [...hidden].map(([group, ids]) => [group, ...ids]), [...solo]])"
+    assert value_of(f"{sets}(lookIn('{query}'))", "look.js") == [
+        {"view": "mask", "opacity": 0, "minimum": 5, "names": False},
+        [["errors", 2, 4]],
+        [["classes", 15]],
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["show=x-ray", "opacity=101&minimum=100", "opacity=-1", "opacity=", "names=1", "only=cat", "hidden=,1x,:2,errors:"],
+)
+def test_a_link_cannot_ask_for_a_look_that_the_viewer_does_not_have(query):
+    read = f"(({{ look, hidden, solo }}) => queryOf(look, [...solo], [...hidden]))(lookIn('{query}'))"
+    assert value_of(read, "look.js") == ""
