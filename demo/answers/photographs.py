@@ -17,13 +17,14 @@ from demo.answers.certainty import certainty
 from demo.answers.model_pool import ModelPool
 from demo.server.decoding import DECODERS
 from demo.settings import AUTOMATIC_THRESHOLD, LOWEST_THRESHOLD
+from demo.texts import ENGLISH, translate
 from demo.view import pictures
 from demo.waiting.turns import never
 from demo.waiting.visits import GoneError
 from segcore.categories import VOC, Categories
 from segcore.classes import ANY_OBJECT_NAME, BACKGROUND, IGNORE_INDEX
 from segcore.errors import UsageError
-from segcore.imaging import reading
+from segcore.imaging import names, reading
 from segcore.inference.export import Decided, Found, decide
 from segcore.inference.provenance import Provenance
 from segcore.inference.segmenter import Segmentation
@@ -223,12 +224,14 @@ class Visible:
     """The part of a result that a visitor sees. Pictures to download show the same.
 
     hidden: values of the prediction that are not painted. opacity: of the overlay, 0..1. at_least: the probability,
-    0..1, below which nothing is painted.
+    0..1, below which nothing is painted. named_in: the language of the names on the overlay; None for an overlay
+    without names and outlines.
     """
 
     hidden: frozenset[int] = frozenset()
     opacity: float = 0.5
     at_least: float = 0.0
+    named_in: str | None = ENGLISH
 
 
 EVERYTHING = Visible()
@@ -272,9 +275,20 @@ def _picture(kind: str, decided: Decided, shown: Shown, visible: Visible) -> Ima
         return decided.mask_image()
     photograph = _read_again(shown)
     if kind == "overlay":
-        return decided.overlay(photograph, visible.opacity)
+        return _overlay(decided, photograph, visible)
     draw = {"cutout": decided.soft_cutout, "blurred": decided.on_blurred, "plain": decided.on_plain}[kind]
     return draw(photograph)
+
+
+def _overlay(decided: Decided, photograph: np.ndarray, visible: Visible) -> Image.Image:
+    language, task = visible.named_in, decided.task
+    picture = decided.overlay(photograph, visible.opacity, outline=language is not None)
+    if language is not None:
+        english = dict(enumerate(task.friendly_names[BACKGROUND + 1 :], BACKGROUND + 1))
+        translated = {number: translate(name, language) for number, name in english.items()}
+        shown = {number: name if names.can_draw(name) else english[number] for number, name in translated.items()}
+        names.draw_names(picture, decided.prediction, shown, task.palette)
+    return picture
 
 
 def segment_for_program(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from demo.server import sessions
+from demo.server.checked_blocks import current_language
 from demo.server.gradio_internals import upload_folder
 from demo.waiting.visits import GoneError
 from segcore.errors import SegcoreError
@@ -58,11 +59,12 @@ def visible_in(told: Any) -> Visible:
     try:
         hidden = frozenset(int(each) for each in told["hidden"].split(",") if each.isdecimal())
         opacity, at_least = int(told["opacity"]) / 100, int(told["minimum"]) / 100
+        named_in = current_language() if told["names"] == "true" else None
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise gr.Error(NOT_SHOWN, print_exception=False) from error
     if not (0 <= opacity <= 1 and 0 <= at_least <= 1 and all(each <= MAX_LABEL for each in hidden)):
         raise gr.Error(NOT_SHOWN, print_exception=False)
-    return Visible(hidden, opacity, at_least)
+    return Visible(hidden, opacity, at_least, named_in)
 
 
 _ADD_SHOWN = "(...inputs) => [...inputs.slice(0, -1), {{ ...document.querySelector({}).dataset }}]"

@@ -156,9 +156,12 @@ class Decided:
         """Return the label map as a palette image of VOC ids with VOC's colours."""
         return drawing.labels_image(self.task.voc_labels(self.result.logits, self.prediction, self.result.edges))
 
-    def overlay(self, photograph: np.ndarray, alpha: float = 0.5) -> Image.Image:
+    def overlay(self, photograph: np.ndarray, alpha: float = 0.5, *, outline: bool = True) -> Image.Image:
         """Return the photograph, uint8 (H, W, 3) of the prediction's size, with the prediction painted over it."""
-        return Image.fromarray(drawing.overlay(photograph, self.prediction, alpha=alpha, palette=self.task.palette))
+        palette = self.task.palette
+        return Image.fromarray(
+            drawing.overlay(photograph, self.prediction, alpha=alpha, palette=palette, outline=outline)
+        )
 
     def save_probabilities(self, path: Path) -> None:
         """Write `probabilities`, float16 (n, H, W) in the order of `classes`, and the settings, as compressed .npz.

@@ -10,8 +10,9 @@ SHOWN = {"hidden": "15,2,errors:2", "opacity": "40", "minimum": "70", "view": "o
 
 
 def test_the_viewers_attributes_say_what_it_shows():
-    assert visible_in(SHOWN) == Visible(frozenset([15, 2]), 0.4, 0.7)
-    assert visible_in(SHOWN | {"hidden": "", "opacity": "100", "minimum": "0"}) == Visible(frozenset(), 1.0, 0.0)
+    assert visible_in(SHOWN) == Visible(frozenset([15, 2]), 0.4, 0.7, "en")
+    assert visible_in(SHOWN | {"names": "false"}) == Visible(frozenset([15, 2]), 0.4, 0.7, None)
+    assert visible_in(SHOWN | {"hidden": "", "opacity": "100", "minimum": "0"}) == Visible(frozenset(), 1.0, 0.0, "en")
 
 
 @pytest.mark.parametrize(

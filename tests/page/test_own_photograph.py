@@ -210,6 +210,37 @@ def test_downloads_leave_out_what_is_hidden(open_page, tmp_path):
         assert set(np.unique(np.asarray(labels))) == {0, 12}
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_an_overlay_has_the_names_that_are_on_the_screen(open_page, language):
+    page = open_page(locale=language)
+    viewer, panel = page.locator(PHOTOGRAPH), page.get_by_role("tabpanel").filter(visible=True)
+    panel.get_by_role("button", name={"en": "Download", "de": "Herunterladen"}[language]).click()
+
+    def overlay():
+        with page.expect_download() as download:
+            panel.get_by_role("button", name="JPEG").first.click()
+        with Image.open(download.value.path()) as picture:
+            return np.asarray(picture).astype(int)
+
+    def behind_names(pixels):
+        return abs(pixels - (16, 18, 23)).max(-1) < 8
+
+    viewer.locator("button[data-action=only]").first.click()
+    assert viewer.locator(".pill:visible").count() == 1
+    named = behind_names(overlay())
+    viewer.locator("[data-control=names]").uncheck()
+    plain = behind_names(overlay())
+    rows, columns = np.nonzero(named & ~plain)
+    top, bottom, left, right = *np.percentile(rows, [5, 95]), *np.percentile(columns, [5, 95])
+    assert len(rows) > 300 and 5 < bottom - top < 40 and 20 < right - left < 200  # one name
+
+    viewer.locator("button[data-action=toggle]").first.click()  # the only class
+    unpainted = overlay()
+    viewer.locator("[data-control=names]").check()
+    assert viewer.locator(".pill:visible").count() == 0
+    assert np.array_equal(overlay(), unpainted)
+
+
 def test_bring_your_own_truth(open_page, examples_coco, tmp_path):
     page = open_page()
     dog = examples_coco / "samples" / "000000900005.jpg"

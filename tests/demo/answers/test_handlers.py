@@ -115,6 +115,21 @@ def test_downloads_show_what_is_seen(pool, dog, tmp_path):
         assert np.array_equal(np.asarray(picture) > 0, shown.result.labels > 0)
 
 
+def test_an_overlay_names_its_classes_in_the_language_of_the_page(pool, dog, tmp_path, monkeypatch):
+    shown, written = photographs.open_photograph(pool, None, dog, "auto", "squeeze"), []
+    draw_names = photographs.names.draw_names
+
+    def noted(picture, labels, names, palette):
+        written.append({names[number] for number in np.unique(labels) if number})
+        draw_names(picture, labels, names, palette)
+
+    monkeypatch.setattr(photographs.names, "draw_names", noted)
+    for language, hidden in (("en", {}), ("de", {}), ("zh-CN", {}), ("en", {12}), (None, {})):
+        visible = photographs.Visible(frozenset(hidden), named_in=language)
+        photographs.write_download(shown, Task(), "overlay", tmp_path, visible=visible)
+    assert written == [{"dog"}, {"Hund"}, {"dog"}, set()]  # the font has no Chinese letters
+
+
 def test_a_side_that_jpeg_cannot_have_is_written_as_png(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(photographs, "MAX_JPEG_SIDE", 19)
     shown = photographs.open_photograph(pool, None, _picture(tmp_path), "auto", "squeeze")
