@@ -57,7 +57,7 @@ def test_messages_and_errors_of_the_server_are_in_the_browsers_language(open_pag
     shows(page, PHOTOGRAPH, panel.get_by_role("radio", name="Eine Klasse").check)
     panel.get_by_label("Klasse", exact=True).click()
     page.get_by_role("option", name="Kuh", exact=True).click()
-    page.get_by_text("Nicht gefunden: Kuh.").wait_for()
+    page.get_by_text("Nicht gefunden: Kuh;").wait_for()
 
     page.get_by_role("tab", name="Ein ganzer Satz").click()
     panel = page.get_by_role("tabpanel").filter(visible=True)
