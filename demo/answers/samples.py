@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from segcore.truth.coco_json import read_document
 from segcore.truth.dataset import Dataset, ImageId, ImageRecord
 
 THUMBNAIL_SIDE = 240
+_CAPTION_LETTERS = 30  # of the names of classes below a thumbnail, with a comma and a space after each
 _SHORT_NAMES = {"Attribution License": "CC BY 2.0", "CC0 1.0 Universal (Public Domain Dedication)": "CC0 1.0"}
 
 
@@ -99,7 +101,15 @@ def _caption(dataset: Dataset, image_id: ImageId) -> str:
         names = [dataset.categories.friendly[number] for number in dataset.classes_in(image_id)]
     except AnnotationError:
         return "its truth cannot be read"
-    return ", ".join(names) or "none"
+    return shortened(names) or "none"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Join the first names, as many as have room below a thumbnail, and say how many more there are."""
+    lengths = itertools.accumulate(len(name) + len(", ") for name in names)
+    shown = names[: max(1, sum(length <= _CAPTION_LETTERS for length in lengths))]
+    left = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
 def _credit(record: Mapping[str, Any], licence: Mapping[str, Any]) -> Credit:

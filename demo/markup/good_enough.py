@@ -8,21 +8,15 @@ from typing import TYPE_CHECKING
 
 from segcore.categories import VOC, Categories
 from segcore.models import catalogue
+from segcore.report.terms import LEVELS, POOR, iou_word
 
 if TYPE_CHECKING:
     from demo.answers.overlaps import Overlap, Overlaps
 
-LEVELS = ((0.9, "excellent"), (0.75, "good"), (0.5, "rough"))  # the least IoU of each word; overlap.js reads them
 IOUS = tuple(least for least, _ in LEVELS)
-POOR = "poor"
 LOWER_IS_BETTER = ("mse", "brier")
 _IOUS = ("foreground_mean_iou", "mean_iou")
 _CLOSE = 0.02  # scores that differ by less are called alike
-
-
-def level(iou: float) -> str:
-    """Return the word for an IoU: "excellent", "good", "rough" or "poor"."""
-    return next((word for least, word in LEVELS if iou >= least), POOR)
 
 
 def comparison(key: str, value: float | None, floor: float | None, published: float | None) -> str:
@@ -32,7 +26,7 @@ def comparison(key: str, value: float | None, floor: float | None, published: fl
     """
     if value is None:
         return ""
-    parts = [f"<b>{level(value)}</b>"] if key in _IOUS else []
+    parts = [f"<b>{iou_word(value)}</b>"] if key in _IOUS else []
     if floor is not None and not math.isnan(floor):
         gain = floor - value if key in LOWER_IS_BETTER else value - floor
         relation = "no better than" if gain < _CLOSE / 10 else "better than"
@@ -97,7 +91,7 @@ accuracy, since most of a photograph is background, but the IoU of its objects i
 
 def _figure(prediction: Overlap, shown: Overlaps) -> str:
     width, height = shown.size
-    word = level(prediction.iou)
+    word = iou_word(prediction.iou)
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="A {word} prediction, IoU '
         f'{prediction.iou:.2f}"><use href="#overlap-photo"/><path class="prediction" d="{prediction.path}"/>'

@@ -104,7 +104,8 @@ def provenance(record: dict[str, Any]) -> str:
 
 DOUBT = (
     '<p class="provenance">The truth of these images may be wrong: the model disagrees with it most. Often the model '
-    "is wrong instead. Pick one to see both.</p>"
+    "is wrong instead. The number is the label quality, 0 to 1: low means that the truth is doubtful. Pick one to see "
+    "both.</p>"
 )
 
 

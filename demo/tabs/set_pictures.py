@@ -32,7 +32,7 @@ class SetPictures:
                 self.of_class = _class_choice(ALL_CLASSES, "Images behind the score of", "set-class")
                 self.taken_for = _class_choice(ANYTHING, "Taken for", "set-taken-for")
             self.worst = controls.gallery(WORST, "set-worst", columns=3)
-            self.best = controls.gallery("The best", "set-best", columns=3)
+            self.best = controls.gallery("The highest scores", "set-best", columns=3)
             self.doubtful = controls.gallery("Look at the annotation", "set-doubtful", columns=3)
             self.doubt = controls.html("set-doubt", set_tables.DOUBT)
         self.galleries = self.worst, self.best, self.doubtful

@@ -36,10 +36,10 @@ def _sentences(verdict: Verdict, language: str) -> Iterator[str]:
     else:
         yield from _found_and_missed(verdict, language)
         overstated = [things(each.name, language) for each in verdict.findings if each.overstated]
-        told = {each.taken_for for each in verdict.findings}
-        extra = [translate(verdict.names[number], language) for number in verdict.extra if number not in told]
+        besides = _first([translate(verdict.names[number], language) for number in verdict.besides], language)
+        also = "Also seen" if verdict.found or verdict.partly else "Seen"
         yield from _list("Marked, but mostly something else: {names}.", overstated[:CLASSES_NAMED], language)
-        yield from _list("Also seen, but not there: {names}.", extra, language)
+        yield from _list(f"{also}, but not there: {{names}}.", besides, language)
         if verdict.edges:
             yield translate(_EDGES[verdict.edges], language)
 
@@ -55,7 +55,7 @@ def _nothing_there(verdict: Verdict, language: str) -> str:
     sought = classes if several else translate(verdict.names[1], language)
     if verdict.extra:
         seen = [translate(verdict.names[number], language) for number in verdict.extra]
-        names = joined(seen, language)
+        names = joined(_first(seen, language), language)
         return filled("Nothing to find in this picture ({sought}), but the model sees: {names}.", language,
                       sought=sought, names=names)  # fmt: skip
     sentence = "Nothing to find in this picture ({sought}), and the model rightly found nothing."
@@ -67,11 +67,16 @@ def _nothing_there(verdict: Verdict, language: str) -> str:
 def _found_and_missed(verdict: Verdict, language: str) -> Iterator[str]:
     for group, sentence in _GROUPS.items():
         names = [_told(each, verdict, language) for each in verdict.findings if _group(each) == group]
-        left = len(names) - CLASSES_NAMED
-        if left > 0:
-            more = "1 more class" if left == 1 else "{count} more classes"
-            names = [*names[:CLASSES_NAMED], filled(more, language, count=left)]
-        yield from _list(sentence, names, language)
+        yield from _list(sentence, _first(names, language), language)
+
+
+def _first(names: list[str], language: str) -> list[str]:
+    """Return the first CLASSES_NAMED names, and how many more there are."""
+    left = len(names) - CLASSES_NAMED
+    if left <= 0:
+        return names
+    more = "1 more class" if left == 1 else "{count} more classes"
+    return [*names[:CLASSES_NAMED], filled(more, language, count=left)]
 
 
 def _group(finding: ClassFinding) -> str:

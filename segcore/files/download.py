@@ -98,7 +98,7 @@ def fetch_bytes(
             raise TryAgain(fault)
         except TryAgain as problem:
             if failures >= attempts:
-                raise DownloadError(f"cannot fetch {url}: {problem}; run this again later") from problem
+                raise DownloadError(f"cannot fetch {url}: {problem}; try the download again later") from problem
             pause = _delay(failures, problem.pause)
             log.info("%s: %s; trying again in %.1f s", url, problem, pause)
             if cancel.wait(pause):
@@ -306,7 +306,7 @@ def _discard(job: _Job) -> None:
 
 def _kept(job: _Job) -> str:
     done = _resume_point(job)[1]
-    return f"run this again to resume from {done:,} bytes" if done else "run this again later"
+    return f"try the download again to resume from {done:,} bytes" if done else "try the download again later"
 
 
 def _cancelled(job: _Job) -> Cancelled:

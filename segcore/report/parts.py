@@ -118,10 +118,11 @@ class Card(NamedTuple):
 def _cards(record: Record) -> list[Card]:
     """Return the main scores."""
     name, meaning = terms.score_words(HEADLINE, terms.only_class(record))
-    bounds = terms.intervals(record, "dataset").get(HEADLINE)
+    score, bounds = record["dataset"][HEADLINE], terms.intervals(record, "dataset").get(HEADLINE)
+    word = "" if score is None else f"{terms.iou_word(score)}; "
     objects, reliability = record.get("objects"), record.get("reliability")
     cards = [
-        Card(name, _short(record["dataset"][HEADLINE]), terms.interval(record, bounds) or meaning),
+        Card(name, _short(score), word + (terms.interval(record, bounds) or meaning)),
         Card("Boundary IoU", _short(record["dataset"]["boundary_iou"]), terms.OVERALL["boundary_iou"][1]),
     ]
     if objects:

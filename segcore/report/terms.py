@@ -55,6 +55,8 @@ PARTS_REMARK = (
     "under 96 × 96. Dark: mean luma under 90 of 255; bright: from 140. Few images give a wide interval, and parts can "
     "hold different classes."
 )
+LEVELS = ((0.9, "excellent"), (0.75, "good"), (0.5, "rough"))  # the least IoU of each word; the page reads them, too
+POOR = "poor"
 _NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
 _PLURALS = {"person": "people", "sheep": "sheep", ANY_OBJECT_NAME: "objects"}
 
@@ -98,6 +100,11 @@ def score_words(key: str, only: str | None = None) -> tuple[str, str]:
     if key == "foreground_mean_iou" and only is not None:
         return f"IoU of {only}", "overlap with the truth: shared pixels over all pixels of either"
     return OVERALL[key]
+
+
+def iou_word(iou: float) -> str:
+    """Return the word for an IoU or a mean IoU: "excellent", "good", "rough" or "poor"."""
+    return next((word for least, word in LEVELS if iou >= least), POOR)
 
 
 def only_class(record: Record) -> str | None:

@@ -15,7 +15,8 @@ from .terms import counted, listed, plural, with_article
 
 FOUND_FROM_IOU, PARTLY_FOUND_FROM_IOU = 0.5, 0.1
 TIGHT_FROM_BOUNDARY_IOU, LOOSE_UNDER_BOUNDARY_IOU = 0.6, 0.35
-EXTRA_FROM_SHARE = 0.005  # a class that is not in the truth is mentioned from this share of the image on
+EXTRA_FROM_SHARE = 0.001  # a class that is not in the truth is mentioned from this share of the image on
+EXTRA_ALONE_FROM_SHARE = 0.0002  # the same if the model finds nothing of the truth: then a speck stands out
 CLASSES_NAMED = 4  # maximum number of classes listed in a clause
 FOUND, PARTLY_FOUND, MISSED = "found", "partly found", "missed"
 
@@ -78,17 +79,19 @@ class ClassFinding:
 class Verdict:
     """Which object classes of the truth were found (sorted class numbers), and how well the edges fit.
 
-    extra: classes in at least EXTRA_FROM_SHARE of the prediction that are not in the truth. edges: "tight", "fair",
-    "loose", or None if nothing was found. edges_iou: the mean boundary IoU of the found and partly found classes, or
-    nan. sentence: the headline in English. findings: one for each class of the truth, the class with the most pixels
-    first, for headlines in other languages. told_apart: whether the truth separates objects. scored: whether any pixel
-    counts. something_seen: whether the model found anything. names: of the classes.
+    extra: classes that are not in the truth, but in so much of the prediction that people notice them; the largest
+    first. besides: those of them that the headline has not named yet. edges: "tight", "fair", "loose", or None if
+    nothing was found. edges_iou: the mean boundary IoU of the found and partly found classes, or nan. sentence: the
+    headline in English. findings: one for each class of the truth, the class with the most pixels first, for headlines
+    in other languages. told_apart: whether the truth separates objects. scored: whether any pixel counts.
+    something_seen: whether the model found anything. names: of the classes.
     """
 
     found: tuple[int, ...]
     partly: tuple[int, ...]
     missed: tuple[int, ...]
     extra: tuple[int, ...]
+    besides: tuple[int, ...]
     edges: str | None
     edges_iou: float
     sentence: str
@@ -119,17 +122,15 @@ def verdict(
             f"and there are {len(boundary)} boundary IoUs and {len(names)} names"
         )
     findings = _findings(counts, names, objects or ())
-    here = {each.number for each in findings}
-    enough = max(1, EXTRA_FROM_SHARE * counts.sum())
-    seen = counts.sum(axis=0)
-    extra = tuple(n for n in range(BACKGROUND + 1, len(counts)) if n not in here and seen[n] >= enough)
+    extra = _extra(counts, findings)
+    besides = _besides(extra, findings)
     found, partly, missed = (
         tuple(sorted(each.number for each in findings if each.outcome == outcome))
         for outcome in (FOUND, PARTLY_FOUND, MISSED)
     )
     edges_iou = mean_defined(boundary[list(found + partly)])
     edges = _edges(edges_iou)
-    something_seen, told_apart = bool(seen[BACKGROUND + 1 :].any()), objects is not None
+    something_seen, told_apart = bool(counts[:, BACKGROUND + 1 :].any()), objects is not None
     if not counts.any():
         sentences = ["This picture cannot be scored: its ground truth leaves every pixel out."]
     elif not findings:
@@ -138,11 +139,11 @@ def verdict(
         sentences = [
             _found_and_missed(findings, names, told_apart=told_apart),
             _overstated(findings),
-            _seen_besides(extra, findings, names),
+            _seen_besides(besides, names, alone=not (found or partly)),
             f"Edges are {edges}." if edges else "",
         ]
     return Verdict(
-        *(found, partly, missed, extra, edges, edges_iou, " ".join(filter(None, sentences)), tuple(findings)),
+        *(found, partly, missed, extra, besides, edges, edges_iou, " ".join(filter(None, sentences)), tuple(findings)),
         *(told_apart, bool(counts.any()), something_seen, tuple(names)),
     )
 
@@ -161,6 +162,15 @@ def _findings(counts: np.ndarray, names: Sequence[str], objects: Sequence[FoundO
         overstated = outcome != MISSED and counts[number, number] < seen[number] / 2
         findings.append(ClassFinding(number, names[number], outcome, own, overstated))
     return findings
+
+
+def _extra(counts: np.ndarray, findings: Sequence[ClassFinding]) -> tuple[int, ...]:
+    """Return the classes that are not in the truth, but in so much of the prediction that people notice them."""
+    here, seen = {each.number for each in findings}, counts.sum(axis=0)
+    all_missed = bool(findings) and all(each.outcome == MISSED for each in findings)
+    enough = max(1, (EXTRA_ALONE_FROM_SHARE if all_missed else EXTRA_FROM_SHARE) * counts.sum())
+    large = [n for n in range(BACKGROUND + 1, len(counts)) if n not in here and seen[n] >= enough]
+    return tuple(sorted(large, key=lambda n: -seen[n]))
 
 
 def _outcome(iou: float, objects: Sequence[FoundOrMissed]) -> str:
@@ -184,7 +194,7 @@ def _edges(iou: float) -> str | None:
 def _nothing_there(extra: tuple[int, ...], something_seen: bool, names: Sequence[str]) -> str:
     """Return the sentence for a truth without objects. It says "to score" because there may be ignored objects."""
     if len(names) > 2:
-        there, seen = f"is nothing of the {len(names) - 1} classes", listed([with_article(names[n]) for n in extra])
+        there, seen = f"is nothing of the {len(names) - 1} classes", _first([with_article(names[n]) for n in extra])
     else:
         there, seen = ("are no objects" if names[1] == ANY_OBJECT_NAME else f"is no {names[1]}"), "some"
     outcome = "and the model rightly found nothing"
@@ -205,11 +215,16 @@ def _found_and_missed(findings: Sequence[ClassFinding], names: Sequence[str], *,
                 groups.setdefault(verb, []).append(told)
     clauses = []
     for verb, classes in groups.items():
-        left = len(classes) - CLASSES_NAMED
-        more = [f"{counted(left)} more {'class' if left == 1 else 'classes'}"] if left > 0 else []
-        clauses.append(f"{verb} {listed([*classes[:CLASSES_NAMED], *more])}")
+        clauses.append(f"{verb} {_first(classes)}")
     sentence = "; ".join(clauses) + "."
     return sentence[0].upper() + sentence[1:]
+
+
+def _first(classes: Sequence[str]) -> str:
+    """Join the first CLASSES_NAMED classes to a list that ends with how many more there are."""
+    left = len(classes) - CLASSES_NAMED
+    more = [f"{counted(left)} more {'class' if left == 1 else 'classes'}"] if left > 0 else []
+    return listed([*classes[:CLASSES_NAMED], *more])
 
 
 def _told(finding: ClassFinding, names: Sequence[str], *, told_apart: bool) -> tuple[str, str]:
@@ -257,10 +272,17 @@ def _overstated(findings: Sequence[ClassFinding]) -> str:
     return f"Most of what it marks as {listed(names[:CLASSES_NAMED])} is something else." if names else ""
 
 
-def _seen_besides(extra: Sequence[int], findings: Sequence[ClassFinding], names: Sequence[str]) -> str:
-    """Describe predicted classes that are not in the truth, except those that missed objects were taken for."""
-    told = {each.taken_for for each in findings}
-    unknown = [with_article(names[number]) for number in extra if number not in told]
-    if not unknown:
+def _besides(extra: Sequence[int], findings: Sequence[ClassFinding]) -> tuple[int, ...]:
+    """Return the classes of `extra` without those that the headline says missed objects were taken for."""
+    missed = [each for each in findings if each.outcome == MISSED]
+    some_found = [each for each in findings if each.outcome == PARTLY_FOUND and any(it.found for it in each.objects)]
+    told = {each.taken_for for each in missed[:CLASSES_NAMED] + some_found[:CLASSES_NAMED]}
+    return tuple(number for number in extra if number not in told)
+
+
+def _seen_besides(besides: Sequence[int], names: Sequence[str], *, alone: bool) -> str:
+    """Describe predicted classes that are not in the truth. alone: nothing else was found."""
+    if not besides:
         return ""
-    return f"Also sees {listed(unknown)} that {'is' if len(unknown) == 1 else 'are'} not there."
+    unknown = _first([with_article(names[number]) for number in besides])
+    return f"{'Sees' if alone else 'Also sees'} {unknown} that {'is' if len(besides) == 1 else 'are'} not there."

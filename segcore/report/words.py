@@ -119,28 +119,33 @@ def _hard_to_find(per_class: Record) -> str:
 
 
 def _classes(record: Record) -> list[str]:
-    """Describe the classes of the truth that are clearly above and below the mean."""
+    """Name the classes of the truth at both ends of the chart of classes, and those that may be there by chance."""
     mean = record["dataset"]["foreground_mean_iou"]
     if only_class(record) is not None or mean is None:
         return []
-    iou, known = _iou_in_truth(record), intervals(record, "per_class")
-    bounds = {name: known.get(name, {}).get("iou") for name in iou}
-    ranges = {name: bounds[name] or (iou[name], iou[name]) for name in iou}
-    if intervals(record, "dataset").get("foreground_mean_iou"):  # a class in only one image has no interval
-        ranges = {name: (low, high) for name, (low, high) in ranges.items() if low < high}
-    best = sorted((name for name in ranges if ranges[name][0] > mean), key=lambda name: -ranges[name][0])
-    worst = sorted((name for name in ranges if ranges[name][1] < mean), key=lambda name: ranges[name][1])
+    iou = _iou_in_truth(record)
+    best = sorted((name for name in iou if iou[name] > mean), key=lambda name: -iou[name])[:CLASSES_NAMED]
+    worst = sorted((name for name in iou if iou[name] < mean), key=lambda name: iou[name])[:CLASSES_NAMED]
 
-    def told(name: str) -> str:
-        text = interval(record, bounds[name])
-        return f"{plural(friendly(name))} (IoU {iou[name]:.2f}{', ' + text if text else ''})"
+    def told(names: list[str]) -> str:
+        return listed([f"{plural(friendly(name))} ({iou[name]:.2f})" for name in names])
 
     sentences = []
-    if best:
-        sentences.append(f"The model is best at {listed([told(name) for name in best[:CLASSES_NAMED]])}.")
+    if best:  # "by area", because a class can lead here and have most of its objects missed
+        sentences.append(f"Of the objects, the model is best at {told(best)}, by overlapping area (IoU).")
     if worst:
-        sentences.append(f"It is weakest at {listed([told(name) for name in worst[:CLASSES_NAMED]])}.")
+        beginning = "Of the classes in the truth, it" if _imagined(record) else "It"
+        sentences.append(f"{beginning} is weakest at {told(worst)}.")
+    unsure = [plural(friendly(name)) for name in best + worst if not _clearly_off(record, name, mean)]
+    if unsure and intervals(record, "dataset").get("foreground_mean_iou"):
+        sentences.append(f"For {listed(unsure)} this may be chance; more images would tell.")
     return sentences
+
+
+def _clearly_off(record: Record, name: str, mean: float) -> bool:
+    """Whether the interval of a class's IoU leaves the mean out. A class in only one image has no interval."""
+    low, high = intervals(record, "per_class").get(name, {}).get("iou") or (mean, mean)
+    return low < high and not low <= mean <= high
 
 
 def _iou_in_truth(record: Record) -> dict[str, float]:
@@ -219,11 +224,16 @@ def confidence_sentence(record: Record) -> str:
 
 
 def calibration_remark(reliability: Record) -> str:
-    """Describe whether the confidence is calibrated, and how it would be without calibration."""
+    """Describe whether the confidence is calibrated, and whether that helps on these images."""
     if reliability.get("temperature") is None:
         return "Its confidence has not been calibrated."
-    before = reliability["calibration_error_before"]
-    return f"Its confidence is calibrated; without that the two would differ by {100 * before:.1f} points."
+    errors = reliability["calibration_error"], reliability["calibration_error_before"]
+    after, before = (f"{100 * error:.1f}" for error in errors)
+    if after == before:
+        return f"Its confidence is calibrated, which makes no difference on these images: {after} points either way."
+    effect = "helps" if errors[0] < errors[1] else "does not help"
+    numbers = f"the mean difference is {after} points with it, {before} without"
+    return f"Its confidence is calibrated, which {effect} on these images: {numbers}."
 
 
 def _surely(share: float) -> str:

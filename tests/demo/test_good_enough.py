@@ -13,6 +13,7 @@ from demo.answers.overlaps import overlaps
 from demo.markup import good_enough, tables
 from segcore.inference.task import Task
 from segcore.models import catalogue
+from segcore.report import terms
 from segcore.truth.coco import CocoDataset
 from tests.helpers.samples import DOG
 
@@ -39,7 +40,7 @@ def test_a_score_says_how_it_compares(key, value, floor, published, words):
 @pytest.mark.parametrize(("iou", "word"), [(1, "excellent"), (0.9, "excellent"), (0.89, "good"), (0.75, "good"),
                                            (0.6, "rough"), (0.5, "rough"), (0.49, "poor"), (0, "poor")])  # fmt: skip
 def test_words_for_an_iou(iou, word):
-    assert good_enough.level(iou) == word
+    assert terms.iou_word(iou) == word
 
 
 def test_published_scores_are_those_of_torchvision():

@@ -57,6 +57,20 @@ def test_a_model_that_is_not_here_is_greyed_and_cannot_be_chosen(open_page):
     assert page.get_by_role("option", name="(not on this machine)").count() == 3
 
 
+@pytest.mark.parametrize("width", [1366, 390])
+def test_a_long_choice_ends_before_its_arrow(open_page, width):
+    page = open_page()
+    page.set_viewport_size({"width": width, "height": 844})
+    box = panel_of(page, "A whole set").get_by_label("Compare with")
+    text_ends, arrow_begins = box.evaluate(
+        """(box) => [
+            box.getBoundingClientRect().right - parseFloat(getComputedStyle(box).paddingRight),
+            box.parentElement.querySelector("svg").getBoundingClientRect().left,
+        ]"""
+    )
+    assert text_ends <= arrow_begins
+
+
 def test_arrow_keys_move_between_tabs(open_page):
     page = open_page()
     page.get_by_role("tab", name="Your photograph").focus()

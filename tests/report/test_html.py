@@ -112,7 +112,7 @@ def test_binary_mode_says_class_and_threshold():
 
 def test_headline_numbers_and_findings():
     text = Read(html_report(busy_record())).text
-    assert "Mean IoU of the objects 0.56 95 % interval 0.54 to 0.58" in text
+    assert "Mean IoU of the objects 0.56 rough; 95 % interval 0.54 to 0.58" in text
     assert "Objects found 51 % 96 of 187" in text
     assert "Boundary IoU 0.25" in text
     assert "Calibration error 0.01" in text

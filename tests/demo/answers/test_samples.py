@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from demo.answers import photographs
-from demo.answers.samples import Credit, Thumbnails
+from demo.answers.samples import Credit, Thumbnails, shortened
 from demo.markup import tables
 from demo.tabs import photograph
 from demo.waiting.visits import Visit
@@ -58,6 +58,21 @@ def test_other_datasets_keep_their_order_and_are_named_by_what_they_show(nine_co
     assert thumbnails.in_order(other, ids) == ids
     sample = thumbnails.sample(other, other.image(RIDERS))
     assert (sample.caption, sample.credit, sample.fails) == ("horse, person", None, "")
+
+
+@pytest.mark.parametrize(
+    ("names", "caption"),
+    [
+        ([], ""),
+        (["bus", "car", "person"], "bus, car, person"),
+        (["bottle", "chair", "dining table"], "bottle, chair, dining table"),
+        (["bottle", "chair", "dining table", "dog"], "bottle, chair, dining table and 1 more"),
+        (["dining table", "potted plant", "person", "TV"], "dining table, potted plant and 2 more"),
+        (["a very long name of a class of one's own", "car"], "a very long name of a class of one's own and 1 more"),
+    ],
+)
+def test_a_caption_ends_with_a_whole_name(names, caption):
+    assert shortened(names) == caption
 
 
 def test_whose_a_photograph_is_stands_below_it_and_below_no_other(tab, pool, dataset, tmp_path):

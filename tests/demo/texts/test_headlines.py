@@ -56,6 +56,7 @@ FINDINGS = {
     "extra": judged(
         {("sheep", "sheep"): 100, ("background", "cat"): 60}, [thing("sheep", True), thing("sheep", True)], fit=0.4
     ),
+    "speck": judged({("chair", "background"): 50, ("background", "bicycle"): 1}, [thing("chair", False)]),
     "label map": judged({("dog", "dog"): 100, ("chair", "background"): 50}, None),
     "part": judged({("boat", "boat"): 20, ("boat", "background"): 80}, [thing("boat", False)]),
 }
@@ -70,6 +71,7 @@ SENTENCES = {
         "gefunden.",
         "imagined": "Auf diesem Bild gibt es nichts zu finden (gesucht: 20 Klassen), aber das Modell sieht: Pferd.",
         "extra": "Gefunden: 2 Schafe. Außerdem gesehen, aber nicht vorhanden: Katze. Die Ränder passen einigermaßen.",
+        "speck": "Nicht gefunden: 1 Stuhl. Gesehen, aber nicht vorhanden: Fahrrad.",
         "label map": "Nicht gefunden: Stuhl. Gefunden: Hund. Die Ränder passen genau.",
         "part": "Nur teilweise gefunden: 1 Boot. Die Ränder passen genau.",
     },
@@ -83,6 +85,7 @@ SENTENCES = {
         "juste titre.",
         "imagined": "Il n’y a rien à trouver dans cette image (recherché : 20 classes), mais le modèle voit : cheval.",
         "extra": "Trouvé : 2 moutons. Vu aussi, mais absent : chat. Les contours sont corrects.",
+        "speck": "Non trouvé : 1 chaise. Vu, mais absent : vélo.",
         "label map": "Non trouvé : chaise. Trouvé : chien. Les contours sont précis.",
         "part": "Trouvé en partie seulement : 1 bateau. Les contours sont précis.",
     },
@@ -96,6 +99,7 @@ SENTENCES = {
         "nada.",
         "imagined": "No hay nada que encontrar en esta imagen (buscado: 20 clases), pero el modelo ve: caballo.",
         "extra": "Encontrado: 2 ovejas. También visto, pero no está: gato. Los bordes son aceptables.",
+        "speck": "No encontrado: 1 silla. Visto, pero no está: bicicleta.",
         "label map": "No encontrado: silla. Encontrado: perro. Los bordes son precisos.",
         "part": "Encontrado solo en parte: 1 barco. Los bordes son precisos.",
     },
@@ -108,6 +112,7 @@ SENTENCES = {
         "none": "图中没有可找的内容（目标：20 个类别），模型也正确地没有找到任何东西。",
         "imagined": "图中没有可找的内容（目标：20 个类别），但模型看到了：马。",
         "extra": "已找到：羊（2）。多看到了实际没有的：猫。边缘尚可。",
+        "speck": "未找到：椅子（1）。看到了实际没有的：自行车。",
         "label map": "未找到：椅子。已找到：狗。边缘很准。",
         "part": "只找到一部分：船（1）。边缘很准。",
     },

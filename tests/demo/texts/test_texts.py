@@ -129,10 +129,10 @@ def test_translations_are_escaped(monkeypatch):
 
 
 def test_answers_are_translated_but_values_of_controls_are_not():
-    update = {"__type__": "update", "label": "The best", "choices": [("Dog", "dog")], "value": "background"}
+    update = {"__type__": "update", "label": "The highest scores", "choices": [("Dog", "dog")], "value": "background"}
     assert answer_in(update, "fr", "dropdown") == {
         "__type__": "update",
-        "label": "Les meilleures",
+        "label": "Les scores les plus élevés",
         "choices": [("Chien", "dog")],
         "value": "background",
     }
