@@ -30,7 +30,10 @@ COMMANDS = (
 
 
 class Panel(NamedTuple):
-    """A table to draw: its place in the command's output, and the meaning of its first column of numbers."""
+    """A table to draw.
+
+    table: its place in the command's output, -1 for the last. title: the meaning of its first column of numbers.
+    """
 
     command: str
     table: int
@@ -41,7 +44,7 @@ PANELS = (
     Panel(COMMANDS[0], 0, "ResNet-101, one image of 520 x 520: seconds"),
     Panel(COMMANDS[1], 0, "The small model, likewise: seconds"),
     Panel("page", 0, "Starting the page: seconds"),
-    Panel("page", 1, "The page's answers, photograph of 12 megapixels: seconds"),
+    Panel("page", -1, "The page's answers, photograph of 12 megapixels: seconds"),
 )
 
 

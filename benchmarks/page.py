@@ -3,8 +3,8 @@
     python -m benchmarks.page [--starts 5] [--repeats 20] [--openings 10]
 
 Starts the page in another process, with the shipped model and without a network, and uses it over loopback like a
-browser, with one visitor. The photographs are made from a sample of examples/: two enlarged to 8000 x 6000 and
-4000 x 3000 with a camera's grain, one reduced to 640 x 480, as JPEG of quality 90. The metadata differ each time, so
+browser, with one visitor. The photographs are made from a sample of examples/: two enlarged to 4000 x 3000 and
+8000 x 6000 with a camera's grain, one reduced to 640 x 480, as JPEG of quality 90. The metadata differ each time, so
 that nothing is cached. The photographs alternate. Medians over the repeats.
 
 The time of an *answer* begins when an event's request is sent and ends when all its outputs have arrived. For a
@@ -41,7 +41,7 @@ from tests.helpers.page_client import Visitor
 from tests.helpers.page_server import ROOT, running_page
 
 SAMPLE = ROOT / "examples" / "samples" / "000000423617.jpg"
-SIZES = {"48 megapixels": (8000, 6000), "12 megapixels": (4000, 3000), "640 x 480": (640, 480)}
+SIZES = {"12 megapixels": (4000, 3000), "48 megapixels": (8000, 6000), "640 x 480": (640, 480)}
 GRAIN = 6  # levels, standard deviation
 PAGE = 0  # what the page itself is called among its components
 UPLOAD, WAITING, VIEWER, PROVENANCE = (f"photograph-{each}" for each in ("upload", "waiting", "viewer", "provenance"))

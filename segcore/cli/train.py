@@ -88,6 +88,8 @@ def _add_photograph_arguments(add: Callable[..., Any]) -> None:
         help="photographs without labels; needs --teacher; may be given several times")  # fmt: skip
     add("--unlabelled-share", type=float, default=0.2, metavar="X", help="share of the crops; default 0.2")
     add("--teacher", metavar="MODEL", help="a model, by name or file, whose probabilities are used as soft labels")
+    add("--teacher-resize", default="squeeze", choices=("squeeze", "aspect", "fit"),
+        help="the resize of the photographs that it sees; default squeeze")  # fmt: skip
     add("--teacher-share", type=float, default=0.3, metavar="X", help="its weight beside the truth; default 0.3")
     add("--cache", type=Path, metavar="DIR", help="folder for the teacher's soft labels of several runs; default --out")
     add("--pseudo", type=Path, nargs=2, metavar=("IMAGES", "LABELS"),

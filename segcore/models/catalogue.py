@@ -95,7 +95,7 @@ CATALOGUE = {
             "deeplabv3_mobilenet_v2",
             "DeepLabV3+, MobileNetV2",
             "Ships with segcore and needs no download; by far the quickest, and less accurate than the ResNets.",
-            "86467e81c773d6140f7e581f99eb1b56fef6ab4ab3181d1a3dc25bed7067dc19",
+            "78fba136a79a99a1a988ef566ec66129fd7aa1669db02212462124f12cc429fd",
         ),
     )
 }

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..errors import ImageError, UsageError, shown
 
-RESIZES = ("squeeze", "aspect", "torchvision")
+RESIZES = ("squeeze", "aspect", "fit", "torchvision")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_TENSOR_PIXELS = 16_000_000
@@ -26,6 +26,7 @@ class Preprocess:
     - "squeeze": to `size` x `size`, whatever the photograph's aspect ratio is;
     - "aspect": the shorter side becomes `size` and the aspect ratio is kept. If the longer side would exceed
       `max_size`, it becomes `max_size` and the shorter side is smaller than `size`. None: no limit.
+    - "fit": the longer side becomes `size`, and the aspect ratio is kept.
     - "torchvision": the shorter side becomes `size`, without a limit. torchvision scored its published segmentation
       weights in this way; for PIL images the tensors are bit-identical.
 
@@ -65,7 +66,10 @@ class Preprocess:
             raise ImageError(f"expected an image of at least 1 x 1 pixel, got {width} x {height}")
         if self.resize == "squeeze":
             return self._rounded(self.size), self._rounded(self.size)
-        short, long = self.size, int(self.size * max(height, width) / min(height, width))
+        if self.resize == "fit":
+            short, long = max(1, round(self.size * min(height, width) / max(height, width))), self.size
+        else:
+            short, long = self.size, int(self.size * max(height, width) / min(height, width))
         if self.resize == "aspect" and self.max_size is not None and long > self.max_size:
             short, long = max(1, int(self.max_size * short / long)), self.max_size
         if short * long > MAX_TENSOR_PIXELS:

@@ -41,6 +41,7 @@ PER_CLASS = {
 RESIZES = {
     "squeeze": "squeezed to 520 × 520",
     "aspect": "shorter side 520",
+    "fit": "longer side 520",
     "torchvision": "shorter side 520, no limit",
     "none": "none: the label maps as they were given",
 }

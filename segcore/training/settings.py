@@ -38,6 +38,7 @@ class TrainSettings:
     unlabelled: folders of photographs that only the teacher labels. unlabelled_share: their share of crops.
     pseudo: photographs, and label maps that a model made. pseudo_share: their share of crops.
     teacher: a model, by name or file, whose probabilities are used as soft labels with the weight `teacher_share`.
+    teacher_resize: the resize of the photographs that it sees; the trained network sees squeezed ones in use.
     cache: the folder for these probabilities, by default `out`.
     scale: minimum and maximum scale of the photographs; 1 is the size at which the network is used.
     balanced: the share of crops for which a class is drawn first, with equal chances. centred: the share of these that
@@ -75,6 +76,7 @@ class TrainSettings:
     pseudo: tuple[Path, Path] | None = None
     pseudo_share: float = 0.5
     teacher: str | None = None
+    teacher_resize: str = "squeeze"
     teacher_share: float = 0.3
     cache: Path | None = None
     scale: tuple[float, float] = (0.5, 1.6)

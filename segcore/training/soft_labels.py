@@ -78,7 +78,12 @@ class SoftLabels:
         side = -(-segmenter.preprocess.size // CELL)
         shape = (len(examples), len(segmenter.categories), side, side)
         names = hashlib.sha256("\n".join(example.path.name for example in examples).encode()).hexdigest()
-        self._key = {"teacher": segmenter.weights_sha256, "photographs": names, "shape": shape}
+        self._key = {
+            "teacher": segmenter.weights_sha256,
+            "resize": segmenter.resize,
+            "photographs": names,
+            "shape": shape,
+        }
         self._state_file = folder / "soft_labels.json"
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "soft_labels.bin"

@@ -166,7 +166,9 @@ def _soft_labels(
     """Compute the teacher's soft labels of all photographs that have no soft labels from another model."""
     if not settings.teacher:
         return None
-    segmenter = Segmenter(settings.teacher, device=settings.device, precision=settings.precision)
+    segmenter = Segmenter(
+        settings.teacher, device=settings.device, precision=settings.precision, resize=settings.teacher_resize
+    )
     if segmenter.categories != categories:
         raise UsageError(f"the teacher {settings.teacher} tells other things apart; choose one that knows the same")
     examples = [example for pool in pools for example in pool.examples if example.soft is None]

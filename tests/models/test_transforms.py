@@ -84,6 +84,9 @@ def test_sizes_by_hand():
     assert Preprocess(resize="aspect").size_hw(100, 8000) == (26, 2080)
     assert Preprocess(resize="aspect", max_size=None).size_hw(100, 1000) == (520, 5200)
     assert Preprocess(resize="aspect", size=10, max_size=11).size_hw(10, 12) == (9, 11)
+    assert Preprocess(resize="fit").size_hw(480, 640) == (390, 520)
+    assert Preprocess(resize="fit").size_hw(1000, 100) == (520, 52)
+    assert Preprocess(resize="fit").size_hw(1, 50_000) == (1, 520)
     assert Preprocess(resize="squeeze", size=65).size_hw(1, 9) == (65, 65)
 
 
@@ -120,8 +123,8 @@ def test_photograph_is_left_as_it_was():
 
 
 def test_settings_errors():
-    with pytest.raises(UsageError, match="'fit'; choose one of: squeeze, aspect, torchvision"):
-        Preprocess(resize="fit")
+    with pytest.raises(UsageError, match="'crop'; choose one of: squeeze, aspect, fit, torchvision"):
+        Preprocess(resize="crop")
     with pytest.raises(UsageError, match="greater than the size 520, got 520"):
         Preprocess(resize="aspect", max_size=520)
     for size in (0, 4001):

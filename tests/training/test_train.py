@@ -650,8 +650,9 @@ def test_a_window_of_soft_labels_lies_where_the_photograph_does():
     assert (both[:, :7] == 0).all() and (both[:, 9:] == 255).all()
 
 
-def test_soft_labels_are_the_teachers_probabilities(overfitted, shapes, tmp_path):
-    segmenter = Segmenter(overfitted, precision="float32")
+@pytest.mark.parametrize("resize", ["squeeze", "fit"])
+def test_soft_labels_are_the_teachers_probabilities(overfitted, shapes, tmp_path, resize):
+    segmenter = Segmenter(overfitted, precision="float32", resize=resize)
     examples = annotated(checked_dataset(shapes, "train", segmenter.categories), [1, 2, 3])
     labels = soft_labels.SoftLabels(tmp_path, segmenter, examples)
     told = []
@@ -668,6 +669,9 @@ def test_soft_labels_are_the_teachers_probabilities(overfitted, shapes, tmp_path
     fewer = soft_labels.SoftLabels(tmp_path, segmenter, examples[:2])  # others: not taken for these
     fewer.compute(lambda done, total: told.append((done, total)))
     assert told[3:] == [(1, 2), (2, 2)]
+    aspect = soft_labels.SoftLabels(tmp_path, Segmenter(overfitted, precision="float32", resize="aspect"), examples[:2])
+    aspect.compute(lambda done, total: told.append((done, total)))  # seen in another shape: computed again
+    assert told[5:] == [(1, 2), (2, 2)]
 
 
 def test_training_with_a_teacher(overfitted, shapes, tmp_path):
