@@ -68,6 +68,14 @@ $(VENV)/.installed-for-docs: $(VENV)/.installed docs/requirements.txt
 # The steps that made the small model, on photographs with truth in DATA and into RUN (see segcore/weights/README.md).
 DATA ?= data
 RUN ?= runs/small
+LAST = --dataset $(DATA)/coco --split train2017 --categories voc --leave-out 000000000086,000000000542,000000204805 \
+	--truth $(DATA)/truth/coco/images $(DATA)/truth/coco/labels \
+	--truth $(DATA)/truth/voc_train/images $(DATA)/truth/voc_train/labels \
+	--incomplete-truth $(DATA)/truth/sbd_quarter/images $(DATA)/truth/sbd_quarter/labels --truth-share 0.55 \
+	--unlabelled $(DATA)/unlabelled_third/images --unlabelled-share 0.2 \
+	--teacher $(RUN)/mean.safetensors --teacher-resize fit --batch-size 4 --crop 520 --scale 0.85 1.2 \
+	--backbone-rate 0.1 --frozen-stages 14 --average 0.99 --output-stride 8 --balanced 0.4 --centred 0.3 \
+	--hold-back 0 --save-every 50 --precision bfloat16
 train-small: $(VENV)/.installed-for-tests
 	mkdir -p $(RUN)
 	$(BIN)/python -m segcore.training.start_weights $(DATA)/deeplabv3_mnv2_pascal_quant.tflite --to $(RUN)/start.safetensors
@@ -80,16 +88,11 @@ train-small: $(VENV)/.installed-for-tests
 		--balanced 0.4 --centred 0.5 --hold-back 0 --save-every 50 --precision bfloat16 --out $(RUN)/trained --resume
 	$(BIN)/python -m segcore.training.average $(RUN)/trained/model.safetensors $(RUN)/start.safetensors $(RUN)/start.safetensors \
 		--to $(RUN)/mean.safetensors
-	$(BIN)/python -m segcore train --dataset $(DATA)/coco --split train2017 --categories voc \
-		--leave-out 000000000086,000000000542,000000204805 --truth $(DATA)/truth/coco/images $(DATA)/truth/coco/labels \
-		--truth $(DATA)/truth/voc_train/images $(DATA)/truth/voc_train/labels \
-		--incomplete-truth $(DATA)/truth/sbd_quarter/images $(DATA)/truth/sbd_quarter/labels --truth-share 0.55 \
-		--unlabelled $(DATA)/unlabelled_third/images --unlabelled-share 0.2 \
-		--model $(RUN)/mean.safetensors --teacher $(RUN)/mean.safetensors --teacher-resize fit --steps 600 --batch-size 4 \
-		--crop 520 --scale 0.85 1.2 --learning-rate 5e-4 --backbone-rate 0.1 --frozen-stages 14 --average 0.99 \
-		--output-stride 8 --balanced 0.4 --centred 0.3 --hold-back 0 --save-every 50 --precision bfloat16 \
-		--out $(RUN)/second --resume
-	$(BIN)/python -m segcore.training.calibrate $(RUN)/second/model.safetensors --dataset $(DATA)/voc --split val \
+	$(BIN)/python -m segcore train $(LAST) --model $(RUN)/mean.safetensors --steps 600 --learning-rate 5e-4 --out $(RUN)/third --resume
+	$(BIN)/python -m segcore train $(LAST) --model $(RUN)/third/model.safetensors --steps 450 --learning-rate 4e-4 --seed 1 \
+		--cache $(RUN)/third --out $(RUN)/fourth --resume
+	$(BIN)/python -m segcore.training.average $(RUN)/third/model.safetensors $(RUN)/fourth/model.safetensors --to $(RUN)/last.safetensors
+	$(BIN)/python -m segcore.training.calibrate $(RUN)/last.safetensors --dataset $(DATA)/voc --split val \
 		--to $(RUN)/deeplabv3_mobilenet_v2.safetensors
 
 clean:

@@ -24,6 +24,7 @@ IMAGES = {image["id"]: image for image in DATASET["images"]}
 OWN = {image_id for image_id in IMAGES if image_id > 900_000}  # beyond COCO's own ids
 VOC_IN_COCO = {5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72}
 PERSON, BOAT, BOTTLE = 15, 4, 5  # VOC's numbers
+ASTRONAUT = 900001
 ALLOWED = {
     4: ("CC BY 2.0", "http://creativecommons.org/licenses/by/2.0/"),
     7: ("No known copyright restrictions", "http://flickr.com/commons/usage/"),
@@ -192,8 +193,8 @@ def test_the_shipped_model_fails_where_and_as_it_is_told():
         for image in DATASET["images"]
         if "fails" in image
     }
-    assert matrices.keys() == {126107, 226111}
+    assert matrices.keys() == {126107, ASTRONAUT}
     iou = scores(matrices[126107])["iou"]
     assert iou[PERSON] < 0.3 and iou[BOAT] < 0.1
-    sign = matrices[226111][0]
-    assert sign[BOTTLE] > 0.02 * sign.sum()
+    background = matrices[ASTRONAUT][0]
+    assert background[BOTTLE] > 0.01 * background.sum()

@@ -20,7 +20,7 @@ from segcore.classes import VOC_NAMES
 from segcore.truth.coco import CocoDataset
 from tests.helpers.samples import DOG, RIDERS
 
-SIGN = 226111  # in which the small model sees a bottle
+ASTRONAUT = 900001  # beside whom the small model sees a bottle
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +85,17 @@ def test_whose_a_photograph_is_stands_below_it_and_below_no_other(tab, pool, dat
 
 
 def test_what_the_small_model_gets_wrong_is_told_of_its_own_result_alone(tab, pool, dataset):
-    shown = photographs.open_photograph(pool, None, dataset.path(SIGN), "auto", "squeeze")
-    assert "takes part of the sign for a bottle" in below(tab, shown)[1]
+    shown = photographs.open_photograph(pool, None, dataset.path(ASTRONAUT), "auto", "squeeze")
+    assert "takes part of the rocket for a bottle" in below(tab, shown)[1]
     bigger = replace(shown.result, provenance=replace(shown.result.provenance, model="deeplabv3_resnet101"))
     assert below(tab, replace(shown, result=bigger))[1] == ""
 
 
 def test_it_is_told_beside_a_truth_too(tab, pool, dataset, examples_coco):
-    shown = photographs.open_photograph(pool, None, dataset.path(SIGN), "auto", "squeeze")
+    shown = photographs.open_photograph(pool, None, dataset.path(ASTRONAUT), "auto", "squeeze")
     given = photographs.with_truth(shown, examples_coco / "annotations" / "instances_samples.json")
     credit, notice = below(tab, given)
-    assert "Flickr 3333755023" in credit and "takes part of the sign for a bottle" in notice
+    assert "NASA" in credit and "takes part of the rocket for a bottle" in notice
 
 
 def test_names_are_escaped():
