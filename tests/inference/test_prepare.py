@@ -159,7 +159,7 @@ def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
         labels = [upsampling.label_map(each(tensor)[0], photograph.shape[:2]) for each in (exact, rounded)]
         agreement.append(np.mean(labels[0] == labels[1]))
     assert paths
-    assert np.mean(agreement) >= 0.995
+    assert np.mean(agreement) >= 0.99
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_typing_into_the_class_replaces_it_and_enter_chooses(open_page):
     shows(page, PHOTOGRAPH, lambda: page.keyboard.press("Enter"))
 
     assert box.input_value() == "Dog"
-    assert "No dog found." in page.inner_text(f"{PHOTOGRAPH} .message")
+    assert "No dog found;" in page.inner_text(f"{PHOTOGRAPH} .message")
 
 
 def test_a_model_that_is_not_here_is_greyed_and_cannot_be_chosen(open_page):

@@ -214,7 +214,7 @@ def _click(config: dict, label: str) -> dict:
 
 def _reads_all(url: str) -> dict[str, bytes]:
     guest = _Guest(url)
-    shown = {"hidden": "", "opacity": "60", "minimum": "0"}
+    shown = {"hidden": "", "opacity": "60", "minimum": "0", "names": "true"}
     [labels] = guest.trigger(_click(guest.config(), "Label map (PNG)"), [None, *TASK, False, shown])
     content = guest.http.get(f"{API}/file={labels['path']}").raise_for_status().content
     guest.trigger(guest.known["on_truth"], [guest.upload("truth.png", content), None])

@@ -26,7 +26,7 @@ from tests.helpers.at_a_time import AtATime
 from tests.helpers.samples import CAT, DOG, PIZZA
 
 TASKS = [Task(), Task("binary"), Task("binary", "dog"), Task("binary", "dog", 0.4)]
-SHOWN = {"hidden": "", "opacity": "60", "minimum": "0"}  # of the viewer, as the browser says
+SHOWN = {"hidden": "", "opacity": "60", "minimum": "0", "names": "true"}  # of the viewer, as the browser says
 # What a look gives, by name.
 OUTPUTS = (
     *("viewer", "credit", "verdict", "warning", "table", "overall", "per_class", "provenance", "read_as", "given"),
