@@ -151,7 +151,7 @@ def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
     exact = prepare(shipped, device="cpu", precision="float32")
     rounded = prepare(shipped, device="cpu", precision="bfloat16")
     preprocess = loading.preprocess_for(SHIPPED, "squeeze")
-    paths = sorted((shared_coco / "val2017").glob("*.jpg"))[::12]
+    paths = sorted((shared_coco / "val2017").glob("*.jpg"))[::3]
     agreement = []
     for path in paths:
         photograph = reading.read(path, upright=False)
@@ -159,7 +159,7 @@ def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
         labels = [upsampling.label_map(each(tensor)[0], photograph.shape[:2]) for each in (exact, rounded)]
         agreement.append(np.mean(labels[0] == labels[1]))
     assert paths
-    assert np.mean(agreement) >= 0.99
+    assert np.mean(agreement) >= 0.995
 
 
 @pytest.mark.parametrize(
