@@ -10,24 +10,21 @@ that is smaller than a share of the image takes the labels that are nearest to i
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from rankseg import RankSEG
 from scipy import ndimage
 
+from benchmarks import image_choice
 from benchmarks.speed import machine
-from segcore.evaluation import bootstrap, evaluate
+from segcore.evaluation import bootstrap
 from segcore.evaluation.counts import Counts
 from segcore.evaluation.score import score_image
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
-from segcore.models import catalogue
-from segcore.truth.layouts import open_dataset
 
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (probabilities (n, H, W), arg-max (H, W)) -> labels (H, W)
 SHOWN = ("mean_iou", "pixel_accuracy", "boundary_iou")
@@ -66,16 +63,8 @@ RULES: dict[str, Rule] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="COCO's or VOC's layout")
-    parser.add_argument("--split")
-    parser.add_argument("--model", default=catalogue.AUTO)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th image")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N of these")
-    arguments = parser.parse_args()
-    dataset = open_dataset(arguments.dataset, arguments.split)
-    images = evaluate.choose_images(dataset)[:: arguments.every][: arguments.limit]
-    segmenter = Segmenter(arguments.model, precision="float32")
+    model, dataset, images = image_choice.read(__doc__)
+    segmenter = Segmenter(model, precision="float32")
     task = Task()
 
     counted: dict[str, list[Counts]] = {name: [] for name in RULES}

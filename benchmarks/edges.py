@@ -8,7 +8,6 @@ from logits to a label map of 640 x 480, medians over the first TIMED images.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -18,14 +17,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks import image_choice
 from benchmarks.speed import machine
 from segcore.evaluation import compare, evaluate
 from segcore.evaluation.protocols import protocol
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
-from segcore.models import catalogue
-from segcore.truth.layouts import open_dataset
 
 SIZE = WIDTH, HEIGHT = 640, 480
 TIMED = 30
@@ -50,17 +48,9 @@ def at_size(path: Path) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", "--coco", type=Path, required=True, metavar="DIR", help="COCO's or VOC's layout")
-    parser.add_argument("--split")
-    parser.add_argument("--model", default=catalogue.AUTO)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only each N-th image")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N of these")
-    arguments = parser.parse_args()
-    dataset = open_dataset(arguments.dataset, arguments.split)
-    images = evaluate.choose_images(dataset)[:: arguments.every][: arguments.limit]
-    segmenter = Segmenter(arguments.model, precision="float32", refine="edges")
-    plain = Segmenter(arguments.model, precision="float32")
+    model, dataset, images = image_choice.read(__doc__)
+    segmenter = Segmenter(model, precision="float32", refine="edges")
+    plain = Segmenter(model, precision="float32")
 
     run = evaluate.Run(plain, dataset, protocol("original"), Task(), images)
     record = compare.compare(evaluate.evaluate(run), evaluate.evaluate(replace(run, segmenter=segmenter)))
