@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import json
 import math
@@ -17,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from demo.answers import ground_truth, photographs, whole_set
@@ -32,81 +31,15 @@ from segcore.evaluation.evaluate import Run, evaluate
 from segcore.evaluation.protocols import protocol
 from segcore.inference.task import Task
 from segcore.models import checkpoint, loading
-from segcore.training import average, losses, soft_labels
-from segcore.training.augment import Augmentation
-from segcore.training.dataset import Pool, TrainingSet, annotated, checked_dataset, paired
-from segcore.training.depthwise import quicken
-from segcore.training.loop import learning_rate
+from segcore.training import average, soft_labels
+from segcore.training.dataset import annotated, checked_dataset
 from segcore.training.settings import TrainSettings
 from segcore.training.state import MovingAverage, TrainingState
 from segcore.training.train import choose_categories, freeze, prepare, stages, starting_network, train
 from segcore.truth.coco import CocoDataset
+from tests.helpers.shapes import draw_shapes, quick
 
 pytestmark = pytest.mark.slow
-
-SHAPES = {"box": (200, 40, 40), "disc": (40, 60, 210)}  # the dataset's categories, and how they look
-
-
-GRASS = (70, 150, 60)
-
-
-def draw_shapes(folder, count=3, split="train", size=(160, 120), ground=GRASS):
-    """A dataset of large shapes on grass in COCO's layout, and the label maps that it ought to give."""
-    (folder / split).mkdir(parents=True)
-    (folder / "annotations").mkdir(exist_ok=True)
-    images, annotations, truth = [], [], {}
-    width, height = size
-    for number in range(1, count + 1):
-        picture, labels = Image.new("RGB", size, ground), Image.new("L", size)
-        for category, (shape, left) in enumerate((("box", 10), ("disc", 85)), start=1):
-            top = 5 + 12 * (number % 5)
-            outline = [(left, top), (left + 60, top), (left + 60, top + 60), (left, top + 60)]
-            if shape == "disc":
-                angles = np.linspace(0, 2 * math.pi, 40, endpoint=False)
-                outline = [(left + 30 + 30 * math.cos(a), top + 30 + 30 * math.sin(a)) for a in angles]
-            ImageDraw.Draw(picture).polygon(outline, fill=SHAPES[shape])
-            ImageDraw.Draw(labels).polygon(outline, fill=category)
-            flat = [float(value) for point in outline for value in point]
-            annotations.append(
-                {"id": 10 * number + category, "image_id": number, "category_id": category, "segmentation": [flat]}
-            )
-        picture.save(folder / split / f"{number}.png")
-        images.append({"id": number, "file_name": f"{number}.png", "width": width, "height": height})
-        truth[number] = np.array(labels)
-    categories = [{"id": number, "name": name} for number, name in enumerate(SHAPES, start=1)]
-    document = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
-    return truth
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shapes")
-    draw_shapes(folder)
-    draw_shapes(folder, split="val", ground=(75, 155, 65))  # the same shapes; no picture is in both
-    return folder
-
-
-def quick(folder, out, **changes):
-    settings = TrainSettings(
-        coco=folder,
-        out=out,
-        split="train",
-        steps=4,
-        batch_size=2,
-        crop=64,
-        hold_back=0.0,
-        save_every=2,
-        precision="float32",
-    )
-    return replace(settings, **changes)
-
-
-def edit(folder, change):
-    path = folder / "annotations" / "instances_train.json"
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
 
 
 @pytest.fixture(scope="module")
@@ -410,86 +343,6 @@ def test_three_categories_that_voc_lacks(shared_coco, tmp_path):
     )
 
 
-# ---- broken datasets
-
-
-def test_everything_broken_is_told_at_once(tmp_path):
-    draw_shapes(tmp_path, count=4)
-    (tmp_path / "train" / "1.png").unlink()
-    Image.new("RGB", (10, 10)).save(tmp_path / "train" / "2.png")
-
-    def change(document):
-        empty, unknown, away, far = document["annotations"][:4]
-        empty.update(segmentation=[], area=3600)
-        unknown.update(category_id=99)
-        away.update(segmentation=[[200.0, 10, 230, 10, 230, 40]])
-        far.update(segmentation=[[2000.0, 10, 2300, 10, 2300, 40]])
-
-    edit(tmp_path, change)
-    with pytest.raises(AnnotationError) as caught:
-        train(quick(tmp_path, tmp_path / "run"))
-    message = str(caught.value)
-    for part in (
-        "(id 11): 'segmentation' is empty",
-        "(id 12): 'category_id' is 99",
-        "(id 21): 'segmentation' lies outside",
-        "(id 22): 'segmentation' must lie in the picture",
-        "1.png is missing",
-        "2.png is 10 x 10 pixels",
-    ):
-        assert part in message
-    assert not list((tmp_path / "run").glob("*.*t*"))  # no checkpoint, no model, no curves
-
-
-def test_broken_datasets_on_the_command_line(shapes, tmp_path, capsys):
-    assert main(["train", "--dataset", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
-    assert main(["train", "--dataset", str(shapes), "--out", str(tmp_path / "run"), "--crop", "8"]) == 2
-    data = ["--dataset", str(shapes), "--out", str(tmp_path / "run")]
-    assert main(["train", *data, "--mode", "binary", "--class", "x"]) == 2
-    assert main(["train", "--dataset", str(shapes), "--out", str(tmp_path / "run"), "--frozen-stages", "80"]) == 2
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_a_dataset_without_objects(tmp_path):
-    draw_shapes(tmp_path)
-    edit(tmp_path, lambda document: document.update(annotations=[]))
-    with pytest.raises(AnnotationError, match="no object of the categories box, disc"):
-        train(quick(tmp_path, tmp_path / "run"))
-
-
-def test_every_photograph_that_is_validated_on_and_learned_from_is_named(tmp_path):
-    draw_shapes(tmp_path, count=30, split="val", size=(170, 130))
-    draw_shapes(tmp_path, count=30)
-    for number in range(1, 30):  # all but the last are copies, whatever they are called
-        shutil.copy(tmp_path / "val" / f"{number}.png", tmp_path / "train" / f"{number + 1}.png")
-    Image.new("RGB", (170, 130)).save(tmp_path / "val" / "30.png")
-    edit(tmp_path, lambda document: [image.update(width=170, height=130) for image in document["images"][1:]])
-    with pytest.raises(AnnotationError) as caught:
-        train(quick(tmp_path, tmp_path / "run", validation_split="val"))
-    said = str(caught.value).splitlines()
-    for number in range(1, 30):
-        assert any(str(tmp_path / "val" / f"{number}.png") in line for line in said)
-    assert str(tmp_path / "val" / "30.png") not in str(caught.value)
-
-
-def test_validation_on_pseudo_labelled_photographs_is_refused(shapes, tmp_path):
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    truth = CocoDataset.open(shapes, "val", Categories.of("box", "disc"))
-    for number in range(1, 4):
-        Image.fromarray(truth.truth(number)).save(labels / f"{number}.png")
-    for changes in ({"validation_split": "val"}, {"split": "val", "hold_back": 0.5}):
-        with pytest.raises(AnnotationError, match="validated on photographs that it learns from"):
-            train(quick(shapes, tmp_path / "run", pseudo=(shapes / "val", labels), **changes))
-
-
-def test_validation_on_the_split_that_is_learned_from_is_refused(tmp_path):
-    draw_shapes(tmp_path)
-    for split in ("train", None):  # None: the only one that there is
-        with pytest.raises(UsageError, match="'train' is what is trained on; name another split to validate on"):
-            train(quick(tmp_path, tmp_path / "run", split=split, validation_split="train"))
-
-
 def test_folders_may_be_given_as_text(shapes, tmp_path):
     train(quick(str(shapes), str(tmp_path / "run"), steps=1))
     labels = tmp_path / "labels"
@@ -515,110 +368,6 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path, value):
     with pytest.raises(WeightsError, match=r"classifier\.1\.weight .* lower learning rate"):
         checkpoint.write(tmp_path / "m.safetensors", header, {"classifier.1.weight": torch.tensor([1.0, value])})
     assert not list(tmp_path.iterdir())
-
-
-# ---- what is drawn
-
-
-def drawn_from(examples, augmentation, tmp_path, num_classes=3, others=(), **options):
-    share = sum(pool.share for pool in others)
-    return TrainingSet([Pool(examples, 1 - share), *others], augmentation, num_classes, tmp_path, **options)
-
-
-def labels_of(shares):
-    """uint8 (..., classes, h, w) -> the class of each pixel, 255 where there is none."""
-    return np.where(shares.any(axis=-3), shares.argmax(axis=-3), 255)
-
-
-def test_crops_carry_their_labels(shapes, tmp_path):
-    categories = Categories.of("box", "disc")
-    dataset = checked_dataset(shapes, "train", categories)
-    augmentation = Augmentation(crop=96, size=120, colour=0.0)
-    data = drawn_from(annotated(dataset, [1, 2, 3]), augmentation, tmp_path, seed=3)
-    crops, shares = data.batch(1, 8)
-    assert crops.shape == (8, 96, 96, 3) and shares.shape == (8, 3, 48, 48)
-    assert np.isin(shares.sum(axis=1), (0, 255)).all()
-    labels = labels_of(shares)
-    seen = crops.reshape(8, 48, 2, 48, 2, 3).mean(axis=(2, 4))
-    for number, colour in enumerate(SHAPES.values(), start=1):
-        close = (np.abs(seen - colour) < 30).all(axis=-1)
-        inside = labels == number
-        assert inside.sum() > 100 and close[inside].mean() > 0.9 and (inside | ~close).mean() > 0.98
-    again = data.batch(1, 8)
-    np.testing.assert_array_equal(crops, again[0])
-    assert (data.batch(2, 8)[0] != crops).any()
-
-
-def test_classes_are_drawn_evenly(tmp_path):
-    """One picture in twenty has a disc, and yet half of the balanced crops do."""
-    draw_shapes(tmp_path, count=20)
-    edit(tmp_path, lambda document: document.update(
-        annotations=[each for each in document["annotations"] if each["id"] % 10 == 1 or each["image_id"] == 7]
-    ))  # fmt: skip
-    categories = Categories.of("box", "disc")
-    examples = annotated(checked_dataset(tmp_path, "train", categories), range(1, 21))
-
-    def share(balanced, centred=1.0):
-        data = drawn_from(examples, Augmentation(crop=48, size=120), tmp_path, balanced=balanced, centred=centred)
-        return (labels_of(data.batch(1, 60)[1]) == 2).any(axis=(1, 2)).mean()
-
-    assert share(1.0) > 0.4 and share(0.0) < 0.2 and share(0.0) < share(1.0, centred=0.0) < share(1.0)
-
-
-def test_label_maps_as_truth(shapes, tmp_path):
-    """Photographs of one folder and label maps of another are learned from, and what does not fit is told at once."""
-    categories, labels = Categories.of("box", "disc"), tmp_path / "labels"
-    labels.mkdir()
-    for number, suffix in ((1, ""), (2, "_labels"), (3, "")):
-        Image.new("L", (160, 120), 1).save(labels / f"{number}{suffix}.png")
-    examples = annotated(checked_dataset(shapes, "train", categories), [1])
-    pairs = paired(shapes / "train", labels, categories)
-
-    def shares(share):
-        data = drawn_from(examples, Augmentation(crop=64), tmp_path, others=[Pool(pairs, share)], balanced=0.0)
-        return [(each[each != 255] == 1).all() for each in labels_of(data.batch(1, 40)[1])]
-
-    assert all(shares(1.0)) and 0.3 < np.mean(shares(0.5)) < 0.8
-    for name, value in (("pseudo", (shapes / "train", labels)), ("truth", ((shapes / "train", labels),))):
-        assert train(quick(shapes, tmp_path / name, steps=1, **{name: value})).is_file()
-    Image.new("L", (160, 120), 7).save(labels / "1.png")
-    (labels / "3.png").unlink()
-    with pytest.raises(AnnotationError) as caught:
-        paired(shapes / "train", labels, categories)
-    assert "1.png holds the value 7" in str(caught.value) and "has no 3_labels.png" in str(caught.value)
-
-
-def test_pseudo_labels_with_probabilities(shapes, tmp_path):
-    """What `predict --probabilities` writes is learned from as far as the model believed in it."""
-    assert main(["predict", str(shapes / "train"), "--out", str(tmp_path), "--probabilities"]) == 0
-    (example, *_) = paired(shapes / "train", tmp_path, VOC)
-    with np.load(tmp_path / "1.npz") as written:
-        np.testing.assert_allclose(example.soft() / 255, written["probabilities"].astype(float), atol=0.003)
-    assert (example.load()[1] == 255).all()
-    with pytest.raises(AnnotationError, match=r"1\.npz is of other classes: background, aeroplane"):
-        paired(shapes / "train", tmp_path, Categories.of(*reversed(VOC.names[1:])))
-    (tmp_path / "2.npz").write_bytes(b"no archive")
-    with pytest.raises(AnnotationError, match=r"2\.npz cannot be read"):
-        paired(shapes / "train", tmp_path, VOC)
-
-
-def test_objects_are_pasted(tmp_path):
-    """One picture in three has a disc; pasted on, it is where the labels say, in as many crops as was asked for."""
-    draw_shapes(tmp_path)
-    edit(tmp_path, lambda document: document.update(
-        annotations=[each for each in document["annotations"] if each["id"] == 12]
-    ))  # fmt: skip
-    examples = annotated(checked_dataset(tmp_path, "train", Categories.of("box", "disc")), [1, 2, 3])
-
-    def with_disc(paste):
-        augmentation = Augmentation(crop=64, size=120, colour=0.0)
-        crops, shares = drawn_from(examples, augmentation, tmp_path, balanced=0.0, paste=paste).batch(1, 60)
-        disc = labels_of(shares) == 2
-        close = (np.abs(crops[:, ::2, ::2].astype(int) - SHAPES["disc"]) < 60).all(axis=-1)
-        assert close[disc].mean() > 0.85
-        return disc.any(axis=(1, 2)).mean()
-
-    assert with_disc(1.0) == 1 and with_disc(0.0) < 0.5
 
 
 # ---- the teacher
@@ -729,46 +478,7 @@ def test_the_mean_of_two_models(overfitted, shapes, tmp_path, capsys):
     assert "at least two" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
-# ---- losses, rates, frozen stages
-
-
-def test_cross_entropy_by_hand():
-    logits = torch.log(torch.tensor([[0.5, 0.25, 0.9], [0.5, 0.75, 0.1]])).view(1, 2, 1, 3)
-    labels = np.array([[0, 1, 255]], np.uint8)
-    expected = -(math.log(0.5) + math.log(0.75)) / 2
-    certain = torch.from_numpy(soft_labels.of_labels(labels, 2))[None] / 255
-    assert losses.cross_entropy(logits, certain).item() == pytest.approx(expected, rel=1e-5)
-    weighted = -(3 * math.log(0.5) + math.log(0.75)) / 4
-    assert losses.cross_entropy(logits, certain, torch.tensor([3.0, 1.0])).item() == pytest.approx(weighted, rel=1e-5)
-    assert losses.cross_entropy(logits, torch.zeros_like(certain)).item() == 0
-    assert losses.hard_labels(certain).tolist() == [[[0, 1, 255]]]
-
-
-def test_cross_entropy_with_soft_labels_equals_pytorchs():
-    torch.manual_seed(0)
-    logits, shares = torch.randn(2, 3, 4, 5), torch.rand(2, 3, 4, 5).softmax(1)
-    expected = torch.nn.functional.cross_entropy(logits, shares)
-    assert losses.cross_entropy(logits, shares).item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_dice_by_hand():
-    logits = torch.log(torch.tensor([[0.5, 0.25, 0.9], [0.5, 0.75, 0.1]])).view(1, 2, 1, 3)
-    labels = torch.tensor([[[0, 1, 255]]])
-    of_0, of_1 = 2 * 0.5 / (1 + 0.75), 2 * 0.75 / (1 + 1.25)
-    assert losses.dice(logits, labels).item() == pytest.approx(1 - (of_0 + of_1) / 2, rel=1e-5)
-
-
-def test_balancing_weights_by_hand():
-    weights = losses.balancing_weights(torch.tensor([80, 15, 1, 0, 10**9]))
-    assert weights[3] == 1 and weights.min() == pytest.approx(0.1) and weights.max() == 10
-    np.testing.assert_allclose(losses.balancing_weights(torch.tensor([60, 30, 10])), [0.5, 1, 3], rtol=1e-6)
-
-
-def test_learning_rate(tmp_path):
-    settings = TrainSettings(coco=tmp_path, out=tmp_path, steps=1000, learning_rate=0.5)
-    assert learning_rate(settings, 1) == pytest.approx(0.01)
-    assert learning_rate(settings, 501) == pytest.approx(0.5 * 0.5**0.9)
-    assert 0 < learning_rate(settings, 1000) < 0.002
+# ---- what learns
 
 
 def test_frozen_stages_stay(shapes, tmp_path):
@@ -825,46 +535,6 @@ def test_going_on_from_a_trained_file(overfitted, shapes, tmp_path):
     new = {name for name, values in other.named_parameters() if values.shape != before.get_parameter(name).shape}
     assert new == {"classify.weight", "classify.bias", "correct.weight", "correct.bias"}
     assert len(other.classify.weight) == len(other.correct.weight) == 4
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (3, 2), (5, 1), (5, 2), (3, 4), (3, 12)])
-def test_quick_gradients_are_pytorchs_own(kernel, dilation, bias):
-    torch.manual_seed(0)
-    plain = torch.nn.Conv2d(6, 6, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=6, bias=bias)
-    quick = copy.deepcopy(plain)
-    quicken(quick)
-    assert type(quick) is not type(plain)
-    gradients = []
-    for conv in (plain, quick):
-        x = torch.linspace(-1, 1, 2 * 6 * 9 * 7).view(2, 6, 9, 7).requires_grad_()
-        conv(x).square().sum().backward()
-        gradients.append((x.grad, *(each.grad for each in conv.parameters())))
-    for own, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
-
-
-def test_only_what_it_is_for_is_quickened():
-    network = loading.load("deeplabv3_mobilenet_v2")
-    before = {name: type(module) for name, module in network.named_modules()}
-    quicken(network)
-    changed = {name for name, module in network.named_modules() if type(module) is not before[name]}
-    assert all(network.get_submodule(name).groups > 1 for name in changed)
-    assert {"backbone.blocks.2.depthwise", "classifier.dilated.1.0", "classifier.decode.0.0"} <= changed
-    assert "backbone.blocks.3.depthwise" not in changed  # it halves the map
-
-
-def test_quickened_networks_give_the_same_logits_and_gradients():
-    plain = loading.load("deeplabv3_mobilenet_v2")
-    quick, gradients = copy.deepcopy(plain), []
-    quicken(quick)
-    image = torch.randn(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
-    for network in (plain, quick):
-        logits = network(image)["out"]
-        logits.logsumexp(1).mean().backward()
-        gradients.append([logits, *(each.grad for each in network.parameters())])
-    for own, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
 
 
 def test_stages():
