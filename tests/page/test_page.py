@@ -60,7 +60,7 @@ def test_samples_have_names_and_credits(open_page):
     assert credit.first.get_attribute("href") == "https://www.flickr.com/photo.gne?id=8392128987"
     gull = page.get_by_role("button", name="Gull over a beach", exact=True).filter(visible=True)
     shows(page, PHOTOGRAPH, gull.click)
-    assert "misses most people by the water" in page.inner_text("#photograph-warning")
+    assert "misses the people by the water" in page.inner_text("#photograph-warning")
     shows(page, PHOTOGRAPH, page.get_by_role("button", name="Dog", exact=True).filter(visible=True).click)
     assert page.inner_text("#photograph-credit").strip() == "Photograph: Snapwire · CC0 1.0"
     assert page.locator("#photograph-warning .notice").count() == 0
@@ -70,7 +70,7 @@ def test_samples_have_names_and_credits(open_page):
     assert "Flickr 8392128987" in page.inner_text("#truth-credit")
     shows(page, TRUTH, gull.click)
     assert "Flickr 100911501" in page.inner_text("#truth-credit")
-    assert "misses most people by the water" in page.inner_text("#truth-warning")
+    assert "misses the people by the water" in page.inner_text("#truth-warning")
     assert "boat" in page.inner_text("#truth-verdict")
 
 
