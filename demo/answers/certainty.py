@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from demo.view import pictures
@@ -12,34 +14,45 @@ SIDE = 200  # the longer side of the grid on which probabilities are sent; that 
 LIKELIEST = 3  # classes at each point of the grid
 
 
-def certainty(logits: Logits, prediction: np.ndarray, task: Task) -> dict:
-    """Return the probability of the shown label and the likeliest classes, in the viewer's format.
+@dataclass(frozen=True, eq=False)
+class Certainty:
+    """The network's own probabilities on a grid over the whole picture, in percent. Every task shows the same ones.
 
-    prediction: uint8 (H, W), as `task` decided. The probabilities are the network's own: sharp edges move the border of
-    a label, but not the probabilities on its two sides.
+    percents: uint8 (all classes, h, w). classes, shares: uint8 (LIKELIEST, h, w), the likeliest classes and their
+    percents, the likeliest first.
     """
-    height, width = prediction.shape
-    scale = min(1.0, SIDE / max(height, width))
-    grid = max(1, round(height * scale)), max(1, round(width * scale))
-    rows, columns = _middles(grid[0], height), _middles(grid[1], width)
-    shown = prediction[rows[:, None], columns]
-    count = min(LIKELIEST, len(logits))
-    sure = np.empty(grid, np.uint8)
-    classes, shares = np.empty((2, count, *grid), np.uint8)
-    for place, probabilities in upsampling.probability_stripes(logits, grid):
-        sure[place] = _percent(task.probability_of(shown[place], probabilities))
-        for rank in range(count):
-            likeliest = probabilities.argmax(axis=0)[None]
-            classes[rank, *place] = likeliest
-            shares[rank, *place] = _percent(np.take_along_axis(probabilities, likeliest, 0))
-            np.put_along_axis(probabilities, likeliest, -1, 0)
-    return pictures.encode_certainty(sure, classes, shares, task.categories.friendly)
+
+    percents: np.ndarray
+    classes: np.ndarray
+    shares: np.ndarray
+
+    @classmethod
+    def of(cls, logits: Logits, size_hw: tuple[int, int]) -> Certainty:
+        """Compute the probabilities of a picture of that (height, width)."""
+        scale = min(1.0, SIDE / max(size_hw))
+        height, width = (max(1, round(side * scale)) for side in size_hw)
+        probabilities = upsampling.probabilities(logits, (height, width)).reshape(len(logits), -1)
+        points = np.arange(probabilities.shape[1])
+        percents = np.rint(100 * probabilities).astype(np.uint8)
+        classes = np.empty((min(LIKELIEST, len(logits)), len(points)), np.uint8)
+        for rank in range(len(classes)):
+            classes[rank] = likeliest = probabilities.argmax(axis=0)
+            probabilities[likeliest, points] = -1
+        shares = percents[classes, points]
+        return cls(*(each.reshape(-1, height, width) for each in (percents, classes, shares)))
+
+    def encoded(self, prediction: np.ndarray, task: Task) -> dict:
+        """Return the probability of the shown label and the likeliest classes, in the viewer's format.
+
+        prediction: uint8 (H, W) over the same picture, as `task` decided. Sharp edges move the border of a label, but
+        not the probabilities on its two sides.
+        """
+        rows, columns = map(_middles, self.percents.shape[1:], prediction.shape)
+        label = prediction[rows[:, None], columns]
+        sure = np.rint(100 * task.probability_of(label, self.percents / np.float32(100))).astype(np.uint8)
+        return pictures.encode_certainty(sure, self.classes, self.shares, task.categories.friendly)
 
 
 def _middles(points: int, pixels: int) -> np.ndarray:
     """Return the pixel in the middle of each of `points` equal parts of a line of pixels."""
     return ((np.arange(points) + 0.5) * pixels / points).astype(int)
-
-
-def _percent(shares: np.ndarray) -> np.ndarray:
-    return np.rint(100 * shares).astype(np.uint8)

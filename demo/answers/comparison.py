@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from demo.answers import photographs
-from demo.answers.certainty import certainty
+from demo.answers.certainty import Certainty
 from demo.view import pictures
 from segcore.classes import BACKGROUND, IGNORE_INDEX
 from segcore.evaluation import results, run
@@ -87,6 +87,7 @@ def against_truth(
     chosen: Protocol,
     subject: Subject,
     *,
+    certainty: Certainty,
     photo: dict,
     shown_hw: tuple[int, int],
     network_runs: int,
@@ -94,8 +95,8 @@ def against_truth(
 ) -> ComparedView:
     """Compare a result with a truth for `task`, uint8 (H, W) of the scored size. It does not run the network.
 
-    photo: the viewer's copy of the photograph. shown_hw: the size of the label maps in the viewer. annotated: the
-    dataset and the image whose objects are judged; None if no objects are known.
+    certainty: of the result. photo: the viewer's copy of the photograph. shown_hw: the size of the label maps in the
+    viewer. annotated: the dataset and the image whose objects are judged; None if no objects are known.
     """
     temperature = loading.temperature(result.provenance.model)
     scored = score_image(result.logits, truth, task, temperature=temperature, edges=result.edges, annotated=annotated)
@@ -103,7 +104,7 @@ def against_truth(
     matrix, boundary_iou = scored.counts.matrix, scored.counts.scores()["per_class"]["boundary_iou"]
     errors = drawing.errors_map(truth, scored.prediction, task.num_classes)
     return ComparedView(
-        viewer=_comparison(photo, task, result, scored.prediction, truth, errors, shown_hw),
+        viewer=_comparison(photo, task, certainty, scored.prediction, truth, errors, shown_hw),
         judgement=verdict.verdict(matrix, boundary_iou, task.friendly_names, scored.objects),
         warning=_warning(subject.other_objects, counts_objects=annotated is None or scored.objects is not None),
         task=task,
@@ -122,7 +123,7 @@ def against_truth(
 def _comparison(
     photo: dict,
     task: Task,
-    result: Segmentation,
+    certainty: Certainty,
     prediction: np.ndarray,
     truth: np.ndarray,
     errors: np.ndarray,
@@ -142,7 +143,7 @@ def _comparison(
             _resized(prediction, shown_hw),
             _shares(task, prediction),
             unpainted=unpainted,
-            certainty=certainty(result.logits, prediction, task),
+            certainty=certainty.encoded(prediction, task),
         ),
         pictures.panel("Ground truth", _resized(truth, shown_hw), _shares(task, truth), unpainted=unpainted),
         pictures.panel(

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from demo.answers import photographs
+from demo.answers.certainty import Certainty
 from demo.answers.comparison import ComparedView, Subject, against_truth
 from demo.answers.datasets import OTHER_CATEGORIES
 from demo.answers.model_pool import ModelPool
@@ -56,6 +57,11 @@ class Compared:
     def sharp(self) -> Segmentation:
         """The result with borders that follow the photograph's edges."""
         return self.result.refined(self.dataset.read_image(self.image_id))
+
+    @functools.cached_property
+    def certainty(self) -> Certainty:
+        """How sure the model is, for every task."""
+        return Certainty.of(self.result.logits, self.result.size_hw)
 
 
 def compare(
@@ -116,6 +122,7 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
         task,
         chosen,
         subject,
+        certainty=compared.certainty,
         photo=photo,
         shown_hw=truth.shape,
         network_runs=compared.network_runs,
@@ -123,14 +130,12 @@ def view_compared(compared: Compared, task: Task, protocol_name: str, sharp: boo
     )
 
 
-def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) -> ComparedView:
+def view_own_truth(shown: photographs.Shown, truth: supplied.OwnTruth, task: Task, sharp: bool = False) -> ComparedView:
     """Compare the prediction of a visitor's photograph with the truth that they uploaded, at the full size.
 
     At most LARGE_AT_A_TIME large photographs are compared at once. Raises LabelError if the truth does not suit the
     task.
     """
-    truth = shown.truth
-    assert truth is not None  # or there is nothing to compare with
     with _room_for_large if math.prod(shown.result.size_hw) > LARGE else nullcontext():
         return against_truth(
             shown.seen(sharp),
@@ -138,6 +143,7 @@ def view_own_truth(shown: photographs.Shown, task: Task, sharp: bool = False) ->
             task,
             protocol("original"),
             Subject(None, shown.source.name, supplied.SPLIT, truth.others),
+            certainty=shown.certainty,
             photo=shown.photo,
             shown_hw=shown.screen.shape[:2],
             network_runs=shown.network_runs,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from demo.answers.certainty import certainty
+from demo.answers.certainty import Certainty
 from demo.answers.model_pool import ModelPool
 from demo.server.decoding import DECODERS
 from demo.settings import AUTOMATIC_THRESHOLD, LOWEST_THRESHOLD
@@ -55,7 +55,7 @@ class Shown:
     """The photograph and result that a visitor sees, and the visitor's earlier results.
 
     source: the uploaded file, for full-size downloads. key: the hash of its content. photo: the screen copy in the
-    viewer's format. truth: the truth that the visitor uploaded, or None.
+    viewer's format.
     """
 
     source: Path
@@ -65,12 +65,16 @@ class Shown:
     result: Segmentation
     results: dict[tuple, Segmentation] = field(default_factory=dict, repr=False)
     network_runs: int = 0
-    truth: OwnTruth | None = None
 
     @functools.cached_property
     def sharp(self) -> Segmentation:
         """The result with borders that follow the screen copy's edges. It caches what later views need."""
         return self.result.refined(self.screen)
+
+    @functools.cached_property
+    def certainty(self) -> Certainty:
+        """How sure the model is, for every task."""
+        return Certainty.of(self.result.logits, self.result.size_hw)
 
     def seen(self, sharp: bool) -> Segmentation:
         """Return the result with or without sharp edges."""
@@ -119,9 +123,9 @@ def is_known(pool: ModelPool, shown: Shown, model: str, resize: str, tta: bool =
     return _result_key(pool, shown, model, resize, tta) in shown.results
 
 
-def with_truth(shown: Shown, source: str | Path) -> Shown:
-    """Return a copy with a truth that the visitor uploaded. It is read, and raises, as in `supplied.read_truth`."""
-    return replace(shown, truth=DECODERS.truth(Path(source), shown.source, shown.result.size_hw))
+def read_truth(shown: Shown, source: str | Path) -> OwnTruth:
+    """Read a truth that the visitor uploaded for what is shown. It raises as `supplied.read_truth` does."""
+    return DECODERS.truth(Path(source), shown.source, shown.result.size_hw)
 
 
 def _read_again(shown: Shown, given_up: Callable[[], bool] = never) -> np.ndarray:
@@ -172,7 +176,7 @@ def view_photograph(shown: Shown, task: Task, sharp: bool = False) -> Photograph
         decided.prediction,
         class_legend(task, found),
         unpainted=unpainted(task),
-        certainty=certainty(result.logits, decided.prediction, task),
+        certainty=shown.certainty.encoded(decided.prediction, task),
     )
     message = "" if found else nothing_found(task)
     return PhotographView(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
@@ -19,6 +18,7 @@ from segcore.errors import LabelError
 if TYPE_CHECKING:
     from demo.answers.ground_truth import Compared
     from demo.answers.photographs import Shown
+    from segcore.truth.supplied import OwnTruth
 
 
 class PhotographLook(NamedTuple):
@@ -60,14 +60,14 @@ class PageOfImages(NamedTuple):
     pager: dict
 
 
-def with_truth(visit: Visit) -> Shown:
-    """Return what is shown, with the visitor's truth if it belongs to the shown photograph."""
+def own_truth(visit: Visit) -> OwnTruth | None:
+    """Return the visitor's truth if it belongs to the shown photograph."""
     key, truth = visit.truth or (None, None)
-    return replace(visit.shown, truth=truth if key == visit.shown.key else None)
+    return truth if key == visit.shown.key else None
 
 
-def photograph_look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> PhotographLook:
-    """Return the prediction, compared with the visitor's truth if it fits the task.
+def photograph_look(shown: Shown, truth: OwnTruth | None, how: Sequence[Any], sample: Sample | None) -> PhotographLook:
+    """Return the prediction, compared with the visitor's truth if there is one and it fits the task.
 
     sample: credit and caption of a photograph that ships with the code; None for any other.
     """
@@ -86,15 +86,15 @@ def photograph_look(shown: Shown, how: Sequence[Any], sample: Sample | None) -> 
         per_class="",
         provenance=tables.provenance(alone),
         read_as="",
-        given=gr.update(visible=shown.truth is not None),
+        given=gr.update(visible=truth is not None),
         score_downloads=gr.update(visible=False),
         truth_notice="",
     )
-    if shown.truth is None:
+    if truth is None:
         return look
-    look = look._replace(read_as=tables.own_truth(shown.truth.file_name, shown.truth.read_as(asked)))
+    look = look._replace(read_as=tables.own_truth(truth.file_name, truth.read_as(asked)))
     try:
-        view = ground_truth.view_own_truth(shown, asked, sharp)
+        view = ground_truth.view_own_truth(shown, truth, asked, sharp)
     except LabelError as error:
         return look._replace(verdict=tables.notice(str(error), kind="error"))
     return look._replace(

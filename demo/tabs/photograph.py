@@ -15,7 +15,7 @@ from demo.markup import tables
 from demo.markup.guide import kept_for
 from demo.server import sessions
 from demo.tabs import controls, downloads, events, links
-from demo.tabs.looks import PhotographLook, photograph_look, with_truth
+from demo.tabs.looks import PhotographLook, own_truth, photograph_look
 from demo.tabs.several import SeveralPhotographs
 from demo.tabs.visitor_requests import VisitorRequests
 from demo.view import pictures
@@ -295,7 +295,7 @@ class PhotographTab:
         *how, known = told
         if visit.shown is None:
             return None
-        look = photograph_look(with_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
+        look = photograph_look(visit.shown, own_truth(visit), how, self.thumbnails.of_file(visit.shown.source))
         return look._replace(viewer=pictures.unless_known(look.viewer, known))
 
     @events.spoken(3)
@@ -306,7 +306,7 @@ class PhotographTab:
         if path is None:
             return None
         shown = events.required(visit.shown)
-        truth = photographs.with_truth(shown, path).truth
+        truth = photographs.read_truth(shown, path)
         if visit.shown.key != shown.key:
             raise UsageError("Another photograph came while this truth was read. Please give the truth of that one.")
         visit.truth = shown.key, truth
@@ -330,12 +330,12 @@ class PhotographTab:
         """Write the figure, or the scores against the visitor's truth, as a file."""
         from demo.answers import ground_truth, photographs
 
-        events.required(visit.shown)
-        shown, (*task, sharp, told) = with_truth(visit), how
-        if shown.truth is None:
+        shown, (*task, sharp, told) = events.required(visit.shown), how
+        truth = own_truth(visit)
+        if truth is None:
             raise UsageError("There is no truth of this photograph: give one first.")
         asked = photographs.task_of(*events.task_of(task), shown.result.categories)
-        view = ground_truth.view_own_truth(shown, asked, sharp)
+        view = ground_truth.view_own_truth(shown, truth, asked, sharp)
         if kind == "figure":
             hidden = downloads.visible_in(told).hidden
             return ground_truth.figure(shown.screen, view, asked, folder, hidden)

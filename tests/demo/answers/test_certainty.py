@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from demo.answers.certainty import SIDE, certainty
+from demo.answers.certainty import SIDE, Certainty
 from segcore.categories import Categories
 from segcore.inference.task import Task
 
@@ -32,7 +32,7 @@ def probabilities(encoded):
 
 def test_the_likeliest_classes_and_the_probability_of_the_shown_one():
     task = Task()
-    encoded = certainty(LOGITS, task.predict(LOGITS, SIZE), task)
+    encoded = Certainty.of(LOGITS, SIZE).encoded(task.predict(LOGITS, SIZE), task)
     assert (encoded["height"], encoded["width"]) == (round(SIDE * 2 / 3), SIDE)
     assert encoded["names"][:2] == ["background", "aeroplane"]
     sure, classes, percent = decoded(encoded)
@@ -47,7 +47,7 @@ def test_the_likeliest_classes_and_the_probability_of_the_shown_one():
 def test_in_binary_mode_it_is_the_probability_of_the_side_that_is_shown(class_name, threshold):
     task = Task("binary", class_name, threshold)
     prediction = task.predict(LOGITS, SIZE)
-    encoded = certainty(LOGITS, prediction, task)
+    encoded = Certainty.of(LOGITS, SIZE).encoded(prediction, task)
     sure, _, _ = decoded(encoded)
     each = probabilities(encoded).numpy()
     is_object = 1 - each[0] if class_name == "any" else each[12]
@@ -63,7 +63,7 @@ def test_in_binary_mode_it_is_the_probability_of_the_side_that_is_shown(class_na
 def test_a_small_picture_has_a_point_for_each_pixel_and_two_classes_are_enough():
     names = "background", "leaf"
     task = Task(categories=Categories(names, names, ((), ())))
-    encoded = certainty(LOGITS[:2], task.predict(LOGITS[:2], (5, 7)), task)
+    encoded = Certainty.of(LOGITS[:2], (5, 7)).encoded(task.predict(LOGITS[:2], (5, 7)), task)
     assert (encoded["height"], encoded["width"], encoded["count"]) == (5, 7, 2)
     sure, classes, percent = decoded(encoded)
     assert (sure == percent[0]).all() and (classes[0] != classes[1]).all()

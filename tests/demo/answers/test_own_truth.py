@@ -20,6 +20,7 @@ from demo.waiting.visits import Visit
 from segcore.errors import LabelError, UsageError
 from segcore.evaluation import evaluate, protocols
 from segcore.imaging import drawing
+from segcore.inference.segmentation import Segmentation
 from segcore.inference.segmenter import Segmenter
 from segcore.inference.task import Task
 from tests.helpers.at_a_time import AtATime
@@ -71,7 +72,7 @@ def saved(labels, folder, name="mask.png"):
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_the_exported_label_map_given_back_is_wholly_right(dog, task, tmp_path):
     exported = photographs.write_download(dog, task, "labels", tmp_path)
-    view = ground_truth.view_own_truth(photographs.with_truth(dog, exported), task)
+    view = ground_truth.view_own_truth(dog, photographs.read_truth(dog, exported), task)
 
     matrix = np.array(view.record["confusion"])
     assert matrix.sum() == np.diag(matrix).sum() == 512 * 512
@@ -86,22 +87,26 @@ def test_the_exported_label_map_of_a_rotated_photograph_given_back_is_wholly_rig
     Image.open(dataset.path(CAT)).save(tmp_path / "rotated.jpg", exif=exif)
     shown = photographs.open_photograph(pool, None, tmp_path / "rotated.jpg", "auto", "squeeze")
     exported = photographs.write_download(shown, Task(), "labels", tmp_path)
-    assert ground_truth.view_own_truth(photographs.with_truth(shown, exported), Task()).record["pixel_accuracy"] == 1
+    assert (
+        ground_truth.view_own_truth(shown, photographs.read_truth(shown, exported), Task()).record["pixel_accuracy"]
+        == 1
+    )
 
     # And as a tool that knows nothing of EXIF would have drawn it.
     with Image.open(exported) as upright:
         upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "stored.png")
-    given = photographs.with_truth(shown, tmp_path / "stored.png")
-    assert ground_truth.view_own_truth(given, Task()).record["pixel_accuracy"] == 1
+    given = photographs.read_truth(shown, tmp_path / "stored.png")
+    assert ground_truth.view_own_truth(shown, given, Task()).record["pixel_accuracy"] == 1
 
 
 @pytest.fixture(scope="module", params=[PIZZA, DOG])
 def annotated(request, pool, dataset, annotations):
-    """An image's id, and its photograph with its annotations as a visitor's truth."""
+    """An image's id, its result, and its annotations as a visitor's truth."""
     shown = photographs.open_photograph(pool, None, dataset.path(request.param), "auto", "squeeze")
     # In float32, as `evaluate` takes them: the tab's own logits are float16.
     exact = pool.segment(dataset.read_image(request.param), "auto", resize="squeeze", exact=True)
-    return request.param, photographs.with_truth(replace(shown, result=exact), annotations)
+    shown = replace(shown, result=exact)
+    return request.param, shown, photographs.read_truth(shown, annotations)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +117,8 @@ def segmenter(no_downloads):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_scores_against_annotations_are_those_of_evaluate(segmenter, dataset, annotated, task):
-    image_id, given = annotated
-    record = ground_truth.view_own_truth(given, task).record
+    image_id, shown, truth = annotated
+    record = ground_truth.view_own_truth(shown, truth, task).record
     run = evaluate.Run(segmenter, dataset, protocols.protocol("original"), task, (dataset.image(image_id),))
     expected = evaluate.evaluate(run).to_dict()
     for key in ("dataset", "per_class", "confusion", "protocol", "mode", "class", "threshold", "precision"):
@@ -123,7 +128,7 @@ def test_scores_against_annotations_are_those_of_evaluate(segmenter, dataset, an
 
 def test_objects_outside_the_classes_are_warned_of(pool, dataset, annotations):
     shown = photographs.open_photograph(pool, None, dataset.path(PIZZA), "auto", "squeeze")
-    assert "pizza" in ground_truth.view_own_truth(photographs.with_truth(shown, annotations), Task()).warning
+    assert "pizza" in ground_truth.view_own_truth(shown, photographs.read_truth(shown, annotations), Task()).warning
 
 
 @pytest.mark.slow
@@ -132,7 +137,7 @@ def test_counts_are_of_the_full_size_and_pictures_of_the_screens(pool, tmp_path)
     shown = photographs.open_photograph(pool, None, saved(rgb, tmp_path, "wide.png"), "auto", "squeeze")
     labels = np.zeros((600, 3200), np.uint8)
     labels[100:400, 1000:3000], labels[0, 0:7] = 15, 255
-    view = ground_truth.view_own_truth(photographs.with_truth(shown, saved(labels, tmp_path)), Task())
+    view = ground_truth.view_own_truth(shown, photographs.read_truth(shown, saved(labels, tmp_path)), Task())
 
     kinds, matrix = drawing.count_errors(view.errors), np.array(view.record["confusion"])
     assert sum(kinds.values()) == 600 * 3200 == matrix.sum() + 7
@@ -188,17 +193,33 @@ def test_a_truth_goes_with_its_photograph_and_no_other(tab, dog, dataset, annota
 def test_a_photograph_that_comes_while_a_truth_is_read_stays(tab, dog, dataset, annotations, pool, monkeypatch):
     visit = Visit(dog)
     other = photographs.open_photograph(pool, dog, dataset.path(CAT), "auto", "squeeze")
-    read = photographs.with_truth
+    read = photographs.read_truth
 
     def slowly(shown, source):
         given = read(shown, source)
         visit.shown = other
         return given
 
-    monkeypatch.setattr(photographs, "with_truth", slowly)
+    monkeypatch.setattr(photographs, "read_truth", slowly)
     *_, notice = tab.on_truth(str(annotations), visit)
     assert "Another photograph came while this truth was read" in notice
     assert visit.shown is other and looked(tab, visit)["viewer"]["layout"] == "single"
+
+
+def test_a_photograph_is_smoothed_once_for_all_controls(tab, dog, annotations, monkeypatch):
+    smoothed, visit = [], Visit(replace(dog))
+    refined = Segmentation.refined
+
+    def counted(*args):
+        smoothed.append(args)
+        return refined(*args)
+
+    monkeypatch.setattr(Segmentation, "refined", counted)
+    for task in TASKS:
+        tab.on_look(visit, *controls(task, True), "")
+    tab.on_truth(str(annotations), visit)
+    tab.on_look(visit, *controls(TASKS[0], True), "")
+    assert len(smoothed) == 1
 
 
 @pytest.mark.slow
@@ -277,7 +298,7 @@ def test_files_of_scores_errors(tab, dog, tmp_path):
 
 
 def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog, tmp_path, monkeypatch):
-    given = photographs.with_truth(dog, photographs.write_download(dog, Task(), "labels", tmp_path))
+    given = photographs.read_truth(dog, photographs.write_download(dog, Task(), "labels", tmp_path))
 
     def most_of_six(limit):
         at_it = AtATime()
@@ -289,7 +310,7 @@ def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog
         monkeypatch.setattr(ground_truth, "against_truth", compare)
         monkeypatch.setattr(ground_truth, "LARGE", limit)
         with ThreadPoolExecutor(6) as pool:
-            list(pool.map(lambda _: ground_truth.view_own_truth(given, Task()), range(6)))
+            list(pool.map(lambda _: ground_truth.view_own_truth(dog, given, Task()), range(6)))
         return at_it.most
 
     assert most_of_six(limit=512 * 512 - 1) == ground_truth.LARGE_AT_A_TIME

@@ -36,9 +36,11 @@ def tab(pool, thumbnails):
     return made
 
 
-def below(tab, shown):
+def below(tab, shown, truth=None):
     """What stands below the picture: the credit and the notice."""
-    _, credit, _, notice, *_ = tab.on_look(Visit(shown), "multiclass", "any", True, None, False, "")
+    _, credit, _, notice, *_ = tab.on_look(
+        Visit(shown, truth=(shown.key, truth)), "multiclass", "any", True, None, False, ""
+    )
     return credit, notice
 
 
@@ -93,8 +95,8 @@ def test_what_the_small_model_gets_wrong_is_told_of_its_own_result_alone(tab, po
 
 def test_it_is_told_beside_a_truth_too(tab, pool, dataset, examples_coco):
     shown = photographs.open_photograph(pool, None, dataset.path(ASTRONAUT), "auto", "squeeze")
-    given = photographs.with_truth(shown, examples_coco / "annotations" / "instances_samples.json")
-    credit, notice = below(tab, given)
+    truth = photographs.read_truth(shown, examples_coco / "annotations" / "instances_samples.json")
+    credit, notice = below(tab, shown, truth)
     assert "NASA" in credit and "takes part of the rocket for a bottle" in notice
 
 
