@@ -71,9 +71,8 @@ _USED_PARAMETERS: dict[tuple[type, str], str] = {  # of methods
 def check() -> None:
     """Raise IncompatibleGradioError if Gradio lacks something that this module uses."""
     for kind, names in _USED_NAMES.items():
-        there = _names_of(kind)
         for name in names.split():
-            if name not in there:
+            if not hasattr(kind, name) and not _sets(kind, name):
                 raise IncompatibleGradioError(f"{kind.__module__}.{kind.__name__}.{name}")
     for (kind, method), parameters in _USED_PARAMETERS.items():
         for name in parameters.split():
@@ -81,15 +80,16 @@ def check() -> None:
                 raise IncompatibleGradioError(f"the parameter {name} of {kind.__module__}.{kind.__name__}.{method}")
 
 
-def _names_of(kind: type) -> set[str]:
-    """Return the attributes of a class, and the attributes that its methods set on objects."""
-    names = set(dir(kind))
-    for base in kind.__mro__:
-        for method in vars(base).values():
-            if isinstance(method, FunctionType):
-                code = dis.get_instructions(inspect.unwrap(method))
-                names |= {each.argval for each in code if each.opname == "STORE_ATTR"}
-    return names
+def _sets(kind: type, name: str) -> bool:
+    """Whether a method of a class sets an attribute of that name."""
+    methods = (each for base in kind.__mro__ for each in vars(base).values() if isinstance(each, FunctionType))
+    codes = (inspect.unwrap(each).__code__ for each in methods)
+    return any(
+        each.opname == "STORE_ATTR" and each.argval == name
+        for code in codes
+        if name in code.co_names
+        for each in dis.get_instructions(code)
+    )
 
 
 # An option of `launch`. Without it, Gradio fails if its own page takes longer than 3 seconds, as on a busy machine.

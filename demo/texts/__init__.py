@@ -129,6 +129,7 @@ def for_gradio(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {each: {text: own for text in shown if (own := _in(text, each)) != text} for each in LANGUAGES}
 
 
+@functools.lru_cache(maxsize=4096)  # more than the page has, in all languages
 def _in(text: str, language: str) -> str:
     return translate_html(text, language) if "<" in text else translate(text, language)
 
