@@ -5,7 +5,8 @@
 Starts the page in another process, with the shipped model and without a network, and uses it over loopback like a
 browser, with one visitor. The photographs are made from a sample of examples/: two enlarged to 4000 x 3000 and
 8000 x 6000 with a camera's grain, one reduced to 640 x 480, as JPEG of quality 90. The metadata differ each time, so
-that nothing is cached. The photographs alternate. Medians over the repeats.
+that nothing is cached. The photographs alternate. A *later start* finds the samples' results of an earlier one.
+Medians over the repeats.
 
 The time of an *answer* begins when an event's request is sent and ends when all its outputs have arrived. For a
 photograph there are two events: opening and showing it. The time includes the server's work and a few milliseconds of
@@ -24,6 +25,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import defaultdict
@@ -118,11 +120,13 @@ def measure_starts(starts: int) -> dict[str, list[float]]:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import gradio"], check=True, cwd=ROOT)
         taken["`import gradio` alone"].append(time.perf_counter() - began)
-        began = time.perf_counter()
-        with running_page("--model", catalogue.SHIPPED) as page:
-            taken["the page answers"].append(time.perf_counter() - began)
-            Visit(page.url).open(PAGE, "load")
-            taken["the first overlay is there"].append(time.perf_counter() - began)
+        with tempfile.TemporaryDirectory() as cache:
+            for which in ("the first overlay is there", "the first overlay is there, in a later start"):
+                began = time.perf_counter()
+                with running_page("--model", catalogue.SHIPPED, env={"XDG_CACHE_HOME": cache}) as page:
+                    taken["the page answers"].append(time.perf_counter() - began)
+                    Visit(page.url).open(PAGE, "load")
+                    taken[which].append(time.perf_counter() - began)
     return taken
 
 

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,16 @@ class Thumbnails:
         self._folder = tempfile.TemporaryDirectory(prefix="segcore-thumbnails-", ignore_cleanup_errors=True)
         document = read_document(annotation_file(examples.folder, examples.split))
         licences = {each["id"]: each for each in document["licenses"]}
+        paths = [examples.path(record["id"]) for record in document["images"]]
+        with ThreadPoolExecutor() as pool:
+            thumbnails = pool.map(self._thumbnail, paths)
         self._by_path = {
             path: Sample(
-                *(record["id"], path, self._thumbnail(path), record["title"]),
+                *(record["id"], path, thumbnail, record["title"]),
                 credit=_credit(record, licences[record["license"]]),
                 fails=record.get("fails", ""),
             )
-            for record in document["images"]
-            for path in [examples.path(record["id"])]
+            for record, path, thumbnail in zip(document["images"], paths, thumbnails, strict=True)
         }
         self.samples = tuple(self._by_path.values())
 
