@@ -139,15 +139,21 @@ def no_downloads(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session")
+def usual_page(tmp_path_factory):
+    """The page as it starts by itself, for all files of tests that do not need one of their own."""
+    with running_page(env={"TORCH_HOME": str(tmp_path_factory.mktemp("torch"))}) as page:
+        yield page
+
+
 @pytest.fixture(scope="module")
-def page_url(no_downloads):
-    """Where the page answers, started for the tests of one file; in the end its log is looked at."""
-    with running_page() as page:
-        yield page.url
-        assert page.process.poll() is None, f"the page died:\n{page.log()}"
-        assert "Traceback" not in page.log()
-        assert FAILED not in page.log()
-        assert "Warning" not in page.log()
+def page_url(usual_page):
+    """Where the usual page answers; after the tests of a file its log is looked at."""
+    before = len(usual_page.log())
+    yield usual_page.url
+    said = usual_page.log()[before:]
+    assert usual_page.process.poll() is None, f"the page died:\n{usual_page.log()}"
+    assert not any(each in said for each in ("Traceback", FAILED, "Warning")), said
 
 
 @pytest.fixture(scope="module")

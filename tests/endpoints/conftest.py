@@ -1,16 +1,13 @@
-"""A page, started once for each file of tests, and a client of it."""
+"""The usual page, and a client of it."""
 
 import pytest
 from gradio_client import Client
 
-from tests.helpers.page_server import running_page
-
 
 @pytest.fixture(scope="module")
-def page(no_downloads):
-    with running_page() as running:
-        yield running
-        assert running.process.poll() is None, f"the page died:\n{running.log()}"
+def page(usual_page):
+    yield usual_page
+    assert usual_page.process.poll() is None, f"the page died:\n{usual_page.log()}"
 
 
 @pytest.fixture(scope="module")
