@@ -1,6 +1,6 @@
 """Segment a video frame by frame into a video with the classes painted over it.
 
-    pip install "segcore[video]"
+    pip install ".[video]"
     python examples/video.py holiday.mp4 segmented.mp4
 
 The network takes the frames one after the other, and the next ones are decoded meanwhile. Memory does not grow with the
