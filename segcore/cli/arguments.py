@@ -11,6 +11,8 @@ from ..inference.task import BINARY, MULTICLASS
 from ..models import catalogue
 from .old_names import Renamed, RenamedSwitch
 
+DEVICES = "auto (default), cuda, cuda:N for one of several cards, mps or cpu"
+
 
 def add_dataset_argument(command: argparse.ArgumentParser) -> None:
     """The dataset with its split."""
@@ -50,7 +52,20 @@ def add_scoring_arguments(command: argparse.ArgumentParser) -> None:
         "again",
     )
     command.add_argument(
-        "--batch-size", type=int, default=1, metavar="N", help="images that go through the network together"
+        "--batch-size", type=int, default=1, metavar="N", help="images that go through the network together; default 1"
+    )
+
+
+def add_mode_arguments(command: argparse.ArgumentParser) -> None:
+    """The mode, and the class of binary mode."""
+    command.add_argument(
+        "--mode",
+        default=MULTICLASS,
+        choices=(MULTICLASS, BINARY),
+        help="multiclass (default): all classes; binary: one class against everything else",
+    )
+    command.add_argument(
+        "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode: the class; default any"
     )
 
 
@@ -61,24 +76,27 @@ def add_model_argument(command: argparse.ArgumentParser) -> None:
         "--model",
         type=model_name,
         default=catalogue.AUTO,
-        help="auto (default), a trained model's file, hf:USER/NAME, module:function for a network of your own, or: "
-        + names,
+        help="auto (default: ResNet-101 if its weights are on disk, else the small model), a trained model's file, "
+        f"hf:USER/NAME, module:function for a network of your own, or: {names}",
     )
 
 
 def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> None:
     """The task, and how the model computes it. precision: the default of --precision."""
-    command.add_argument("--mode", default=MULTICLASS, choices=(MULTICLASS, BINARY))
+    add_mode_arguments(command)
     command.add_argument(
-        "--class", dest="class_name", default="any", metavar="NAME", help="in binary mode; default any"
+        "--threshold",
+        type=_threshold,
+        metavar="auto|T",
+        help="in binary mode: the least probability of the class, 0 to 1; auto (default): it is the most likely class",
     )
     command.add_argument(
-        "--threshold", type=_threshold, metavar="auto|T", help="in binary mode; auto: the most likely class"
+        "--resize",
+        default="squeeze",
+        choices=("squeeze", "aspect"),
+        help="squeeze (default): to 520 x 520; aspect: the shorter side to 520",
     )
-    command.add_argument(
-        "--resize", default="squeeze", choices=("squeeze", "aspect"), help="default: squeeze to 520 x 520"
-    )
-    command.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    command.add_argument("--device", default="auto", help=DEVICES)
     command.add_argument(
         "--precision",
         default=precision,
@@ -89,7 +107,9 @@ def add_task_arguments(command: argparse.ArgumentParser, *, precision: str) -> N
         default="auto",
         help="auto (default), torch, or an optional one for CPUs: openvino, which is faster, or onnxruntime (float32)",
     )
-    command.add_argument("--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 with")
+    command.add_argument(
+        "--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 with; default: the samples"
+    )
     command.add_argument(
         *("--tta", "--careful"),
         action=RenamedSwitch,

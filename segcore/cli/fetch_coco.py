@@ -18,7 +18,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--classes", type=comma_separated, default=(), metavar="cat,dog", help="only images with any of these"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed chooses the same images")
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="the same seed chooses the same images; default 0"
+    )
     command.add_argument("--base-url", metavar="URL", help="a mirror: URL/annotations/..., URL/<split>/...")
     command.add_argument(
         "--max-gb", type=float, default=4.0, metavar="GB", help="maximum size of DIR on disk; default 4"

@@ -11,7 +11,8 @@ from .progress import progress_bar
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", type=model_name, metavar="NAME", help=f"one of: {', '.join(catalogue.CATALOGUE)}")
+    names = ", ".join(catalogue.CATALOGUE)
+    command.add_argument("name", type=model_name, metavar="NAME", help=f"hf:USER/NAME, or one of: {names}")
     command.add_argument("--base-url", metavar="URL", help="a mirror: URL/<the published file's name>")
 
 
