@@ -36,10 +36,10 @@ def save(model: loading.Named, folder: str | Path, *, repo: str = "", scores: Sc
     """Write the model's checkpoint and a model card into a folder, which is made if needed. Returns the folder.
 
     A checkpoint is copied as it is. torchvision's weights become one, in float16.
-    repo: USER/NAME, for the card; by default the folder's name. scores: of an evaluation of this model, for the card.
+    repo: USER/NAME, for the card; by default the folder's name, with USER as a placeholder. scores: of an evaluation of
+    this model, for the card.
     Raises UsageError for a network of the caller's own, for wrong scores and if the folder's README.md is no model card
-    of segcore, OSError if the folder cannot be written,
-    and as `loading.load` does.
+    of segcore, OSError if the folder cannot be written, and as `loading.load` does.
     """
     if loading.own_model(model) or not isinstance(model, str):
         raise UsageError(
@@ -62,7 +62,7 @@ def save(model: loading.Named, folder: str | Path, *, repo: str = "", scores: Sc
         with atomic_write(path) as file:
             file.write_bytes(loading.weights_path(model).read_bytes())
     sha256 = loading.weights_sha256(str(path))
-    card = model_card(repo or folder.resolve().name, header, sha256, licence=entry.licence, scores=record)
+    card = model_card(repo or f"USER/{folder.resolve().name}", header, sha256, licence=entry.licence, scores=record)
     write_text(readme, card)
     return folder
 

@@ -225,6 +225,11 @@ def test_saving_again_and_in_place_keeps_the_model(tmp_path, weights):
     assert "model-index" not in front_matter((folder / "README.md").read_text())
 
 
+def test_the_card_of_a_folder_says_where_the_name_of_its_user_goes(tmp_path):
+    card = (Segmenter(SHIPPED, **ON_CPU).save_pretrained(tmp_path / "mine") / "README.md").read_text()
+    assert "\n# mine\n" in card and 'Segmenter("hf:USER/mine")' in card
+
+
 def test_somebody_elses_readme_is_not_overwritten(tmp_path):
     (tmp_path / "README.md").write_text("# My project")
     with pytest.raises(UsageError, match="README.md is no model card of segcore and would be lost"):
