@@ -70,7 +70,12 @@ class BatchScorer(Interface):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The settings and images of an evaluation. Two runs with equal `record` give equal counts."""
+    """The settings and images of an evaluation. Two runs with equal `record` give equal counts.
+
+    segmenter: what predicts; a `Cluster` does so on several machines. dataset: of `open_dataset`. protocol: of
+    `evaluation.protocols.protocol`. images: those of the dataset to score, such as `dataset.images`. batch_size: images
+    that go through the network together. Raises UsageError for a batch size under 1.
+    """
 
     segmenter: Segmenter | Network | BatchScorer
     dataset: Dataset

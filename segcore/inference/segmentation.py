@@ -65,7 +65,10 @@ class Segmentation:
         return self.edges.label_map(size_hw) if self.edges else upsampling.label_map(self.logits, size_hw)
 
     def probability(self, name: str | int, size_hw: tuple[int, int] | None = None) -> np.ndarray:
-        """Return P(class), or 1 - P(background) for "any": float32 (H, W), by default at the photograph's size."""
+        """Return P(class), or 1 - P(background) for "any": float32 (H, W), by default at the photograph's size.
+
+        name: of the class, or its number. Raises UsageError for the background and for an unknown class.
+        """
         size_hw, number = size_hw or self.size_hw, self.categories.object_id(name)
         if self.edges is None:
             return upsampling.probability(self.logits, size_hw, number)
@@ -90,7 +93,11 @@ class Segmentation:
     def binary(
         self, name: str | int = "any", threshold: float | None = None, size_hw: tuple[int, int] | None = None
     ) -> np.ndarray:
-        """Return the mask of a class, or of "any" object: bool (H, W), by arg-max, or by P >= threshold (0..1)."""
+        """Return the mask of a class, or of "any" object: bool (H, W), by arg-max, or by P >= threshold (0..1).
+
+        name: of the class, or its number. Raises UsageError for the background, for an unknown class and for another
+        threshold.
+        """
         size_hw, number = size_hw or self.size_hw, self.categories.object_id(name)
         if self.edges:
             return self.edges.binary_mask(size_hw, number, threshold)
@@ -104,7 +111,10 @@ class Segmentation:
         return self.edges.mean_confidence(labels) if self.edges else upsampling.mean_confidence(self.logits, labels)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """Return the photograph with its classes painted over it. alpha: from 0 (invisible) to 1 (opaque)."""
+        """Return the photograph with its classes painted over it. alpha: from 0 (invisible) to 1 (opaque).
+
+        Raises UsageError for another alpha and for a result without its photograph.
+        """
         if self.image is None:
             raise UsageError(
                 "this result no longer holds its photograph; use segcore.imaging.drawing.overlay(photograph, labels)"

@@ -43,10 +43,12 @@ class Segmenter:
     model: a name from the catalogue, "auto", the path of a checkpoint that training wrote, "hf:USER/NAME" or
     "hf:USER/NAME@REVISION" for a model on the Hugging Face Hub, which is downloaded, "module:function" for a function
     that returns a `Model`, or a `Model`. Or a network of your own, with its categories and transforms as for a
-    `Model`; "auto" as precision then means float32.
-    device: "auto" (cuda > mps > cpu), or one of them.
-    precision: "auto", "float32", "bfloat16" or "int8".
-    resize: "squeeze" (520 x 520) or "aspect" (shorter side 520, longer side at most 2080).
+    `Model`. For a network of your own the precision "auto" means float32.
+    device: "auto" (the first available of cuda, mps and cpu), "cuda", "cuda:N", "mps" or "cpu".
+    precision: "auto" (bfloat16 if the device supports it in hardware, else float32), "float32", "bfloat16", "float16"
+    (not on a CPU) or "int8".
+    resize: "squeeze" (520 x 520), "aspect" (shorter side 520, longer side at most 2080), or another one of
+    `Preprocess`.
     engine: "auto" (openvino for int8, else torch), "torch", or one of the optional engines for CPUs, "openvino", which
     is faster, and "onnxruntime", which computes in float32.
     tta: test-time augmentation, see `tta.augmented_logits`; it takes about six times as long.

@@ -37,7 +37,7 @@ def confusion_matrix(target: Any, prediction: Any, num_classes: int = NUM_CLASSE
     `target` may also hold IGNORE_INDEX (255); such pixels are not counted. Returns C, int64 (num_classes,
     num_classes): C[t, p] is the number of pixels of class t in the truth and p in the prediction. Matrices of several
     images can be added. Raises LabelError for different shapes, for other dtypes and for any other value, also for a
-    prediction's value at an ignored pixel.
+    prediction's value at an ignored pixel, and UsageError for a `num_classes` that is not from 2 to 255.
     """
     if not 2 <= num_classes <= IGNORE_INDEX:
         raise UsageError(f"num_classes must be from 2 to {IGNORE_INDEX}, not {num_classes}")

@@ -25,7 +25,7 @@ class TrainSettings:
     mode, categories, class_name: "multiclass" learns the dataset's "own" categories, or VOC's 20 ("voc"); "binary"
     learns one of them, or "any", against everything else.
     steps, batch_size, crop (pixels). learning_rate: of the head. The backbone, and the layers of the shipped head that
-    have pretrained weights, use `backbone_rate` times that.
+    have pretrained weights, use `backbone_rate` times that. weight_decay: of AdamW.
     loss: cross entropy, "plain" or "balanced". dice: the weight of the Dice loss beside it.
     frozen_stages: the number of first stages of the backbone that do not learn. frozen_depthwise: depthwise kernels of
     the backbone do not learn.
@@ -45,6 +45,7 @@ class TrainSettings:
     are centred on the class. paste: the share of crops that get an object of another photograph.
     validation_split: another split to validate on. Without it, the share `hold_back` of the images is used (0: no
     validation, and the last weights are kept instead of the best). validate_every, save_every: steps.
+    seed: of everything that is random. device: as for `Segmenter`. precision: "auto", "float32" or "bfloat16".
     """
 
     coco: Path
