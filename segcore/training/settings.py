@@ -30,7 +30,7 @@ class TrainSettings:
     frozen_stages: the number of first stages of the backbone that do not learn. frozen_depthwise: depthwise kernels of
     the backbone do not learn.
     average: decay of the exponential moving average of the weights, 0 to under 1 (0 turns it off).
-    output_stride: 16 or 8, for the shipped network; by default that of `model`. 8 gives finer logits for more work.
+    output_stride: 16 or 8, for the shipped network; by default that of `model`. 8 gives finer features for more work.
     truth: pairs of folders (photographs, label maps) that are used like the dataset. truth_share: their share of crops.
     incomplete_truth: the same for label maps that miss objects; incomplete: the dataset misses objects. Their
     background is used only where the teacher also predicts background.
