@@ -252,8 +252,7 @@ def write_download(
         raise UsageError(f"there is no download {kind!r}; choose one of: {', '.join(DOWNLOADS)}")
     stem = shown.source.stem
     folder.mkdir(parents=True, exist_ok=True)
-    result = shown.result.refined(shown.screen) if sharp else shown.result
-    decided = decide(result, task).visible(visible.hidden, visible.at_least)
+    decided = decide(shown.seen(sharp), task).visible(visible.hidden, visible.at_least)
     if kind == "json":
         path = folder / f"{stem}.json"
         path.write_text(json.dumps(decided.record(shown.source.name), indent=1), encoding="utf-8")

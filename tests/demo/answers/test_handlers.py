@@ -165,7 +165,7 @@ def test_sharp_edges_are_looked_at_and_taken_away_and_run_no_network(pool, dog, 
                     np.testing.assert_array_equal(np.asarray(picture) > 0, label_map(view) > 0)
 
 
-def test_what_a_visitor_looks_at_sharply_is_smoothed_once(pool, dog, monkeypatch):
+def test_what_a_visitor_looks_at_sharply_is_smoothed_once(pool, dog, tmp_path, monkeypatch):
     smoothed = Counter()
     monkeypatch.setattr(Edges, "smoothed", counted(Edges.smoothed, smoothed))
     shown = photographs.open_photograph(pool, None, dog, "auto", "squeeze")
@@ -174,6 +174,10 @@ def test_what_a_visitor_looks_at_sharply_is_smoothed_once(pool, dog, monkeypatch
     assert smoothed.total() == 1
     for threshold in (0.2, 0.3, 0.4):
         photographs.view_photograph(shown, Task("binary", "dog", threshold), True)
+    assert smoothed.total() == 2
+    for kind in photographs.DOWNLOADS:
+        photographs.write_download(shown, Task(), kind, tmp_path, True)
+        photographs.write_download(shown, Task("binary", "dog", 0.4), kind, tmp_path, True)
     assert smoothed.total() == 2
 
 
