@@ -6,9 +6,12 @@ import json
 import threading
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
 
 from demo.answers import photographs
 from demo.answers.model_pool import ModelPool
@@ -36,11 +39,12 @@ class How(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A photograph whose files are written: the visitor's upload, its small overlay, and what was found."""
+    """A photograph whose files are written: the visitor's upload, its small overlay, what was found, and the files."""
 
     source: Path
     small: Path
     caption: str
+    files: Sequence[Path]
 
 
 @dataclass(eq=False)
@@ -58,7 +62,7 @@ class Batch:
 
     @property
     def files(self) -> Path:
-        """The folder of the files that the ZIP holds."""
+        """The folder of the files for the ZIP, which only holds those of photographs that are done."""
         return self.folder / "files"
 
     def add(self, pool: ModelPool, number: int, how: How) -> None:
@@ -75,17 +79,19 @@ class Batch:
         shown = self.folder / "small" / f"{target}.jpg"
         for each in (self.files, shown.parent):
             each.mkdir(parents=True, exist_ok=True)
-        decide(result, task, small.shape[:2]).overlay(small).save(shown, "JPEG", quality=85)
-        for kind, picture in (("labels", decided.labels_image()), ("overlay", decided.overlay(photograph))):
-            photographs.save_picture(decided, kind, picture, self.files / target)
-        record = json.dumps(decided.record(source.name), indent=1)
-        (self.files / f"{target}.json").write_text(record, encoding="utf-8")
+        # Not decided again at this size, which would smooth the edges once more.
+        labels = Image.fromarray(decided.prediction).resize(small.shape[1::-1], Image.Resampling.NEAREST)
+        replace(decided, prediction=np.asarray(labels)).overlay(small).save(shown, "JPEG", quality=85)
+        pictures = {"labels": decided.labels_image(), "overlay": decided.overlay(photograph)}
+        files = [photographs.save_picture(decided, *each, self.files / target) for each in pictures.items()]
+        record = self.files / f"{target}.json"
+        record.write_text(json.dumps(decided.record(source.name), indent=1), encoding="utf-8")
         found = ", ".join(f"{each.friendly} {percent(each.share)}" for each in decided.found())
-        self.done.append(Done(source, shown, found or "nothing found"))
+        self.done.append(Done(source, shown, found or "nothing found", [record, *files]))
 
     def write_zip(self, folder: Path) -> Path:
-        """Write all files into one ZIP in `folder`. Returns its path. Raises UsageError if they are deleted."""
-        files = sorted(self.files.glob("*"))
+        """Write the files of what is done into one ZIP in `folder`. Returns its path. Raises UsageError without any."""
+        files = [file for each in self.done for file in each.files if file.exists()]
         if not files:
             raise UsageError(GONE)
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demo.answers import photographs
 from demo.answers.several import Batch, How
 from segcore.errors import ImageError, UsageError
+from segcore.inference.refine import Edges
 from tests.helpers.samples import CAT, DOG
 
 HOW = How("multiclass", "any", True, 0.5, False, "auto", "squeeze", False)
@@ -58,6 +60,34 @@ def test_the_zip_has_the_files_of_all(batch, tmp_path):
     assert {each["id"]: each["pixels"] for each in record["classes"]} == {
         int(number): int((labels == number).sum()) for number in np.unique(labels) if number
     }
+
+
+def test_a_zip_that_is_asked_for_meanwhile_has_only_whole_files(pool, dataset, tmp_path, monkeypatch):
+    batch, names = Batch(tmp_path / "out", [dataset.path(DOG), dataset.path(CAT)]), []
+    batch.add(pool, 0, HOW)
+    save = photographs.save_picture
+
+    def asked_for_meanwhile(decided, kind, picture, target):
+        target.with_name(f"{target.name}_{kind}.png").write_bytes(b"the first half of")
+        with zipfile.ZipFile(batch.write_zip(tmp_path)) as archive:
+            names.extend(archive.namelist())
+        return save(decided, kind, picture, target)
+
+    monkeypatch.setattr(photographs, "save_picture", asked_for_meanwhile)
+    batch.add(pool, 1, HOW)
+    assert len(set(names)) == 3 and {name[:2] for name in names} == {"01"}
+
+
+def test_sharp_edges_of_a_photograph_are_smoothed_once(pool, dataset, tmp_path, monkeypatch):
+    smoothed, smooth = [], Edges.smoothed
+
+    def counted(*args):
+        smoothed.append(args)
+        return smooth(*args)
+
+    monkeypatch.setattr(Edges, "smoothed", counted)
+    Batch(tmp_path, [dataset.path(DOG)]).add(pool, 0, HOW._replace(sharp=True))
+    assert len(smoothed) == 1
 
 
 def test_the_settings_are_those_that_were_chosen(pool, dataset, tmp_path):
