@@ -149,7 +149,7 @@ def evaluate_set(
     for run in runs:
         scored: list[evaluate.Scored] = []
         started = time.monotonic()
-        yield from _scored(run, kept, stop, deadline, scored)
+        yield from _scored(run, kept, lambda: stop.is_set() or has_left(), deadline, scored)
         evaluations.append(evaluate.Evaluation(run, tuple(scored), time.monotonic() - started))
     if not evaluations[0].counted:
         problem = next((each.skipped for each in evaluations[0].scored if each.skipped), None)
@@ -250,9 +250,9 @@ def _in_turn(pool: ModelPool, network: Network, visitor: Hashable, has_left: Cal
 
 
 def _scored(
-    run: Run, kept: Path, stop: threading.Event, deadline: float, scored: list[evaluate.Scored]
+    run: Run, kept: Path, is_over: Callable[[], bool], deadline: float, scored: list[evaluate.Scored]
 ) -> Iterator[Progress]:
-    """Append the outcome of each image to `scored`, until the evaluation is stopped. Yields progress."""
+    """Append the outcome of each image to `scored`, until is_over() or the deadline. Yields progress."""
     model, total = run.segmenter.model, len(run.images)
     title = model if isinstance(run.segmenter, Predictions) else catalogue.entry(model).title
     started = shown = time.monotonic()
@@ -264,7 +264,7 @@ def _scored(
             if now - shown > _SHOW_EVERY:
                 shown = now
                 yield Progress(title, len(scored), total, (now - started) / len(scored) * (total - len(scored)))
-            if stop.is_set() or now > deadline:
+            if is_over() or now > deadline:
                 return
 
 

@@ -36,7 +36,7 @@ class SetPictures:
             self.doubtful = controls.gallery("Look at the annotation", "set-doubtful", columns=3)
             self.doubt = controls.html("set-doubt", set_tables.DOUBT)
         self.galleries = self.worst, self.best, self.doubtful
-        self.outputs = [*self.galleries, self.column, self.pictured, self.of_class, self.taken_for]
+        self.outputs = [*self.galleries, self.doubt, self.column, self.pictured, self.of_class, self.taken_for]
 
     def wire(self, shown: gr.State, show_image: Callable[[gr.JSON, list[Any]], None]) -> None:
         """shown: the outcome. show_image(sent, picks): as in `WholeSetTab`."""
@@ -52,12 +52,16 @@ class SetPictures:
         show_image(self.sent, picked)
 
     def updates(self, outcome: Any) -> dict:
-        """Return the updates that show a new outcome."""
+        """Return the updates that show a new outcome. Label maps alone doubt no truth: that needs probabilities."""
+        has_doubts = bool(outcome.doubtful)
         return {
             self.column: gr.update(visible=True),
             self.worst: self._worst(outcome),
             self.best: gr.update(value=self._pictures(outcome, outcome.best), visible=bool(outcome.best)),
-            self.doubtful: self._pictures(outcome, outcome.doubtful, set_tables.doubt_caption),
+            self.doubtful: gr.update(
+                value=self._pictures(outcome, outcome.doubtful, set_tables.doubt_caption), visible=has_doubts
+            ),
+            self.doubt: gr.update(visible=has_doubts),
             self.of_class: gr.update(choices=set_tables.choices(outcome.classes, ALL_CLASSES), value=""),
             self.taken_for: gr.update(choices=set_tables.choices([], ANYTHING), value=""),
             self.pictured: [

@@ -6,6 +6,7 @@ import threading
 import zipfile
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,8 +15,11 @@ from demo.answers import whole_set
 from demo.answers.datasets import SAMPLES, Datasets
 from demo.answers.label_maps import GONE
 from demo.answers.model_pool import ModelPool
+from demo.answers.samples import Thumbnails
 from demo.markup import set_tables
 from demo.server.files import Sweeper
+from demo.tabs.set_pictures import SetPictures
+from demo.waiting.turns import never
 from segcore.errors import UsageError
 from segcore.inference.task import Task
 from segcore.truth.coco import CocoDataset
@@ -64,12 +68,25 @@ def upload(tmp_path):
 def ask(nine_coco, tmp_path):
     pool, datasets = NoNetwork(offline=True), Datasets(nine_coco, nine_coco, tmp_path / "none")
 
-    def ask(archive, **changes):
-        wanted = replace(WANTED, archive=archive, **changes)
-        *_, outcome = whole_set.evaluate_set(pool, datasets, wanted, tmp_path / "kept", threading.Event())
+    def ask(archive, has_left=never, **changes):
+        wanted, stop = replace(WANTED, archive=archive, **changes), threading.Event()
+        *_, outcome = whole_set.evaluate_set(pool, datasets, wanted, tmp_path / "kept", stop, has_left=has_left)
         return outcome, lambda suffix: whole_set.write_download(pool, datasets, outcome, suffix, tmp_path / "files")
 
     return ask
+
+
+def test_scoring_ends_when_the_visitor_has_left(ask, upload, perfect):
+    outcome, _ = ask(upload(perfect), has_left=lambda: True)
+    assert outcome.record["images"] == 1 and outcome.stopped
+
+
+def test_label_maps_doubt_no_truth(ask, upload, perfect, nine_coco, tmp_path):
+    outcome, _ = ask(upload(perfect))
+    with gr.Blocks():
+        pictures = SetPictures(Datasets(nine_coco, nine_coco, tmp_path), Thumbnails(CocoDataset.open(nine_coco)))
+    updates = pictures.updates(outcome)
+    assert [updates[each]["visible"] for each in (pictures.doubtful, pictures.doubt)] == [False, False]
 
 
 @pytest.mark.slow
