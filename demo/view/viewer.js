@@ -19,6 +19,7 @@ const state = { ...look, divider: 50, enlarged: null, highlight: null };
 let inView = {}; // the shown photograph; it stays even if the other viewer has shown many others since
 let panels = [];
 let groups = new Map(); // group -> Map of id -> legend entry
+const namedBefore = new Map(); // name of a label for link.js -> its name in the last legend that had it
 let zoom = WHOLE; // the same in all panels
 const fingers = new Map(); // pointer id -> position as fractions of the visible part, for pointers that are down on a picture
 let isPanning = false;
@@ -91,6 +92,19 @@ function toggleSolo(group, id) {
   if (!wasAlone) solo.set(group, id);
 }
 
+// Label 1 is a class in one task and the object in another: what was hidden or alone by another name is so no longer.
+function forgetRenamed() {
+  for (const [group, entries] of groups) {
+    for (const { id, name } of entries.values()) {
+      const before = namedBefore.get(nameOf(group, id)) ?? name;
+      namedBefore.set(nameOf(group, id), name);
+      if (before === name) continue;
+      hidden.get(group)?.delete(id);
+      if (solo.get(group) === id) solo.delete(group);
+    }
+  }
+}
+
 // ---- showing a value
 
 async function loadPhoto({ key, src }) {
@@ -152,6 +166,7 @@ function build({ described, maps, certainties, photo }) {
     if (!groups.has(group)) groups.set(group, new Map());
     for (const entry of legend) if (!groups.get(group).has(entry.id)) groups.get(group).set(entry.id, entry);
   }
+  forgetRenamed();
   resizes.disconnect();
   state.highlight = null;
   panels = described.map((panel, index) => buildPanel(panel, maps[index], certainties[index], photo));

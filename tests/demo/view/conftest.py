@@ -62,6 +62,10 @@ def address():
                 None, panels=[pictures.panel("Prediction", scene(), legend(), certainty=certainty())]
             ),
             "nothing": lambda: with_labels(None, panels=[nothing], message="I know only these 20 things."),
+            "binary": lambda: with_labels(
+                None,
+                panels=[pictures.panel("Prediction", scene(), [pictures.legend_entry(PERSON, "object", "#de1c4e")])],
+            ),
             "unknown photo": lambda: with_labels(scene(), photo={"key": "never seen", "src": None}),
             "nasty": lambda: with_labels(None, panels=[nasty], message=NASTY),
             "speck": lambda: with_labels(speck()),

@@ -67,6 +67,17 @@ def test_what_is_chosen_outlives_a_new_value(page):
     assert page.locator("#one .photo").get_attribute("src") == photo  # not sent again, yet shown
 
 
+@pytest.mark.parametrize("button", ["person", "Only person"])
+def test_a_label_that_means_something_else_is_shown(page, button):
+    chip(page, PERSON).get_by_role("button", name=button).first.click()
+    update(page, "binary")
+    leave(page)
+    np.testing.assert_array_equal(overlay(page), painted(scene(), dog=False))
+    assert viewer_data_attribute(page, "hidden") == "" and not page.locator("#one .show-all").is_visible()
+    update(page, "flip")
+    np.testing.assert_array_equal(overlay(page), painted(scene()[:, ::-1]))
+
+
 def test_the_last_of_many_values_wins(page):
     page.evaluate(
         """() => {
