@@ -171,10 +171,11 @@
   window.segcoreOpened = () => ({ ...kept, image });
   window.segcoreOpens = (sample) => (kept = { sample });
   window.segcoreKept = async () => {
-    const [needed, { file, sample = null }] = [handsOver, kept];
+    const needed = handsOver;
     handsOver = false;
     if (!needed) return [null, null];
-    if (!file) return [null, sample];
+    const { file, sample = 0 } = kept; // the first sample stands for one of many photographs that is not in `files` any more
+    if (!file) return [null, (kept = { sample }).sample];
     const body = new FormData();
     body.append("files", file);
     const url = `${window.gradio_config.root}${window.gradio_config.api_prefix}/upload`;

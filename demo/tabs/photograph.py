@@ -273,10 +273,10 @@ class PhotographTab:
         tta: bool,
         request: gr.Request,
     ) -> AsyncIterator[tuple]:
-        """The connection was lost: what was asked for last, from what is kept here, else from what the browser has: the
-        photograph, or the number of the sample.
+        """The connection was lost: what was asked for last, from what the browser hands over, the photograph or the
+        number of the sample, else from what is kept here.
         """
-        if path is None and visit.wanted is not None:
+        if path is None and sample is None and visit.wanted is not None:
             answers = self.on_model(visit, model, resize, tta, request)
         else:
             samples = self.thumbnails.samples

@@ -169,6 +169,35 @@ def test_a_scoring_whose_answers_break_off_goes_on_from_there(visit, page):
         assert browser.locator("#set-notice .notice").count() == 0
 
 
+# Uploads as many more files as the page's script remembers.
+FORGETS = """async () => {
+    const body = new FormData();
+    for (let number = 0; number < 21; number++) body.append("files", new File([`${number}`], `${number}.txt`));
+    await fetch(`${gradio_config.root}${gradio_config.api_prefix}/upload`, { method: "POST", body });
+}"""
+
+
+def test_a_photograph_that_neither_the_page_nor_the_browser_has_is_given_up(visit, page, examples_coco):
+    browser = visit(page.url)
+    browser.click("#several button")
+    given = [examples_coco / "samples" / each for each in (CAT, DOG)]
+    browser.set_input_files("#several-files input[type=file]", given)
+    browser.wait_for_selector("#several-stop", state="visible")
+    browser.wait_for_selector("#several-stop", state="hidden")
+    browser.evaluate(FORGETS)
+    shows(browser, PHOTOGRAPH, browser.locator("#several-gallery button").first.click)
+    assert largest_class(browser) == "cat"
+    for upload in (page.log_file.parent / "tmp").glob(f"*/uploads/*/{CAT}"):
+        upload.unlink()
+    panel = browser.get_by_role("tabpanel").filter(visible=True)
+    unfold_more_options(panel)
+    panel.get_by_role("radio", name="Keep the shape").check()
+    told(browser, "This page no longer has what you were looking at")
+    shows(browser, PHOTOGRAPH, lambda: go_on(browser))
+    assert browser.inner_text("#photograph-credit") and largest_class(browser) != "cat"
+    silent(browser)
+
+
 @contextmanager
 def started_again(port):
     with running_page(env={"GRADIO_SERVER_PORT": port}) as running:
