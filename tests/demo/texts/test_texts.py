@@ -14,6 +14,7 @@ from demo.texts import LANGUAGES, answer_in, for_gradio, language_of, marked, tr
 from segcore.classes import FRIENDLY_NAMES
 from segcore.inference.task import Task
 from segcore.report.terms import plural
+from segcore.truth.supplied import OwnTruth
 
 ROOT = Path(__file__).parents[3]
 MADE_OF_PARTS = {  # in the code
@@ -105,6 +106,19 @@ def test_texts_with_values_are_translated_with_their_values():
         "Nothing found. I know only these 2 things: aeroplane, bicycle. Everything else is background to me.", "zh-CN"
     )
     assert translate("page 1 of 12", "es") == "página 1 de 12"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("task", [Task(), Task("binary", "dog")], ids=["multiclass", "binary"])
+@pytest.mark.parametrize(
+    ("is_labels", "numbers"), [(True, (0, 12, 15)), (True, (0, 12, 255)), (True, (0,)), (False, (0, 1))]
+)
+def test_how_a_truth_was_read_is_told_in_every_language(language, task, is_labels, numbers):
+    for annotated in (None, "dog.jpg"):
+        truth = OwnTruth("mask.png", (1, 1), b"", is_labels, not is_labels, numbers, annotated)
+        told = translate(truth.read_as(task), language)
+        assert not re.search(r"Read as|VOC ids|annotations of|dog\b(?!\.jpg)|background|left out", told)
+        assert annotated is None or not is_labels or annotated in told
 
 
 def test_a_missing_text_stays_english_and_numbers_stay():
