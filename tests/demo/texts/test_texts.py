@@ -10,6 +10,7 @@ import pytest
 
 from demo import texts
 from demo.answers import photographs
+from demo.markup.set_tables import behind_label
 from demo.texts import LANGUAGES, answer_in, for_gradio, language_of, marked, translate, translate_html
 from segcore.classes import FRIENDLY_NAMES
 from segcore.inference.task import Task
@@ -119,6 +120,15 @@ def test_how_a_truth_was_read_is_told_in_every_language(language, task, is_label
         told = translate(truth.read_as(task), language)
         assert not re.search(r"Read as|VOC ids|annotations of|dog\b(?!\.jpg)|background|left out", told)
         assert annotated is None or not is_labels or annotated in told
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("name", "taken_for"), [("dog", None), ("dog", "dog"), ("dog", "pottedplant"), ("background", "tv")]
+)
+def test_a_gallery_of_images_behind_a_score_is_named_in_every_language(language, name, taken_for):
+    told = translate(behind_label(name, taken_for), language)
+    assert not re.search(r"Most|Smallest|taken for|dog|potted|background", told)
 
 
 def test_a_missing_text_stays_english_and_numbers_stay():
