@@ -186,7 +186,7 @@ def _shares(task: Task, labels: np.ndarray) -> list[dict]:
 
 
 def _warning(other_objects: Sequence[str], *, counts_objects: bool) -> str:
-    """Return what a reader must know about the truth; usually an empty text."""
+    """Return what a reader must know about the truth, one or two lines; usually an empty text."""
     sentences = []
     if other_objects:
         sentences.append(
@@ -195,4 +195,4 @@ def _warning(other_objects: Sequence[str], *, counts_objects: bool) -> str:
         )
     if not counts_objects:
         sentences.append(terms.NO_OBJECTS)
-    return " ".join(sentences)
+    return "\n".join(sentences)

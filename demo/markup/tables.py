@@ -127,8 +127,9 @@ def kept(megabytes: float, how_long: str) -> str:
 
 
 def notice(text: str, *, kind: str = "info") -> str:
-    """Return a notice; empty for an empty text."""
-    return f'<p class="notice {kind}" role="status">{escape(text)}</p>' if text else ""
+    """Return a notice; empty for an empty text. The lines of a text are translated one by one."""
+    lines = "<br>".join(map(escape, text.splitlines()))
+    return f'<p class="notice {kind}" role="status">{lines}</p>' if text else ""
 
 
 def credit(whose: Credit | None) -> str:

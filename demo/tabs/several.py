@@ -97,7 +97,7 @@ class SeveralPhotographs:
             self.files: gr.update(visible=True),
             self.progress: "",
             self.stop: gr.update(visible=False),
-            self.notice: tables.notice(" ".join(filter(None, sentences)), kind="error" if batch.failed else "info"),
+            self.notice: tables.notice("\n".join(filter(None, sentences)), kind="error" if batch.failed else "info"),
         }
 
     async def _added(self, batch: Batch, how: Any, request: gr.Request) -> AsyncGenerator[dict]:

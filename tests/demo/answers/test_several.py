@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shutil
 import zipfile
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
 from demo.answers import photographs
 from demo.answers.several import Batch, How
+from demo.tabs.several import SeveralPhotographs
+from demo.texts import translate_html
 from segcore.errors import ImageError, UsageError
 from segcore.inference.refine import Edges
 from tests.helpers.samples import CAT, DOG
@@ -96,6 +100,24 @@ def test_the_settings_are_those_that_were_chosen(pool, dataset, tmp_path):
     batch.add(pool, 0, how)
     (record,) = (json.loads(each.read_text()) for each in batch.files.glob("*.json"))
     assert record["mode"] == "binary" and batch.done[0].caption == "nothing found"
+
+
+def test_each_sentence_about_what_was_left_out_is_in_the_visitor_s_language(pool, monkeypatch):
+    async def added(_, batch, *__):
+        batch.failed += ["a.jpg was left out: it is bad.", "b.jpg was left out: it is worse."]
+        return
+        yield
+
+    async def told():
+        return [update async for update in tab.on_files(["c.jpg"] * 25, *HOW, None)][-1][tab.notice]
+
+    monkeypatch.setattr(SeveralPhotographs, "_added", added)
+    with gr.Blocks():
+        tab = SeveralPhotographs(pool)
+    assert translate_html(asyncio.run(told()), "de") == (
+        '<p class="notice error" role="status">Nur die ersten 20 von 25 Fotos wurden genommen.<br>'
+        "a.jpg wurde ausgelassen: it is bad.<br>b.jpg wurde ausgelassen: it is worse.</p>"
+    )
 
 
 def test_deleted_files_are_said_to_be(tmp_path):
