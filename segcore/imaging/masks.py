@@ -37,7 +37,7 @@ def decode(picture: Image.Image, name: str, num_classes: int = NUM_CLASSES) -> M
 
     Grey values and palette indices are class ids, whatever the palette's colours are, unless only black and white are
     used. RGB images must use VOC's colours, or black and white. If all other pixels are black, white marks the object;
-    beside other ids, white means ignored. Transparent pixels count as black.
+    beside other ids, white means ignored. Transparent pixels count as black, except in a palette of ids.
 
     Raises LabelError for other values, other colours and half transparent pixels.
     """
@@ -100,17 +100,30 @@ def _stripes(height: int, width: int) -> Iterator[slice]:
 def _of_palette(picture: Image.Image, name: str, num_classes: int) -> tuple[np.ndarray, bool]:
     """Return the ids of a palette image, white as 255, and whether there is white."""
     indices = np.asarray(picture)
-    colors = np.zeros((256, 3), np.uint8)
-    palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    colors[: len(palette)] = palette
+    colors = _palette_colors(picture)
     present = values_in(indices)
-    codes = dict(zip(present, _codes(colors[present]).tolist(), strict=True))
-    white = [index for index, code in codes.items() if code == _WHITE]
-    # Programs that optimise PNG files store black and white as a palette, in either order.
-    if white and set(codes.values()) <= {_BLACK, _WHITE}:
-        return np.isin(indices, white) * np.uint8(255), True
+    codes = _codes(colors[present])
+    # Programs that optimise PNG files store black and white as a palette, in either order, and transparency too.
+    if _WHITE in codes and set(codes.tolist()) <= {_BLACK, _WHITE}:
+        white = np.array(present)[_codes(_on_black(colors[present][None], name))[0] == _WHITE]
+        return np.isin(indices, white) * np.uint8(255), bool(white.size)
     _refuse([value for value in present if not _is_id(value, num_classes)], "values", name, num_classes)
     return indices, False
+
+
+def _palette_colors(picture: Image.Image) -> np.ndarray:
+    """Return the colours of a palette image with their opacity, uint8 (256, 4)."""
+    colors = np.zeros((256, 4), np.uint8)
+    colors[:, 3] = 255
+    palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    colors[: len(palette), :3] = palette
+    transparency = picture.info.get("transparency", b"")
+    if isinstance(transparency, int):  # Pillow's form for a single index
+        colors[transparency, 3] = 0
+    else:
+        alpha = np.frombuffer(transparency, np.uint8)[: len(colors)]
+        colors[: len(alpha), 3] = alpha
+    return colors
 
 
 def _of_grey(picture: Image.Image, name: str, num_classes: int) -> tuple[np.ndarray, bool]:

@@ -147,6 +147,19 @@ def test_black_and_white(read, picture):
         truth.labels(MULTICLASS)
 
 
+def test_transparent_colours_of_a_palette_count_as_black(read):
+    white = np.full((*WHERE.shape, 3), 255, np.uint8)
+    mask, blank, soft = (alpha_image(white, alpha).quantize() for alpha in (WHERE * 255, WHERE * 0, 127 * (WHERE + 1)))
+    assert (mask.mode, len(np.unique(mask))) == ("P", 2)
+    assert read(mask).labels(DOG).tolist() == WHERE.tolist()
+    assert not read(blank).labels(DOG).any()
+    with pytest.raises(LabelError, match="half transparent"):
+        read(soft)
+    ids = palette_image(IDS, VOC_PALETTE)
+    ids.info["transparency"] = 12
+    assert read(ids).labels(MULTICLASS).tolist() == IDS.tolist()
+
+
 def test_all_white(read):
     truth = read(Image.new("L", (4, 3), 255))
     assert truth.labels(DOG).all()
