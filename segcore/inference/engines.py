@@ -55,11 +55,21 @@ def sha256(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_code(core: nn.Module) -> str:
+    """Return a hash of a core's logits for noise, which tells two versions of a caller's code apart."""
+    with torch.no_grad():
+        return sha256([core(_noise(example_size_hw(core)))])
+
+
+def _noise(size_hw: tuple[int, int]) -> Tensor:
+    return torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+
+
 def check_equal(run: Run, core: nn.Module, engine: str) -> None:
     """Raise UsageError if an engine computes a core wrongly, as it may if the core's code depends on the size."""
     height, width = example_size_hw(core)
     for size_hw in ((height, width), (height, 2 * width)):
-        noise = torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+        noise = _noise(size_hw)
         try:
             with torch.no_grad():
                 expected = core(noise)

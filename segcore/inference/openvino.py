@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..models.own import failure
 from .any_network import AnyNetwork
-from .engines import Run, cached_file, check_equal, example_size_hw, sha256
+from .engines import Run, cached_file, check_equal, example_size_hw, sha256, sha256_of_code
 
 if TYPE_CHECKING:
     import openvino
@@ -112,21 +112,26 @@ def quantized(core: nn.Module, photographs: Sequence[Tensor]) -> tuple[Run, Cali
 
     photographs: float32 (1, 3, h, w) each; the value ranges of int8 are measured on them. More photographs, similar to
     the real inputs, are better. The first convolution and depthwise convolutions are not quantized: int8 harms them
-    most and speeds them up least. Raises UsageError for no photographs.
+    most and speeds them up least. Raises UsageError for no photographs, and if OpenVINO computes a caller's network
+    wrongly.
     """
     if not photographs:
         raise UsageError("int8 needs at least one photograph to be measured by")
     rest = "bfloat16" if has_fast_bfloat16() else "float32"
     digest = sha256(photographs)
-    file = cached_file("int8", ".xml", core, digest, rest, packages=PACKAGES)
+    code = [sha256_of_code(core)] if isinstance(core, AnyNetwork) else []
+    file = cached_file("int8", ".xml", core, digest, rest, *code, packages=PACKAGES)
     with filelock.FileLock(file.with_suffix(".lock")):
         facts = file.with_suffix(".json")  # written last, so if it exists the network is complete
         if facts.is_file():
             calibration = Calibration(**json.loads(facts.read_text()))
             return _compile(_core().read_model(file), rest), calibration
         exact = _converted(core)
+        exact_run = _compile(exact, "float32")
+        if isinstance(core, AnyNetwork):
+            check_equal(exact_run, core, "OpenVINO")
         model = _quantize(exact, photographs)
-        run, exact_run = _compile(model, rest), _compile(exact, "float32")
+        run = _compile(model, rest)
         same = [(run(each).argmax(1) == exact_run(each).argmax(1)).float().mean().item() for each in photographs]
         calibration = Calibration(len(photographs), digest, sum(same) / len(same))
         import openvino

@@ -192,6 +192,30 @@ def test_openvino_refuses_what_it_computes_wrongly():
         Segmenter(Wide(), engine="openvino", **options)
 
 
+@pytest.mark.slow
+def test_int8_follows_the_code_of_a_network_and_refuses_what_openvino_computes_wrongly(tmp_path, monkeypatch):
+    for package in ("openvino", "nncf"):
+        pytest.importorskip(package, reason="needs openvino and nncf: segcore[int8]")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    class Changing(Colours):
+        sign, sign_if_wide = 1, 1
+
+        def forward(self, x):
+            return super().forward(x) * (self.sign_if_wide if x.shape[-1] > x.shape[-2] else self.sign)
+
+    def labels(precision: str) -> np.ndarray:
+        options = {"transforms": AS_IT_IS, "device": "cpu", "precision": precision}
+        return inside(Segmenter(Changing(), categories=NAMES, **options)(photograph()).labels)
+
+    assert labels("int8").tolist() == inside(TRUTH).tolist()
+    Changing.sign = Changing.sign_if_wide = -1  # as if somebody had edited the file
+    assert labels("int8").tolist() == labels("float32").tolist() != inside(TRUTH).tolist()
+    Changing.sign = 0.5
+    with pytest.raises(UsageError, match="not compute this network as PyTorch does, at 128 x 64 .* engine 'torch'"):
+        labels("int8")
+
+
 # Errors
 
 
