@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         copies = thumbnails(dataset, second)
         write_text(arguments.html, html_report(second, thumbnails=copies, comparison=record))
     print(headlines.of_comparison(record))
-    every = [each for outcome in outcomes for each in outcome.to_dict()["skipped"]]
+    every = [each for outcome in outcomes for each in outcome.skipped]
     return left_out(list({(each["image_id"], each["reason"]): each for each in every}.values()), wrong)
 
 

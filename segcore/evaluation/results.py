@@ -65,6 +65,14 @@ class Evaluation:
         """The counts of the images that were counted, along the first axis."""
         return Counts.stacked([each.counts for each in self.counted if each.counts], self.run.task.num_classes)
 
+    @property
+    def skipped(self) -> list[dict[str, Any]]:
+        """The images that were left out, sorted by id, each with the reason, as JSON values."""
+        left_out = sorted((each for each in self.scored if not each.counts), key=lambda each: each.image.id)
+        return [
+            {"image_id": each.image.id, "file_name": each.image.file_name, "reason": each.skipped} for each in left_out
+        ]
+
     def to_dict(self, tags: Tags | None = None) -> dict[str, Any]:
         """Return settings, confusion matrix, scores of dataset, image mean, classes and images, intervals, objects,
         reliability, the curve over thresholds, the model's classes, the images behind the scores, and the scores of
@@ -75,13 +83,9 @@ class Evaluation:
         """
         by_image, temperature = self.per_image.scores(), self.run.segmenter.temperature
         quality = self.per_image.label_quality()
-        left_out = sorted((each for each in self.scored if not each.counts), key=lambda each: each.image.id)
         return self.run.record() | {
             "images": len(self.counted),
-            "skipped": [
-                {"image_id": each.image.id, "file_name": each.image.file_name, "reason": each.skipped}
-                for each in left_out
-            ],
+            "skipped": self.skipped,
             "seconds": round(self.seconds, 3),
             **scores_record(self.per_image, self.run.task, temperature),
             "image_mean": {key: counts.json_number(confusion.mean_defined(by_image[key])) for key in OVERALL_KEYS},
