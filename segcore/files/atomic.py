@@ -18,13 +18,16 @@ PARTIAL = ".part-"  # how the name of a temporary file begins
 def atomic_write(path: str | Path, *, single_writer: bool = False) -> Iterator[Path]:
     """Yield a temporary file to write to; it gets the name `path` when the block ends, and is deleted if that fails.
 
-    The temporary file lies beside `path`, and its name begins with PARTIAL. single_writer: nobody else writes `path` at
-    the same time. The temporary name is then always the same, so the next write replaces what a killed process left.
+    The temporary file lies beside `path`, and its name begins with PARTIAL. A link stays: the file it leads to is
+    written. single_writer: nobody else writes `path` at the same time. The temporary name is then always the same, so
+    the next write replaces what a killed process left.
     """
     path = Path(path)
     if path.exists() and not path.is_file():  # such as /dev/stdout
         yield path
         return
+    if path.is_symlink():  # such as /dev/stdout where stdout is a file; nothing may be written beside or replace that
+        path = path.resolve()
     # The random name is short, because `path` may have the longest name that the file system allows.
     name = path.name if single_writer else secrets.token_hex(4) + path.suffix
     partial = path.with_name(PARTIAL + name)

@@ -43,3 +43,16 @@ def test_a_single_writer_clears_away_what_was_left_by_a_kill(tmp_path):
         writing.__enter__().write_text(text)
     writing.__exit__(None, None, None)
     assert [each.name for each in tmp_path.iterdir()] == [path.name] and path.read_text() == "done"
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path):
+    """As `--json /dev/stdout > scores.json`: /dev/stdout is a link, and must not become a file."""
+    (tmp_path / "dev").mkdir()
+    link, target = tmp_path / "dev" / "stdout", tmp_path / "scores.json"
+    target.write_text("before")
+    link.symlink_to(target)
+    with atomic_write(link) as file:
+        assert file.parent == tmp_path
+        file.write_text("done")
+    assert link.is_symlink() and target.read_text() == "done"
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [target.name]
