@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,3 +103,6 @@ def make_room_for(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")
     make_folder(path.parent)
+    place = path if path.exists() and not path.is_file() else path.resolve().parent  # as `atomic_write` does
+    if not os.access(place, os.W_OK):
+        raise UsageError(f"there is no permission to write to {place}; name a file elsewhere")

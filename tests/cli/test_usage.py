@@ -1,6 +1,8 @@
 """Wrong usage: exit status 2, and a sentence that says what there is."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +64,16 @@ def test_what_binary_mode_alone_can_answer_is_not_ignored(examples_coco, tmp_pat
     photograph = examples_coco / "samples" / "000000900005.jpg"
     assert main.main(["predict", str(photograph), "--out", str(tmp_path), *options]) == 2
     assert "--mode binary" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--html"])
+def test_a_folder_without_permission_is_refused_before_images_are_scored(
+    run, examples_coco, tmp_path, monkeypatch, flag
+):
+    folder, access = tmp_path / "read only", os.access
+    folder.mkdir(0o555)
+    # The administrator, who may run the tests, may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and access(path, mode))
+    monkeypatch.setattr("segcore.evaluation.evaluate.evaluate", None)
+    done = run("evaluate", "--dataset", examples_coco, flag, folder / "scores")
+    assert done.status == 2 and f"no permission to write to {folder}; name a file elsewhere" in done.err
