@@ -7,12 +7,15 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
 from ..files.locks import lock_or_refuse
+from ..inference.provenance import LABEL_MAPS
 from ..truth.dataset import ImageId, ImageRecord
 from .counts import Counts
 from .objects import ObjectOutcome
@@ -35,7 +38,7 @@ class Journal:
         self.run = run
         images = [image.id for image in run.images] if run.batch_size > 1 else None
         settings = {"journal": VERSION, "batch_size": run.batch_size, "image_ids": images}
-        self.header = json.dumps(run.record() | settings)
+        self.header = json.dumps(run.record() | settings | _of_model(run))
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -86,7 +89,9 @@ class Journal:
         if "careful" in settings and "tta" not in settings:
             log.warning("%s calls tta by its old name careful; it can be resumed until version 0.2", self.path)
             settings["tta"] = settings["careful"]
-        if settings != json.loads(self.header):
+        header = json.loads(self.header)
+        earlier = {key: header[key] for key in _of_model(self.run)}  # journals of 0.1 may lack them
+        if earlier | settings != header:
             raise UsageError(
                 f"{self.path} belongs to a run with other settings or images; give --resume another folder"
             )
@@ -126,3 +131,9 @@ class Journal:
         classes = range(len(self.run.task.categories))
         kinds = [type(value) for value in each] == [int, int, int, bool, int]
         return kinds and each.class_id in classes and each.taken_for in classes
+
+
+def _of_model(run: Run) -> dict[str, Any]:
+    """Return what the hash of the weights does not tell of a caller's own model: its classes and its preprocessing."""
+    preprocess = None if run.segmenter.engine == LABEL_MAPS else asdict(run.preprocess)
+    return {"categories": run.task.categories.names, "preprocess": preprocess}

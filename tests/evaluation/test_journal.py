@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from segcore import Preprocess, Segmenter
 from segcore.errors import Cancelled, UsageError
 from segcore.evaluation import evaluate
 from segcore.evaluation.journal import Journal
+from segcore.evaluation.protocols import protocol
 from segcore.inference.task import Task
+from segcore.truth.layouts import open_dataset
+from tests.helpers.colours import Colours
 from tests.helpers.runs import SHIPPED, make_run, refining, run_command, truncate, without_seconds
 from tests.helpers.samples import DOG, NINE
+from tests.helpers.voc_folder import boxes, write_voc
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,6 +161,29 @@ def test_resume_errors(quick, small_coco, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["preprocessing", "order of the names"])
+def test_a_journal_of_your_own_network_with_other_settings_is_refused(tmp_path, change):
+    """The weights, and so their hash, are the same."""
+    truth = write_voc(tmp_path / "voc", {"dog": boxes((60, 80), (12, 10, 20, 30, 40))})
+
+    def score(names: list[str], size: int) -> dict:
+        segmenter = Segmenter(Colours(), categories=names, transforms=Preprocess(size=size), device="cpu")
+        dataset = open_dataset(truth, categories=segmenter.categories)
+        task = Task(categories=segmenter.categories)
+        run = evaluate.Run(segmenter, dataset, protocol("original"), task, dataset.images)
+        return evaluate.evaluate(run, resume=tmp_path / "kept").to_dict()
+
+    first = score(["dog", "cat", "car"], 64)
+    journal = tmp_path / "kept" / "progress.jsonl"
+    with pytest.raises(UsageError, match="other settings"):
+        score(*((["dog", "cat", "car"], 32) if change == "preprocessing" else (["cat", "dog", "car"], 64)))
+    header, line = journal.read_text().splitlines()
+    earlier = {key: value for key, value in json.loads(header).items() if key not in ("categories", "preprocess")}
+    journal.write_text(f"{json.dumps(earlier)}\n{line}\n")  # as segcore wrote it before
+    assert without_seconds(score(["dog", "cat", "car"], 64)) == without_seconds(first)
+
+
 def test_an_image_is_scored_anew_where_its_truth_has_changed(quick, small_coco, tmp_path):
     resume, seen = tmp_path / "resume", []
     evaluate.evaluate(make_run(quick, small_coco), resume=resume)
