@@ -17,6 +17,7 @@ from ..errors import AnnotationError, UsageError, told
 from ..evaluation.protocols import protocol
 from ..files.atomic import atomic_write, described, write_json, write_text
 from ..models.catalogue import AUTO
+from ..truth import voc
 from ..truth.layouts import open_dataset
 from ..truth.predictions import label_stems
 from ..truth.tags import read_tags
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     tags = None if arguments.tags is None else read_tags(arguments.tags, dataset)
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         make_folder(folder)
-    _check_folders_differ(arguments)
+    _check_folders_differ(arguments, dataset)
     for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
         make_room_for(file)
     with _scored(arguments, dataset, task) as network:
@@ -116,13 +117,18 @@ def _report(run: Run, record: dict) -> str:
     return html_report(record, pictures=extremes, doubtful=doubtful, thumbnails=copies)
 
 
-def _check_folders_differ(arguments: argparse.Namespace) -> None:
-    """Raise UsageError if label maps and figures, which have the same names, would overwrite each other."""
-    folders = {"--figures": arguments.figures, "--save-labels": arguments.save_labels}
-    folders["--predictions"] = arguments.predictions
-    given = {flag: path for flag, path in folders.items() if path is not None and path.is_dir()}
-    for (one, path), (other, same) in itertools.combinations(given.items(), 2):
-        if path.samefile(same):
+def _check_folders_differ(arguments: argparse.Namespace, dataset: Dataset) -> None:
+    """Raise UsageError if files of the same names would overwrite each other, or the dataset's own."""
+    paths = (dataset.path(each.id) for each in dataset.images)
+    written = {"--figures": arguments.figures, "--save-labels": arguments.save_labels}
+    kept = {
+        "--predictions": arguments.predictions,
+        "the photographs of --dataset": next((each.parent for each in paths if each.suffix.lower() == ".png"), None),
+        "the truth of --dataset": dataset.folder / voc.LABELS,
+    }
+    pairs = *itertools.combinations(written.items(), 2), *itertools.product(written.items(), kept.items())
+    for (one, path), (other, same) in pairs:
+        if path and same and path.is_dir() and same.is_dir() and path.samefile(same):
             raise UsageError(f"{one} and {other} are for files of the same names; name two folders")
 
 

@@ -236,6 +236,17 @@ def test_predictions_errors(run, two, tmp_path, arguments, problem):
     assert {name: (maps / name).read_bytes() for name in names(maps)} == before
 
 
+@pytest.mark.parametrize("flag", ["--save-labels", "--figures"])
+@pytest.mark.parametrize("folder", ["SegmentationClass", "JPEGImages"])
+def test_files_of_the_dataset_are_not_overwritten(run, tmp_path, flag, folder):
+    two = write_voc(tmp_path / "two", {"dog": boxes((6, 8)), "plane": boxes((6, 8))}, suffix=".png")
+    maps = save(tmp_path / "maps", dog=boxes((6, 8)), plane=boxes((6, 8)))
+    before = {file: file.read_bytes() for file in (two / folder).iterdir()}
+    done = run("evaluate", "--dataset", two, "--predictions", maps, flag, two / folder)
+    assert done.status == 2 and f"segcore: {flag} and the " in done.err and "name two folders" in done.err
+    assert {file: file.read_bytes() for file in (two / folder).iterdir()} == before
+
+
 def test_compare_takes_no_threshold_with_label_maps(run, two, tmp_path):
     maps = save(tmp_path / "maps", dog=boxes((6, 8)), plane=boxes((6, 8)))
     for models in (f"{SHIPPED},{maps}", f"{maps},{maps}"):
