@@ -90,12 +90,13 @@ def agreement(file: Path, network: nn.Module, tensors: Sequence[Tensor]) -> floa
 
 def _metadata(model: str, opset: int) -> dict[str, Any]:
     preprocess, categories = loading.preprocess_for(model), loading.categories(model)
+    size, _ = preprocess.size_hw(1, 1)  # unlike its `size`, a multiple of its `multiple_of`
     return {
         "segcore": __version__,
         "model": catalogue.public_name(model),
         "weights_sha256": loading.weights_sha256(model),
         "opset": opset,
         "categories": list(categories.names),
-        "preprocess": {"size": preprocess.size, "mean": preprocess.mean, "std": preprocess.std, "channels": "RGB"},
+        "preprocess": {"size": size, "mean": preprocess.mean, "std": preprocess.std, "channels": "RGB"},
         "temperature": loading.temperature(model),
     }

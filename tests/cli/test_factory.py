@@ -112,6 +112,15 @@ def test_export_takes_it(run, tmp_path):
     assert about["categories"] == ["background", *NAMES] and about["model"] == MODEL
 
 
+@pytest.mark.slow
+def test_an_exported_file_names_the_size_to_which_photographs_are_resized(run, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs segcore[onnx]")
+    done = run("export", "--model", f"{HERE}rounded", "--to", tmp_path / "colours.onnx")
+    assert done.status == 0, done.err
+    session = onnxruntime.InferenceSession(tmp_path / "colours.onnx", providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["segcore"])["preprocess"]["size"] == 64
+
+
 @pytest.mark.page
 def test_the_page_answers_with_it(folder, tmp_path):
     with running_page("--model", MODEL, "--dataset", str(folder), env={"PYTHONPATH": "."}) as page:

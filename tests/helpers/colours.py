@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,6 +90,11 @@ def three():
 def foreign():
     """The same with names that say nothing of VOC's classes."""
     return segcore.Model(Colours(stride=4), FOREIGN, AS_IT_IS)
+
+
+def rounded():
+    """The same with a size that is not the network's: 64 pixels are the nearest multiple of 16."""
+    return segcore.Model(Colours(stride=4), NAMES, replace(AS_IT_IS, size=70, multiple_of=16))
 
 
 def any_thing():
