@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast, overload
 
+import numpy as np
 from torch import Tensor, nn
 
 from ..categories import Categories
@@ -228,7 +229,7 @@ class Segmenter:
         """Make the result of one photograph from its logits (classes, h, w). seconds: the network's time."""
         photograph = loaded.photograph
         result = Segmentation(
-            logits.numpy().astype(how.dtype),
+            _converted(logits.numpy(), how.dtype),
             photograph.shape[:2],
             self.provenance_of(seconds, how.preprocess.resize, tta=how.tta),
             photograph,
@@ -265,6 +266,17 @@ def _source(
     if categories is not None or transforms is not None:
         raise UsageError("categories and transforms are for a network of your own; a model by name brings its own")
     return loading.resolve(model)
+
+
+def _converted(logits: np.ndarray, dtype: str) -> np.ndarray:
+    """Convert logits, float32 (classes, h, w), to a dtype. For float16, too large ones become relative to the highest.
+
+    Neither the softmax nor the arg-max changes if the same value is subtracted for all classes, also after upsampling.
+    """
+    most = np.finfo(dtype).max
+    if not -most <= logits.min() <= logits.max() <= most:
+        logits = np.maximum(logits - logits.max(axis=0), -most)
+    return logits.astype(dtype)
 
 
 def _photographs(folder: Path, preprocess: Preprocess) -> list[Tensor]:

@@ -49,6 +49,17 @@ def test_a_network_without_a_background_gives_every_pixel_a_name():
     assert result.probabilities()[0].max() < 1e-8
 
 
+def test_logits_that_are_too_large_for_float16_give_the_same_labels():
+    class Loud(Colours):
+        def forward(self, x):
+            return 1e4 * super().forward(x) + 1e6 * x[:, :1]
+
+    segmenter = Segmenter(Loud(), categories=NAMES, transforms=AS_IT_IS)
+    result, exact = segmenter(photograph()), segmenter(photograph(), dtype="float32")
+    np.testing.assert_array_equal(inside(result.labels), inside(TRUTH))
+    np.testing.assert_allclose(result.probabilities(), exact.probabilities(), atol=1e-3)
+
+
 def test_one_channel_is_the_sigmoid_of_its_category():
     network = Colours(background=False, channels=1)
     result = Segmenter(network, categories=["red thing"], transforms=AS_IT_IS)(photograph(), dtype="float32")
