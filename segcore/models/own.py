@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -63,9 +63,12 @@ class Model:
         """Return a copy of the network: float32, in eval mode, on the CPU."""
         return copy.deepcopy(self.network).cpu().float().eval()
 
-    @cached_property
+    @property
     def weights_sha256(self) -> str:
-        """The SHA-256 of the names, types, shapes and values of the network's tensors, 64 hex digits."""
+        """The SHA-256 of the names, types, shapes and values of the network's tensors, 64 hex digits.
+
+        It is not cached, because the caller may train the network further.
+        """
         digest = hashlib.sha256()
         for name, values in self.network.state_dict().items():
             if isinstance(values, torch.Tensor):

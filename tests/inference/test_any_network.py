@@ -95,6 +95,11 @@ def test_the_hash_tells_weights_apart():
     assert Model(changed, NAMES).weights_sha256 != first.weights_sha256
     assert Model(Colours(channels=2, background=False), NAMES[:2]).weights_sha256 != first.weights_sha256
 
+    before = Segmenter(first).weights_sha256
+    with torch.no_grad():
+        first.network.weight.mul_(2)  # as training does, after an evaluation
+    assert Segmenter(first).weights_sha256 not in (before, other.weights_sha256)
+
 
 @pytest.mark.parametrize("resize", ["squeeze", "aspect"])
 @pytest.mark.parametrize("tta", [False, True])
