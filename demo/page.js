@@ -63,13 +63,17 @@ document.addEventListener("click", ({ target }) => {
   if (!target.readOnly) target.select();
 });
 
-// Models that are not on this machine cannot be chosen. Gradio's dropdowns have no such choices.
+// Models that are not on this machine look quieter (page.css). Offline they cannot be chosen either. Gradio's dropdowns have
+// no such choices.
 {
-  const NOT_HERE = segcoreText("(not on this machine)");
-  const isNotHere = (option) => option?.ariaLabel?.endsWith(NOT_HERE) ?? false;
+  const [NOT_HERE, NOT_HERE_YET] = ["{title} (not on this machine)", "{title} (not here yet: choose it to download it)"]
+    .map((each) => segcoreText(each, { title: "" }).trim());
+  const endsWith = (option, end) => option?.ariaLabel?.endsWith(end) ?? false;
+  const isNotHere = (option) => endsWith(option, NOT_HERE);
 
   new MutationObserver(() => {
     for (const option of document.querySelectorAll("[role=option]")) {
+      option.toggleAttribute("data-not-here", isNotHere(option) || endsWith(option, NOT_HERE_YET));
       if (isNotHere(option) && option.ariaDisabled !== "true") option.ariaDisabled = "true";
     }
   }).observe(document, { subtree: true, childList: true, attributeFilter: ["aria-label"] });

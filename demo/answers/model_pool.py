@@ -39,7 +39,7 @@ class Arithmetic(NamedTuple):
 
 USUAL = Arithmetic()
 EXACT = Arithmetic("float32", "torch")  # for scores that can be compared with published ones
-NOT_HERE, NOT_HERE_YET = "not on this machine", "not here yet: choose it to download it"  # as in page.js and page.css
+NOT_HERE, NOT_HERE_YET = "not on this machine", "not here yet: choose it to download it"  # as in page.js
 
 # Global, not in ModelPool: a ZeroGPU worker is a fork of the process, and gets names of models instead of networks.
 _segmenters: OrderedDict[tuple[str, Arithmetic], Segmenter] = OrderedDict()

@@ -76,6 +76,18 @@ def test_links_do_not_depend_on_the_language(open_page, page_url):
     assert "class=dog" in page.url and "mode=binary" in page.url
 
 
+@pytest.mark.parametrize("locale, label", [("de-DE", "Vergleichen mit"), ("zh-CN", "与之比较")])
+def test_a_model_that_is_not_here_looks_quieter_in_every_language(open_page, locale, label):
+    page = open_page(locale=locale)
+    page.get_by_role("tab").nth(2).click()
+    page.get_by_role("tabpanel").filter(visible=True).get_by_label(label, exact=True).click()
+
+    here, not_here = (page.get_by_role("option", name=f"DeepLabV3{each}") for each in ("+", ", ResNet-101"))
+    assert not_here.is_disabled() and here.is_enabled()
+    styles = [each.evaluate("(it) => getComputedStyle(it).fontStyle") for each in (here, not_here)]
+    assert styles == ["normal", "italic"]
+
+
 @pytest.mark.parametrize("locale", ["de-DE", "fr-FR", "es-ES", "zh-CN"])
 def test_a_phone_does_not_scroll_sideways(open_page, locale):
     page = open_page(locale=locale, viewport={"width": 390, "height": 844})

@@ -302,7 +302,9 @@ def test_a_model_that_is_not_here_is_fetched_when_it_is_chosen_and_the_page_says
         page = open_page(url)
         panel = panel_of(page, "A whole set")
         panel.get_by_label("Compare with").click()
-        page.get_by_role("option", name="DeepLabV3, ResNet-50 (not here yet").click()
+        option = page.get_by_role("option", name="DeepLabV3, ResNet-50 (not here yet")
+        assert option.evaluate("(it) => getComputedStyle(it).fontStyle") == "italic"
+        option.click()
         page.locator("#set-notice").get_by_text("DeepLabV3, ResNet-50 is being downloaded").wait_for()
         assert "deeplabv3_resnet50" in asked
 
