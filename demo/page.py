@@ -44,6 +44,7 @@ THEME = gr.themes.Default(
     button_primary_background_fill_hover="*primary_700",
 )
 _STAYS_ENGLISH = ("-credit", "-overall", "-per-class", "-provenance", "-summary", "-charts")  # as the reports do
+_WHILE_RUNNING, _AFTER_FAILURE = 2, 10  # seconds between two looks at the big model's download
 _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
 OVERLAP_SCRIPT = (_HERE / "view" / "overlap.js").read_text(encoding="utf-8")
@@ -196,9 +197,11 @@ def _announce_download(
         text, running, ready = tables.download_state(
             catalogue.PREFERRED, state, here=catalogue.on_disk(catalogue.PREFERRED)
         )
-        return text, gr.update(visible=ready), gr.update(active=running), ready
+        # A failed download can be tried again, by any visitor.
+        again = gr.update(active=not ready, value=_WHILE_RUNNING if running else _AFTER_FAILURE)
+        return text, gr.update(visible=ready), again, ready
 
-    timer = gr.Timer(2)
+    timer = gr.Timer(_WHILE_RUNNING)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     for event in (page.load, timer.tick):
         event(look, None, [banner, run_again, timer, arrived], **private)

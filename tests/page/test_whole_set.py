@@ -315,6 +315,27 @@ def test_a_model_that_is_not_here_is_fetched_when_it_is_chosen_and_the_page_says
         end.set()
 
 
+def test_a_download_that_is_tried_again_is_followed_again(open_page, no_downloads, tmp_path, monkeypatch):
+    end, calls = threading.Event(), []
+
+    def fetch_weights(name, *, progress):
+        calls.append(name)
+        if len(calls) > 1:
+            progress(50_000_000, 200_000_000)
+            end.wait(LONG / 1000)
+        raise WeightsError("stopped")
+
+    monkeypatch.setattr(loading, "fetch_weights", fetch_weights)
+    with page_here(tmp_path, SEGCORE_OFFLINE="") as url:
+        page = open_page(url)
+        page.locator("#banner").get_by_text("could not be downloaded").wait_for()
+        panel_of(page, "A whole set").get_by_label("Compare with").click()
+        page.get_by_role("option", name="DeepLabV3, ResNet-101 (not here yet").click()
+        page.locator("#banner").get_by_text("is being downloaded: 25% of 200 MB").wait_for()
+        page.close()
+        end.set()
+
+
 def test_fits_a_phone(open_set):
     page, panel = open_set(viewport={"width": 390, "height": 844})
     ask_for(panel, 2)
