@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segcore.categories import VOC, Categories
-from segcore.errors import Cancelled, SegcoreError, UsageError
+from segcore.errors import AnnotationError, Cancelled, SegcoreError, UsageError
 from segcore.truth import coco, layouts
 from segcore.truth.dataset import Dataset
 
@@ -18,6 +18,7 @@ OTHER_CATEGORIES = (
     "This model knows other things than the ground truth of these images tells apart. Please choose other images, or "
     "another model."
 )
+GONE = "These images are no longer here; choose others."
 FETCHED_SPLIT = "val2017"
 FIRST_SPLITS = (f"own:{FETCHED_SPLIT}", "own:val")  # the validation splits of COCO and VOC are preferred
 MAX_FETCHED = 1000  # maximum number of photographs in one download: about 160 MB
@@ -90,12 +91,16 @@ class Datasets:
     def get(self, key: str) -> Dataset:
         """Return the dataset of a key. It is read again if its annotation file has changed.
 
-        Raises UsageError for an unknown key, and AnnotationError for a broken file.
+        Raises UsageError for an unknown key and for a folder or file that is gone, and AnnotationError for a broken
+        file.
         """
         if key not in {each for _, each in self.choices}:
-            raise UsageError("These images are no longer here; choose others.")
-        folder, split = self._place(key)
-        changed = layouts.split_file(folder, split).stat().st_mtime
+            raise UsageError(GONE)
+        try:
+            folder, split = self._place(key)
+            changed = layouts.split_file(folder, split).stat().st_mtime
+        except (AnnotationError, OSError) as error:
+            raise UsageError(GONE) from error
         with self._lock:
             if self._open.get(key, (None,))[0] != changed:
                 categories = VOC if key in (SAMPLES, FETCHED) else self.categories

@@ -11,6 +11,7 @@ from demo.answers.datasets import Datasets
 from demo.answers.samples import Thumbnails
 from demo.markup import set_tables
 from demo.tabs import controls, events
+from segcore.errors import SegcoreError
 
 ALL_CLASSES, ANYTHING = "All classes", "Anything"
 WORST = "The worst: pick one to see why"
@@ -92,12 +93,15 @@ class SetPictures:
         """Show the images behind a class, or a cell of the confusion matrix, in place of the worst; or the worst."""
         if outcome is None or not isinstance(pictured, list) or len(pictured) < 2:
             raise gr.Error(NO_SCORES, print_exception=False)
-        if name:
-            rows = outcome.behind(name, taken_for or None)
-            label = set_tables.behind_label(name, taken_for or None)
-            worst = gr.update(value=self._pictures(outcome, rows, set_tables.behind_caption), label=label)
-        else:
-            rows, worst = outcome.worst, self._worst(outcome)
+        rows = outcome.behind(name, taken_for or None) if name else outcome.worst
+        try:
+            if name:
+                label = set_tables.behind_label(name, taken_for or None)
+                worst = gr.update(value=self._pictures(outcome, rows, set_tables.behind_caption), label=label)
+            else:
+                worst = self._worst(outcome)
+        except SegcoreError as error:  # the images may be gone since they were scored
+            raise gr.Error(str(error), print_exception=False) from error
         return {self.worst: worst, self.pictured: [pictured[0], _ids(rows), *pictured[2:]]}
 
     # ---- the image to open

@@ -92,6 +92,15 @@ def test_a_folder_in_vocs_layout_is_offered_with_its_splits(examples_coco, tmp_p
     assert [image.id for image in datasets.get("own:train").images] == ["a", "b"]
 
 
+@pytest.mark.parametrize("gone", ["annotations/instances_val2017.json", "annotations", ""])
+def test_a_set_that_vanishes_is_said_to_be_gone_without_naming_the_servers_folder(own, examples_coco, tmp_path, gone):
+    datasets = Datasets(own, examples_coco, tmp_path / "none")
+    assert len(datasets.get("own:val2017").images) == 3
+    (own / gone).rename(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"^These images are no longer here; choose others\.$"):
+        datasets.get("own:val2017")
+
+
 def test_a_fetch_is_of_who_asked_for_it(examples_coco, tmp_path, monkeypatch):
     over = threading.Event()
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import zipfile
 from dataclasses import replace
@@ -87,6 +88,18 @@ def test_label_maps_doubt_no_truth(ask, upload, perfect, nine_coco, tmp_path):
         pictures = SetPictures(Datasets(nine_coco, nine_coco, tmp_path), Thumbnails(CocoDataset.open(nine_coco)))
     updates = pictures.updates(outcome)
     assert [updates[each]["visible"] for each in (pictures.doubtful, pictures.doubt)] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["person", ""])
+def test_the_choice_of_a_class_says_that_the_images_are_gone(ask, upload, perfect, nine_coco, tmp_path, name):
+    outcome, _ = ask(upload(perfect))
+    folder = shutil.copytree(nine_coco, tmp_path / "here")
+    with gr.Blocks():
+        pictures = SetPictures(Datasets(folder, folder, tmp_path), Thumbnails(CocoDataset.open(folder)))
+    pictured = pictures.updates(outcome)[pictures.pictured]
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(gr.Error, match="These images are no longer here; choose others"):
+        pictures.on_class(outcome, name, None, pictured)
 
 
 @pytest.mark.slow
