@@ -34,7 +34,7 @@ SIGMA_COLOR = 2.0  # of 255: colours that differ by much more are on different s
 GRAIN = 5  # side, in pixels, of the median filter that removes grain from the photograph and keeps edges
 _SMOOTHNESS_PIXELS = 640 * 480  # lambda is an area, so it is scaled with the photograph's size
 _LEAST_LOGIT = -60.0  # relative to the cell's highest logit; exp of less could be 0 for all classes between two cells
-_REMEMBERED_PIXELS = 4 * MAX_PIXELS  # maximum size of the cached label map, 1 byte per pixel
+_REMEMBERED_PIXELS = 4 * MAX_PIXELS  # maximum size of a cached label map, 1 byte per pixel
 
 
 def check_refine(refine: str | None) -> None:
@@ -97,7 +97,8 @@ class Edges:
 
     logits: float (classes, h, w), as in `upsampling`. photograph: uint8 (H, W, 3), the one they belong to.
 
-    The last label map of screen size and the last class's probability are cached, 8 MB at most.
+    The last label maps of two sizes up to 4 megapixels, such as the screen's and the photograph's, and the last class's
+    probability are cached, 12 MB at most.
     Raises UsageError if OpenCV is not installed, ImageError and LabelError for arrays of another type or shape.
     """
 
@@ -106,7 +107,7 @@ class Edges:
         upsampling.checked(logits)
         self._logits = np.asarray(logits)  # not converted: float16 takes half the memory
         self._guide = np.ascontiguousarray(fit_within(photograph, _working_side(photograph)))
-        self._last_labels: tuple[tuple[int, int], np.ndarray, np.ndarray] | None = None
+        self._last_labels: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}  # by size, the newest at the end
         self._last_plane: tuple[int, np.ndarray] | None = None
 
     def label_map(self, size_hw: tuple[int, int]) -> np.ndarray:
@@ -146,13 +147,13 @@ class Edges:
         The means are float64 (classes,), nan for a class without pixels. The entry of the background is the mean of
         1 - P(background) over the pixels of all objects.
         """
-        last = self._last_labels
-        if last is None or last[0] != size_hw:
-            last = size_hw, *self._decide(size_hw)
+        last = self._last_labels  # another thread may replace it meanwhile
+        if size_hw not in last:
+            found = self._decide(size_hw)
             if math.prod(size_hw) > _REMEMBERED_PIXELS:
-                return last[1:]
-            self._last_labels = last
-        _, labels, confidence = last
+                return found
+            self._last_labels = last = dict([*last.items()][-1:]) | {size_hw: found}
+        labels, confidence = last[size_hw]
         return labels.copy(), confidence.copy()
 
     def mean_confidence(self, labels: np.ndarray) -> np.ndarray:

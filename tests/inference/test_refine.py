@@ -136,6 +136,16 @@ def test_another_size_has_the_same_border(scale):
     assert (np.abs(borders(refined == CAT) - EDGE * scale) <= scale).all()
 
 
+def test_two_sizes_that_take_turns_are_smoothed_once_each(monkeypatch):
+    calls, smoothed = [], Edges.smoothed
+    monkeypatch.setattr(Edges, "smoothed", lambda *args: calls.append(args) or smoothed(*args))
+    edges, small = Edges(CAT_ON_THE_LEFT, photograph()), (HEIGHT // 2, WIDTH // 2)
+    first = [edges.label_map(size_hw) for size_hw in (SIZE_HW, small)]
+    again = [edges.label_map(size_hw) for size_hw in (SIZE_HW, small)]
+    assert len(calls) == 2
+    assert all(map(np.array_equal, first, again)) and [each.shape for each in again] == [SIZE_HW, small]
+
+
 def test_the_reach_grows_with_the_photograph():
     """The same picture three times as large: the same border, which the network saw 4 pixels off, and now sees 12."""
     size_hw = 3 * HEIGHT, 3 * WIDTH
