@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import threading
-from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from segcore.errors import UsageError
 from segcore.evaluation import results, run
 from segcore.evaluation.protocols import protocol
 from segcore.imaging import drawing, figures, reading
+from segcore.inference.export import Decided
 from segcore.inference.segmentation import Segmentation
 from segcore.inference.task import Task
 from segcore.models import loading
@@ -150,24 +150,30 @@ def view_own_truth(shown: photographs.Shown, truth: supplied.OwnTruth, task: Tas
         )
 
 
-def figure(photograph: np.ndarray, view: ComparedView, task: Task, folder: Path, hidden: Collection[int] = ()) -> Path:
+def figure(
+    photograph: np.ndarray,
+    result: Segmentation,
+    view: ComparedView,
+    folder: Path,
+    visible: photographs.Visible = photographs.EVERYTHING,
+) -> Path:
     """Write a figure of photograph, uint8 (h, w, 3), prediction and truth into `folder`. Returns its path.
 
-    hidden: labels that are not painted.
+    result: the compared one. visible: the labels and the least probability that are painted, as in the viewer; the
+    truth has no probability.
     """
     folder.mkdir(parents=True, exist_ok=True)
     image_id, file_name = view.record["image_id"], view.record["file_name"]
     path = folder / f"{Path(file_name).stem}_figure.png"
+    seen = Decided(result, view.task, view.prediction).visible(visible.hidden, visible.at_least)
     path.write_bytes(
         figures.figure(
             photograph,
-            *(
-                np.where(np.isin(each, list(hidden)), np.uint8(BACKGROUND), each)
-                for each in (view.prediction, view.truth)
-            ),
+            seen.prediction,
+            np.where(np.isin(view.truth, list(visible.hidden)), np.uint8(BACKGROUND), view.truth),
             title=run.caption(view.record, file_name if image_id is None else f"image {image_id}"),
-            names=task.friendly_names,
-            palette=task.palette,
+            names=view.task.friendly_names,
+            palette=view.task.palette,
         )
     )
     return path

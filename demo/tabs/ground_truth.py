@@ -324,8 +324,8 @@ class GroundTruthTab:
         asked = photographs.task_of(*events.task_of(task), compared.result.categories)
         view = ground_truth.view_compared(compared, asked, compared.protocol, sharp)
         if kind == "figure":
-            photograph, hidden = compared.dataset.read_image(compared.image_id), downloads.visible_in(told).hidden
-            return ground_truth.figure(photograph, view, asked, folder, hidden)
+            photograph = compared.dataset.read_image(compared.image_id)
+            return ground_truth.figure(photograph, compared.result, view, folder, downloads.visible_in(told))
         return ground_truth.scores_file(view, folder, kind)
 
 

@@ -337,8 +337,7 @@ class PhotographTab:
         asked = photographs.task_of(*events.task_of(task), shown.result.categories)
         view = ground_truth.view_own_truth(shown, truth, asked, sharp)
         if kind == "figure":
-            hidden = downloads.visible_in(told).hidden
-            return ground_truth.figure(shown.screen, view, asked, folder, hidden)
+            return ground_truth.figure(shown.screen, shown.result, view, folder, downloads.visible_in(told))
         return ground_truth.scores_file(view, folder, kind)
 
 

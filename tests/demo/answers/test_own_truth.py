@@ -287,6 +287,21 @@ def test_files_of_scores(tab, dog, annotations, tmp_path):
     assert tuple(Task().palette[12]) in missing
 
 
+def test_a_figure_leaves_out_what_the_viewer_leaves_out_as_too_unsure(tab, dog, annotations, tmp_path):
+    visit = Visit(dog)
+    tab.on_truth(str(annotations), visit)
+    dog_pixels = []
+    for minimum in ("0", "50", "99"):
+        shown = SHOWN | {"minimum": minimum}
+        with Image.open(tab.write_scores("figure", tmp_path, visit, *controls(Task()), shown)) as figure:
+            panels = np.asarray(figure.convert("RGB"))
+        third = panels.shape[1] // 3
+        painted = (panels == Task().palette[12]).all(axis=2)
+        dog_pixels.append((painted[:, third : 2 * third].sum(), painted[:, 2 * third :].sum()))
+    of_prediction, of_truth = zip(*dog_pixels, strict=True)
+    assert of_prediction[0] > of_prediction[1] > of_prediction[2] and len(set(of_truth)) == 1
+
+
 def test_files_of_scores_errors(tab, dog, tmp_path):
     visit = Visit(dog)
     tab.on_truth(str(saved(np.full((512, 512), 255, np.uint8), tmp_path)), visit)
