@@ -21,7 +21,7 @@ AUTOMATIC_THRESHOLD = -1  # programs can only give numbers
 LOWEST_THRESHOLD = 0.05  # of the page's control
 MAX_SEGMENTERS = 3  # segmenters in memory, one for each model and precision
 MOST_AT_ONCE = 8  # each request may hold a photograph of 100 megapixels
-SESSIONS = 150  # up to 30 MB each
+SESSIONS = 150  # up to 50 MB each
 
 
 @dataclass(frozen=True)
