@@ -328,6 +328,7 @@ def test_a_server_that_stays_in_trouble(target, pauses):
         assert len(server.requests) == 3
 
 
+@pytest.mark.slow
 def test_retry_after_is_obeyed(target):
     with serve([Twist(status=429, headers={"Retry-After": "1"})]) as server:
         begin = time.monotonic()
@@ -519,6 +520,7 @@ def test_two_at_once_fetch_it_once(target):
     assert target.read_bytes() == CONTENT and leftovers(target) == []
 
 
+@pytest.mark.slow
 def test_who_waits_for_another_can_be_cancelled(target):
     begun, cancel_first, cancel_second = threading.Event(), threading.Event(), threading.Event()
     with serve(Twist(pause=0.05)) as server, ThreadPoolExecutor(1) as pool:

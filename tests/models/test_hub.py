@@ -133,6 +133,7 @@ def test_refusals_of_the_hub_errors(the_hub, commit, name, problem):
     assert not list(Path(constants.HF_HUB_CACHE).glob(f"*/snapshots/*/{FILE}"))
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_is_not_kept(the_hub, commit, weights):
     the_hub.lies[f"/somebody/small/resolve/{commit}/{FILE}"] = weights[:1000]
     the_hub.lies[f"/somebody/small/resolve/main/{FILE}"] = weights[:1000]

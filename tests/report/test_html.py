@@ -154,6 +154,7 @@ def test_all_objects_belong_to_any():
     assert row[6:] == ["5 of 9", "150", "150"]
 
 
+@pytest.mark.slow
 def test_charts_are_in_it():
     page = html_report(record())
     assert page.count('class="chart"') == 4
@@ -242,6 +243,7 @@ def hostile_report() -> str:
     return html_report(hostile, pictures=[Picture(1, HOSTILE, HOSTILE, png())], comparison=two)
 
 
+@pytest.mark.slow
 def test_hostile_names_are_shown_as_written():
     page = hostile_report()
     assert "<script" not in page and "<img src=x" not in page

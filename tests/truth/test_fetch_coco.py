@@ -568,6 +568,7 @@ def test_trouble_that_passes(folder, twist, quick):
     check_folder(folder, range(1, 13))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("twist", "message", "tries"),
     [
@@ -690,6 +691,7 @@ def test_cancel_keeps_what_is_done(folder):
 SILENT = [Twist(stall_after=0), Twist(stall_after=300), Twist(status=503, headers={"Retry-After": "100"})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [ARCHIVE, address(NAMES[3])])
 @pytest.mark.parametrize("twist", SILENT, ids=described)
 def test_cancel_does_not_wait_for_a_server_that_is_silent(folder, where, twist):

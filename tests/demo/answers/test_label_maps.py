@@ -90,6 +90,7 @@ def test_label_maps_doubt_no_truth(ask, upload, perfect, nine_coco, tmp_path):
     assert [updates[each]["visible"] for each in (pictures.doubtful, pictures.doubt)] == [False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["person", ""])
 def test_the_choice_of_a_class_says_that_the_images_are_gone(ask, upload, perfect, nine_coco, tmp_path, name):
     outcome, _ = ask(upload(perfect))

@@ -287,6 +287,7 @@ def test_files_of_scores(tab, dog, annotations, tmp_path):
     assert tuple(Task().palette[12]) in missing
 
 
+@pytest.mark.slow
 def test_a_figure_leaves_out_what_the_viewer_leaves_out_as_too_unsure(tab, dog, annotations, tmp_path):
     visit = Visit(dog)
     tab.on_truth(str(annotations), visit)
@@ -312,6 +313,7 @@ def test_files_of_scores_errors(tab, dog, tmp_path):
         tab.write_scores(".json", tmp_path, visit, *controls(Task()), SHOWN)
 
 
+@pytest.mark.slow
 def test_large_photographs_are_compared_few_at_a_time_and_small_ones_at_once(dog, tmp_path, monkeypatch):
     given = photographs.read_truth(dog, photographs.write_download(dog, Task(), "labels", tmp_path))
 

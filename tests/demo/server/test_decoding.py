@@ -155,6 +155,7 @@ def test_a_decoding_process_does_without_pytorch():
     subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs process ids of POSIX")
 def test_they_end_with_the_page(tmp_path):
     Image.new("RGB", (9, 6)).save(tmp_path / "photograph.png")
