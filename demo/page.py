@@ -44,7 +44,6 @@ THEME = gr.themes.Default(
     button_primary_background_fill_hover="*primary_700",
 )
 _STAYS_ENGLISH = ("-credit", "-overall", "-per-class", "-provenance", "-summary", "-charts")  # as the reports do
-_WHILE_RUNNING, _AFTER_FAILURE = 2, 10  # seconds between two looks at the big model's download
 _HERE = Path(__file__).parent
 FAVICON = _HERE / "favicon.png"
 OVERLAP_SCRIPT = (_HERE / "view" / "overlap.js").read_text(encoding="utf-8")
@@ -177,18 +176,24 @@ def build(pool: ModelPool, datasets: Datasets, thumbnails: Thumbnails, counts: P
 
         page.load(choices, None, list(offered), **events.LIGHT)
         if not pool.offline and pool.default != catalogue.PREFERRED:
-            arrived = _announce_download(page, pool, banner, run_again, models)
+            arrived = _announce_download(page, pool, banner, run_again, models, list(offered))
             arrived.change(choices, None, list(offered), **events.LIGHT)
         Endpoints(pool, datasets).wire()
     return page
 
 
 def _announce_download(
-    page: Page, pool: ModelPool, banner: gr.HTML, run_again: gr.Button, models: list[gr.Dropdown]
+    page: Page,
+    pool: ModelPool,
+    banner: gr.HTML,
+    run_again: gr.Button,
+    models: list[gr.Dropdown],
+    choosers: list[gr.Dropdown],
 ) -> gr.State:
     """Show the progress of the big model's download, and offer the model when it is complete.
 
-    Returns a state that changes when it is complete.
+    models: the controls that `run_again` sets. choosers: all controls that choose a model. Returns a state that changes
+    when it is complete.
     """
     arrived = gr.State(False)
 
@@ -197,14 +202,15 @@ def _announce_download(
         text, running, ready = tables.download_state(
             catalogue.PREFERRED, state, here=catalogue.on_disk(catalogue.PREFERRED)
         )
-        # A failed download can be tried again, by any visitor.
-        again = gr.update(active=not ready, value=_WHILE_RUNNING if running else _AFTER_FAILURE)
-        return text, gr.update(visible=ready), again, ready
+        return text, gr.update(visible=ready), gr.update(active=running), ready
 
-    timer = gr.Timer(_WHILE_RUNNING)
+    timer = gr.Timer(2)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     for event in (page.load, timer.tick):
         event(look, None, [banner, run_again, timer, arrived], **private)
+    # Choosing a model starts its download, also after a failure. The timer does not go on after a failure by itself,
+    # because each tick is a request, which would keep the visitor's session.
+    gr.on([each.change for each in choosers], lambda: gr.update(active=True), None, timer, **private)
     run_again.click(
         lambda: (*[catalogue.PREFERRED] * len(models), gr.update(visible=False), ""),
         None,
