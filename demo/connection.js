@@ -174,8 +174,11 @@
     const needed = handsOver;
     handsOver = false;
     if (!needed) return [null, null];
-    const { file, sample = 0 } = kept; // the first sample stands for one of many photographs that is not in `files` any more
-    if (!file) return [null, (kept = { sample }).sample];
+    const { file, sample = 0 } = kept; // the first sample if the photograph was one of many and is not kept here any more
+    if (!file) {
+      kept = { sample };
+      return [null, sample];
+    }
     const body = new FormData();
     body.append("files", file);
     const url = `${window.gradio_config.root}${window.gradio_config.api_prefix}/upload`;
