@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
@@ -110,11 +110,19 @@ def more_options() -> gr.Accordion:
     return gr.Accordion("More options", open=False)
 
 
-def unfolds(folded: gr.Accordion, controls: Sequence[Any], values: Sequence[Any]) -> dict:
-    """Return an update that opens the accordion if a control in it gets another value than its default."""
-    given = zip(controls, values, strict=True)
-    is_hidden = any(value != each.value and _is_inside(each, folded) for each, value in given)
-    return gr.update(open=True) if is_hidden else gr.skip()
+def unfolding(folded: gr.Accordion, controls: Sequence[Any]) -> Callable[[Sequence[Any]], dict]:
+    """Return a function from the controls' values to an update of the accordion.
+
+    The update opens the accordion if a control in it gets another value than its default.
+    """
+    # Looked up now: Gradio sets a component's parent to None when an event of the component runs.
+    defaults = {at: each.value for at, each in enumerate(controls) if _is_inside(each, folded)}
+
+    def unfold(values: Sequence[Any]) -> dict:
+        is_hidden = any(values[at] != default for at, default in defaults.items())
+        return gr.update(open=True) if is_hidden else gr.skip()
+
+    return unfold
 
 
 def _is_inside(block: Any, outer: gr.Accordion) -> bool:

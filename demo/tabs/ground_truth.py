@@ -155,10 +155,11 @@ class GroundTruthTab:
         settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
         outputs = [tabs, self.back, self.class_filter, self.more, *settings]
         opened = gr.update(selected=own_id), gr.update(visible=by_set), ALL
+        unfold = controls.unfolding(self.more, settings)
 
         def show(sent: Any) -> tuple:
             values, _ = _sent(sent)
-            return *opened, controls.unfolds(self.more, settings, values), *values
+            return *opened, unfold(values), *values
 
         for event in picks:
             shown = event.success(show, sent, outputs, **events.LIGHT).success(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +144,8 @@ class PhotographTab:
         address = gr.Textbox(visible=False)
         loaded = page.load(self.on_load, [address, *inputs], js=opening, **network)
         linked = [*in_links.values(), self.more]
-        page.load(lambda it: self.on_link(it, in_links), address, linked, js=opening, **events.LIGHT)
+        unfold = controls.unfolding(self.more, [*in_links.values()])
+        page.load(lambda it: self.on_link(it, in_links, unfold), address, linked, js=opening, **events.LIGHT)
         # Empty the input at once, so that the next file can be dropped there even if this one fails.
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
@@ -182,10 +183,10 @@ class PhotographTab:
         async for said in self._open(sample.path, visit, *asked, request):
             yield said
 
-    def on_link(self, address: Any, in_links: Mapping[str, Any]) -> list:
+    def on_link(self, address: Any, in_links: Mapping[str, Any], unfold: Callable[[list], dict]) -> list:
         """The page was opened: set the controls as the address says, and unfold those that it sets."""
         settings = self.link.settings(links.read(address))
-        unfolded = controls.unfolds(self.more, [in_links[name] for name in settings], [*settings.values()])
+        unfolded = unfold([settings.get(name, each.value) for name, each in in_links.items()])
         return [*(settings.get(name, gr.skip()) for name in in_links), unfolded]
 
     async def on_upload(
