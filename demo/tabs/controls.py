@@ -215,6 +215,17 @@ def select(event: Any, galleries: Sequence[gr.Gallery], offered: gr.JSON | None 
     event.then(None, offered, list(galleries), js=script, api_visibility="private")
 
 
+def deselect(galleries: Sequence[gr.Gallery], trigger: Any, file: gr.Image | None = None) -> None:
+    """When `trigger` fires, select no image of the galleries; with `file` only if that input has one.
+
+    This does not wait for an answer, after which the visitor may have selected another image.
+    """
+    changed = "{ __type__: 'update', selected_index: -1 }"
+    update = changed if file is None else f"file ? {changed} : {{ __type__: 'update' }}"
+    script = f"(file) => [{', '.join([update] * len(galleries))}]"
+    trigger(None, file, list(galleries), js=script, api_visibility="private")
+
+
 def pictures(samples: Sequence[Sample]) -> list[tuple[str, str]]:
     """Return a gallery's value: thumbnails and captions."""
     return [(str(each.thumbnail), each.caption) for each in samples]

@@ -150,7 +150,6 @@ class PhotographTab:
         emptied = private | {"fn": lambda: None, "inputs": None, "show_progress": "hidden", "queue": False}
         uploaded = self.upload.change(self.on_upload, [self.upload, *inputs], **network)
         uploaded.then(outputs=self.upload, **emptied)
-        controls.select(uploaded, [self.gallery])
         outputs = [arrived, self.sharp, self.truth_notice]
         truth = private | {"outputs": outputs, "concurrency_id": "truth", "concurrency_limit": 2}
         self.truth_file.upload(self.on_truth, [self.truth_file, visit], **truth).then(
@@ -161,9 +160,9 @@ class PhotographTab:
         self.several.wire([*self.task, self.sharp, self.model, self.resize, self.tta])
         chosen = [self.several.sources, self.several.batch, *inputs]
         one = self.several.gallery.select(self.on_one_of_several, chosen, **network)
-        controls.select(one, [self.gallery])
-        for event in (picked, uploaded):
-            controls.select(event, [self.several.gallery])
+        controls.deselect([self.gallery, self.several.gallery], self.upload.change, self.upload)
+        controls.deselect([self.several.gallery], self.gallery.select)
+        controls.deselect([self.gallery], self.several.gallery.select)
         other = gr.on([self.model.change, self.resize.change, self.tta.change], self.on_model, inputs, **network)
         kept = [controls.photograph_input(visible=False), gr.Number(precision=0, visible=False)]
         again = go_on.click(self.on_go_on, [*kept, *inputs], js=_KEPT_IN_BROWSER, **network)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.browser import PHOTOGRAPH, TRUTH, ask_for, drawn, panel_of, shows, unfold_more_options
+from tests.helpers.browser import (
+    PHOTOGRAPH,
+    TRUTH,
+    ask_for,
+    drawn,
+    hold_the_answer,
+    panel_of,
+    shows,
+    unfold_more_options,
+)
 
 pytestmark = pytest.mark.page
 
@@ -89,10 +98,15 @@ def test_an_upload_deselects_the_sample(open_page, examples_coco):
     wait_until_selected(page, "photograph-samples", "Dog")
 
     cat = examples_coco / "samples" / "000000900002.jpg"
+    emptied = hold_the_answer(page, "lambda")
     shows(page, PHOTOGRAPH, lambda: page.set_input_files("#photograph-upload input[type=file]", cat))
     wait_until_selected(page, "photograph-samples")
+    emptied.wait()
 
     shows(page, PHOTOGRAPH, dog.click)
+    wait_until_selected(page, "photograph-samples", "Dog")
+    emptied.release()  # the input for photographs changes once more, and is empty
+    shows(page, PHOTOGRAPH, page.get_by_role("radio", name="Binary").filter(visible=True).check)
     wait_until_selected(page, "photograph-samples", "Dog")
 
 
