@@ -28,10 +28,10 @@ def with_wrong_objects(nine_coco, tmp_path):
 
 
 @pytest.fixture
-def third(shared_coco, tmp_path):
-    """Every third image of COCO's, in its layout."""
+def sixth(shared_coco, tmp_path):
+    """Every sixth image of COCO's, in its layout."""
     document = json.loads(annotation_file(shared_coco, "val2017").read_text())
-    document["images"] = document["images"][::3]
+    document["images"] = document["images"][::6]
     kept = {each["id"] for each in document["images"]}
     document["annotations"] = [each for each in document["annotations"] if each["image_id"] in kept]
     (tmp_path / "annotations").mkdir()
@@ -97,6 +97,6 @@ def test_the_outline_is_that_of_the_largest_broad_difference():
 
 
 @pytest.mark.slow
-def test_at_least_half_of_the_wrong_annotations_are_among_the_first_images(third, segmenter):
-    counts = found(segmenter, third, "val2017", seeds=3, changed=7, first=11)
-    assert np.mean(counts) >= 3.5
+def test_at_least_half_of_the_wrong_annotations_are_among_the_first_images(sixth, segmenter):
+    counts = found(segmenter, sixth, "val2017", seeds=3, changed=4, first=6)
+    assert np.mean(counts) >= 2

@@ -151,7 +151,7 @@ def test_bfloat16_label_maps_agree_with_float32(shipped, shared_coco):
     exact = prepare(shipped, device="cpu", precision="float32")
     rounded = prepare(shipped, device="cpu", precision="bfloat16")
     preprocess = loading.preprocess_for(SHIPPED, "squeeze")
-    paths = sorted((shared_coco / "val2017").glob("*.jpg"))[::3]
+    paths = sorted((shared_coco / "val2017").glob("*.jpg"))[::11]
     agreement = []
     for path in paths:
         photograph = reading.read(path, upright=False)

@@ -299,7 +299,7 @@ def test_soft_labels_are_the_teachers_probabilities(overfitted, shapes, tmp_path
 def test_training_with_a_teacher(overfitted, shapes, tmp_path):
     """Photographs without labels teach what the teacher knows: the start has never seen either class."""
     changes = {"teacher": str(overfitted), "unlabelled": (shapes / "train",), "unlabelled_share": 1.0}
-    changes |= {"steps": 40, "crop": 256, "learning_rate": 2e-3, "average": 0.7, "frozen_stages": 6}
+    changes |= {"steps": 40, "crop": 192, "learning_rate": 2e-3, "average": 0.7, "frozen_stages": 6}
     path = train(quick(shapes, tmp_path / "run", save_every=20, **changes))
     segmenter = Segmenter(path, precision="float32")
     dataset = CocoDataset.open(shapes, "train", segmenter.categories)
