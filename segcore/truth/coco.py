@@ -99,7 +99,7 @@ class CocoDataset:
 
     def id_of(self, text: str) -> int:
         """Convert a text that a person wrote to an id. Raises UsageError unless it is a number."""
-        if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):  # int() would accept VOC's name 2007_000042
+        if not re.fullmatch(r"\s*-?[0-9]{1,100}\s*", text):  # int() would accept VOC's name 2007_000042
             problem = f"there is no image {shown(text)} in {self.split}; ids are numbers: {self._ids_hint(text)}"
             raise UsageError(problem)
         return int(text)

@@ -6,7 +6,7 @@ import json
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from sys import float_info
 from typing import Any, NamedTuple
 
@@ -152,9 +152,14 @@ def parse(document: Any, classes: Categories, problems: list[str]) -> Parsed:
     _check_kind(document)
     described = _records(document, "images")
     images: dict[int, CocoImage] = {}
+    of_file: dict[PurePosixPath, _Record] = {}
     for number, record in described.items():
         try:
-            images[number] = _image(record)
+            image = _image(record)
+            first = of_file.setdefault(PurePosixPath(image.file_name), record)
+            if first is not record:
+                raise record.error("file_name", f"is also that of {first.where}; describe each photograph once")
+            images[number] = image
         except AnnotationError as error:
             problems.append(str(error))
     annotations = _records(document, "annotations")
@@ -295,9 +300,17 @@ def _segmentation(record: _Record, image: CocoImage) -> Polygons | Rle:
         return segmentation
     if not isinstance(segmentation, list):
         raise record.error("segmentation", f"must be a list of polygons or an RLE, not {shown(segmentation)}")
-    if not segmentation and record.values.get("area"):
-        raise record.error("segmentation", "is empty, though 'area' is not 0; boxes alone make no ground truth")
+    if not segmentation and (name := _field_with_a_size(record)):
+        raise record.error("segmentation", f"is empty, though '{name}' is not 0; boxes alone make no ground truth")
     return tuple(_polygon(record, index, numbers, image) for index, numbers in enumerate(segmentation))
+
+
+def _field_with_a_size(record: _Record) -> str | None:
+    """Return "area", or where it is missing "bbox", if that gives the object a size; else None."""
+    if "area" in record.values:
+        return "area" if record.values["area"] else None
+    box = record.values.get("bbox")
+    return "bbox" if isinstance(box, list) and any(box[2:]) else None
 
 
 def _polygon(record: _Record, index: int, numbers: Any, image: CocoImage) -> array:

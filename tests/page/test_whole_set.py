@@ -197,10 +197,13 @@ def more_than_the_samples(examples_coco, tmp_path_factory):
     folder = tmp_path_factory.mktemp("more")
     document = json.loads((examples_coco / "annotations" / "instances_samples.json").read_text())
     samples = len(document["images"])
-    document["images"] += [each | {"id": each["id"] + 10**6} for each in document["images"][:3]]
+    shutil.copytree(examples_coco / "samples", folder / "samples")
+    for each in document["images"][:3]:
+        copy = each | {"id": each["id"] + 10**6, "file_name": f"copy_of_{each['file_name']}"}
+        shutil.copy(folder / "samples" / each["file_name"], folder / "samples" / copy["file_name"])
+        document["images"].append(copy)
     (folder / "annotations").mkdir()
     (folder / "annotations" / "instances_samples.json").write_text(json.dumps(document))
-    shutil.copytree(examples_coco / "samples", folder / "samples")
     return folder, samples
 
 

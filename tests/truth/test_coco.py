@@ -548,3 +548,28 @@ def test_compressed_runs_round_trip(opened):
         encoded = rle_tools.encode(mask)
         text = encoded | {"counts": encoded["counts"].decode()}
         assert np.array_equal(opened(annotated(1, DOG, text)).truth(7) == 12, mask.astype(bool))
+
+
+def test_boxes_without_an_area_are_not_taken_for_ground_truth(opened):
+    boxes = {key: value for key, value in annotated(5, DOG, []).items() if key != "area"}
+    with pytest.raises(AnnotationError, match="'segmentation' is empty, though 'bbox' is not 0; boxes alone"):
+        opened(boxes)
+    assert not opened(boxes | {"bbox": [3, 3, 0, 0]}).truth(7).any()
+
+
+@pytest.mark.parametrize("again", ["nine.png", "./nine.png"])
+def test_a_photograph_that_is_described_twice_is_told(written, again):
+    """Otherwise two label maps would count for it, and the figures of one would replace those of the other."""
+    content = document()
+    content["images"][1]["file_name"] = again
+    with pytest.raises(
+        AnnotationError, match=r"images\[1\] \(id 7\): 'file_name' is also that of images\[0\] \(id 9\)"
+    ):
+        CocoDataset.open(written(content))
+
+
+def test_ids_of_64_bits_can_be_asked_for(written):
+    content = document()
+    content["images"][1]["id"] = 2**63 - 1
+    dataset = CocoDataset.open(written(content))
+    assert dataset.image(dataset.id_of("9223372036854775807")).file_name == "seven.png"

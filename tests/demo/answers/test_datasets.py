@@ -63,7 +63,7 @@ def test_a_dataset_is_read_once_and_again_when_it_has_changed(own, examples_coco
     assert datasets.get(FETCHED) is first
     file = own / "annotations" / "instances_val2017.json"
     document = json.loads(file.read_text())
-    document["images"].append(document["images"][0] | {"id": 5})
+    document["images"].append(document["images"][0] | {"id": 5, "file_name": "five.jpg"})
     time.sleep(0.01)
     file.write_text(json.dumps(document))
     assert len(datasets.get(FETCHED).images) == 4
