@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     task = task_of(arguments, arguments.model)
     files, problems = _image_files(arguments.input)
     stems = output_stems(files)
+    _check_photographs_stay(files, stems, arguments)
     make_folder(arguments.out)
     status = DONE
     for problem in problems:
@@ -56,6 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
                 status = FAILED
             progress(done, len(files))
     return status
+
+
+def _check_photographs_stay(files: list[Path], stems: dict[Path, str], arguments: argparse.Namespace) -> None:
+    """Raise UsageError if a result would replace one of the photographs."""
+    kinds = ["overlay", "labels", *(["cutout"] if arguments.cutout else [])]
+    written = {arguments.out.resolve() / f"{stem}_{kind}.png" for stem in stems.values() for kind in kinds}
+    for path in files:
+        if path.parent.resolve() / path.name in written:
+            raise UsageError(f"{path} would be overwritten by a result; give --out another folder")
 
 
 def _predict_each(

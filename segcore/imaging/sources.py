@@ -40,13 +40,15 @@ class File:
 
 
 def photographs_in(folder: Path) -> list[Path]:
-    """Return the files of a folder that have an image's suffix, sorted by name.
+    """Return the files of a folder that have an image's suffix, sorted by name. Sub-folders are left out.
 
     Hidden files are left out: macOS writes `._IMG.jpg` to foreign disks, and a killed program leaves temporary files.
     Raises OSError for a folder that cannot be read.
     """
     return sorted(
-        each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith(".")
+        each
+        for each in folder.iterdir()
+        if each.suffix.lower() in SUFFIXES and not each.name.startswith(".") and not each.is_dir()
     )
 
 

@@ -306,3 +306,26 @@ def test_test_time_augmentation_by_its_new_and_its_old_name(run, cat, tmp_path, 
     assert read_json(tmp_path / "cat.json")["careful"] is True  # the old name
     notice = "segcore: --careful is now called --tta; the old name still works in this version\n"
     assert done.err == (notice if flag == "--careful" else "")
+
+
+def test_predict_leaves_out_a_folder_that_is_called_like_a_photograph(run, cat, tmp_path):
+    (tmp_path / "in" / "album.jpg").mkdir(parents=True)
+    for place in (tmp_path / "in" / "album.jpg", tmp_path / "in"):
+        shutil.copy(cat, place)
+
+    done = run("predict", tmp_path / "in", "--out", tmp_path / "out")
+
+    assert (done.status, done.err) == (0, "")
+    assert names(tmp_path / "out") == ["cat.json", "cat_labels.png", "cat_overlay.png"]
+
+
+def test_predict_never_replaces_a_photograph_with_a_result(run, cat, tmp_path):
+    mine = tmp_path / "cat_overlay.png"
+    shutil.copy(cat, tmp_path)
+    Image.open(cat).save(mine)
+    before = mine.read_bytes()
+
+    done = run("predict", tmp_path, "--out", tmp_path)
+
+    assert done.status == 2 and "cat_overlay.png would be overwritten by a result; give --out another" in done.err
+    assert mine.read_bytes() == before and names(tmp_path) == ["cat.jpg", "cat_overlay.png"]
