@@ -9,8 +9,8 @@ from ..errors import UsageError
 from ..files.atomic import write_json, write_text
 from ..models.catalogue import AUTO, CATALOGUE
 from .arguments import add_scoring_arguments, add_task_arguments, model_name
-from .common import categories_of, load_segmenter, make_room_for
-from .evaluate import left_out, open_predictions, refuse_network_options, what_to_evaluate
+from .common import categories_of, load_segmenter
+from .evaluate import check_files, left_out, open_predictions, refuse_network_options, what_to_evaluate
 from .progress import progress_bar
 
 
@@ -43,8 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(models) == 2 and categories_of(names[0]) != categories_of(names[1]):
         raise UsageError(f"{names[0]} and {names[1]} tell different things apart, so they cannot be compared")
     task, images, dataset, chosen, wrong = what_to_evaluate(arguments, models[0] if models else AUTO)
-    for file in filter(None, (arguments.json, arguments.html)):
-        make_room_for(file)
+    check_files(arguments, dataset)
     outcomes = []
     for place, name in zip(("first", "second"), names, strict=True):
         scored = open_predictions(name, dataset, task) if _is_folder(name) else load_segmenter(arguments, name)

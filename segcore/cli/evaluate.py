@@ -16,9 +16,10 @@ from ..categories import Categories
 from ..errors import AnnotationError, UsageError, told
 from ..evaluation.protocols import protocol
 from ..files.atomic import atomic_write, described, write_json, write_text
+from ..imaging.reading import SUFFIXES
 from ..models.catalogue import AUTO
 from ..truth import voc
-from ..truth.layouts import open_dataset
+from ..truth.layouts import open_dataset, split_file
 from ..truth.predictions import label_stems
 from ..truth.tags import read_tags
 from .arguments import add_cluster_arguments, add_model_argument, add_scoring_arguments, add_task_arguments
@@ -84,8 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     for folder in filter(None, (arguments.figures, arguments.save_labels, arguments.resume)):
         make_folder(folder)
     _check_folders_differ(arguments, dataset)
-    for file in filter(None, (arguments.json, arguments.csv, arguments.html)):
-        make_room_for(file)
+    check_files(arguments, dataset)
     with _scored(arguments, dataset, task) as network:
         run = evaluation.Run(network, dataset, chosen, task, images, arguments.batch_size)
         with progress_bar("evaluate", "image") as progress:
@@ -130,6 +130,25 @@ def _check_folders_differ(arguments: argparse.Namespace, dataset: Dataset) -> No
     for (one, path), (other, same) in pairs:
         if path and same and path.is_dir() and same.is_dir() and path.samefile(same):
             raise UsageError(f"{one} and {other} are for files of the same names; name two folders")
+
+
+def check_files(arguments: argparse.Namespace, dataset: Dataset) -> None:
+    """Raise UsageError if a file for results cannot be written, or is another file of results or one that is read."""
+    asked = ((f"--{name}", getattr(arguments, name, None)) for name in ("json", "csv", "html"))
+    written = {flag: path for flag, path in asked if path is not None}
+    for flag, path in written.items():
+        make_room_for(path)
+        if path.is_file() and path.suffix.lower() in SUFFIXES:
+            raise UsageError(f"{flag}: {path} is an image, which would be overwritten; name another file")
+    read = {
+        "--tags": getattr(arguments, "tags", None),
+        "the ground truth of --dataset": split_file(dataset.folder, dataset.split),
+    }
+    pairs = *itertools.combinations(written.items(), 2), *itertools.product(written.items(), read.items())
+    for (one, path), (other, same) in pairs:
+        is_device = path.exists() and not path.is_file()  # such as /dev/null, which takes everything
+        if same and not is_device and path.resolve() == same.resolve():
+            raise UsageError(f"{one} and {other} are the same file, {path}; name another one")
 
 
 @contextmanager
@@ -185,6 +204,8 @@ def _checked_dataset(arguments: argparse.Namespace, categories: Categories) -> t
         raise AnnotationError(f"{told(every)}\nmend this, or leave the images concerned out with --skip-bad")
     if wrong and not dataset.images:
         raise AnnotationError(f"{told(wrong)}\nno image is left to be scored")
+    if not dataset.images:
+        raise AnnotationError(f"{split_file(dataset.folder, dataset.split)} holds no images, so nothing can be scored")
     return dataset, wrong
 
 

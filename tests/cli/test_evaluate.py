@@ -150,3 +150,32 @@ def test_evaluate_writes_a_report_that_needs_nothing_else(run, two_images, tmp_p
     assert f"{record['dataset']['mean_iou']:.4f}" in report
     assert report.count("data:image/png;base64,") == 2 + 2 and "Worst: " in report and "Label quality" in report
     assert not re.search(r"(src|href)=.(?!data:|#)", report)
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--json", "one.file", "--csv", "one.file"), "--json and --csv are the same file"),
+        (("--csv", "one.file", "--html", "new/../one.file"), "--csv and --html are the same file"),
+        (("--csv", "tags.csv", "--tags", "tags.csv"), "--csv and --tags are the same file"),
+        (("--json", "coco/annotations/instances_all.json"), "--json and the ground truth of --dataset are the same"),
+        (("--html", "coco/all/900001/photo.jpg"), "photo.jpg is an image, which would be overwritten"),
+    ],
+)
+def test_evaluate_never_replaces_a_file_that_it_needs(run, two_images, tmp_path, monkeypatch, flags, problem):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tags.csv").write_text("image,weather\n900001,rain\n")
+    files = [each for each in tmp_path.rglob("*") if each.is_file()]
+    before = {each: each.read_bytes() for each in files}
+
+    done = run("evaluate", "--dataset", two_images, *flags)
+
+    assert done.status == 2 and problem in done.err
+    assert {each: each.read_bytes() for each in files} == before and not (tmp_path / "one.file").exists()
+
+
+def test_evaluate_says_that_there_is_nothing_to_score(run, two_images):
+    file = two_images / "annotations" / "instances_all.json"
+    file.write_text(json.dumps(read_json(file) | {"images": [], "annotations": []}))
+    done = run("evaluate", "--dataset", two_images)
+    assert done.status == 1 and "instances_all.json holds no images, so nothing can be scored" in done.err
