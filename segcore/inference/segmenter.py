@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, cast, overload
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ..categories import Categories
-from ..errors import UsageError
+from ..errors import SegcoreError, UsageError
 from ..imaging import reading
 from ..models import loading
 from ..models import pretrained as models_pretrained
@@ -135,7 +136,8 @@ class Segmenter:
         """Run the network: normalised float (N, 3, h, w) -> float32 logits (N, classes, h', w') on the CPU.
 
         The logits are not upsampled. They are divided by the model's temperature, if it has one: this calibrates the
-        probabilities and does not change the arg-max. tta: overrides the segmenter's setting for this call.
+        probabilities and does not change the arg-max. tta: overrides the segmenter's setting for this call. Raises
+        SegcoreError for logits that are nan or infinite, of which no class and no probability follows.
         """
         if self.tta if tta is None else tta:
             return augmented_logits(self._calibrated_logits, batch, self.preprocess.multiple_of)
@@ -148,7 +150,13 @@ class Segmenter:
         return self._calibrated_on_device(batch)
 
     def _calibrated_logits(self, batch: Tensor) -> Tensor:
-        return self._calibrated(self._predictor(batch))
+        logits = self._predictor(batch)
+        if not (logits < torch.inf).all():  # this form also refuses nan; a class may be excluded by -inf
+            raise SegcoreError(
+                "the network gave numbers that are nan or infinite; its weights may be broken, or the precision "
+                f"{self.precision} too low for it"
+            )
+        return self._calibrated(logits)
 
     def _calibrated_on_device(self, batch: Tensor) -> Tensor:
         return self._calibrated(self._predictor.on_device(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -14,6 +15,7 @@ from ..models import catalogue
 
 OWN_CATEGORIES, VOC_CATEGORIES = "own", "voc"
 PLAIN, BALANCED = "plain", "balanced"
+_MOST_SEED = 2**62  # PyTorch takes 64 bits with a sign, and the number of the step is added
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class TrainSettings:
         for name, least in (("steps", 1), ("batch_size", 1), ("validate_every", 1), ("save_every", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("learning_rate", "backbone_rate", "weight_decay", "dice"):
+            if not math.isfinite(getattr(self, name)):
+                raise UsageError(f"{name} must be a finite number, got {getattr(self, name)}")
+        if not 0 <= self.seed <= _MOST_SEED:
+            raise UsageError(f"the seed must be from 0 to {_MOST_SEED}, got {self.seed}")
         if self.learning_rate <= 0 or min(self.backbone_rate, self.weight_decay, self.dice, self.frozen_stages) < 0:
             raise UsageError("the learning rate must be above 0; no rate, weight or number of stages may be negative")
         if not 0 <= self.hold_back < 1:

@@ -15,7 +15,7 @@ from torch.nn import functional
 import segcore
 from segcore import Model, Preprocess, Segmenter
 from segcore.categories import VOC
-from segcore.errors import UsageError
+from segcore.errors import SegcoreError, UsageError
 from segcore.inference.any_network import AnyNetwork
 from segcore.inference.task import Task
 from tests.helpers.colours import AS_IT_IS, NAMES, TRUTH, Colours, Only16, photograph, three
@@ -282,3 +282,27 @@ def test_own_network_errors():
     with pytest.raises(UsageError, match="a text as name, got 3"):
         Model(network, NAMES, name=3)
     assert isinstance(segcore.inference.predictor.core_of(Model(network, NAMES, AS_IT_IS)), AnyNetwork)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_network_that_gives_no_numbers_is_told(wrong):
+    """Otherwise every pixel would be background, with a confidence that is no number."""
+
+    class Broken(Colours):
+        def forward(self, x):
+            return super().forward(x) * (wrong if x.std() > 0 else 1)
+
+    segmenter = Segmenter(Broken(), categories=NAMES, transforms=AS_IT_IS)
+    with pytest.raises(SegcoreError, match="the network gave numbers that are nan or infinite; its weights may be"):
+        segmenter(photograph())
+
+
+def test_a_class_may_be_excluded():
+    class WithoutTheFirst(Colours):
+        def forward(self, x):
+            logits = super().forward(x)
+            logits[:, 1] = -torch.inf
+            return logits
+
+    result = Segmenter(WithoutTheFirst(), categories=NAMES, transforms=AS_IT_IS)(photograph())
+    assert not (result.labels == 1).any() and result.probability(NAMES[0]).max() == 0

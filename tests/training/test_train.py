@@ -22,7 +22,7 @@ from demo.markup import tables
 from segcore import Segmenter
 from segcore.categories import VOC, Categories
 from segcore.cli.main import main
-from segcore.errors import AnnotationError, UsageError, WeightsError
+from segcore.errors import AnnotationError, SegcoreError, UsageError, WeightsError
 from segcore.evaluation.evaluate import Run, evaluate
 from segcore.evaluation.protocols import protocol
 from segcore.inference.task import Task
@@ -467,3 +467,24 @@ def test_the_page_takes_a_trained_file(overfitted, shapes, examples_coco, tmp_pa
 def test_visitors_open_no_files(overfitted):
     with pytest.raises(UsageError, match="there is no model"):
         ModelPool(offline=True).resolve(str(overfitted))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": math.nan}, "learning_rate must be a finite number, got nan"),
+        ({"backbone_rate": math.inf}, "backbone_rate must be a finite number, got inf"),
+        ({"weight_decay": math.nan}, "weight_decay must be a finite number"),
+        ({"dice": math.nan}, "dice must be a finite number"),
+        ({"seed": -1}, "the seed must be from 0 to"),
+        ({"seed": 2**63}, "the seed must be from 0 to"),
+    ],
+)
+def test_numbers_that_cannot_be_computed_with_errors(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message):
+        TrainSettings(coco=tmp_path, out=tmp_path, **changes)
+
+
+def test_weights_that_diverge_before_a_validation_are_told(shapes, tmp_path):
+    with pytest.raises(SegcoreError, match="nan or infinite"):
+        train(quick(shapes, tmp_path / "run", steps=1, learning_rate=1e30, validation_split="val"))
