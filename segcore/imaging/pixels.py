@@ -134,7 +134,7 @@ def array_to_rgb(array: np.ndarray, max_pixels: int) -> np.ndarray:
             f"expected an array of uint8, got {array.dtype}; scale it to 0..255 and convert: "
             "(255 * image).round().astype(numpy.uint8) for values in 0..1"
         )
-    if array.dtype not in (np.uint8, np.uint16, np.bool_):
+    if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.bool_):
         raise ImageError(f"expected an array of uint8, uint16 or bool, got {array.dtype}; convert it first")
     height, width = array.shape[:2]
     check_pixels(width, height, "the image", max_pixels)
@@ -145,7 +145,7 @@ def array_to_rgb(array: np.ndarray, max_pixels: int) -> np.ndarray:
 
 
 def _array_tile_to_rgb(tile: np.ndarray) -> np.ndarray:
-    if tile.dtype == np.uint16:
+    if tile.dtype.itemsize == 2:  # uint16 in either byte order
         tile = _to_eight_bits(tile, 0, 65535)
     elif tile.dtype == np.bool_:
         tile = tile.astype(np.uint8) * 255

@@ -113,3 +113,10 @@ def test_transparent_color():
     assert reading.read(deep)[0, :, 0].tolist() == [255, 10]
     color = png(2, 1, 8, 2, b"\0\1\2\3\4\5\6", transparent=struct.pack(">3H", 1, 2, 3))
     assert reading.read(color).tolist() == [[[255, 255, 255], [4, 5, 6]]]
+
+
+def test_arrays_of_either_byte_order_are_the_same_picture():
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    expected = reading.read(values)
+    np.testing.assert_array_equal(reading.read(values.astype(">u2")), expected)
+    np.testing.assert_array_equal(reading.read(values.astype("<u2")), expected)
