@@ -17,8 +17,9 @@ from ..errors import SegcoreError, UsageError
 from ..files.atomic import atomic_write
 from ..imaging import reading
 from ..models import catalogue, loading
+from ..models.own import failure
 from .engines import check_installed
-from .onnxruntime import INPUT, OPSET, OPSETS, OUTPUT, PACKAGES, exported, session
+from .onnxruntime import INPUT, OPSET, OPSETS, OUTPUT, PACKAGES, exported, first_error, session
 from .predictor import core_of
 
 AGREES_FROM = 0.999  # share of the pixels; below it, an exported file is refused
@@ -45,7 +46,8 @@ def export(model: str, path: str | Path, photographs: Sequence[Path], *, opset: 
     hash of the weights.
 
     Raises UsageError for a path that does not end with .onnx, for another opset and for missing packages, SegcoreError,
-    without a file, if less than AGREES_FROM of the pixels agree, and as `loading.load` does.
+    without a file, for a network that ONNX cannot express, or if less than AGREES_FROM of the pixels agree, and as
+    `loading.load` does.
     """
     path = Path(path)
     if path.suffix.lower() != ".onnx":
@@ -57,7 +59,10 @@ def export(model: str, path: str | Path, photographs: Sequence[Path], *, opset: 
         raise UsageError("export needs at least one photograph, to compare the file with PyTorch")
     model = catalogue.resolve(model)
     network = _WithUpsampling(core_of(model)).eval().requires_grad_(False)
-    program = exported(network, opset)
+    try:
+        program = exported(network, opset)
+    except Exception as error:  # the caller's code may raise anything
+        raise SegcoreError(f"this network cannot be written as ONNX: {failure(first_error(error))}") from error
     program.model.metadata_props[METADATA] = json.dumps(_metadata(model, opset))
     resized = [loading.preprocess_for(model, resize) for resize in ("squeeze", "aspect")]
     tensors = [preprocess(reading.read(each)) for each in photographs for preprocess in resized]

@@ -47,7 +47,7 @@ def compiled(core: nn.Module) -> Run:
             run = _run(session(exported(core).model_proto.SerializeToString()))
         except Exception as error:  # the caller's code may raise anything
             raise UsageError(
-                f"ONNX Runtime cannot compute this network: {failure(_first(error))}; choose the engine 'torch'"
+                f"ONNX Runtime cannot compute this network: {failure(first_error(error))}; choose the engine 'torch'"
             ) from error
     if isinstance(core, AnyNetwork):
         check_equal(run, core, "ONNX Runtime")
@@ -102,9 +102,9 @@ def _report_nothing() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
-def _first(error: BaseException) -> BaseException:
+def first_error(error: BaseException) -> BaseException:
     """Return the exception that led to this one. PyTorch's exporter wraps it in advice on how to report it."""
-    return error if error.__cause__ is None else _first(error.__cause__)
+    return error if error.__cause__ is None else first_error(error.__cause__)
 
 
 def session(program: Path | bytes) -> onnxruntime.InferenceSession:

@@ -136,3 +136,17 @@ def test_the_page_answers_with_it(folder, tmp_path):
     with pytest.raises(RuntimeError, match=r"segcore: there is no module 'no_such_module'"):
         with running_page("--model", "no_such_module:make"):
             pass
+
+
+def test_export_says_in_one_sentence_that_onnx_cannot_express_a_network(run, tmp_path, monkeypatch):
+    (tmp_path / "choosy.py").write_text(
+        "from tests.helpers.colours import AS_IT_IS, NAMES, Colours\nfrom segcore import Model\n\n"
+        "class Choosy(Colours):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(-x if x.std() > 0.3 else x)\n\n"
+        "def network():\n    return Model(Choosy(), NAMES, AS_IT_IS)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run("export", "--model", "choosy:network", "--to", tmp_path / "out" / "choosy.onnx")
+    assert done.status == 1 and names(tmp_path / "out") == []
+    assert "segcore: this network cannot be written as ONNX: " in done.err and "Traceback" not in done.err
