@@ -32,10 +32,11 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
-  // The place for several photographs is folded at first, and then not part of the page.
+  // The place for several photographs is folded at first, and then not part of the page. It comes back after those that
+  // are segmented now.
   async function giveSeveral(files) {
     const input = () => document.querySelector("#several-files input[type=file]");
-    if (!input()) document.querySelector("#several button").click();
+    document.querySelector("#several > button:not(.open)")?.click();
     while (!input()) await new Promise(requestAnimationFrame);
     give(input(), files);
   }

@@ -284,3 +284,15 @@ def test_bring_your_own_truth(open_page, examples_coco, tmp_path):
     shows(page, PHOTOGRAPH, lambda: panel.get_by_role("button", name="Remove the truth").click())
     assert page.get_attribute(f"{PHOTOGRAPH} .viewer", "data-layout") == "single"
     assert page.locator("#photograph-overall table, #photograph-verdict .verdict").count() == 0
+
+
+def test_photographs_that_are_dropped_while_others_are_segmented_come_next(open_page, examples_coco):
+    page = open_page()
+    file = (examples_coco / "samples" / "000000900005.jpg").read_bytes()
+    drop(page, {f"a{number}.jpg": file for number in range(5)})
+    page.wait_for_selector("#several-stop")
+    drop(page, {f"b{number}.jpg": file for number in range(2)})
+    page.wait_for_timeout(500)
+    assert page.locator("#several-stop").is_visible()
+    page.wait_for_function("document.querySelectorAll('#several-gallery button').length === 5")
+    page.wait_for_function("document.querySelectorAll('#several-gallery button').length === 2")
