@@ -152,7 +152,7 @@ class PhotographTab:
         uploaded.then(outputs=self.upload, **emptied)
         outputs = [arrived, self.sharp, self.truth_notice]
         truth = private | {"outputs": outputs, "concurrency_id": "truth", "concurrency_limit": 2}
-        self.truth_file.upload(self.on_truth, [self.truth_file, visit], **truth).then(
+        self.truth_file.upload(self.on_truth, [self.truth_file, visit], **truth, trigger_mode="multiple").then(
             outputs=self.truth_file, **emptied
         )
         self.remove.click(self.on_remove, visit, **truth)
@@ -306,7 +306,10 @@ class PhotographTab:
         if path is None:
             return None
         shown = events.required(visit.shown)
+        visit.reading = reading = object()
         truth = photographs.read_truth(shown, path)
+        if visit.reading is not reading:  # meanwhile another truth was given, or the truth was removed
+            return None
         if visit.shown.key != shown.key:
             raise UsageError("Another photograph came while this truth was read. Please give the truth of that one.")
         visit.truth = shown.key, truth
@@ -315,7 +318,7 @@ class PhotographTab:
     @events.spoken(3)
     def on_remove(self, visit: Visit) -> tuple | None:
         """The truth was removed: show only the photograph."""
-        visit.truth = None
+        visit.truth = visit.reading = None
         return uuid.uuid4().hex, True
 
     def write_download(self, kind: str, folder: Path, visit: Visit, *how: Any) -> Path:

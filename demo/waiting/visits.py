@@ -28,13 +28,15 @@ class Visit:
     """The state of one visitor in one tab. It is changed in place, so all events of the visitor see the same state.
 
     shown: the answer that the page shows. wanted: the image that was requested last; answered: the image of `shown`.
-    truth: the truth that the visitor uploaded, with the key of its photograph. newest: the number of the last request.
+    truth: the truth that the visitor uploaded, with the key of its photograph; reading: a mark of the last upload of
+    one. newest: the number of the last request.
     """
 
     shown: Any = None
     wanted: Any = None
     answered: Any = None
     truth: tuple[str, Any] | None = None
+    reading: Any = None
     newest: int = 0
     ticket: Ticket | None = None
 
