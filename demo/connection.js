@@ -20,6 +20,8 @@
   const held = []; // requests that wait for the button
   const files = new Map(); // the last uploaded files, by their paths on the server
   let kept = { sample: 0 }; // the last file or sample that was opened in the tab for photographs
+  let offersFirst;
+  window.segcoreFirstOffered = new Promise((done) => (offersFirst = done)); // a visitor may open the tab before it arrives
   let image = null; // the last image that was opened in the tab with ground truth: [dataset key, [id]]
   let broken = false; // whether a stream of answers broke
   let lost = false; // whether the server has lost this session
@@ -168,6 +170,11 @@
 
   // Inputs of the on_go_on events: a file, or the number of a sample, or neither if the session still exists; and an image.
   window.segcoreImage = () => image;
+  // The place of `image` among `offered`, the images of the gallery that has just arrived: [dataset key, ids].
+  window.segcorePlaceOfImage = (offered) => {
+    if (offered) offersFirst(offered);
+    return offered && image && offered[0] === image[0] ? offered[1].indexOf(image[1][0]) : -1;
+  };
   window.segcoreOpened = () => ({ ...kept, image });
   window.segcoreOpens = (sample) => (kept = { sample });
   window.segcoreKept = async () => {

@@ -61,6 +61,7 @@
 
   window.segcoreLinks = {
     opened,
+    opensTab: { __type__: "update", ...(opens && { selected: tab }) },
     lookOf: (viewer) => looks[tabOf(viewer)],
     namesImage: tab === "truth" && link.has("image"), // which on_link opens, so that on_open need not open the first one
     // Returns the inputs of a load event, with the link's query string as the first.

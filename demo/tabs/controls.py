@@ -205,25 +205,25 @@ def gallery(label: str, elem_id: str, *, columns: int, samples: Sequence[Sample]
     )
 
 
-def select(event: Any, galleries: Sequence[gr.Gallery], offered: gr.JSON | None = None) -> None:
-    """After an event, select the image that `offered` names as its third value; none without it.
-
-    This runs in the browser, because Gradio's server cannot send that nothing is selected. Here -1 means that.
-    """
-    update = "{ __type__: 'update', selected_index: offered?.[2] ?? -1 }"
-    script = f"(offered) => [{', '.join([update] * len(galleries))}]"
-    event.then(None, offered, list(galleries), js=script, api_visibility="private")
-
-
 def deselect(galleries: Sequence[gr.Gallery], trigger: Any, file: gr.Image | None = None) -> None:
     """When `trigger` fires, select no image of the galleries; with `file` only if that input has one.
 
-    This does not wait for an answer, after which the visitor may have selected another image.
+    This runs in the browser, because Gradio's server cannot send that nothing is selected. Here -1 means that.
+    It does not wait for an answer, after which the visitor may have selected another image.
     """
     changed = "{ __type__: 'update', selected_index: -1 }"
     update = changed if file is None else f"file ? {changed} : {{ __type__: 'update' }}"
     script = f"(file) => [{', '.join([update] * len(galleries))}]"
     trigger(None, file, list(galleries), js=script, api_visibility="private")
+
+
+def select_opened(event: Any, gallery: gr.Gallery, offered: gr.JSON) -> None:
+    """After an event that changes the gallery's images to `offered`, select the image that was opened last.
+
+    Only the browser knows it: the visitor may have opened another image since the event began.
+    """
+    script = "(offered) => [{ __type__: 'update', selected_index: segcorePlaceOfImage(offered) }]"
+    event.then(None, offered, gallery, js=script, api_visibility="private")
 
 
 def pictures(samples: Sequence[Sample]) -> list[tuple[str, str]]:

@@ -35,6 +35,14 @@ LOOK: dict[str, Any] = {
 LIGHT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
+def updated(**properties: Any) -> str:
+    """Return the script of an event that updates properties of its only output.
+
+    It takes effect at once. An answer of the server could come late, and overwrite what has changed meanwhile.
+    """
+    return f"() => [{json.dumps({'__type__': 'update'} | properties)}]"
+
+
 def spoken(outputs: int) -> Callable[[Callable], Callable]:
     """Decorate a callback: segcore's errors become a notice in the last of its outputs; other outputs do not change.
 

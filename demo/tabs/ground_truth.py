@@ -49,7 +49,7 @@ class GroundTruthTab:
     def _lay_out(self) -> None:
         # Kept in the browser together with the gallery, so that a click refers to what the visitor saw.
         # Ids are texts here, because a browser's numbers have 53 bits.
-        # The key of a dataset, the ids of its images that the gallery shows, the number of the selected one or None.
+        # The key of a dataset, and the ids of its images that the gallery shows.
         self.offered = gr.JSON(visible=False)
         self.page_number = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="workspace"):
@@ -127,15 +127,15 @@ class GroundTruthTab:
         which = [self.source, self.class_filter, self.requests.visit]
         self._pages = {"fn": self.on_filter, "inputs": which} | pages
         changes = [page.load, self.source.change, self.class_filter.change]
-        changed = gr.on(changes, **self._pages)
+        changed = gr.on(changes, **self._pages, trigger_mode="always_last")
         back = self.previous.click(self.on_previous, [*which, self.page_number], **pages)
         forth = self.next.click(self.on_next, [*which, self.page_number], **pages)
         for turned in (changed, back, forth):
-            controls.select(turned, [self.gallery], self.offered)
+            controls.select_opened(turned, self.gallery, self.offered)
         tab.select(self.on_sources, self.source, self.source, **events.LIGHT)
         opened = tab.select(self.on_open, [self.offered, *choice], js=_UNLESS_LINKED, **self._network)
         picked = self.gallery.select(self.on_pick, [self.offered, *choice], **self._network)
-        self.gallery.select(lambda: gr.update(visible=False), None, self.back, **events.LIGHT)
+        self.gallery.select(None, None, self.back, js=events.updated(visible=False), api_visibility="private")
         run_again = [self.model.change, self.resize.change, self.protocol.change]
         other = gr.on(run_again, self.on_setting, choice, **self._network)
         looks = [self.requests.arrived.change, *(each.change for each in (*self.task, self.sharp))]
@@ -154,7 +154,8 @@ class GroundTruthTab:
         """
         settings = [self.source, self.model, self.protocol, self.resize, *self.task, self.sharp]
         outputs = [tabs, self.back, self.class_filter, self.more, *settings]
-        opened = gr.update(selected=own_id), gr.update(visible=by_set), ALL
+        tab = gr.update(selected=own_id) if by_set else gr.skip()  # for a link, the browser has opened it already
+        opened = tab, gr.update(visible=by_set), ALL
         unfold = controls.unfolding(self.more, settings)
 
         def show(sent: Any) -> tuple:
@@ -165,7 +166,7 @@ class GroundTruthTab:
             shown = event.success(show, sent, outputs, **events.LIGHT).success(
                 self.on_sent, [sent, self.requests.visit], **self._network
             )
-            controls.select(shown.success(**self._pages), [self.gallery], self.offered)
+            controls.select_opened(shown.success(**self._pages), self.gallery, self.offered)
             self.requests.fails_in_words(shown)
             self.requests.brings_into_view(shown.then)
 
@@ -196,9 +197,7 @@ class GroundTruthTab:
         return controls.offered(self.datasets, source) | {"visible": len(self.datasets.choices) > 1}
 
     def on_filter(self, source: str, class_filter: str, visit: Visit) -> PageOfImages:
-        """The page was opened, or another set or class was chosen: show the first images, or those around the image
-        that is compared.
-        """
+        """The page was opened, or another set or class was chosen: show the page of the image that is compared."""
         return self._page_of_images(source, class_filter, visit, None)
 
     def on_previous(self, source: str, class_filter: str, visit: Visit, page_number: int | None) -> PageOfImages:
@@ -223,12 +222,11 @@ class GroundTruthTab:
         last = max(0, (len(ids) - 1) // PER_PAGE)
         page_number = min(max(0, page_number), last)
         first = page_number * PER_PAGE
-        selected = at - first if at >= 0 and at // PER_PAGE == page_number else None
         ids_here = ids[first : first + PER_PAGE]
         samples = [self.thumbnails.sample(dataset, dataset.image(number)) for number in ids_here]
         return PageOfImages(
             gallery=controls.pictures(samples),
-            offered=[source, names[first : first + PER_PAGE], selected] if ids_here else None,
+            offered=[source, names[first : first + PER_PAGE]] if ids_here else None,
             page_number=page_number,
             where=tables.where(page_number + 1, last + 1, len(ids)),
             pager=gr.update(visible=last > 0),
@@ -330,7 +328,9 @@ class GroundTruthTab:
         return ground_truth.scores_file(view, folder, kind)
 
 
-_UNLESS_LINKED = "(offered, ...others) => [segcoreLinks.namesImage ? null : offered, ...others]"
+_UNLESS_LINKED = """async (offered, ...others) => [
+    segcoreLinks.namesImage ? null : offered ?? (await segcoreFirstOffered), ...others
+]"""
 _IN_BROWSER = "(_, ...others) => [segcoreImage(), ...others]"
 
 

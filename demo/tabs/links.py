@@ -14,7 +14,6 @@ from urllib.parse import parse_qs
 import gradio as gr
 
 from demo.answers.samples import Sample
-from demo.tabs import events
 
 PHOTOGRAPH, TRUTH, WHOLE_SET, GUIDE = "photograph", "truth", "set", "guide"  # as in link.js
 TABS = PHOTOGRAPH, TRUTH, WHOLE_SET, GUIDE
@@ -91,11 +90,7 @@ class LinkControls:
 
 def follow_tabs(page: gr.Blocks, tabs: gr.Tabs, by_name: Mapping[str, gr.Tab]) -> None:
     """Open the tab of the address, and write the address when another tab is opened."""
-
-    def selected(query: Any) -> dict:
-        tab = read(query)["tab"]
-        return gr.skip() if tab == PHOTOGRAPH else gr.update(selected=tab)
-
-    page.load(selected, gr.Textbox(visible=False), tabs, js="() => [segcoreLinks.opened]", **events.LIGHT)
+    # In the browser, because the visitor may open another tab before an answer of the server comes.
+    page.load(None, None, tabs, js="() => [segcoreLinks.opensTab]", api_visibility="private")
     for name, tab in by_name.items():
         tab.select(None, None, None, js=f"() => segcoreLinks.show({json.dumps(name)})", api_visibility="private")

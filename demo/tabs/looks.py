@@ -54,7 +54,7 @@ class PageOfImages(NamedTuple):
     """A page of the gallery, by the names of the components in GroundTruthTab."""
 
     gallery: list[tuple[str, str]]  # thumbnails and captions
-    offered: list | None  # [source, image ids, which of them is selected]
+    offered: list | None  # [source, image ids]
     page_number: int
     where: str
     pager: dict

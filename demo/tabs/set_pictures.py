@@ -44,8 +44,8 @@ class SetPictures:
         asked = [shown, self.of_class, self.taken_for, self.pictured]
         answered = [self.worst, self.pictured, self.taken_for]
         for choice, function in ((self.of_class, self.on_class), (self.taken_for, self.on_taken_for)):
-            chosen = choice.input(function, asked, answered, **events.LIGHT)
-            controls.select(chosen, [self.worst])
+            chosen = choice.input(function, asked, answered, **events.LIGHT, trigger_mode="always_last")
+            controls.deselect([self.worst], chosen.then)
         picked = [
             gallery.select(function, self.pictured, self.sent, **events.LIGHT)
             for gallery, function in zip(self.galleries, (self.on_worst, self.on_best, self.on_doubtful), strict=True)

@@ -61,7 +61,8 @@ class SeveralPhotographs:
         )
         idle = [(self.progress, ""), (self.stop, gr.update(visible=False)), (self.files, gr.update(visible=True))]
         events.ends_on_failure(given, idle, self.notice, FAILED)
-        self.stop.click(self.on_stop, self.batch, self.stop, **events.LIGHT)
+        self.stop.click(None, None, self.stop, js=events.updated(interactive=False), api_visibility="private")
+        self.stop.click(self.on_stop, self.batch, None, **events.LIGHT)
 
     async def on_files(
         self,
@@ -134,11 +135,10 @@ class SeveralPhotographs:
                 self.sources: [str(each.source) for each in batch.done],
             }
 
-    def on_stop(self, batch: Batch | None) -> dict:
+    def on_stop(self, batch: Batch | None) -> None:
         """Stop after the current photograph. Those that are ready stay."""
         if batch:
             batch.stop.set()
-        return gr.update(interactive=False)
 
     def write_zip(self, _: str, folder: Path, batch: Batch | None) -> Path:
         """Write the ZIP of all files."""

@@ -166,10 +166,11 @@ class WholeSetTab:
             **events.LIGHT,
         ).success(self.on_start, [self.stopping, *asked], outputs, api_visibility="private", **EVALUATION)
         scored.success(None, None, None, js=_SHOW_SCORES, api_visibility="private")
-        controls.select(scored, [*self.pictures.galleries])
+        controls.deselect(self.pictures.galleries, scored.then)
         idle = [(self.start, gr.update(interactive=True)), (self.stop, gr.update(visible=False)), (self.progress, "")]
         events.ends_on_failure(scored, idle, self.notice, FAILED)
-        self.stop.click(self.on_stop, self.stopping, self.stop, **events.LIGHT)
+        self.stop.click(None, None, self.stop, js=events.updated(interactive=False), api_visibility="private")
+        self.stop.click(self.on_stop, self.stopping, None, **events.LIGHT)
         self.dataset.change(self.on_dataset, [self.dataset, self.images], self.images, **events.LIGHT)
         for chosen in (self.model, self.other_model):
             chosen.input(self.on_model, chosen, self.notice, **events.LIGHT)
@@ -248,11 +249,10 @@ class WholeSetTab:
             self.provenance: set_tables.provenance(outcome.record),
         }
 
-    def on_stop(self, stop: threading.Event | None) -> dict:
+    def on_stop(self, stop: threading.Event | None) -> None:
         """Stop the evaluation. The scores so far are shown."""
         if stop:
             stop.set()
-        return gr.update(interactive=False)
 
     def write_download(self, kind: str, folder: Path, shown: Any) -> Path:
         """Write the report, the table or the record."""
@@ -280,6 +280,8 @@ class WholeSetTab:
     def on_dataset(self, dataset: str, images: float | None) -> dict:
         """Another set was chosen: keep the requested number of images, if the set has so many."""
         most = len(controls.dataset_of(self.datasets, dataset).images)
+        if images and images <= most:  # not sent back, because the visitor may have changed it meanwhile
+            return gr.update(maximum=max(2, most))
         return gr.update(maximum=max(2, most), value=min(images or AT_FIRST, most))
 
     def on_get(self, count: float | None, kind: str, request: gr.Request) -> dict:

@@ -381,3 +381,20 @@ def test_fetch_photographs_from_coco_and_score_them(open_page, examples_coco):
             assert "1 image" in page.inner_text(SUMMARY)
             page.context.close()
             assert "Traceback" not in running.log()
+
+
+def test_the_number_of_images_stays_when_the_answer_to_another_set_comes_late(open_page, more_than_the_samples):
+    folder, samples = more_than_the_samples
+    with running_page("--dataset", str(folder)) as running:
+        page = open_page(url=running.url)
+        panel = panel_of(page, "A whole set")
+        ask_for(panel, 10)
+        held = hold_the_answer(page, "on_dataset")
+        panel.get_by_label("Images", exact=True).click()
+        page.get_by_role("option", name="The samples").click()
+        held.wait()
+        ask_for(panel, 5)
+        held.release()
+        panel.locator(f"input[type=range][max='{samples}']").first.wait_for(state="attached")
+        assert panel.get_by_label("number input for How many", exact=True).input_value() == "5"
+        page.context.close()
