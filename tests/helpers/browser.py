@@ -105,9 +105,12 @@ class HeldAnswer:
         self.page, self.route, self.answer = page, None, None
 
     def wait(self):
-        """Until the server has given it."""
-        while self.answer is None:
+        """Until the server has given it. Raises TimeoutError if nobody asked for it."""
+        for _ in range(LONG // 50):
+            if self.answer is not None:
+                return
             self.page.wait_for_timeout(50)
+        raise TimeoutError("nothing that was to be held back was answered")
 
     def release(self):
         self.route.fulfill(response=self.answer)
