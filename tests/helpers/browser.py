@@ -116,18 +116,25 @@ class HeldAnswer:
         self.route.fulfill(response=self.answer)
 
 
-def hold_the_answer(page, function):
-    """Let the next request that runs `function` of the page's reach the server, and hold its answer back."""
-    numbers = page.evaluate(
-        "name => gradio_config.dependencies.filter(it => it.api_name.startsWith(name)).map(it => it.id)", function
-    )
+def hold_the_answer(page, name):
+    """Let the next request of this name reach the server, and hold its answer back.
+
+    name: of the function that answers, or the id or the type of the only component that the answer updates.
+    """
     held = HeldAnswer(page)
+    is_wanted = """([number, name]) => {
+        const { api_name, outputs } = gradio_config.dependencies.find(({ id }) => id === number);
+        const only = outputs.length === 1 && gradio_config.components.find(({ id }) => id === outputs[0]);
+        return [String(api_name).replace(/_[0-9]+$/, ""), only?.props?.elem_id, only?.type].includes(name);
+    }"""
 
     def handle(route):
-        if held.route or route.request.method != "POST" or route.request.post_data_json["fn_index"] not in numbers:
+        request = route.request
+        is_other = held.route or request.method != "POST"
+        if is_other or not page.evaluate(is_wanted, [request.post_data_json["fn_index"], name]):
             route.fallback()
             return
         held.route, held.answer = route, route.fetch()
 
-    page.route("**/gradio_api/run/**", handle)
+    page.route(re.compile("/gradio_api/(run/|queue/join)"), handle)
     return held

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,32 +10,11 @@ import pytest
 from PIL import Image
 
 from demo.answers import photographs
-from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, HeldAnswer, ask_for, drawn, panel_of, shows
+from tests.helpers.browser import LONG, PHOTOGRAPH, TRUTH, ask_for, drawn, hold_the_answer, panel_of, shows
 from tests.helpers.page_server import page_here
 from tests.helpers.samples import DOG, sample
 
 pytestmark = pytest.mark.page
-
-
-def hold(page, name):
-    """Hold back the next answer of a function, or the next that updates only a component, of this name or type."""
-    held = HeldAnswer(page)
-    known = """([number, name]) => {
-        const { api_name, outputs } = gradio_config.dependencies.find(({ id }) => id === number);
-        const only = outputs.length === 1 && gradio_config.components.find(({ id }) => id === outputs[0]);
-        return [String(api_name).replace(/_[0-9]+$/, ""), only?.props?.elem_id, only?.type].includes(name);
-    }"""
-
-    def handle(route):
-        request = route.request
-        is_other = held.route or request.method != "POST"
-        if is_other or not page.evaluate(known, [request.post_data_json["fn_index"], name]):
-            route.fallback()
-            return
-        held.route, held.answer = route, route.fetch()
-
-    page.route(re.compile("/gradio_api/(run/|queue/join)"), handle)
-    return held
 
 
 @contextmanager
@@ -45,7 +23,7 @@ def opened(browser, address, held=None):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(LONG)
-    answer = hold(page, held) if held else None
+    answer = hold_the_answer(page, held) if held else None
     page.goto(address)
     drawn(page, PHOTOGRAPH)
     yield page, answer
@@ -93,7 +71,7 @@ def test_of_two_quick_choices_of_a_class_the_gallery_shows_the_last(open_page):
     page = open_page()
     panel_of(page, "COCO with ground truth")
     drawn(page, TRUTH)
-    dogs = hold(page, "on_filter")
+    dogs = hold_the_answer(page, "on_filter")
     choose(page, "#truth-filter", "Dog")
     dogs.wait()
     choose(page, "#truth-filter", "Cat")
@@ -106,7 +84,7 @@ def test_the_gallery_selects_the_image_that_was_picked_while_it_changed(open_pag
     panel_of(page, "COCO with ground truth")
     drawn(page, TRUTH)
     shows(page, TRUTH, page.get_by_role("button", name="Cat", exact=True).filter(visible=True).click)
-    dogs = hold(page, "on_filter")
+    dogs = hold_the_answer(page, "on_filter")
     choose(page, "#truth-filter", "Dog")
     dogs.wait()
     shows(page, TRUTH, page.get_by_role("button", name="Dog", exact=True).filter(visible=True).click)
@@ -129,7 +107,7 @@ def test_a_link_does_not_take_the_visitor_back_from_another_tab(browser, page_ur
 def test_the_next_scoring_can_be_stopped_although_the_last_stop_is_answered_late(open_page):
     page = open_page()
     panel = panel_of(page, "A whole set")
-    stopped = hold(page, "on_stop")
+    stopped = hold_the_answer(page, "on_stop")
     page.click("#set-start")
     page.click("#set-stop")
     stopped.wait()
@@ -152,7 +130,7 @@ def test_of_two_quick_choices_behind_a_score_the_last_counts(open_page):
     page.locator("#set-class input").click()
     options = page.get_by_role("option").evaluate_all("all => all.map(it => it.ariaLabel)")
     page.keyboard.press("Escape")
-    first = hold(page, "on_class")
+    first = hold_the_answer(page, "on_class")
     choose(page, "#set-class", options[-2])
     first.wait()
     choose(page, "#set-class", options[-1])
@@ -170,7 +148,7 @@ def test_the_way_back_to_the_set_stays_when_an_older_answer_comes(open_page):
     worst.first.click()
     page.wait_for_selector("#truth-back")
     drawn(page, TRUTH)
-    late = hold(page, "truth-back")
+    late = hold_the_answer(page, "truth-back")
     shows(page, TRUTH, page.locator("#truth-gallery button").nth(7).click)
     panel_of(page, "A whole set")
     shows(page, TRUTH, worst.nth(1).click)
