@@ -170,9 +170,9 @@
 
   // Inputs of the on_go_on events: a file, or the number of a sample, or neither if the session still exists; and an image.
   window.segcoreImage = () => image;
-  // The place of `image` among `offered`, the images of the gallery that has just arrived: [dataset key, ids].
-  window.segcorePlaceOfImage = (offered) => {
-    if (offered) offersFirst(offered);
+  // The gallery shows the images `offered`: [dataset key, ids]. Returns the place of `image` among them, or -1.
+  window.segcoreOffered = (offered) => {
+    if (offered) offersFirst(offered); // only the first call counts
     return offered && image && offered[0] === image[0] ? offered[1].indexOf(image[1][0]) : -1;
   };
   window.segcoreOpened = () => ({ ...kept, image });

@@ -32,8 +32,8 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
-  // The place for several photographs is folded at first, and then not part of the page. It comes back after those that
-  // are segmented now.
+  // The place for several photographs is folded at first, and then not part of the page. While photographs
+  // are segmented, it is hidden.
   async function giveSeveral(files) {
     const input = () => document.querySelector("#several-files input[type=file]");
     document.querySelector("#several > button:not(.open)")?.click();

@@ -222,7 +222,7 @@ def select_opened(event: Any, gallery: gr.Gallery, offered: gr.JSON) -> None:
 
     Only the browser knows it: the visitor may have opened another image since the event began.
     """
-    script = "(offered) => [{ __type__: 'update', selected_index: segcorePlaceOfImage(offered) }]"
+    script = "(offered) => [{ __type__: 'update', selected_index: segcoreOffered(offered) }]"
     event.then(None, offered, gallery, js=script, api_visibility="private")
 
 

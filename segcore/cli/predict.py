@@ -61,8 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_photographs_stay(files: list[Path], stems: dict[Path, str], arguments: argparse.Namespace) -> None:
     """Raise UsageError if a result would replace one of the photographs."""
-    kinds = ["overlay", "labels", *(["cutout"] if arguments.cutout else [])]
-    written = {arguments.out.resolve() / f"{stem}_{kind}.png" for stem in stems.values() for kind in kinds}
+    from ..inference.export import CUTOUT, LABELS, OVERLAY
+
+    ends = [OVERLAY, LABELS, CUTOUT] if arguments.cutout else [OVERLAY, LABELS]
+    written = {arguments.out.resolve() / f"{stem}{end}" for stem in stems.values() for end in ends}
     for path in files:
         if path.parent.resolve() / path.name in written:
             raise UsageError(f"{path} would be overwritten by a result; give --out another folder")

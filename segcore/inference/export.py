@@ -26,6 +26,7 @@ from .upsampling import Place, probability_stripes
 
 SCHEMA = 1
 JPEG_QUALITY = 92
+OVERLAY, LABELS, CUTOUT = "_overlay.png", "_labels.png", "_cutout.png"  # ends of file names
 
 
 class Result(Protocol):
@@ -228,12 +229,12 @@ def write_results(result: Result, task: Task, name: str, target: Path, *, cutout
         raise UsageError("this result no longer holds its photograph, which its overlay needs")
     decided = decide(result, task)
     record = decided.record(name)
-    with atomic_write(f"{target}_overlay.png") as file:
+    with atomic_write(f"{target}{OVERLAY}") as file:
         decided.save(decided.overlay(photograph), file)
-    with atomic_write(f"{target}_labels.png") as file:
+    with atomic_write(f"{target}{LABELS}") as file:
         decided.save(decided.labels_image(), file)
     if cutout:
-        with atomic_write(f"{target}_cutout.png") as file:
+        with atomic_write(f"{target}{CUTOUT}") as file:
             decided.save(decided.cutout(photograph), file)
     if probabilities:
         with atomic_write(f"{target}.npz") as file:
